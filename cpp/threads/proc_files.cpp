@@ -1,0 +1,114 @@
+#include "threads/proc_files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace pystack::threads {
+
+namespace {
+
+std::string task_path(pid_t pid, pid_t tid, const char* name) {
+    return "/proc/" + std::to_string(pid) + "/task/" + std::to_string(tid) + "/" + name;
+}
+
+template <class Number>
+std::optional<Number> parse_number(std::string_view text) {
+    Number value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{}) return std::nullopt;
+    return value;
+}
+
+/// The `index`-th blank-separated word, from 0.
+std::string_view word(std::string_view text, std::size_t index) {
+    for (;;) {
+        const std::size_t begin = text.find_first_not_of(" \t\n");
+        if (begin == std::string_view::npos) return {};
+        text.remove_prefix(begin);
+        const std::size_t end = std::min(text.find_first_of(" \t\n"), text.size());
+        if (index-- == 0) return text.substr(0, end);
+        text.remove_prefix(end);
+    }
+}
+
+}  // namespace
+
+Result<std::string> read_proc_file(const std::string& path, std::size_t max_size) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return fail(system_error("open", path));
+    std::string text;
+    std::array<char, 16384> block;
+    while (text.size() < max_size) {
+        const ssize_t count = ::read(fd, block.data(), std::min(block.size(), max_size - text.size()));
+        if (count < 0) {
+            Error error = system_error("read", path);
+            ::close(fd);
+            return fail(std::move(error));
+        }
+        if (count == 0) break;
+        text.append(block.data(), static_cast<std::size_t>(count));
+    }
+    ::close(fd);
+    return text;
+}
+
+std::vector<pid_t> list_tasks(pid_t pid) {
+    std::vector<pid_t> tids;
+    DIR* directory = ::opendir(("/proc/" + std::to_string(pid) + "/task").c_str());
+    if (directory == nullptr) return tids;
+    while (const dirent* entry = ::readdir(directory)) {
+        if (const auto tid = parse_number<pid_t>(entry->d_name)) tids.push_back(*tid);
+    }
+    ::closedir(directory);
+    return tids;
+}
+
+std::optional<ProcStat> read_stat(pid_t pid, pid_t tid) {
+    const auto text = read_proc_file(task_path(pid, tid, "stat"), 4096);
+    if (!text) return std::nullopt;
+    // The name is in parentheses and may hold any byte but NUL, parentheses too: the last one counts.
+    const std::size_t open = text->find('(');
+    const std::size_t close = text->rfind(')');
+    if (open == std::string::npos || close == std::string::npos || close < open) return std::nullopt;
+    const std::string_view rest = std::string_view(*text).substr(close + 1);
+    ProcStat stat;
+    stat.name = text->substr(open + 1, close - open - 1);
+    // proc(5): after the name come state (field 3), ..., flags (9), ..., starttime (22).
+    const std::string_view state = word(rest, 0);
+    if (state.empty()) return std::nullopt;
+    stat.state = state.front();
+    stat.flags = parse_number<std::uint32_t>(word(rest, 6)).value_or(0);
+    stat.start_ticks = parse_number<std::uint64_t>(word(rest, 19)).value_or(0);
+    return stat;
+}
+
+std::optional<std::string_view> status_field(std::string_view status, std::string_view key) {
+    while (!status.empty()) {
+        const std::size_t end = std::min(status.find('\n'), status.size());
+        std::string_view line = status.substr(0, end);
+        status.remove_prefix(std::min(end + 1, status.size()));
+        if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
+        line.remove_prefix(key.size() + 1);
+        const std::size_t begin = std::min(line.find_first_not_of(" \t"), line.size());
+        return line.substr(begin);
+    }
+    return std::nullopt;
+}
+
+std::optional<pid_t> namespace_id(std::string_view status) {
+    const auto field = status_field(status, "NSpid");
+    if (!field) return std::nullopt;
+    std::size_t count = 0;
+    std::optional<pid_t> innermost;
+    for (std::string_view item = word(*field, 0); !item.empty(); item = word(*field, ++count)) {
+        innermost = parse_number<pid_t>(item);
+    }
+    return count > 1 ? innermost : std::nullopt;
+}
+
+}  // namespace pystack::threads
