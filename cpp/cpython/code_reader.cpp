@@ -1,0 +1,215 @@
+#include "cpython/code_reader.h"
+
+#include <algorithm>
+
+#include "cpython/line_table.h"
+#include "cpython/objects.h"
+#include "memory/remote_struct.h"
+
+namespace pystack::cpython {
+
+namespace {
+
+using memory::MemoryCopy;
+using memory::RemoteStruct;
+
+constexpr std::size_t kMaxNameLength = 64 * 1024;
+constexpr std::size_t kMaxLineTable = 64 << 20;
+/// Fetched ahead of knowing a string's size: most names and tables are shorter.
+constexpr std::uint64_t kStringGuess = 256;
+constexpr std::uint64_t kTableGuess = 512;
+/// Instructions are 16-bit units since 3.6 [Include/cpython/code.h: _Py_CODEUNIT].
+constexpr std::int64_t kUnitBytes = 2;
+
+}  // namespace
+
+CodeReader::CodeReader(const memory::MemoryReader& memory, const Layout& layout)
+    : memory_(memory), layout_(layout) {}
+
+std::vector<RemoteAddr> CodeReader::distinct(std::span<const RawFrame> frames) const {
+    std::vector<RemoteAddr> addresses;
+    for (const RawFrame& frame : frames) {
+        // Recursion: the same code many times in a row.
+        if (!frame.shim && (addresses.empty() || addresses.back() != frame.code)) {
+            addresses.push_back(frame.code);
+        }
+    }
+    std::sort(addresses.begin(), addresses.end());
+    addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+    return addresses;
+}
+
+void CodeReader::load(std::span<const RawFrame> frames) {
+    std::vector<RemoteAddr> addresses = distinct(frames);
+    std::erase_if(addresses, [this](RemoteAddr address) { return known_.contains(address); });
+    if (addresses.empty()) return;
+
+    MemoryCopy copy(memory_);
+    std::vector<RemoteRange> ranges;
+    for (const RemoteAddr address : addresses) {
+        ranges.push_back({address, address + layout_.code_object.struct_size});
+    }
+    copy.fetch(ranges);
+    ranges.clear();
+    for (const RemoteAddr address : addresses) {
+        const auto bytes = copy.view(identity_range(address).begin, identity_range(address).size());
+        if (!bytes) continue;
+        const auto identity = read_identity(address, *bytes);
+        if (!identity) continue;
+        for (const RemoteAddr text : {identity->filename, identity->name, identity->qualname}) {
+            ranges.push_back({text, text + kStringGuess});
+        }
+        ranges.push_back({identity->linetable, identity->linetable + kTableGuess});
+    }
+    std::sort(ranges.begin(), ranges.end());
+    ranges.erase(std::unique(ranges.begin(), ranges.end()), ranges.end());
+    copy.fetch(ranges);
+    for (const RemoteAddr address : addresses) {
+        codes_.push_back(read(address, copy));
+        known_[address] = codes_.back().get();
+    }
+}
+
+std::unique_ptr<Code> CodeReader::read(RemoteAddr address, MemoryCopy& copy) {
+    auto code = std::make_unique<Code>();
+    code->address = address;
+    const auto fill = [&]() -> Result<void> {
+        const auto& fields = layout_.code_object;
+        PYSTACK_TRY(bytes, copy.read_bytes(address, fields.struct_size));
+        const RemoteStruct object(address, bytes);
+        PYSTACK_CHECK(check_type(address, object.pointer(*layout_.pyobject.ob_type).value_or(RemoteAddr{})));
+        const RemoteRange range = identity_range(address);
+        const auto identity =
+            read_identity(address, std::span(bytes).subspan(range.begin - address, range.size()));
+        if (!identity) return fail(corrupt("code object", address));
+        code->identity = *identity;
+        PYSTACK_TRY(function, read_str(copy, layout_, identity->name, kMaxNameLength));
+        code->function = std::move(function);
+        if (identity->qualname) {
+            PYSTACK_TRY(qualname, read_str(copy, layout_, identity->qualname, kMaxNameLength));
+            code->qualname = std::move(qualname);
+        }
+        PYSTACK_TRY(file, read_str(copy, layout_, identity->filename, kMaxNameLength));
+        code->file = std::move(file);
+        PYSTACK_TRY(table, read_bytes_object(copy, layout_, identity->linetable, kMaxLineTable));
+        code->line_table = std::move(table);
+        if (fields.co_code_adaptive) {
+            const auto units = object.get<std::int64_t>(*layout_.pyobject.ob_size).value_or(0);
+            code->size_bytes = std::clamp<std::int64_t>(units, 0, INT32_MAX) * kUnitBytes;
+        }
+        if (fields.firsttraceable) {
+            const auto units = object.get<std::int32_t>(*fields.firsttraceable).value_or(0);
+            code->first_traceable = std::max(units, 0) * kUnitBytes;
+        }
+        if (fields.co_tlbc) code->tlbc = object.pointer(*fields.co_tlbc).value_or(RemoteAddr{});
+        return {};
+    };
+    if (auto filled = fill(); !filled) code->problem = std::move(filled).error();
+    return code;
+}
+
+Result<void> CodeReader::check_type(RemoteAddr address, RemoteAddr type) {
+    if (std::find(code_types_.begin(), code_types_.end(), type) != code_types_.end()) return {};
+    const auto name_pointer = memory_.read_pointer(type + *layout_.type_object.tp_name);
+    if (!name_pointer) return fail(corrupt("type of a code object", address));
+    const auto name = memory_.read_c_string(*name_pointer, 16);
+    if (!name || *name != "code") return fail(corrupt("type of a code object", address));
+    code_types_.push_back(type);
+    return {};
+}
+
+RemoteRange CodeReader::identity_range(RemoteAddr address) const {
+    const auto& fields = layout_.code_object;
+    std::uint32_t begin = *fields.firstlineno;
+    std::uint32_t end = *fields.firstlineno + 4;
+    for (const FieldOffset field : {fields.filename, fields.name, fields.qualname, fields.linetable}) {
+        if (!field) continue;
+        begin = std::min(begin, *field);
+        end = std::max(end, *field + 8);
+    }
+    return {address + begin, address + end};
+}
+
+std::optional<Code::Identity> CodeReader::read_identity(RemoteAddr address,
+                                                        std::span<const std::byte> bytes) const {
+    const auto& fields = layout_.code_object;
+    const std::uint64_t begin = identity_range(address).begin - address;
+    const RemoteStruct object(address, bytes);
+    const auto filename = object.pointer(*fields.filename - begin);
+    const auto name = object.pointer(*fields.name - begin);
+    const auto linetable = object.pointer(*fields.linetable - begin);
+    const auto first_line = object.get<std::int32_t>(*fields.firstlineno - begin);
+    if (!filename || !name || !linetable || !first_line) return std::nullopt;
+    Code::Identity identity{.filename = *filename,
+                            .name = *name,
+                            .qualname = {},
+                            .linetable = *linetable,
+                            .first_line = *first_line};
+    if (fields.qualname) identity.qualname = object.pointer(*fields.qualname - begin).value_or(RemoteAddr{});
+    return identity;
+}
+
+bool CodeReader::verify(std::span<const RawFrame> frames) {
+    const std::vector<RemoteAddr> addresses = distinct(frames);
+    std::vector<RemoteRange> ranges;
+    for (const RemoteAddr address : addresses) ranges.push_back(identity_range(address));
+    MemoryCopy copy(memory_);
+    copy.fetch(ranges);
+    bool same = true;
+    for (const RemoteAddr address : addresses) {
+        const Code* code = find(address);
+        const auto bytes = copy.view(identity_range(address).begin, identity_range(address).size());
+        const auto identity = bytes ? read_identity(address, *bytes) : std::nullopt;
+        const bool unchanged = code != nullptr && !code->problem && identity && code->identity == *identity;
+        if (unchanged) continue;
+        known_.erase(address);
+        same = false;
+    }
+    return same;
+}
+
+const Code* CodeReader::find(RemoteAddr code) const {
+    const auto known = known_.find(code);
+    return known == known_.end() ? nullptr : known->second;
+}
+
+std::optional<RemoteAddr> CodeReader::bytecode(const Code& code, const RawFrame& frame) {
+    if (!code.tlbc || frame.tlbc_index == 0) return code.address + *layout_.code_object.co_code_adaptive;
+    // struct _PyCodeArray {Py_ssize_t size; char *entries[]}, grown by replacement, so it is read anew
+    // [Include/internal/pycore_code.h of 3.14].
+    const auto table = memory_.read_pointer(code.address + *layout_.code_object.co_tlbc);
+    if (!table) return std::nullopt;
+    const auto size = memory_.read_value<std::int64_t>(*table);
+    if (!size || frame.tlbc_index < 0 || frame.tlbc_index >= *size) return std::nullopt;
+    const auto entry = memory_.read_pointer(*table + 8 + 8 * static_cast<std::uint64_t>(frame.tlbc_index));
+    if (!entry || !*entry) return std::nullopt;
+    return *entry;
+}
+
+std::optional<std::int64_t> CodeReader::instruction_offset(const Code& code, const RawFrame& frame) {
+    const auto index = static_cast<std::int64_t>(frame.instruction);
+    switch (layout_.instruction) {
+        case Instruction::kByteIndex: return index < 0 ? -1 : index;
+        case Instruction::kUnitIndex: return index < 0 ? -1 : index * kUnitBytes;
+        case Instruction::kPreviousUnit:
+        case Instruction::kCurrentUnit: break;
+    }
+    const auto base = bytecode(code, frame);
+    if (!base) return std::nullopt;
+    const auto offset = static_cast<std::int64_t>(frame.instruction - base->value);
+    if (layout_.instruction == Instruction::kPreviousUnit && offset == -kUnitBytes) return -1;
+    if (offset < 0 || offset >= code.size_bytes || offset % kUnitBytes != 0) return std::nullopt;
+    return offset;
+}
+
+bool CodeReader::is_incomplete(const Code& code, const RawFrame& frame) {
+    if (!layout_.code_object.firsttraceable || frame.owner == layout_.generator_owner) return false;
+    const auto offset = instruction_offset(code, frame);
+    return offset && *offset < code.first_traceable;
+}
+
+model::SourcePosition CodeReader::position(const Code& code, std::int64_t offset) const {
+    return position_at(layout_.line_table, code.line_table, code.identity.first_line, offset);
+}
+
+}  // namespace pystack::cpython

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "cpython/layout.h"
+#include "cpython/stack_reader.h"
+#include "memory/memory_copy.h"
+#include "model/snapshot.h"
+
+namespace pystack::cpython {
+
+/// A code object of the target, copied. Never changes once read: an address that was reused for another
+/// code object gets another Code.
+struct Code {
+    /// What tells one code object from another that later lives at the same address.
+    struct Identity {
+        RemoteAddr filename;
+        RemoteAddr name;
+        RemoteAddr qualname;
+        RemoteAddr linetable;
+        std::int32_t first_line = 0;
+
+        bool operator==(const Identity&) const = default;
+    };
+
+    RemoteAddr address;
+    Identity identity;
+    std::string function;                 ///< co_name, in UTF-8.
+    std::optional<std::string> qualname;  ///< co_qualname; 3.11+.
+    std::string file;                     ///< co_filename.
+    std::vector<std::byte> line_table;
+    std::int64_t first_traceable = 0;  ///< Bytes of start-up instructions that CPython hides; 0 below 3.11.
+    std::int64_t size_bytes = 0;       ///< Of the instructions; 0 below 3.11, where it is not known.
+    RemoteAddr tlbc;                   ///< Free-threaded 3.14+: the array of per-thread copies, or null.
+    /// Set when the code object could not be read; the names are then empty.
+    std::optional<Error> problem;
+};
+
+/// Reads and keeps code objects, by address. Strings and tables are copied in batches, few system calls for
+/// many new code objects. Not thread-safe.
+class CodeReader {
+  public:
+    CodeReader(const memory::MemoryReader& memory, const Layout& layout);
+
+    /// Reads those code objects of `frames` that are not known yet.
+    void load(std::span<const RawFrame> frames);
+    /// Reads the identity of the code objects of `frames` again and forgets those that have changed. True
+    /// when none had: a stack whose codes were loaded before it was proved and verify after it was proved
+    /// has the right names.
+    bool verify(std::span<const RawFrame> frames);
+
+    /// Null when the address was never loaded. Valid as long as the reader.
+    const Code* find(RemoteAddr code) const;
+
+    /// Byte offset of the instruction that the frame executes, -1 for a frame that has not started; nullopt
+    /// when it does not lie in the code object.
+    std::optional<std::int64_t> instruction_offset(const Code& code, const RawFrame& frame);
+    /// The frame is still being set up: sys._getframe() does not show it, and neither do we.
+    bool is_incomplete(const Code& code, const RawFrame& frame);
+
+    model::SourcePosition position(const Code& code, std::int64_t offset) const;
+
+  private:
+    std::unique_ptr<Code> read(RemoteAddr address, memory::MemoryCopy& copy);
+    Result<void> check_type(RemoteAddr address, RemoteAddr type);
+    std::optional<RemoteAddr> bytecode(const Code& code, const RawFrame& frame);
+    std::optional<Code::Identity> read_identity(RemoteAddr address, std::span<const std::byte> bytes) const;
+    RemoteRange identity_range(RemoteAddr address) const;
+    std::vector<RemoteAddr> distinct(std::span<const RawFrame> frames) const;
+
+    const memory::MemoryReader& memory_;
+    const Layout layout_;
+    std::unordered_map<RemoteAddr, const Code*> known_;
+    std::vector<std::unique_ptr<Code>> codes_;  ///< All ever read: pointers to them stay valid.
+    std::vector<RemoteAddr> code_types_;        ///< Addresses of types whose name is "code".
+};
+
+}  // namespace pystack::cpython

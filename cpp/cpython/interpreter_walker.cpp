@@ -1,0 +1,132 @@
+#include "cpython/interpreter_walker.h"
+
+#include <algorithm>
+#include <array>
+#include <unordered_set>
+
+#include "memory/remote_struct.h"
+
+namespace pystack::cpython {
+
+namespace {
+
+using memory::MemoryReader;
+using memory::RemoteStruct;
+
+// Caps against cyclic or hostile lists, far above what a real process has.
+constexpr std::size_t kMaxInterpreters = 100'000;
+constexpr std::size_t kMaxThreads = 1'000'000;
+constexpr std::size_t kThreadBytes = 512;  // Covers every field used here; checked_offsets in layout_check.
+
+std::optional<bool> read_flag(const MemoryReader& memory, RemoteAddr address) {
+    const auto value = memory.read_value<std::int32_t>(address);
+    return value ? std::optional(*value != 0) : std::nullopt;
+}
+
+std::optional<bool> read_collecting(const MemoryReader& memory, const Runtime& runtime,
+                                    RemoteAddr interpreter) {
+    const Layout& layout = runtime.layout;
+    if (!layout.gc.collecting) return std::nullopt;
+    switch (layout.gc_place) {
+        case GcPlace::kNone: return std::nullopt;
+        case GcPlace::kRuntime:
+            if (!runtime.address || !layout.runtime_state.gc) return std::nullopt;
+            return read_flag(memory, runtime.address + *layout.runtime_state.gc + *layout.gc.collecting);
+        case GcPlace::kInterpreter:
+            if (!layout.interpreter_state.gc) return std::nullopt;
+            return read_flag(memory, interpreter + *layout.interpreter_state.gc + *layout.gc.collecting);
+    }
+    return std::nullopt;
+}
+
+std::optional<bool> read_finalizing(const MemoryReader& memory, const Runtime& runtime,
+                                    RemoteAddr interpreter) {
+    const Layout& layout = runtime.layout;
+    std::optional<bool> finalizing;
+    const auto look = [&](RemoteAddr address) {
+        // A pointer to the thread state that finalizes.
+        if (const auto value = memory.read_pointer(address)) {
+            finalizing = finalizing.value_or(false) || static_cast<bool>(*value);
+        }
+    };
+    if (runtime.address && layout.runtime_state.finalizing) {
+        look(runtime.address + *layout.runtime_state.finalizing);
+    }
+    if (layout.interpreter_state.finalizing) look(interpreter + *layout.interpreter_state.finalizing);
+    return finalizing;
+}
+
+std::int64_t read_id(const MemoryReader& memory, const Layout& layout, RemoteAddr interpreter) {
+    if (!layout.interpreter_state.id) return 0;  // 3.6 has no ids.
+    return memory.read_value<std::int64_t>(interpreter + *layout.interpreter_state.id).value_or(0);
+}
+
+std::optional<Error> walk_threads(const MemoryReader& memory, const Layout& layout,
+                                  const InterpreterState& interpreter, std::size_t index,
+                                  std::unordered_set<std::uint64_t>& seen,
+                                  std::vector<ThreadState>& threads) {
+    const auto& fields = layout.thread_state;
+    auto next = memory.read_pointer(interpreter.address + *layout.interpreter_state.threads_head);
+    if (!next) return next.error();
+    const std::size_t first = threads.size();
+    std::array<std::byte, kThreadBytes> bytes;
+    const std::size_t size = std::min<std::size_t>(kThreadBytes, fields.struct_size);
+    while (*next) {
+        if (threads.size() >= kMaxThreads || !seen.insert(next->value).second) {
+            return corrupt("list of threads", *next);
+        }
+        if (auto read = memory.read(*next, std::span(bytes).first(size)); !read) return read.error();
+        const RemoteStruct state(*next, std::span<const std::byte>(bytes).first(size));
+        if (state.pointer(*fields.interp) != interpreter.address) return corrupt("thread state", *next);
+        ThreadState thread{.address = *next, .interpreter = index};
+        thread.python_thread_id = state.get<std::uint64_t>(*fields.thread_id).value_or(0);
+        if (fields.native_thread_id) thread.native_thread_id = state.get<std::uint64_t>(*fields.native_thread_id);
+        if (fields.id) thread.unique_id = state.get<std::uint64_t>(*fields.id).value_or(0);
+        threads.push_back(thread);
+        next = state.pointer(*fields.next).value_or(RemoteAddr{});
+    }
+    // The interpreter inserts at the head: the oldest thread is the last of the list.
+    std::reverse(threads.begin() + static_cast<std::ptrdiff_t>(first), threads.end());
+    return std::nullopt;
+}
+
+}  // namespace
+
+WalkedInterpreters walk_interpreters(const MemoryReader& memory, const Runtime& runtime) {
+    const Layout& layout = runtime.layout;
+    WalkedInterpreters walked;
+    std::unordered_set<std::uint64_t> seen;
+    auto next = memory.read_pointer(runtime.interpreters_head);
+    while (next && *next) {
+        if (walked.interpreters.size() >= kMaxInterpreters || !seen.insert(next->value).second) {
+            walked.problem = corrupt("list of interpreters", *next);
+            break;
+        }
+        InterpreterState interpreter{.address = *next,
+                                     .id = read_id(memory, layout, *next),
+                                     .gc_collecting = read_collecting(memory, runtime, *next),
+                                     .finalizing = read_finalizing(memory, runtime, *next)};
+        auto problem = walk_threads(memory, layout, interpreter, walked.interpreters.size(), seen,
+                                    walked.threads);
+        if (problem && !walked.problem) walked.problem = std::move(problem);
+        walked.interpreters.push_back(interpreter);
+        next = memory.read_pointer(*next + *layout.interpreter_state.next);
+    }
+    if (!next && !walked.problem) walked.problem = next.error();
+    // Main interpreter first: the interpreter list is newest first.
+    return walked;
+}
+
+WalkedInterpreters walk_moving_interpreters(const MemoryReader& memory, const Runtime& runtime,
+                                            int attempts) {
+    WalkedInterpreters walked = walk_interpreters(memory, runtime);
+    for (int attempt = 1; attempt < attempts; ++attempt) {
+        WalkedInterpreters again = walk_interpreters(memory, runtime);
+        const bool agree = !walked.problem && !again.problem && walked.threads == again.threads;
+        walked = std::move(again);
+        if (agree) break;
+    }
+    return walked;
+}
+
+}  // namespace pystack::cpython

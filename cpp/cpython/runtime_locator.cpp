@@ -1,0 +1,444 @@
+#include "cpython/runtime_locator.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+
+#include "cpython/debug_offsets.h"
+#include "cpython/layout_check.h"
+#include "cpython/layout_table.h"
+
+namespace pystack::cpython {
+
+namespace {
+
+using elf::Mapping;
+using elf::Module;
+using memory::MemoryReader;
+
+constexpr std::string_view kCookie = "xdebugpy";
+/// Writable memory searched in one piece; larger mappings are searched piece by piece.
+constexpr std::size_t kSearchBlock = 1 << 20;
+/// A .bss or heap beyond this is not the interpreter's: the search must end.
+constexpr std::uint64_t kMaxSearched = std::uint64_t{4} << 30;
+constexpr std::uint8_t kOldestMinor = 6;
+constexpr std::uint8_t kNewestMinorWithoutTable = 12;
+
+Error not_python(const target::Target& target) {
+    return Error{.code = ErrorCode::kNotPython,
+                 .what = "not a Python process",
+                 .detail = "process " + std::to_string(target.pid()) + " (" +
+                           target.executable().value_or("unknown program") +
+                           ") is not a Python process, or its interpreter has not started yet"};
+}
+
+std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+/// "3.8" in `libpython3.8.so.1.0` or `python3.8`, as a minor version.
+std::optional<std::uint8_t> minor_from_name(std::string_view path) {
+    const std::string_view name = base_name(path);
+    constexpr std::string_view kMarker = "python3.";
+    const std::size_t begin = name.find(kMarker);
+    if (begin == std::string_view::npos) return std::nullopt;
+    const std::string_view digits = name.substr(begin + kMarker.size());
+    std::uint8_t minor = 0;
+    if (std::from_chars(digits.data(), digits.data() + digits.size(), minor).ec != std::errc{}) {
+        return std::nullopt;
+    }
+    return minor;
+}
+
+/// Parses "3.8.18" or "3.11.0rc2+" when it is the whole of `text`.
+std::optional<PythonVersion> parse_version(std::string_view text) {
+    PythonVersion version;
+    const char* cursor = text.data();
+    const char* const end = cursor + text.size();
+    const auto number = [&](std::uint8_t& value) {
+        const auto result = std::from_chars(cursor, end, value);
+        if (result.ec != std::errc{}) return false;
+        cursor = result.ptr;
+        return true;
+    };
+    const auto dot = [&] { return cursor < end && *cursor++ == '.'; };
+    if (!number(version.major) || !dot() || !number(version.minor) || !dot() || !number(version.micro)) {
+        return std::nullopt;
+    }
+    if (end - cursor >= 2 && (*cursor == 'a' || *cursor == 'b' || *cursor == 'r')) {
+        version.release_level = *cursor == 'a' ? 0xA : *cursor == 'b' ? 0xB : 0xC;
+        cursor += *cursor == 'r' ? 2 : 1;
+        if (!number(version.serial)) return std::nullopt;
+    }
+    if (cursor < end && *cursor == '+') ++cursor;
+    return cursor == end ? std::optional(version) : std::nullopt;
+}
+
+/// PY_VERSION stands in the read-only data as a string of its own [Python/getversion.c]. Other libraries
+/// linked into the same file have such strings too, so only CPython 3's range counts and all are returned.
+std::vector<PythonVersion> versions_in_data(const elf::ElfImage& image) {
+    std::vector<PythonVersion> found;
+    const auto section = image.section(".rodata");
+    const auto bytes = section ? image.section_bytes(*section) : image.bytes();
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    constexpr std::string_view kStart("\0" "3.", 3);
+    constexpr std::size_t kLongest = 16;
+    for (std::size_t at = text.find(kStart); at != std::string_view::npos; at = text.find(kStart, at + 1)) {
+        const std::string_view rest = text.substr(at + 1, kLongest);
+        const std::size_t end = rest.find('\0');
+        if (end == std::string_view::npos) continue;
+        const auto version = parse_version(rest.substr(0, end));
+        if (!version || version->minor > kNewestMinorWithoutTable) continue;
+        if (std::find(found.begin(), found.end(), *version) == found.end()) found.push_back(*version);
+    }
+    return found;
+}
+
+/// Follows the list of interpreters far enough to be sure that it is one: the first thread of the first
+/// interpreter points back at it.
+bool is_interpreter(const MemoryReader& memory, const Layout& layout, RemoteAddr interpreter) {
+    if (!interpreter || interpreter.value % alignof(void*) != 0) return false;
+    const auto thread = memory.read_pointer(interpreter + *layout.interpreter_state.threads_head);
+    if (!thread || !*thread || thread->value % alignof(void*) != 0) return false;
+    const auto back = memory.read_pointer(*thread + *layout.thread_state.interp);
+    return back && *back == interpreter;
+}
+
+class Locator {
+  public:
+    Locator(const target::Target& target, const LocateOptions& options)
+        : target_(target), memory_(target.memory()), options_(options) {}
+
+    Result<Runtime> locate() {
+        PYSTACK_TRY(modules, target_.modules());
+        modules_ = std::move(modules);
+        sort_by_promise();
+        for (Module& module : modules_) {
+            if (auto runtime = from_symbols(module)) return std::move(*runtime);
+        }
+        for (const Module& module : modules_) {
+            if (auto runtime = from_cookie(module)) return std::move(*runtime);
+        }
+        for (Module& module : modules_) {
+            if (auto runtime = from_shape(module)) return std::move(*runtime);
+        }
+        if (options_.exhaustive) {
+            if (auto runtime = from_anonymous_memory()) return std::move(*runtime);
+        }
+        if (rejected_) return fail(std::move(*rejected_));
+        return fail(not_python(target_));
+    }
+
+  private:
+    /// Files whose name says python first, then the program, then everything else.
+    void sort_by_promise() {
+        const std::string program = target_.executable().value_or("");
+        const auto rank = [&](const Module& module) {
+            if (base_name(module.path).find("python") != std::string_view::npos) return 0;
+            return module.path == program ? 1 : 2;
+        };
+        std::stable_sort(modules_.begin(), modules_.end(),
+                         [&](const Module& a, const Module& b) { return rank(a) < rank(b); });
+    }
+
+    std::optional<Runtime> from_symbols(Module& module) {
+        if (!target_.open_module(module)) return std::nullopt;
+        const elf::ElfImage& image = *module.image;
+        // Its own section since 3.10 [Python/pylifecycle.c]: survives strip.
+        if (const auto section = image.section(".PyRuntime")) {
+            if (auto runtime = accept(module, {section->address + module.bias})) return runtime;
+        }
+        if (const auto symbol = image.symbol("_PyRuntime")) {
+            if (auto runtime = accept(module, {symbol->address + module.bias})) return runtime;
+        }
+        if (const auto symbol = image.symbol("interp_head")) {
+            return accept_interpreter_list(module, {symbol->address + module.bias});
+        }
+        return std::nullopt;
+    }
+
+    /// A runtime at a known address: by its table, or by every layout that may fit.
+    std::optional<Runtime> accept(const Module& module, RemoteAddr address) {
+        std::array<std::byte, kDebugOffsetsMaxSize> table;
+        const std::size_t size = memory_.read_up_to(address, table);
+        if (parse_debug_offsets_header(std::span(table).first(size))) {
+            return accept_table(module, address, std::span(table).first(size));
+        }
+        for (const PythonVersion& version : possible_versions(module)) {
+            for (const bool debug : {false, true}) {
+                auto layout = static_layout(version, false, debug);
+                if (!layout || !check(*layout) || !layout->runtime_state.interpreters_head) continue;
+                const RemoteAddr head = address + *layout->runtime_state.interpreters_head;
+                if (auto runtime = accept_layout(module, std::move(*layout), version, address, head)) {
+                    return runtime;
+                }
+            }
+        }
+        return std::nullopt;
+    }
+
+    std::optional<Runtime> accept_table(const Module& module, RemoteAddr address,
+                                        std::span<const std::byte> table) {
+        auto layout = layout_from_debug_offsets(table);
+        if (!layout) {
+            reject(std::move(layout).error());
+            return std::nullopt;
+        }
+        if (!check(*layout)) return std::nullopt;
+        const PythonVersion version = layout->version;
+        const RemoteAddr head = address + *layout->runtime_state.interpreters_head;
+        return accept_layout(module, std::move(*layout), version, address, head);
+    }
+
+    std::optional<Runtime> accept_interpreter_list(const Module& module, RemoteAddr head) {
+        for (const PythonVersion& version : possible_versions(module)) {
+            for (const bool debug : {false, true}) {
+                auto layout = static_layout(version, false, debug);
+                if (!layout || !check(*layout)) continue;
+                RemoteAddr address;
+                if (const auto offset = layout->runtime_state.interpreters_head) address = head - *offset;
+                if (auto runtime = accept_layout(module, std::move(*layout), version, address, head)) {
+                    return runtime;
+                }
+            }
+        }
+        return std::nullopt;
+    }
+
+    std::optional<Runtime> accept_layout(const Module& module, Layout layout, PythonVersion version,
+                                         RemoteAddr address, RemoteAddr head) {
+        const auto interpreter = memory_.read_pointer(head);
+        if (!interpreter || !is_interpreter(memory_, layout, *interpreter)) return std::nullopt;
+        Runtime runtime{.layout = std::move(layout),
+                        .version = version,
+                        .address = address,
+                        .interpreters_head = head,
+                        .gil_symbols = {},
+                        .binary = module.path};
+        if (runtime.layout.gil_place == GilPlace::kSymbols) find_gil_symbols(module, runtime.gil_symbols);
+        return runtime;
+    }
+
+    bool check(const Layout& layout) {
+        auto checked = check_layout(layout);
+        if (!checked) reject(std::move(checked).error());
+        return checked.has_value();
+    }
+
+    /// Remembers why a candidate that was a runtime could not be used: better than "not Python".
+    void reject(Error error) {
+        if (!rejected_) rejected_ = std::move(error);
+    }
+
+    /// Best guess first: Py_Version (3.11+), then version strings that agree with the file's name, then
+    /// the other strings, then the name alone, then every version below the offset tables.
+    std::vector<PythonVersion> possible_versions(const Module& module) {
+        std::vector<PythonVersion> versions;
+        const auto named = minor_from_name(module.path);
+        if (module.image) {
+            if (const auto symbol = module.image->symbol("Py_Version")) {
+                if (const auto hex = memory_.read_value<std::uint32_t>({symbol->address + module.bias})) {
+                    return {PythonVersion::from_hex(*hex)};
+                }
+            }
+            versions = versions_in_data(*module.image);
+            std::stable_partition(versions.begin(), versions.end(), [&](const PythonVersion& version) {
+                return named && version.minor == *named;
+            });
+        }
+        if (named) versions.push_back({.major = 3, .minor = *named});
+        if (versions.empty()) {
+            for (std::uint8_t minor = kNewestMinorWithoutTable; minor >= kOldestMinor; --minor) {
+                versions.push_back({.major = 3, .minor = minor});
+            }
+        }
+        return versions;
+    }
+
+    void find_gil_symbols(const Module& module, GilSymbols& symbols) {
+        if (!module.image) return;
+        const auto locate = [&](std::string_view name) -> std::optional<elf::Symbol> {
+            auto symbol = module.image->symbol(name);
+            if (symbol) symbol->address += module.bias;
+            return symbol;
+        };
+        const auto address = [&](std::string_view name) -> std::optional<RemoteAddr> {
+            const auto symbol = locate(name);
+            return symbol ? std::optional(RemoteAddr{symbol->address}) : std::nullopt;
+        };
+        const auto range = [&](std::string_view first, std::string_view second) -> RemoteRange {
+            const auto a = locate(first);
+            const auto b = locate(second);
+            if (!a || !b) return {};
+            // Two variables of one object file: neighbours, in either order.
+            return {{std::min(a->address, b->address)},
+                    {std::max(a->address + a->size, b->address + b->size)}};
+        };
+        symbols.current_thread = address("_PyThreadState_Current");
+        symbols.last_holder = address("gil_last_holder");
+        symbols.locked = address("gil_locked");
+        symbols.wait = range("gil_cond", "gil_mutex");
+        symbols.forced = range("switch_cond", "switch_mutex");
+    }
+
+    /// Calls `visit(block address, bytes)` for the readable writable memory of `range` until it returns a
+    /// runtime. Blocks overlap by 8 bytes only in the sense that words are aligned: none straddles.
+    template <class Visit>
+    std::optional<Runtime> search(RemoteRange range, Visit visit) {
+        std::vector<std::byte> block(std::min<std::uint64_t>(kSearchBlock, range.size()));
+        for (RemoteAddr at = range.begin; at < range.end; at = at + kSearchBlock) {
+            if (searched_ > kMaxSearched) return std::nullopt;
+            const std::size_t wanted = std::min<std::uint64_t>(kSearchBlock, range.end - at);
+            const std::size_t size = memory_.read_up_to(at, std::span(block).first(wanted));
+            searched_ += size;
+            if (auto runtime = visit(at, std::span<const std::byte>(block).first(size))) return runtime;
+        }
+        return std::nullopt;
+    }
+
+    std::optional<Runtime> search_cookie(const Module& module, RemoteRange range) {
+        return search(range, [&](RemoteAddr at, std::span<const std::byte> bytes) -> std::optional<Runtime> {
+            const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+            for (std::size_t i = text.find(kCookie); i != std::string_view::npos; i = text.find(kCookie, i + 1)) {
+                if (i % alignof(std::uint64_t) != 0) continue;
+                if (auto runtime = accept(module, at + i)) return runtime;
+            }
+            return std::nullopt;
+        });
+    }
+
+    std::optional<Runtime> from_cookie(const Module& module) {
+        for (const Mapping& mapping : module.mappings) {
+            if (!mapping.writable || mapping.path.empty()) continue;
+            if (auto runtime = search_cookie(module, mapping.range)) return runtime;
+        }
+        return std::nullopt;
+    }
+
+    /// Below 3.13: a word of the module's data that points at an interpreter is the head of the list. It is
+    /// the first such word: `main` and the others stand behind `head` [Include/internal/pystate.h].
+    std::optional<Runtime> search_shape(const Module& module, RemoteRange range) {
+        return search(range, [&](RemoteAddr at, std::span<const std::byte> bytes) -> std::optional<Runtime> {
+            std::vector<std::uint64_t> words(bytes.size() / sizeof(std::uint64_t));
+            std::memcpy(words.data(), bytes.data(), words.size() * sizeof(std::uint64_t));
+            for (const PythonVersion& version : shape_versions_) {
+                auto layout = static_layout(version, false, false);
+                if (!layout || !check(*layout)) continue;
+                if (const auto index = first_interpreter(*layout, words)) {
+                    const RemoteAddr head = at + *index * sizeof(std::uint64_t);
+                    RemoteAddr address;
+                    if (const auto offset = layout->runtime_state.interpreters_head) address = head - *offset;
+                    return accept_layout(module, std::move(*layout), version, address, head);
+                }
+            }
+            return std::nullopt;
+        });
+    }
+
+    /// Two batched reads a thousand candidates: the candidate's first thread, and that thread's interpreter.
+    std::optional<std::size_t> first_interpreter(const Layout& layout, std::span<const std::uint64_t> words) {
+        constexpr std::size_t kBatch = 1024;
+        std::vector<std::size_t> indices;
+        for (std::size_t i = 0; i < words.size(); ++i) {
+            const bool plausible = words[i] % alignof(void*) == 0 && is_data_address({words[i]});
+            if (plausible) indices.push_back(i);
+            if (indices.size() == kBatch || (i + 1 == words.size() && !indices.empty())) {
+                if (const auto index = first_interpreter(layout, words, indices)) return index;
+                indices.clear();
+            }
+        }
+        return std::nullopt;
+    }
+
+    std::optional<std::size_t> first_interpreter(const Layout& layout, std::span<const std::uint64_t> words,
+                                                 std::span<const std::size_t> indices) {
+        std::vector<std::uint64_t> threads(indices.size());
+        std::vector<std::uint64_t> owners(indices.size());
+        read_words(threads, [&](std::size_t i) {
+            return RemoteAddr{words[indices[i]]} + *layout.interpreter_state.threads_head;
+        });
+        read_words(owners, [&](std::size_t i) {
+            return RemoteAddr{threads[i]} + *layout.thread_state.interp;
+        });
+        for (std::size_t i = 0; i < indices.size(); ++i) {
+            if (owners[i] == words[indices[i]] && is_data_address({threads[i]})) return indices[i];
+        }
+        return std::nullopt;
+    }
+
+    template <class AddressOf>
+    void read_words(std::span<std::uint64_t> destination, AddressOf address_of) {
+        std::vector<memory::ReadRequest> requests(destination.size());
+        for (std::size_t i = 0; i < destination.size(); ++i) {
+            destination[i] = 0;
+            requests[i] = {address_of(i), std::as_writable_bytes(destination.subspan(i, 1))};
+        }
+        memory_.read_many(requests);
+    }
+
+    bool is_data_address(RemoteAddr address) {
+        const auto after = std::upper_bound(
+            data_.begin(), data_.end(), address,
+            [](RemoteAddr wanted, const RemoteRange& range) { return wanted < range.begin; });
+        return after != data_.begin() && std::prev(after)->contains(address);
+    }
+
+    std::optional<Runtime> from_shape(Module& module) {
+        if (!prepare_shape_search(module)) return std::nullopt;
+        for (const Mapping& mapping : module.mappings) {
+            if (!mapping.writable) continue;
+            if (auto runtime = search_shape(module, mapping.range)) return runtime;
+        }
+        return std::nullopt;
+    }
+
+    /// Only files that can hold an interpreter are worth a search: those that say so, by their name or by
+    /// the symbols any embedded interpreter exports.
+    bool prepare_shape_search(Module& module) {
+        const bool named = base_name(module.path).find("python") != std::string_view::npos;
+        const bool opened = target_.open_module(module).has_value();
+        const bool exports = opened && module.image->symbol("PyEval_EvalCode").has_value();
+        const bool is_program = module.path == target_.executable().value_or("");
+        if (!named && !exports && !(is_program && !opened)) return false;
+        shape_versions_ = possible_versions(module);
+        if (data_.empty()) {
+            if (const auto mappings = target_.mappings()) {
+                for (const Mapping& mapping : *mappings) {
+                    if (mapping.readable && mapping.writable) data_.push_back(mapping.range);
+                }
+                std::sort(data_.begin(), data_.end());
+            }
+        }
+        return true;
+    }
+
+    std::optional<Runtime> from_anonymous_memory() {
+        const auto mappings = target_.mappings();
+        if (!mappings) return std::nullopt;
+        for (const Mapping& mapping : *mappings) {
+            if (!mapping.readable || !mapping.writable) continue;
+            Module nameless;
+            nameless.mappings.push_back(mapping);
+            if (auto runtime = search_cookie(nameless, mapping.range)) return runtime;
+            shape_versions_ = possible_versions(nameless);
+            if (auto runtime = search_shape(nameless, mapping.range)) return runtime;
+        }
+        return std::nullopt;
+    }
+
+    const target::Target& target_;
+    const MemoryReader& memory_;
+    LocateOptions options_;
+    std::vector<Module> modules_;
+    std::vector<RemoteRange> data_;  ///< Readable and writable memory, sorted.
+    std::vector<PythonVersion> shape_versions_;
+    std::uint64_t searched_ = 0;
+    std::optional<Error> rejected_;
+};
+
+}  // namespace
+
+Result<Runtime> locate_runtime(const target::Target& target, const LocateOptions& options) {
+    return Locator(target, options).locate();
+}
+
+}  // namespace pystack::cpython

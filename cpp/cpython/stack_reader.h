@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "cpython/layout.h"
+#include "memory/memory_copy.h"
+#include "model/snapshot.h"
+
+namespace pystack::cpython {
+
+/// One frame of the interpreter as it stands in memory, before its code object is looked at.
+struct RawFrame {
+    RemoteAddr address;
+    RemoteAddr code;                ///< PyCodeObject*; meaningless when `shim`.
+    std::uint64_t instruction = 0;  ///< See Layout::instruction: an address, or f_lasti sign-extended.
+    std::int32_t tlbc_index = 0;    ///< Which copy of the bytecode runs (free-threaded 3.14+), else 0.
+    std::uint8_t owner = 0;
+    bool shim = false;      ///< Marks one C-level activation of the interpreter loop; runs no Python code.
+    bool is_entry = false;  ///< 3.11: the first frame of an activation.
+
+    bool operator==(const RawFrame&) const = default;
+};
+
+/// What one read of a stack came to. `frames` of the call hold what was read, innermost first, whatever
+/// the outcome.
+struct StackOutcome {
+    model::StackEnd end = model::StackEnd::kComplete;
+    std::optional<Error> problem;
+    int attempts = 1;
+};
+
+/// Where a thread's stack was at its last read: the bytes to ask for next time. Belongs to one thread state.
+struct ReadPlan {
+    std::vector<RemoteRange> ranges;
+};
+
+/// Reads the chain of frames of one thread state. Holds buffers that are reused, so a reader in steady use
+/// allocates nothing. Not thread-safe.
+///
+/// On a running target nothing can be trusted that was read once: the stack moves a hundred million times a
+/// second. read_moving therefore reads everything twice in one system call: thread state, frames, frames
+/// again, thread state again, and accepts only when both copies tell the same stack: same innermost frame,
+/// same top of the data stack, and byte-equal frames below the innermost one (a caller's frame, its
+/// instruction included, cannot change while its callee runs). See docs/architecture.md for what this
+/// proves on which version.
+class StackReader {
+  public:
+    StackReader(const memory::MemoryReader& memory, const Layout& layout, std::size_t max_depth);
+
+    /// For a stopped target or a core: reads once.
+    StackOutcome read_still(RemoteAddr thread_state, std::vector<RawFrame>& frames);
+
+    /// For a running target: at most `attempts` proofs, else kTorn with the frames of the last attempt.
+    /// `plan` is used and left up to date.
+    StackOutcome read_moving(RemoteAddr thread_state, ReadPlan& plan, int attempts,
+                             std::vector<RawFrame>& frames);
+
+  private:
+    class StillSource;
+    class CopySource;
+
+    template <class Source>
+    StackOutcome walk(Source& source, RemoteAddr thread_state, std::vector<RawFrame>& frames) const;
+    template <class Source>
+    Result<RemoteAddr> first_frame(Source& source, RemoteAddr thread_state) const;
+    Result<RawFrame> parse(RemoteAddr address, std::span<const std::byte> header,
+                           RemoteAddr& previous) const;
+
+    void plan_from(RemoteAddr thread_state, std::span<const RawFrame> frames, ReadPlan& plan) const;
+    void read_twice(const ReadPlan& plan);
+    bool copies_agree(const ReadPlan& plan, RemoteAddr thread_state,
+                      std::span<const RawFrame> frames) const;
+    std::optional<std::size_t> offset_of(const ReadPlan& plan, RemoteAddr address,
+                                         std::size_t size) const;
+    bool same_bytes(const ReadPlan& plan, RemoteRange range) const;
+
+    const memory::MemoryReader& memory_;
+    const Layout layout_;
+    const std::size_t max_depth_;
+    // The part of a frame that the walk needs, and of a thread state that locates the stack.
+    RemoteRange header_;  ///< Offsets, not addresses.
+    RemoteRange thread_;  ///< Offsets, not addresses.
+    memory::MemoryCopy pages_;
+    std::vector<std::byte> first_copy_;
+    std::vector<std::byte> second_copy_;
+    std::vector<std::size_t> plan_offsets_;  ///< Start of each planned range in the copies.
+    std::vector<std::size_t> plan_sizes_;    ///< Bytes of it that both copies have.
+    std::vector<memory::ReadRequest> requests_;
+    mutable std::size_t last_range_ = 0;  ///< Search hint of offset_of: stacks are walked in order.
+};
+
+}  // namespace pystack::cpython

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/tables.h"
+
+namespace pystack::model {
+
+/// Bits of a sample's state. A bit that says "known" tells whether the others were measured at all.
+enum SampleState : std::uint8_t {
+    kHoldsGil = 1,
+    kWaitsForGil = 2,
+    kOnCpu = 4,
+    kGc = 8,
+    kCpuKnown = 16,
+    kGilKnown = 32,
+};
+
+struct SampledThread {
+    std::int32_t pid = 0;
+    std::int32_t tid = 0;  ///< 0: not known.
+    std::int64_t interpreter_id = 0;
+    std::string name;
+};
+
+/// What happened to every attempt: nothing is dropped without being counted here.
+struct SamplerStats {
+    std::uint64_t attempted = 0;  ///< Samples of one thread that were tried.
+    std::uint64_t taken = 0;
+    std::uint64_t torn = 0;      ///< Could not be proved within the retries.
+    std::uint64_t failed = 0;    ///< Unreadable.
+    std::uint64_t vanished = 0;  ///< The thread ended while it was read.
+    std::uint64_t ticks = 0;
+    std::uint64_t late = 0;    ///< Ticks served more than half an interval after their time.
+    std::uint64_t missed = 0;  ///< Ticks skipped because the one before took too long.
+    std::uint64_t elapsed_ns = 0;
+    std::uint64_t cpu_ns = 0;  ///< Of the sampling thread.
+    std::uint64_t stop_ns_total = 0;
+    std::uint64_t stop_ns_max = 0;
+};
+
+/// Samples since the last batch, as columns of equal length, and the rows that are new in the tables.
+struct Batch {
+    std::vector<std::uint64_t> time_ns;    ///< CLOCK_MONOTONIC.
+    std::vector<std::uint64_t> weight_ns;  ///< Since the previous attempt on the same thread.
+    std::vector<std::uint32_t> thread;     ///< Index into the threads of all batches.
+    std::vector<StackId> stack;            ///< 0: the attempt failed, or the thread runs no Python code.
+    std::vector<std::uint8_t> state;       ///< SampleState bits.
+
+    std::vector<std::string> strings;
+    std::vector<FrameRow> frames;
+    std::vector<StackTable::Row> stacks;
+    std::vector<SampledThread> threads;
+    bool finished = false;
+
+    void add(std::uint64_t time, std::uint64_t weight, std::uint32_t thread_index, StackId stack_id,
+             std::uint8_t state_bits) {
+        time_ns.push_back(time);
+        weight_ns.push_back(weight);
+        thread.push_back(thread_index);
+        stack.push_back(stack_id);
+        state.push_back(state_bits);
+    }
+};
+
+}  // namespace pystack::model
