@@ -1,0 +1,126 @@
+#include "bindings/snapshot_bindings.h"
+
+#include "bindings/text.h"
+
+namespace nb = nanobind;
+
+namespace pystack::bindings {
+
+namespace {
+
+const char* gil_word(model::GilState state) {
+    switch (state) {
+        case model::GilState::kHolds: return "holds";
+        case model::GilState::kWaits: return "waits";
+        case model::GilState::kDropping: return "dropping";
+        case model::GilState::kNone: return "none";
+        case model::GilState::kUnknown: break;
+    }
+    return nullptr;
+}
+
+const char* end_word(model::StackEnd end) {
+    switch (end) {
+        case model::StackEnd::kComplete: return "complete";
+        case model::StackEnd::kTorn: return "torn";
+        case model::StackEnd::kUnreadable: return "unreadable";
+        case model::StackEnd::kDepthLimit: return "depth_limit";
+        case model::StackEnd::kNoPython: break;
+    }
+    return "no_python";
+}
+
+const char* kind_word(model::FrameKind kind) {
+    return kind == model::FrameKind::kPython ? "python" : "native";
+}
+
+template <class Value>
+nb::object optional_number(const std::optional<Value>& value) {
+    return value ? nb::object(nb::int_(*value)) : nb::none();
+}
+
+nb::object optional_bool(const std::optional<bool>& value) {
+    return value ? nb::object(nb::bool_(*value)) : nb::none();
+}
+
+nb::object optional_str(const std::optional<std::string>& value) {
+    return value ? to_str(*value) : nb::none();
+}
+
+nb::dict to_dict(const model::Frame& frame) {
+    nb::dict item;
+    item["kind"] = kind_word(frame.kind);
+    item["function"] = to_str(frame.function);
+    item["qualname"] = optional_str(frame.qualname);
+    item["file"] = to_str(frame.file);
+    item["line"] = optional_number(frame.position.line);
+    item["end_line"] = optional_number(frame.position.end_line);
+    item["column"] = optional_number(frame.position.column);
+    item["end_column"] = optional_number(frame.position.end_column);
+    item["first_line"] = frame.first_line;
+    return item;
+}
+
+nb::dict to_dict(const model::Thread& thread) {
+    nb::dict item;
+    item["tid"] = optional_number(thread.tid);
+    item["namespace_tid"] = optional_number(thread.namespace_tid);
+    item["python_thread_id"] = thread.python_thread_id;
+    item["interpreter_id"] = thread.interpreter_id;
+    item["name"] = optional_str(thread.name);
+    item["kernel_name"] = optional_str(thread.kernel_name);
+    item["is_main"] = optional_bool(thread.is_main);
+    item["run_state"] = thread.run_state ? nb::object(nb::str(&*thread.run_state, 1)) : nb::none();
+    const char* gil = gil_word(thread.gil);
+    item["gil"] = gil != nullptr ? nb::object(nb::str(gil)) : nb::none();
+    item["gc_collecting"] = optional_bool(thread.gc_collecting);
+    item["raising"] = optional_str(thread.raising);
+    item["handling"] = optional_str(thread.handling);
+    item["stack_end"] = end_word(thread.stack_end);
+    item["stack_problem"] = thread.stack_problem.empty() ? nb::none() : to_str(thread.stack_problem);
+    nb::list frames;
+    for (const model::Frame& frame : thread.frames) frames.append(to_dict(frame));
+    item["frames"] = frames;
+    return item;
+}
+
+}  // namespace
+
+nb::dict to_dict(const model::Snapshot& snapshot) {
+    nb::dict item;
+    item["pid"] = snapshot.pid;
+    item["namespace_pid"] = optional_number(snapshot.namespace_pid);
+    item["executable"] = snapshot.executable ? to_os_str(*snapshot.executable) : nb::none();
+    item["command"] = nb::none();
+    if (snapshot.command) {
+        nb::list command;
+        for (const std::string& argument : *snapshot.command) command.append(to_os_str(argument));
+        item["command"] = command;
+    }
+    item["version"] = nb::str(snapshot.version.c_str());
+    item["free_threaded"] = snapshot.free_threaded;
+    item["debug"] = snapshot.debug;
+    item["time_ns"] = snapshot.time_ns;
+    item["stopped"] = snapshot.stopped;
+    item["stop_ns"] = optional_number(snapshot.stop_ns);
+    item["was_stopped"] = snapshot.was_stopped;
+    item["attempts"] = snapshot.attempts;
+    nb::list interpreters;
+    for (const model::Interpreter& interpreter : snapshot.interpreters) {
+        nb::dict row;
+        row["id"] = interpreter.id;
+        row["gc_collecting"] = optional_bool(interpreter.gc_collecting);
+        row["finalizing"] = optional_bool(interpreter.finalizing);
+        interpreters.append(row);
+    }
+    item["interpreters"] = interpreters;
+    nb::list threads;
+    for (const model::Thread& thread : snapshot.threads) threads.append(to_dict(thread));
+    item["threads"] = threads;
+    nb::list problems;
+    for (const std::string& problem : snapshot.problems) problems.append(to_str(problem));
+    item["problems"] = problems;
+    return item;
+}
+
+}  // namespace pystack::bindings

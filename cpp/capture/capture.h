@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstddef>
+
+#include "base/result.h"
+#include "model/snapshot.h"
+
+namespace pystack::capture {
+
+struct CaptureOptions {
+    bool stop = true;         ///< Stop the target while it is read; otherwise prove each stack.
+    bool exhaustive = false;  ///< Search all writable memory for the interpreter when it is nowhere else.
+    std::size_t max_depth = 1'000'000;  ///< Frames of one thread.
+};
+
+/// Reads every thread of a live process once. A thread that cannot be read is in the snapshot with what
+/// is known of it; an Error means that nothing could be read at all.
+///
+/// Runs on a thread of its own: if a thread of the target cannot be let go (it sleeps in the kernel and
+/// does not answer), the end of that thread makes the kernel do it.
+Result<model::Snapshot> capture_live(int pid, const CaptureOptions& options);
+
+}  // namespace pystack::capture

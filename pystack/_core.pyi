@@ -1,0 +1,141 @@
+"""The C++ core, as Python sees it. Conversions only: the types users meet are in `pystack.model`.
+
+Every failure leaves through `pystack.errors.from_code`, so callers see the classes of `pystack.errors`.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+GilState = Literal["holds", "waits", "dropping", "none"]
+StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]
+
+class RawFrame(TypedDict):
+    kind: Literal["python", "native"]
+    function: str  # co_name
+    qualname: str | None  # co_qualname; None below 3.11
+    file: str  # co_filename as the target has it
+    line: int | None  # 1-based; None where the line table says "no line"
+    end_line: int | None
+    column: int | None  # 0-based UTF-8 byte offset, as co_positions() has it; 3.11+
+    end_column: int | None
+    first_line: int  # co_firstlineno
+
+class RawThread(TypedDict):
+    tid: int | None  # in the tool's pid namespace
+    namespace_tid: int | None  # in the target's, where it differs
+    python_thread_id: int  # threading.get_ident(), the pthread_t
+    interpreter_id: int
+    name: str | None  # threading.Thread.name
+    kernel_name: str | None
+    is_main: bool | None
+    run_state: str | None  # one letter of /proc/PID/stat
+    gil: GilState | None  # None: cannot be known
+    gc_collecting: bool | None
+    raising: str | None  # type name of the exception being raised
+    handling: str | None  # type name of the exception being handled
+    stack_end: StackEnd
+    stack_problem: str | None  # one sentence when stack_end is not "complete"
+    frames: list[RawFrame]  # outermost first
+
+class RawInterpreter(TypedDict):
+    id: int
+    gc_collecting: bool | None
+    finalizing: bool | None
+
+class RawSnapshot(TypedDict):
+    pid: int
+    namespace_pid: int | None  # where the target's pid namespace is not ours
+    executable: str | None
+    command: list[str] | None  # argv
+    version: str  # "3.13.5", "3.15.0b1"
+    free_threaded: bool
+    debug: bool
+    time_ns: int  # realtime clock
+    stopped: bool  # whether the target was stopped for reading
+    stop_ns: int | None  # from the first stop request to the last release; None when not stopped
+    was_stopped: bool  # the target was already stopped (SIGSTOP) and was left so
+    attempts: int  # non-stop: reads until every thread was proved or given up
+    interpreters: list[RawInterpreter]
+    threads: list[RawThread]
+    problems: list[str]  # what could not be read, one sentence each
+
+def dump_live(pid: int, *, stop: bool = True, exhaustive: bool = False) -> RawSnapshot: ...
+
+class Batch:
+    """Samples since the last batch, as columns, and the table rows that are new in it.
+
+    Columns are read-only memoryviews that own their memory. Ids index the tables from the sampler's start;
+    string 0 is "", stack 0 is the empty stack (parent 0, frame 0: not a row to follow).
+    """
+
+    # One element a sample.
+    @property
+    def time_ns(self) -> Sequence[int]: ...  # CLOCK_MONOTONIC at the read, uint64
+    @property
+    def weight_ns(self) -> Sequence[int]: ...  # time since the thread's previous sample, uint64
+    @property
+    def thread(self) -> Sequence[int]: ...  # index into threads, uint32
+    @property
+    def stack(self) -> Sequence[int]: ...  # index into stacks, uint32
+    @property
+    def state(self) -> Sequence[int]: ...  # SampleState bits, uint8
+    # New rows.
+    @property
+    def strings(self) -> list[str]: ...
+    @property
+    def frame_kind(self) -> Sequence[int]: ...  # FrameKind, uint8
+    @property
+    def frame_function(self) -> Sequence[int]: ...  # string id of the qualname, or co_name below 3.11
+    @property
+    def frame_file(self) -> Sequence[int]: ...  # string id
+    @property
+    def frame_line(self) -> Sequence[int]: ...  # int32, -1 = no line
+    @property
+    def frame_first_line(self) -> Sequence[int]: ...  # int32, -1 = none
+    @property
+    def stack_parent(self) -> Sequence[int]: ...  # uint32
+    @property
+    def stack_frame(self) -> Sequence[int]: ...  # uint32
+    @property
+    def threads(self) -> list[tuple[int, int, int, str]]: ...  # (pid, tid, interpreter id, name)
+    @property
+    def finished(self) -> bool: ...  # last batch: the sampler has ended
+
+class SamplerStats(TypedDict):
+    attempted: int  # thread samples tried
+    taken: int
+    torn: int  # given up after the retries
+    failed: int  # unreadable for another reason
+    vanished: int  # the thread ended between two steps
+    ticks: int  # ticks served
+    late: int  # ticks served more than half an interval late
+    missed: int  # ticks skipped because the sampler was behind
+    elapsed_ns: int
+    cpu_ns: int  # CPU time of the sampling thread
+    stop_ns_total: int  # time the target was stopped, all samples together
+    stop_ns_max: int
+
+class Sampler:
+    """One sampling thread on one target. Opening it finds the interpreter, or raises."""
+
+    def __init__(self, pid: int, *, rate_hz: float, stop: bool = False, exhaustive: bool = False) -> None: ...
+    def start(self) -> None: ...
+    def next_batch(self, timeout_s: float) -> Batch | None: ...  # None: nothing new within the timeout
+    def stop(self) -> None: ...  # ends the thread, releases the target; next_batch then drains
+    def stats(self) -> SamplerStats: ...
+    @property
+    def python_version(self) -> str: ...
+    @property
+    def end_reason(self) -> Literal["running", "stopped", "target_exited", "failed"]: ...
+    @property
+    def error(self) -> str | None: ...
+
+class SampleState:
+    """Bits of Batch.state."""
+
+    HOLDS_GIL: int  # 1
+    WAITS_FOR_GIL: int  # 2
+    ON_CPU: int  # 4
+    GC: int  # 8
+    CPU_KNOWN: int  # 16: the ON_CPU bit was measured
+    GIL_KNOWN: int  # 32
