@@ -173,12 +173,11 @@ std::unordered_set<RemoteAddr> matching_keys(const MemoryReader& reader, const L
     reader.read_many(requests);
 
     std::unordered_set<RemoteAddr> matches;
-    std::size_t key = 0;
     for (std::size_t p = 0; p < pieces.size(); ++p) {
         const std::size_t next_first =
             p + 1 < pieces.size() ? pieces[p + 1].first_key : keys.size();
         const auto read = requests[p].destination.first(requests[p].done);
-        for (key = pieces[p].first_key; key < next_first; ++key) {
+        for (std::size_t key = pieces[p].first_key; key < next_first; ++key) {
             const std::uint64_t offset = keys[key] - pieces[p].begin;
             if (offset > read.size() || read.size() - offset < key_bytes) continue;
             const RemoteStruct str(keys[key], read.subspan(offset, key_bytes));

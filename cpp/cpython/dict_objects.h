@@ -17,9 +17,9 @@ namespace pystack::cpython {
 /// Gets the key and the value of one item; false ends the iteration.
 using DictItemCallback = std::function<bool(RemoteAddr key, RemoteAddr value)>;
 
-/// The items of a dict of any kind, in the order of its table: that of insertion, but for split
-/// tables (below 3.11). At most `max_items` are given. As elsewhere, the caller knows that it is a
-/// dict.
+/// The items of a dict of any kind, in the order of its table: that of insertion, except for split
+/// ones. At most `max_items` are given, and none behind the first 131,072 entries. As elsewhere, the
+/// caller knows that it is a dict.
 Result<void> for_each_dict_item(const memory::MemoryReader& reader, const Layout& layout,
                                 RemoteAddr dict, std::size_t max_items,
                                 const DictItemCallback& callback);

@@ -37,7 +37,8 @@ struct StrPlan {
     std::size_t wanted_bytes() const { return static_cast<std::size_t>(units) * unit_bytes; }
 };
 
-Result<StrPlan> plan_str(const Layout& layout, const RemoteStruct& head, std::size_t max_length) {
+Result<StrPlan> plan_str(const Layout& layout, const RemoteStruct& head, std::size_t max_length,
+                         bool whole) {
     const auto& fields = layout.unicode_object;
     const auto state = head.get<std::uint32_t>(*fields.state);
     const auto length = head.get<std::int64_t>(*fields.length);
@@ -48,6 +49,9 @@ Result<StrPlan> plan_str(const Layout& layout, const RemoteStruct& head, std::si
     // Kind 0 is a legacy str that is not ready, below 3.12: its text is still a wchar_t array.
     if ((kind != 1 && kind != 2 && kind != 4) || (ascii && kind != 1) || *length < 0) {
         return fail(corrupt("str", head.address()));
+    }
+    if (whole && static_cast<std::uint64_t>(*length) > max_length) {
+        return fail(corrupt("str longer than any expected", head.address()));
     }
     StrPlan plan{.length = static_cast<std::uint64_t>(*length), .unit_bytes = kind};
     plan.units = std::min<std::uint64_t>(plan.length, max_length);
@@ -107,11 +111,10 @@ Result<StrPrefix> decode_str(const StrPlan& plan, std::span<const std::byte> byt
     return prefix;
 }
 
-}  // namespace
-
-std::vector<Result<StrPrefix>> read_str_prefixes(const MemoryReader& reader, const Layout& layout,
-                                                 std::span<const RemoteAddr> strs,
-                                                 std::size_t max_length) {
+// With `whole`, a str longer than `max_length` is an error and its text is not read.
+std::vector<Result<StrPrefix>> read_strs(const MemoryReader& reader, const Layout& layout,
+                                         std::span<const RemoteAddr> strs, std::size_t max_length,
+                                         bool whole) {
     const auto& fields = layout.unicode_object;
     if (!fields.state || !fields.length || !fields.asciiobject_size) {
         return std::vector<Result<StrPrefix>>(strs.size(), fail(absent_field("unicode_object")));
@@ -133,7 +136,7 @@ std::vector<Result<StrPrefix>> read_str_prefixes(const MemoryReader& reader, con
     plans.reserve(strs.size());
     for (std::size_t i = 0; i < strs.size(); ++i) {
         const auto block = requests[i].destination.first(requests[i].done);
-        plans.push_back(plan_str(layout, RemoteStruct(strs[i], block), max_length));
+        plans.push_back(plan_str(layout, RemoteStruct(strs[i], block), max_length, whole));
         if (!plans[i]) continue;
         texts[i].resize(plans[i]->wanted_bytes());
         const std::uint64_t offset = plans[i]->text - strs[i];
@@ -160,15 +163,23 @@ std::vector<Result<StrPrefix>> read_str_prefixes(const MemoryReader& reader, con
     return prefixes;
 }
 
+}  // namespace
+
+std::vector<Result<StrPrefix>> read_str_prefixes(const MemoryReader& reader, const Layout& layout,
+                                                 std::span<const RemoteAddr> strs,
+                                                 std::size_t max_length) {
+    return read_strs(reader, layout, strs, max_length, false);
+}
+
 Result<StrPrefix> read_str_prefix(const MemoryReader& reader, const Layout& layout, RemoteAddr str,
                                   std::size_t max_length) {
-    return std::move(read_str_prefixes(reader, layout, std::span(&str, 1), max_length).front());
+    return std::move(read_strs(reader, layout, std::span(&str, 1), max_length, false).front());
 }
 
 Result<std::string> read_str(const MemoryReader& reader, const Layout& layout, RemoteAddr str,
                              std::size_t max_length) {
-    PYSTACK_TRY(prefix, read_str_prefix(reader, layout, str, max_length));
-    if (!prefix.complete) return fail(corrupt("str longer than any expected", str));
+    PYSTACK_TRY(prefix,
+                std::move(read_strs(reader, layout, std::span(&str, 1), max_length, true).front()));
     return std::move(prefix.text);
 }
 

@@ -73,17 +73,20 @@ std::optional<PythonVersion> parse_version(std::string_view text) {
     return cursor == end ? std::optional(version) : std::nullopt;
 }
 
-/// PY_VERSION stands in the read-only data as a string of its own [Python/getversion.c]. Other libraries
-/// linked into the same file have such strings too, so only CPython 3's range counts and all are returned.
+/// PY_VERSION is a string in the read-only data [Python/getversion.c], of its own or, where the linker has
+/// merged it, the end of another. Libraries linked into the same file have such strings too, so all that
+/// CPython can be are returned.
 std::vector<PythonVersion> versions_in_data(const elf::ElfImage& image) {
     std::vector<PythonVersion> found;
     const auto section = image.section(".rodata");
     const auto bytes = section ? image.section_bytes(*section) : image.bytes();
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    constexpr std::string_view kStart("\0" "3.", 3);
+    constexpr std::string_view kStart = "3.";
+    constexpr std::string_view kNotBefore = "0123456789.";
     constexpr std::size_t kLongest = 16;
     for (std::size_t at = text.find(kStart); at != std::string_view::npos; at = text.find(kStart, at + 1)) {
-        const std::string_view rest = text.substr(at + 1, kLongest);
+        if (at > 0 && kNotBefore.find(text[at - 1]) != std::string_view::npos) continue;
+        const std::string_view rest = text.substr(at, kLongest);
         const std::size_t end = rest.find('\0');
         if (end == std::string_view::npos) continue;
         const auto version = parse_version(rest.substr(0, end));
