@@ -206,7 +206,7 @@ class Capture {
             if (reading.outcome.end == model::StackEnd::kUnreadable) return;
             const bool known = all_known(reading.frames);
             codes_.load(reading.frames);
-            if (!known) continue;
+            if (!known || !codes_.instructions_fit(reading.frames)) continue;
             read_exceptions_of_still_thread(reading, plan);
             if (codes_.verify(reading.frames)) return;
         } while (Clock::now() < deadline);

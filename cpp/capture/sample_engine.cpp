@@ -128,7 +128,7 @@ cpython::StackOutcome SampleEngine::prove(const cpython::ThreadState& state, cpy
             return frame.shim || codes_->find(frame.code) != nullptr;
         });
         codes_->load(frames_);
-        if (known && codes_->verify(frames_)) return outcome;
+        if (known && codes_->instructions_fit(frames_) && codes_->verify(frames_)) return outcome;
     }
     outcome.end = model::StackEnd::kTorn;
     return outcome;

@@ -202,6 +202,14 @@ std::optional<std::int64_t> CodeReader::instruction_offset(const Code& code, con
     return offset;
 }
 
+bool CodeReader::instructions_fit(std::span<const RawFrame> frames) {
+    return std::all_of(frames.begin(), frames.end(), [this](const RawFrame& frame) {
+        if (frame.shim) return true;
+        const Code* code = find(frame.code);
+        return code != nullptr && !code->problem && instruction_offset(*code, frame).has_value();
+    });
+}
+
 bool CodeReader::is_incomplete(const Code& code, const RawFrame& frame) {
     if (!layout_.code_object.firsttraceable || frame.owner == layout_.generator_owner) return false;
     const auto offset = instruction_offset(code, frame);

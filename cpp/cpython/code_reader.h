@@ -62,6 +62,9 @@ class CodeReader {
     /// Byte offset of the instruction that the frame executes, -1 for a frame that has not started; nullopt
     /// when it does not lie in the code object.
     std::optional<std::int64_t> instruction_offset(const Code& code, const RawFrame& frame);
+    /// Whether every frame executes an instruction of its own code object. A frame that does not was read
+    /// while it was being replaced. All code objects must be known.
+    bool instructions_fit(std::span<const RawFrame> frames);
     /// The frame is still being set up: sys._getframe() does not show it, and neither do we.
     bool is_incomplete(const Code& code, const RawFrame& frame);
 

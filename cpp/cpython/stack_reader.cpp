@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
 
 #include "memory/remote_struct.h"
@@ -20,6 +21,11 @@ constexpr std::uint64_t kFetchBelow = 4 * kPage;
 constexpr std::uint64_t kSlack = 1024;
 /// Frames nearer than this are read as one range: bytes are cheaper than pieces.
 constexpr std::uint64_t kMaxGap = 2048;
+/// One batched read takes 1 to 2 us for a shallow stack. One that took much longer was interrupted half
+/// way (another program, the hypervisor), and a program that repeats itself may look the same afterwards.
+constexpr auto kLongestRead = std::chrono::microseconds(8);
+/// What copying 1 MiB may take in addition, for deep stacks.
+constexpr auto kLongestReadPerMiB = std::chrono::milliseconds(2);
 /// The highest value of enum _frameowner in any version [pycore_interpframe.h of 3.14].
 constexpr std::uint8_t kMaxOwner = 4;
 
@@ -47,6 +53,8 @@ RemoteRange header_offsets(const Layout& layout) {
     cover.add(frame.owner, 1);
     cover.add(frame.is_entry, 1);
     cover.add(frame.tlbc_index, 4);
+    if (layout.stack_top == StackTop::kIndex) cover.add(frame.stackpointer, 4);
+    if (layout.stack_top == StackTop::kPointer) cover.add(frame.stackpointer, 8);
     return cover.range();
 }
 
@@ -170,6 +178,11 @@ Result<RawFrame> StackReader::parse(RemoteAddr address, std::span<const std::byt
     if (frame.owner > kMaxOwner) return fail(corrupt("frame owner", address));
     if (fields.is_entry) frame.is_entry = bytes.get<std::uint8_t>(offset(fields.is_entry)).value_or(0) != 0;
     if (fields.tlbc_index) frame.tlbc_index = bytes.get<std::int32_t>(offset(fields.tlbc_index)).value_or(0);
+    if (layout_.stack_top == StackTop::kIndex) {
+        frame.calls = bytes.get<std::int32_t>(offset(fields.stackpointer)).value_or(-1) >= 0;
+    } else if (layout_.stack_top == StackTop::kPointer) {
+        frame.calls = bytes.get<std::uint64_t>(offset(fields.stackpointer)).value_or(0) != 0;
+    }
     frame.shim = layout_.entry_mark == EntryMark::kOwner && frame.owner >= layout_.first_shim_owner;
     // 3.13 leaves any object in a shim frame; the low bits of a _PyStackRef are flags.
     if (layout_.stack_ref != StackRef::kPointer) frame.code.value &= ~std::uint64_t{3};
@@ -215,25 +228,35 @@ StackOutcome StackReader::read_moving(RemoteAddr thread_state, ReadPlan& plan, i
             read_still(thread_state, frames);  // Torn, most likely: only says where to look.
             plan_from(thread_state, frames, plan);
         }
-        read_twice(plan);
+        const bool in_time = read_twice(plan);
         if (plan_sizes_.front() < thread_.size()) {
             outcome.problem = read_fault(thread_state, thread_.size());
             outcome.end = StackEnd::kUnreadable;
             return outcome;
         }
+        if (!in_time) continue;
         CopySource source(*this, plan);
         const StackOutcome walked = walk(source, thread_state, frames);
         const bool whole = walked.end != StackEnd::kUnreadable;
-        if (whole && copies_agree(plan, thread_state, frames)) {
+        if (whole && callers_call(frames) && copies_agree(plan, frames)) {
             outcome.end = walked.end;
             plan_from(thread_state, frames, plan);
             return outcome;
         }
         outcome.problem = walked.problem;
-        // A miss needs a new plan; a mere disagreement is tried again as it is.
-        if (!whole) plan.ranges.clear();
+        // A frame elsewhere needs a new plan; a mere disagreement is tried again as it is.
+        if (!whole && walked.problem->code == ErrorCode::kReadFault) plan.ranges.clear();
     }
     return outcome;
+}
+
+bool StackReader::callers_call(std::span<const RawFrame> frames) {
+    for (std::size_t i = 1; i < frames.size(); ++i) {
+        // A frame called through C runs in a new activation, and its caller's loop has not saved anything.
+        const bool called_directly = !frames[i - 1].shim && !frames[i - 1].is_entry;
+        if (called_directly && !frames[i].shim && !frames[i].calls) return false;
+    }
+    return true;
 }
 
 void StackReader::plan_from(RemoteAddr thread_state, std::span<const RawFrame> frames,
@@ -247,12 +270,11 @@ void StackReader::plan_from(RemoteAddr thread_state, std::span<const RawFrame> f
             plan.ranges.push_back({current, current + 8});
         }
     }
-    const std::size_t first_frame_range = plan.ranges.size();
     for (const RawFrame& frame : frames) {
         RemoteRange wanted = at(frame.address, header_);
         const bool on_data_stack = layout_.frame_chain != FrameChain::kFrameObject && !frame.shim &&
                                    frame.owner != layout_.generator_owner;
-        if (on_data_stack && plan.ranges.size() > first_frame_range) {
+        if (on_data_stack && plan.ranges.size() > first_frame_range()) {
             RemoteRange& last = plan.ranges.back();
             if (wanted.begin < last.begin && last.begin - wanted.begin < kMaxGap) {
                 last.begin = wanted.begin;
@@ -260,14 +282,14 @@ void StackReader::plan_from(RemoteAddr thread_state, std::span<const RawFrame> f
             }
         }
         // Not past the page: what follows may be unmapped, and the piece would be cut anyway.
-        if (on_data_stack && plan.ranges.size() == first_frame_range) {
+        if (on_data_stack && plan.ranges.size() == first_frame_range()) {
             wanted.end = std::min(wanted.end + kSlack, RemoteAddr{(wanted.end.value | (kPage - 1)) + 1});
         }
         plan.ranges.push_back(wanted);
     }
 }
 
-void StackReader::read_twice(const ReadPlan& plan) {
+bool StackReader::read_twice(const ReadPlan& plan) {
     std::size_t total = 0;
     plan_offsets_.clear();
     for (const RemoteRange& range : plan.ranges) {
@@ -284,17 +306,20 @@ void StackReader::read_twice(const ReadPlan& plan) {
         requests_.push_back(
             {plan.ranges[i].begin, std::span(copy).subspan(plan_offsets_[i], plan.ranges[i].size())});
     };
-    // The thread state is the first thing read and the last: it brackets the frames.
-    for (std::size_t i = 0; i < count; ++i) add(first_copy_, i);
+    // Outermost frames first and last, which change least; the thread state in the middle.
+    for (std::size_t i = count - 1; i > 0; --i) add(first_copy_, i);
+    add(first_copy_, 0);
     for (std::size_t i = 1; i < count; ++i) add(second_copy_, i);
-    add(second_copy_, 0);
+    const auto begin = std::chrono::steady_clock::now();
     memory_.read_many(requests_);
+    const auto took = std::chrono::steady_clock::now() - begin;
     plan_sizes_.resize(count);
-    for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t again = i == 0 ? 2 * count - 1 : count + i - 1;
-        plan_sizes_[i] = std::min(requests_[i].done, requests_[again].done);
+    plan_sizes_[0] = requests_[count - 1].done;
+    for (std::size_t i = 1; i < count; ++i) {
+        plan_sizes_[i] = std::min(requests_[count - 1 - i].done, requests_[count - 1 + i].done);
     }
     last_range_ = 0;
+    return took <= kLongestRead + kLongestReadPerMiB * total / (1 << 20);
 }
 
 std::optional<std::size_t> StackReader::offset_of(const ReadPlan& plan, RemoteAddr address,
@@ -318,21 +343,10 @@ bool StackReader::same_bytes(const ReadPlan& plan, RemoteRange range) const {
                                  range.size()) == 0;
 }
 
-bool StackReader::copies_agree(const ReadPlan& plan, RemoteAddr thread_state,
-                               std::span<const RawFrame> frames) const {
-    const auto& thread = layout_.thread_state;
-    for (const FieldOffset field : {thread.frame, thread.cframe, thread.current_frame,
-                                    thread.datastack_chunk, thread.datastack_top, thread.id}) {
-        if (field && !same_bytes(plan, {thread_state + *field, thread_state + *field + 8})) return false;
-    }
-    if (layout_.frame_chain == FrameChain::kCFrame) {
-        CopySource source(*this, plan);
-        const auto bytes = source.view(at(thread_state, thread_));
-        if (!bytes) return false;
-        const auto cframe =
-            RemoteStruct(thread_state, *bytes).pointer(*thread.cframe - thread_.begin.value);
-        const RemoteAddr current = cframe.value_or(RemoteAddr{}) + *layout_.cframe.current_frame;
-        if (!same_bytes(plan, {current, current + 8})) return false;
+bool StackReader::copies_agree(const ReadPlan& plan, std::span<const RawFrame> frames) const {
+    // Ranges before the first frame: the thread state, read once, and the C frame's pointer.
+    for (std::size_t i = 1; i < first_frame_range(); ++i) {
+        if (!same_bytes(plan, plan.ranges[i])) return false;
     }
     const auto& fields = layout_.interpreter_frame;
     for (std::size_t i = 0; i < frames.size(); ++i) {

@@ -21,6 +21,10 @@ struct RawFrame {
     std::uint8_t owner = 0;
     bool shim = false;      ///< Marks one C-level activation of the interpreter loop; runs no Python code.
     bool is_entry = false;  ///< 3.11: the first frame of an activation.
+    /// The interpreter loop has left this frame for another: it saved its stack pointer, which it clears
+    /// when it comes back [StackTop]. 3.14 also saves it around calls of C functions. Always true below
+    /// 3.11, where nothing tells.
+    bool calls = true;
 
     bool operator==(const RawFrame&) const = default;
 };
@@ -41,12 +45,12 @@ struct ReadPlan {
 /// Reads the chain of frames of one thread state. Holds buffers that are reused, so a reader in steady use
 /// allocates nothing. Not thread-safe.
 ///
-/// On a running target nothing can be trusted that was read once: the stack moves a hundred million times a
-/// second. read_moving therefore reads everything twice in one system call: thread state, frames, frames
-/// again, thread state again, and accepts only when both copies tell the same stack: same innermost frame,
-/// same top of the data stack, and byte-equal frames below the innermost one (a caller's frame, its
-/// instruction included, cannot change while its callee runs). See docs/architecture.md for what this
-/// proves on which version.
+/// On a running target nothing can be trusted that was read once: the stack moves ten million times a
+/// second. read_moving therefore reads the frames, the thread state and the frames again in one system
+/// call. The thread state says at one instant which frame is the innermost; it is accepted only when the
+/// frames were the same before and after that instant: byte-equal below the innermost one (a caller's
+/// frame, its instruction and its variables included, cannot change while its callee runs), equal in
+/// identity for the innermost, and every caller stands at a call. See docs/architecture.md for what this proves on which version.
 class StackReader {
   public:
     StackReader(const memory::MemoryReader& memory, const Layout& layout, std::size_t max_depth);
@@ -71,9 +75,14 @@ class StackReader {
                            RemoteAddr& previous) const;
 
     void plan_from(RemoteAddr thread_state, std::span<const RawFrame> frames, ReadPlan& plan) const;
-    void read_twice(const ReadPlan& plan);
-    bool copies_agree(const ReadPlan& plan, RemoteAddr thread_state,
-                      std::span<const RawFrame> frames) const;
+    /// Whether each frame that was called without leaving the interpreter loop has a caller that stands at
+    /// a call: one that does not has returned, and what lies above it is left over.
+    static bool callers_call(std::span<const RawFrame> frames);
+    /// Fills both copies; false when it took too long to be one moment.
+    bool read_twice(const ReadPlan& plan);
+    bool copies_agree(const ReadPlan& plan, std::span<const RawFrame> frames) const;
+    /// In a plan: the thread state comes first, on 3.11 and 3.12 the C frame's pointer second.
+    std::size_t first_frame_range() const { return layout_.frame_chain == FrameChain::kCFrame ? 2 : 1; }
     std::optional<std::size_t> offset_of(const ReadPlan& plan, RemoteAddr address,
                                          std::size_t size) const;
     bool same_bytes(const ReadPlan& plan, RemoteRange range) const;
