@@ -1,0 +1,69 @@
+"""Where a Python process is: its threads, their stacks, the GIL. Read from outside.
+
+    import pystack
+
+    snapshot = pystack.dump(4711)
+    for thread in snapshot.threads:
+        print(thread.name, [frame.name for frame in thread.frames])
+
+The target is never written to, never runs code for the reader, and is never left stopped.
+Failures are the classes drawn in `pystack.errors`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pystack import errors as errors
+    from pystack.api import Sampler as Sampler
+    from pystack.api import dump as dump
+    from pystack.api import open_sampler as open_sampler
+    from pystack.errors import PystackError as PystackError
+    from pystack.model import Frame as Frame
+    from pystack.model import Interpreter as Interpreter
+    from pystack.model import Snapshot as Snapshot
+    from pystack.model import Thread as Thread
+
+__version__ = "0.1.0"
+
+# Imported at first use: `pystack dump` starts without what it does not need.
+_LAZY = {
+    "errors": "pystack.errors",
+    "Sampler": "pystack.api",
+    "dump": "pystack.api",
+    "open_sampler": "pystack.api",
+    "PystackError": "pystack.errors",
+    "Frame": "pystack.model",
+    "Interpreter": "pystack.model",
+    "Snapshot": "pystack.model",
+    "Thread": "pystack.model",
+}
+
+__all__ = [
+    "Frame",
+    "Interpreter",
+    "PystackError",
+    "Sampler",
+    "Snapshot",
+    "Thread",
+    "__version__",
+    "dump",
+    "errors",
+    "open_sampler",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(_LAZY[name])
+    value: object = module if name == "errors" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,81 @@
+"""`pystack dump PID`: where every thread is now."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from pystack import api
+from pystack.cli.options import HELP_FLAGS, common_options, settings_of, write_stdout
+
+
+@click.command("dump", context_settings=HELP_FLAGS)
+@click.argument("pid", type=click.IntRange(min=1), required=False)
+@click.option(
+    "-p", "--pid", "pid_option", type=click.IntRange(min=1), metavar="PID", help="The same as PID."
+)
+@click.option(
+    "--no-block",
+    "--nonblocking",
+    "no_block",
+    is_flag=True,
+    help="Do not stop the process while it is read.",
+)
+@click.option(
+    "--exhaustive",
+    is_flag=True,
+    help="Search for the interpreter in memory that no file backs, too (slower).",
+)
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON; the schema is dump-v1.")
+@click.option("--no-group", is_flag=True, help="Show threads one by one that idle alike.")
+@click.option("--no-source", is_flag=True, help="Do not read source files.")
+@click.option("--full", is_flag=True, help="Show repeated frames and long lines in full.")
+@common_options
+@click.pass_context
+def dump(
+    context: click.Context,
+    pid: int | None,
+    pid_option: int | None,
+    no_block: bool,
+    exhaustive: bool,
+    as_json: bool,
+    no_group: bool,
+    no_source: bool,
+    full: bool,
+) -> None:
+    """Show where every Python thread of the process PID is.
+
+    The process is stopped for the reading, under a millisecond as a rule, and goes on after it.
+    """
+    if pid is not None and pid_option is not None and pid != pid_option:
+        raise click.UsageError(f"Two processes were named, {pid} and {pid_option}.")
+    pid = pid if pid is not None else pid_option
+    if pid is None:
+        raise click.UsageError("Missing argument 'PID'.")
+
+    snapshot = api.dump(pid, block=not no_block, exhaustive=exhaustive)
+    settings = settings_of(context)
+    if settings.verbosity:
+        click.echo(
+            f"pystack: {snapshot.executable or 'executable unknown'},"
+            f" CPython {snapshot.version}, reads until consistent: {snapshot.attempts}",
+            err=True,
+        )
+    if as_json:
+        from pystack.render.json import render_json
+
+        write_stdout([render_json(snapshot)])
+        return
+    from pystack.render.source import SourceReader
+    from pystack.render.terminal import wants_colour
+    from pystack.render.text import render_text
+
+    lines = render_text(
+        snapshot,
+        color=wants_colour(sys.stdout, no_color=settings.no_color),
+        group=not no_group,
+        full=full,
+        sources=None if no_source else SourceReader(pid),
+    )
+    write_stdout(line + "\n" for line in lines)

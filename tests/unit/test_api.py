@@ -1,0 +1,78 @@
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from raw_snapshots import raw_snapshot
+
+import pystack
+from pystack import api, errors
+
+
+class FakeCore:
+    """In the place of the extension: notes how it is called, and gives or raises `result`."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.calls: list[dict[str, Any]] = []
+
+    def dump_live(self, pid: int, **arguments: Any) -> Any:
+        self.calls.append({"pid": pid, **arguments})
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    Sampler = dump_live
+
+
+@pytest.fixture
+def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
+    fake = FakeCore(raw_snapshot())
+    module = SimpleNamespace(dump_live=fake.dump_live, Sampler=fake.Sampler)
+    monkeypatch.setitem(sys.modules, "pystack._core", module)
+    monkeypatch.setattr(pystack, "_core", module, raising=False)
+    return fake
+
+
+def test_dump(core: FakeCore) -> None:
+    snapshot = api.dump(4711)
+    assert isinstance(snapshot, pystack.Snapshot)
+    assert snapshot.pid == 4711
+    api.dump(4711, block=False, exhaustive=True)
+    assert core.calls == [
+        {"pid": 4711, "stop": True, "exhaustive": False},
+        {"pid": 4711, "stop": False, "exhaustive": True},
+    ]
+
+
+def test_open_sampler(core: FakeCore) -> None:
+    core.result = "sampler"
+    sampler: object = api.open_sampler(4711, rate_hz=100, stop=True)
+    assert sampler == "sampler"
+    assert core.calls == [{"pid": 4711, "rate_hz": 100, "stop": True, "exhaustive": False}]
+    with pytest.raises(errors.InvalidArgument):
+        api.open_sampler(4711, rate_hz=float("nan"))
+
+
+def test_impossible_pids(core: FakeCore) -> None:
+    with pytest.raises(errors.InvalidArgument):
+        api.dump(0)
+    with pytest.raises(errors.NoSuchProcess):
+        api.dump(2**40)
+    assert core.calls == []
+
+
+def test_refusal_is_diagnosed(core: FakeCore) -> None:
+    core.result = errors.PermissionDenied("ptrace: Operation not permitted", pid=1)
+    with pytest.raises(errors.PermissionDenied) as caught:
+        api.dump(1)
+    assert caught.value.cause
+    assert caught.value.hint
+    assert str(caught.value).startswith("no permission to read process 1: ")
+    assert str(caught.value).endswith(caught.value.cause)
+
+
+def test_layout_errors_pass_as_they_are(core: FakeCore) -> None:
+    core.result = errors.VersionUnsupported("CPython 3.5 is not supported", pid=1)
+    with pytest.raises(errors.VersionUnsupported, match=r"CPython 3\.5"):
+        api.dump(1)

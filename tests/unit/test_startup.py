@@ -1,0 +1,128 @@
+"""`pystack dump` must not pay for what it does not use, and must end well with real pipes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pystack
+
+# The package's parent: the tests also run against an installed copy.
+PATH = str(Path(pystack.__file__).parents[1])
+TESTS = str(Path(__file__).parents[1])
+
+FORBIDDEN = {
+    "asyncio",
+    "concurrent",
+    "ctypes",
+    "dataclasses",
+    "email",
+    "http",
+    "importlib.metadata",
+    "importlib.resources",
+    "json",
+    "jsonschema",
+    "logging",
+    "pathlib",
+    "pwd",
+    "pystack.diagnosis",
+    "pystack.process_facts",
+    "pystack.render.json",
+    "pystack_profiler",
+    "random",
+    "rich",
+    "shlex",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "unicodedata",
+    "urllib",
+}
+
+DUMP = """
+import sys, types
+core = types.ModuleType("pystack._core")
+sys.modules["pystack._core"] = core
+sys.path.append(sys.argv.pop())
+from raw_snapshots import raw_snapshot, raw_thread
+threads = [raw_thread(tid, name="x" * 5000) for tid in range(200)]
+core.dump_live = lambda pid, **options: raw_snapshot(*threads)
+before = set(sys.modules)
+from pystack.cli import main
+"""
+
+
+def run(code: str, *arguments: str, stdout: Any = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments, TESTS],
+        env={**os.environ, "PYTHONPATH": PATH},
+        text=True,
+        stderr=subprocess.PIPE,
+        check=False,
+        stdout=stdout,
+    )
+
+
+def modules_of(code: str) -> set[str]:
+    code += "\nimport sys\nprint('\\n'.join(sorted(sys.modules)), file=sys.stderr)"
+    return set(run(code).stderr.split())
+
+
+def test_dump_imports_only_what_it_needs() -> None:
+    dump = DUMP + "\ntry: main()\nexcept SystemExit as end: assert not end.code, end.code"
+    result = run(
+        dump + "\nprint('\\n'.join(sorted(set(sys.modules) - before)), file=sys.stderr)",
+        "dump",
+        "1",
+        stdout=subprocess.DEVNULL,
+    )
+    assert result.returncode == 0, result.stderr
+    loaded = set(result.stderr.split())
+    assert "pystack.render.text" in loaded
+    # click itself may bring some, in some versions.
+    unneeded = FORBIDDEN - modules_of("import click")
+    assert {name for name in loaded if name in unneeded} == set()
+
+
+def test_import_of_the_package_is_cheap() -> None:
+    ours = {name for name in modules_of("import pystack") if name.startswith("pystack")}
+    assert ours == {"pystack"}
+
+
+def test_reader_that_leaves() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = run(DUMP + "main()", "dump", "1", "--full", "--no-group", stdout=writer)
+    os.close(writer)
+    assert result.stderr == ""
+    assert result.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_full_disk() -> None:
+    with open("/dev/full", "w") as full:
+        result = run(DUMP + "main()", "dump", "1", stdout=full)
+    assert result.returncode == 1
+    assert result.stderr == "pystack: cannot read or write: No space left on device.\n"
+
+
+def test_output_fits_any_encoding() -> None:
+    code = DUMP + (
+        "core.dump_live = lambda pid, **options: raw_snapshot(raw_thread(name='名前'))\nmain()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "dump", "1", TESTS],
+        env={**os.environ, "PYTHONPATH": PATH, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert b'"\\u540d\\u524d"' in result.stdout
+
+
+def test_json_through_a_pipe() -> None:
+    result = run(DUMP + "main()", "dump", "1", "--json", stdout=subprocess.PIPE)
+    assert len(json.loads(result.stdout)["threads"]) == 200
