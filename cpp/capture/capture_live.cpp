@@ -1,0 +1,252 @@
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "capture/capture.h"
+#include "capture/reading.h"
+#include "capture/snapshot_builder.h"
+#include "target/live_target.h"
+
+namespace pystack::capture {
+
+namespace {
+
+using cpython::RawFrame;
+using Clock = std::chrono::steady_clock;
+
+/// A proof takes microseconds; a thread that changes its stack all the time needs a few of them.
+constexpr int kProofAttempts = 200;
+/// How long a non-stop dump tries for one thread before it says that the stack could not be proved.
+constexpr auto kProofBudget = std::chrono::milliseconds(500);
+/// Walks of the thread list until two agree.
+constexpr int kListAttempts = 20;
+/// Looks at a thread that may be between two waits for the GIL: it wakes every switch interval.
+constexpr int kWaitLooks = 10;
+constexpr auto kWaitPause = std::chrono::microseconds(50);
+constexpr int kHighestPriority = -20;
+
+/// The steps of a live reading in the order in which they happen.
+class LiveCapture {
+  public:
+    LiveCapture(target::LiveTarget& target, const cpython::Runtime& runtime, std::size_t max_depth)
+        : target_(target), reading_(target, runtime, max_depth) {}
+
+    Result<model::Snapshot> run(bool stop) {
+        const auto begin = std::chrono::system_clock::now().time_since_epoch();
+        auto read = stop ? read_stopped() : read_moving();
+        if (!read) return fail(std::move(read).error());
+        if (reading_.walked.interpreters.empty()) {
+            if (!target_.alive()) return fail(exited());
+            return fail(reading_.walked.problem.value_or(no_interpreter(target_)));
+        }
+        model::Snapshot snapshot = build_snapshot(reading_);
+        snapshot.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(begin).count();
+        snapshot.stopped = stop;
+        snapshot.stop_ns = stop_ns_;
+        snapshot.was_stopped = was_stopped_;
+        snapshot.attempts = attempts_;
+        snapshot.problems.insert(snapshot.problems.end(), problems_.begin(), problems_.end());
+        return snapshot;
+    }
+
+  private:
+    Error exited() const {
+        return Error{.code = ErrorCode::kTargetExited,
+                     .what = "target exited",
+                     .detail = "process " + std::to_string(target_.pid()) +
+                               " went away before it could be read"};
+    }
+
+    // --- with the target stopped -------------------------------------------------------------------
+
+    Result<void> read_stopped() {
+        rehearse();
+        // Scheduler states and names, as they are without us: a stopped thread only says "traced".
+        if (auto infos = target_.threads()) reading_.infos = std::move(*infos);
+        const auto calls_before = blocked_calls();
+
+        PYSTACK_TRY(guard, target_.stop());
+        target_.use_registers_of(&guard);
+        reading_.read_still();
+        read_registers(guard);
+        target_.use_registers_of(nullptr);
+        guard.release();
+
+        stop_ns_ = guard.stop_time().count();
+        was_stopped_ = guard.was_stopped();
+        report_unstopped(guard);
+        reading_.match();
+        add_waiters_between_two_waits(calls_before);
+        return {};
+    }
+
+    /// Reads everything once while the target runs, torn as it may be: the code objects that are found now
+    /// need not be copied while it stands still, only compared.
+    void rehearse() {
+        const auto walked = cpython::walk_interpreters(target_.memory(), reading_.runtime);
+        std::vector<RawFrame> frames;
+        for (const cpython::ThreadState& state : walked.threads) {
+            reading_.stacks.read_still(state.address, frames);
+            reading_.codes.load(frames);
+        }
+    }
+
+    void read_registers(const threads::StopGuard& guard) {
+        for (const threads::StoppedThread& thread : guard.threads()) {
+            if (!thread.stopped) continue;
+            const auto registers = guard.registers(thread.tid);
+            if (!registers) continue;
+            reading_.thread_pointers[thread.tid] = registers->thread_pointer();
+            if (const auto call = registers->syscall()) reading_.calls[thread.tid] = *call;
+        }
+    }
+
+    /// A thread that waits for the GIL wakes every switch interval. If it is in no system call now and was
+    /// waiting just before the stop, it was caught awake between two waits.
+    void add_waiters_between_two_waits(
+        const std::unordered_map<std::int32_t, threads::Syscall>& calls_before) {
+        for (ThreadReading& thread : reading_.threads) {
+            if (!thread.info || thread.call) continue;
+            const auto before = calls_before.find(reading_.infos[*thread.info].tid);
+            const auto& gil = reading_.gils[thread.state.interpreter];
+            if (before == calls_before.end() || !gil || !gil->locked) continue;
+            const auto state = cpython::gil_state(*gil, thread.state.address, before->second);
+            if (state == model::GilState::kWaits) thread.call = before->second;
+        }
+    }
+
+    void report_unstopped(const threads::StopGuard& guard) {
+        for (const threads::StoppedThread& thread : guard.threads()) {
+            if (thread.stopped) continue;
+            problems_.push_back("thread " + std::to_string(thread.tid) +
+                                " sleeps in the kernel and could not be stopped");
+        }
+    }
+
+    std::unordered_map<std::int32_t, threads::Syscall> blocked_calls() const {
+        std::unordered_map<std::int32_t, threads::Syscall> calls;
+        for (const target::ThreadInfo& info : reading_.infos) {
+            if (const auto call = target_.blocked_syscall(info.tid)) calls[info.tid] = *call;
+        }
+        return calls;
+    }
+
+    // --- with the target running -------------------------------------------------------------------
+
+    Result<void> read_moving() {
+        reading_.walked =
+            cpython::walk_moving_interpreters(target_.memory(), reading_.runtime, kListAttempts);
+        if (auto infos = target_.threads()) reading_.infos = std::move(*infos);
+        attempts_ = 0;
+        for (const cpython::ThreadState& state : reading_.walked.threads) {
+            ThreadReading& thread = reading_.threads.emplace_back();
+            thread.state = state;
+            prove(thread);
+            attempts_ += thread.outcome.attempts;
+        }
+        reading_.read_gils();
+        read_names_twice();
+        reading_.match();
+        look_for_waiters();
+        return {};
+    }
+
+    /// The names belong to the stack only if the code objects were known before it was proved and are
+    /// still the same after: then they were so at the moment of the proof.
+    void prove(ThreadReading& thread) {
+        const auto deadline = Clock::now() + kProofBudget;
+        cpython::ReadPlan plan;
+        int attempts = 0;
+        do {
+            thread.outcome =
+                reading_.stacks.read_moving(thread.state.address, plan, kProofAttempts, thread.frames);
+            attempts += thread.outcome.attempts;
+            thread.outcome.attempts = attempts;
+            if (thread.outcome.end == model::StackEnd::kTorn) continue;
+            if (thread.outcome.end == model::StackEnd::kUnreadable) return;
+            const bool known = all_known(thread.frames);
+            reading_.codes.load(thread.frames);
+            if (!known || !reading_.codes.instructions_fit(thread.frames)) continue;
+            read_exceptions_of_still_thread(thread, plan);
+            if (reading_.codes.verify(thread.frames)) return;
+        } while (Clock::now() < deadline);
+        thread.outcome.end = model::StackEnd::kTorn;
+    }
+
+    bool all_known(std::span<const RawFrame> frames) const {
+        return std::all_of(frames.begin(), frames.end(), [this](const RawFrame& frame) {
+            return frame.shim || reading_.codes.find(frame.code) != nullptr;
+        });
+    }
+
+    /// Exceptions are objects that the thread itself creates and frees: what is read of them counts only
+    /// if the thread has not moved meanwhile.
+    void read_exceptions_of_still_thread(ThreadReading& thread, cpython::ReadPlan& plan) {
+        const auto exceptions =
+            cpython::read_exceptions(target_.memory(), reading_.runtime.layout, thread.state.address);
+        std::vector<RawFrame> again;
+        const auto outcome = reading_.stacks.read_moving(thread.state.address, plan, 1, again);
+        const bool still = outcome.end == model::StackEnd::kComplete && again == thread.frames;
+        thread.exceptions = still ? exceptions : cpython::ExceptionState{};
+    }
+
+    /// Names come from dicts that the target may be changing: only what two readings agree on counts.
+    void read_names_twice() {
+        reading_.read_names();
+        const std::vector<ThreadNames> first = std::exchange(reading_.names, {});
+        reading_.read_names();
+        for (std::size_t i = 0; i < reading_.names.size(); ++i) {
+            std::erase_if(reading_.names[i], [&](const auto& item) {
+                const auto before = first[i].find(item.first);
+                return before == first[i].end() || before->second != item.second;
+            });
+        }
+    }
+
+    void look_for_waiters() {
+        for (ThreadReading& thread : reading_.threads) {
+            if (!thread.info) continue;
+            const auto& gil = reading_.gils[thread.state.interpreter];
+            const bool may_wait =
+                gil && gil->enabled && gil->locked && gil->holder != thread.state.address;
+            for (int look = 0; look < kWaitLooks; ++look) {
+                thread.call = target_.blocked_syscall(reading_.infos[*thread.info].tid);
+                // Blocked somewhere, or nobody to wait for: that is an answer. Running: it may be awake
+                // between two waits.
+                if (thread.call || !may_wait) break;
+                std::this_thread::sleep_for(kWaitPause);
+            }
+        }
+    }
+
+    target::LiveTarget& target_;
+    Reading reading_;
+    std::optional<std::int64_t> stop_ns_;
+    bool was_stopped_ = false;
+    int attempts_ = 1;
+    std::vector<std::string> problems_;
+};
+
+Result<model::Snapshot> capture_here(int pid, const CaptureOptions& options) {
+    PYSTACK_TRY(target, target::LiveTarget::open(pid));
+    PYSTACK_TRY(runtime, cpython::locate_runtime(*target, {.exhaustive = options.exhaustive}));
+    return LiveCapture(*target, runtime, options.max_depth).run(options.stop);
+}
+
+}  // namespace
+
+Result<model::Snapshot> capture_live(int pid, const CaptureOptions& options) {
+    Result<model::Snapshot> snapshot = fail(Error{.code = ErrorCode::kSystem, .what = "capture did not run"});
+    std::thread worker([&] {
+        // The target must not wait while others have the CPU that we need. Refused without privileges.
+        ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kHighestPriority);
+        snapshot = capture_here(pid, options);
+    });
+    worker.join();
+    return snapshot;
+}
+
+}  // namespace pystack::capture

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "capture/reading.h"
+#include "model/snapshot.h"
+
+namespace pystack::capture {
+
+/// Puts names, lines and words to what was read: the interpreters and threads of a snapshot. Reads almost
+/// nothing any more, so the target may run. What describes the target itself is added by the caller.
+model::Snapshot build_snapshot(Reading& reading);
+
+/// What a target says of itself: pid, program, command, version.
+void describe_target(const Reading& reading, model::Snapshot& snapshot);
+
+/// A runtime without a single interpreter.
+Error no_interpreter(const target::Target& target);
+
+}  // namespace pystack::capture
