@@ -1,0 +1,161 @@
+"""A sampler without a process: what it saw is written down by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pystack_profiler.profile import EndReason, Metadata, Profile, SamplerStats
+
+MS = 1_000_000
+
+
+class Frame(NamedTuple):
+    function: str
+    file: str = "/srv/app.py"
+    first_line: int = 1
+    line: int = 1
+    kind: int = 0
+
+
+@dataclass
+class FakeBatch:
+    time_ns: list[int] = field(default_factory=list)
+    weight_ns: list[int] = field(default_factory=list)
+    thread: list[int] = field(default_factory=list)
+    stack: list[int] = field(default_factory=list)
+    state: list[int] = field(default_factory=list)
+    strings: list[str] = field(default_factory=list)
+    frame_kind: list[int] = field(default_factory=list)
+    frame_function: list[int] = field(default_factory=list)
+    frame_file: list[int] = field(default_factory=list)
+    frame_line: list[int] = field(default_factory=list)
+    frame_first_line: list[int] = field(default_factory=list)
+    stack_parent: list[int] = field(default_factory=list)
+    stack_frame: list[int] = field(default_factory=list)
+    threads: list[tuple[int, int, int, str]] = field(default_factory=list)
+    finished: bool = False
+
+
+class BatchWriter:
+    """Interns what it is told, as the C++ sampler does, and hands it out in batches."""
+
+    def __init__(self) -> None:
+        self._batch = FakeBatch(strings=[""], stack_parent=[0], stack_frame=[0])
+        self._strings = {"": 0}
+        self._frames: dict[Frame, int] = {}
+        self._stacks: dict[tuple[int, int], int] = {}
+        self._threads = 0
+
+    def thread(self, tid: int, name: str = "", *, pid: int = 100, interpreter_id: int = 0) -> int:
+        self._batch.threads.append((pid, tid, interpreter_id, name))
+        self._threads += 1
+        return self._threads - 1
+
+    def sample(
+        self, thread: int, time_ns: int, weight_ns: int, frames: Sequence[Frame], state: int = 0
+    ) -> None:
+        stack = 0
+        for frame in frames:
+            key = (stack, self._frame(frame))
+            if key not in self._stacks:
+                self._stacks[key] = len(self._stacks) + 1
+                self._batch.stack_parent.append(key[0])
+                self._batch.stack_frame.append(key[1])
+            stack = self._stacks[key]
+        self._batch.time_ns.append(time_ns)
+        self._batch.weight_ns.append(weight_ns)
+        self._batch.thread.append(thread)
+        self._batch.stack.append(stack)
+        self._batch.state.append(state)
+
+    def batch(self, *, finished: bool = False) -> FakeBatch:
+        batch, self._batch = self._batch, FakeBatch()
+        batch.finished = finished
+        return batch
+
+    def _frame(self, frame: Frame) -> int:
+        if frame not in self._frames:
+            self._frames[frame] = len(self._frames)
+            self._batch.frame_kind.append(frame.kind)
+            self._batch.frame_function.append(self._string(frame.function))
+            self._batch.frame_file.append(self._string(frame.file))
+            self._batch.frame_line.append(frame.line)
+            self._batch.frame_first_line.append(frame.first_line)
+        return self._frames[frame]
+
+    def _string(self, text: str) -> int:
+        if text not in self._strings:
+            self._strings[text] = len(self._strings)
+            self._batch.strings.append(text)
+        return self._strings[text]
+
+
+def stats(**counts: int) -> SamplerStats:
+    zero: SamplerStats = {
+        "attempted": 0,
+        "taken": 0,
+        "torn": 0,
+        "failed": 0,
+        "vanished": 0,
+        "ticks": 0,
+        "late": 0,
+        "missed": 0,
+        "elapsed_ns": 0,
+        "cpu_ns": 0,
+        "stop_ns_total": 0,
+        "stop_ns_max": 0,
+    }
+    return zero | counts  # type: ignore[return-value]
+
+
+class FakeSampler:
+    """Hands out its batches one by one; then it is silent, or ends if `ends` says so."""
+
+    python_version = "3.13.5"
+
+    def __init__(
+        self, batches: Iterable[FakeBatch] = (), *, ends: EndReason = "running", **counts: int
+    ) -> None:
+        self._batches = list(batches)
+        self.end_reason: EndReason = ends
+        self.error: str | None = None
+        self.started = self.stopped = False
+        self._counts = stats(**counts)
+
+    def start(self) -> None:
+        self.started = True
+
+    def next_batch(self, timeout_s: float) -> FakeBatch | None:  # noqa: ARG002
+        if self._batches:
+            return self._batches.pop(0)
+        return None if self.end_reason == "running" else FakeBatch(finished=True)
+
+    def stop(self) -> None:
+        self.stopped = True
+        if self.end_reason == "running":
+            self.end_reason = "stopped"
+
+    def stats(self) -> SamplerStats:
+        return self._counts
+
+
+def profile_of(
+    writer: BatchWriter, *, start_ns: int = 0, end_ns: int = 0, **counts: int
+) -> Profile:
+    """A finished profile of all that was written."""
+    metadata = Metadata(
+        pid=100,
+        command=("python", "app.py"),
+        python_version="3.13.5",
+        tool_version="0.1.0",
+        rate_hz=100.0,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        end_reason="stopped",
+    )
+    profile = Profile(metadata)
+    profile.append(writer.batch(finished=True))
+    profile.stats = stats(**counts)
+    return profile

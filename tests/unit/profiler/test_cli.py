@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
+from pystack.errors import NotPython
+from pystack_profiler import command as command_module
+from pystack_profiler import interruption, recording
+from pystack_profiler.cli import record
+from pystack_profiler.recording import Sampler, Settings
+
+PID = "4711"
+
+
+class World:
+    """A folder, and a sampler for whoever opens one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.out = folder / "out.json"
+        self.opened: list[tuple[int, Settings]] = []
+        self.sampler: Sampler = FakeSampler([one_sample()], ends="target_exited", taken=1)
+
+    def open_sampler(self, pid: int, settings: Settings) -> Sampler:
+        self.opened.append((pid, settings))
+        return self.sampler
+
+    def run(self, *arguments: str) -> Result:
+        return CliRunner().invoke(record, arguments)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recording, "open_sampler", world.open_sampler)
+    return world
+
+
+def one_sample() -> FakeBatch:
+    writer = BatchWriter()
+    writer.sample(writer.thread(1), time.monotonic_ns() + MS, MS, [Frame("main"), Frame("work")])
+    return writer.batch()
+
+
+def signalling(number: int, times: int = 1) -> FakeSampler:
+    """A sampler during whose work the user presses Ctrl-C, or the like."""
+
+    class Signalling(FakeSampler):
+        def next_batch(self, timeout_s: float) -> FakeBatch | None:
+            nonlocal times
+            if times:
+                times -= 1
+                os.kill(os.getpid(), number)
+            return super().next_batch(timeout_s)
+
+    return Signalling([one_sample()])
+
+
+def test_records_a_process_into_a_file(world: World) -> None:
+    result = world.run(PID, "-o", "out.json")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert [profile["name"] for profile in json.loads(world.out.read_text())["profiles"]] == [
+        "100/1"
+    ]
+    account, look = result.stderr.splitlines()
+    assert account.startswith("pystack: out.json: 1 sample of 1 thread in ")
+    assert "none lost" in account
+    assert "npx speedscope out.json" in look
+    assert world.opened == [(4711, Settings())]
+
+
+def test_options_reach_the_sampler(world: World) -> None:
+    world.run("-p", PID, "-o", "out.json", "-r", "1kHz", "-d", "5m", "--block", "--exhaustive")
+    assert world.opened == [(4711, Settings(1000.0, 300.0, True, True))]
+    world.run("--nonblocking", PID, "-o", "out.json")
+    assert world.opened[1] == (4711, Settings())
+
+
+def test_the_default_name_has_pid_and_time(world: World) -> None:
+    result = world.run(PID)
+    (path,) = world.folder.iterdir()
+    assert path.name.startswith("pystack-4711-20")
+    assert path.suffix == ".json"
+    assert result.stderr.startswith(f"pystack: {path.name}: ")
+
+
+def test_stdout_carries_data_only(world: World) -> None:
+    result = world.run(PID, "-o", "-")
+    assert json.loads(result.stdout)["profiles"]
+    assert result.stderr.startswith("pystack: stdout: 1 sample")
+    assert list(world.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begin"),
+    [
+        (["-o", "out.json"], "{"),
+        (["-o", "out.folded"], "main (app.py);work (app.py) 1000\n"),
+        (["-o", "out.TXT"], "main"),
+        (["-o", "out.json", "-f", "collapsed"], "main"),
+        (["-o", "out", "-f", "speedscope"], "{"),
+        (["-o", "out.txt", "--lines"], "main (app.py:1);work (app.py:1)"),
+        (["-o", "out.txt", "-F"], "main (app.py);work"),
+    ],
+)
+def test_formats(world: World, arguments: list[str], begin: str) -> None:
+    assert world.run(PID, *arguments).exit_code == 0
+    assert (world.folder / arguments[1]).read_text().startswith(begin)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give either one PID or `-- COMMAND...`."),
+        (["-p", PID, PID], "Give either one PID"),
+        ([PID, "--", "true"], "Give either one PID"),
+        (["--"], "Give either one PID"),
+        (["python"], "put `--` before it"),
+        ([PID, "-o", "out.pdf"], "known endings: .json, .txt, .folded, .collapsed"),
+        ([PID, "-f", "pdf"], "known: speedscope, folded"),
+        ([PID, "-r", "fast"], "write it like 100, 1kHz or 10k"),
+        ([PID, "-d", "soon"], "write it like 30, 30s"),
+    ],
+)
+def test_usage_errors(world: World, arguments: list[str], message: str) -> None:
+    result = world.run(*arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert world.opened == []
+
+
+def test_an_output_that_cannot_be_written_is_known_before(world: World) -> None:
+    for arguments in ([PID], ["--", "touch", "started"]):
+        result = world.run("-o", "missing/out.json", *arguments)
+        assert result.exit_code == 1
+        assert (
+            result.stderr == "pystack: cannot write missing/out.json: No such file or directory\n"
+        )
+    assert world.opened == []
+    assert list(world.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_writes_the_file(world: World, number: int) -> None:
+    world.sampler = signalling(number)
+    result = world.run(PID, "-o", "out.json")
+    assert result.exit_code == 0
+    assert json.loads(world.out.read_text())["pystack"]["recording"]["end_reason"] == "stopped"
+
+
+def test_a_second_signal_writes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "_SAME_REQUEST_S", 0.0)
+    world.out.write_text("before")
+    world.sampler = signalling(signal.SIGINT, times=2)
+    result = world.run(PID, "-o", "out.json")
+    assert result.exit_code == 130
+    assert result.stderr == "pystack: abandoned; no file was written\n"
+    assert world.out.read_text() == "before"
+    assert list(world.folder.iterdir()) == [world.out]
+
+
+def test_nothing_seen_is_an_answer(world: World) -> None:
+    world.sampler = FakeSampler(ends="target_exited")
+    result = world.run(PID, "-o", "out.json")
+    assert result.exit_code == 0
+    assert "0 samples of 0 threads" in result.stderr
+    assert json.loads(world.out.read_text())["profiles"]
+
+
+def test_a_failure_on_the_way_is_said_and_the_file_written(world: World) -> None:
+    sampler = FakeSampler([one_sample()], ends="failed")
+    sampler.error = "the interpreter state vanished"
+    world.sampler = sampler
+    result = world.run(PID, "-o", "out.json")
+    assert result.exit_code == 1
+    assert "ended early: the interpreter state vanished" in result.stderr
+    assert json.loads(world.out.read_text())["pystack"]["recording"]["end_reason"] == "failed"
+
+
+def test_more_is_told_on_request(world: World) -> None:
+    lines = world.run(PID, "-o", "out.json", "-v").stderr.splitlines()
+    assert lines[0] == "pystack: CPython 3.13.5, ended: target_exited"
+    assert any(line.startswith("pystack: thread 100/1: 1 sample,") for line in lines)
+    assert lines[-2].startswith("pystack: out.json: ")
+
+
+def test_a_commands_status_comes_back(world: World) -> None:
+    world.sampler = FakeSampler([one_sample()])
+    code = "import time; time.sleep(0.2); raise SystemExit(7)"
+    result = world.run("-o", "out.json", "--", sys.executable, "-c", code)
+    assert result.exit_code == 7
+    assert "waiting for" not in result.stderr
+    ending = json.loads(world.out.read_text())["pystack"]["recording"]["end_reason"]
+    assert ending == "target_exited"
+    (pid, _) = world.opened[0]
+    assert pid != os.getpid()
+
+
+def test_options_after_the_dashes_are_the_commands(world: World) -> None:
+    code = "import sys; raise SystemExit(sys.argv[1:] != ['-o', '--', '-r'])"
+    result = world.run("-o", "out.json", "--", sys.executable, "-c", code, "-o", "--", "-r")
+    assert result.exit_code == 0
+
+
+def test_a_command_outlives_its_recording(world: World) -> None:
+    code = "import time; time.sleep(1.2); raise SystemExit(3)"
+    world.sampler = FakeSampler([one_sample()])
+    result = world.run("-d", "50ms", "-o", "out.json", "--", sys.executable, "-c", code)
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[-1].startswith("pystack: waiting for ")
+
+
+def test_sigterm_ends_the_command_as_well(world: World) -> None:
+    world.sampler = signalling(signal.SIGTERM)
+    result = world.run("-o", "out.json", "--", "sleep", "60")
+    assert result.exit_code == 143
+    assert world.out.exists()
+
+
+def refusing(world: World) -> Callable[[int, Settings], Sampler]:
+    def open_sampler(pid: int, settings: Settings) -> Sampler:
+        world.open_sampler(pid, settings)
+        raise NotPython("process has no interpreter")
+
+    return open_sampler
+
+
+def test_a_command_that_is_not_python(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "open_sampler", refusing(world))
+    monkeypatch.setattr(command_module, "OPEN_WITHIN_S", 0.05)
+    result = world.run("-o", "out.json", "--", "sh", "-c", "sleep 0.4; exit 9")
+    assert result.exit_code == 9
+    assert "process has no interpreter" in result.stderr
+    assert "no file was written; waiting for sh -c" in result.stderr
+    assert list(world.folder.iterdir()) == []
+
+
+def test_a_command_that_ends_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "open_sampler", refusing(world))
+    result = world.run("-o", "out.json", "--", "sh", "-c", "exit 4")
+    assert result.exit_code == 4
+    assert "ended before Python was found in it" in result.stderr
+
+
+def test_a_command_that_cannot_be_started(world: World) -> None:
+    result = world.run("-o", "out.json", "--", "/no/such/program")
+    assert result.exit_code == 127
+    assert result.stderr == "pystack: cannot start /no/such/program: No such file or directory\n"
+    result = world.run("-o", "out.json", "--", str(world.folder))
+    assert result.exit_code == 126
+
+
+def test_what_cannot_be_opened_keeps_the_file(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "open_sampler", refusing(world))
+    world.out.write_text("before")
+    result = world.run(PID, "-o", "out.json")
+    assert isinstance(result.exception, NotPython)
+    assert world.out.read_text() == "before"

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import click
+import pytest
+
+from pystack_profiler import quantities
+
+
+@pytest.mark.parametrize(
+    ("text", "rate_hz"),
+    [("100", 100), ("99.5", 99.5), ("1kHz", 1000), ("10k", 10_000), ("50 Hz", 50), ("0.1", 0.1)],
+)
+def test_rates(text: str, rate_hz: float) -> None:
+    assert quantities.rate(text) == rate_hz
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-1", "0", "1e9", "2MHz", "1kk", "٣"])
+def test_what_is_not_a_rate(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        quantities.rate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30), ("30s", 30), ("500ms", 0.5), ("5m", 300), ("1h", 3600), ("1.5 s", 1.5)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert quantities.duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "soon", "-5", "5d", "1h30"])
+def test_what_is_not_a_duration(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        quantities.duration(text)
+
+
+def test_process_ids() -> None:
+    assert quantities.pid("4711") == 4711
+    for text in ("0", "-1", "python", "99999999999", "٣"):
+        with pytest.raises(click.BadParameter):
+            quantities.pid(text)

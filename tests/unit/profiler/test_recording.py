@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
+from pystack.errors import PystackError
+from pystack_profiler import recording
+from pystack_profiler.recording import Progress, Settings, record_samples
+
+
+def one_sample() -> FakeBatch:
+    writer = BatchWriter()
+    now_ns = time.monotonic_ns()
+    writer.sample(writer.thread(1), now_ns + MS, MS, [Frame("f")])
+    return writer.batch()
+
+
+def test_records_until_the_target_ends() -> None:
+    sampler = FakeSampler([one_sample()], ends="target_exited", taken=1)
+    profile = record_samples(sampler, os.getpid(), Settings(rate_hz=50))
+    assert profile.sample_count == 1
+    assert profile.metadata.end_reason == "target_exited"
+    assert profile.metadata.python_version == "3.13.5"
+    assert profile.metadata.rate_hz == 50
+    assert profile.metadata.command[0]
+    assert profile.stats is not None
+    assert profile.stats["taken"] == 1
+    assert sampler.started
+    assert sampler.stopped
+
+
+def test_records_for_the_duration() -> None:
+    begin = time.monotonic()
+    profile = record_samples(FakeSampler(), 1, Settings(duration_s=0.05))
+    assert 0.05 <= time.monotonic() - begin < 5
+    assert profile.metadata.end_reason == "stopped"
+    assert profile.duration_ns >= 50 * MS
+
+
+def test_takes_what_came_in_before_the_stop() -> None:
+    sampler = FakeSampler([one_sample(), FakeBatch(), FakeBatch(finished=True)])
+    profile = record_samples(sampler, 1, Settings(), stop_requested=lambda: True)
+    assert profile.sample_count == 1
+    assert profile.metadata.end_reason == "stopped"
+
+
+def test_tells_progress() -> None:
+    told: list[Progress] = []
+    sampler = FakeSampler([one_sample()], ends="target_exited", taken=1)
+    record_samples(sampler, 1, Settings(), on_progress=told.append)
+    assert [progress.threads for progress in told] == [1]
+    assert told[0].stats["taken"] == 1
+
+
+def test_a_failure_on_the_way_keeps_what_was_recorded() -> None:
+    class Failing(FakeSampler):
+        def next_batch(self, timeout_s: float) -> FakeBatch | None:
+            batch = super().next_batch(timeout_s)
+            if batch is None:
+                raise PystackError("the memory went away")
+            return batch
+
+    sampler = Failing([one_sample()])
+    profile = record_samples(sampler, 1, Settings())
+    assert profile.sample_count == 1
+    assert profile.metadata.end_reason == "failed"
+    assert profile.metadata.error is not None
+    assert "the memory went away" in profile.metadata.error
+    assert sampler.stopped
+
+
+def test_the_sampler_is_stopped_on_any_way_out() -> None:
+    def interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    sampler = FakeSampler()
+    with pytest.raises(KeyboardInterrupt):
+        record_samples(sampler, 1, Settings(), stop_requested=interrupt)
+    assert sampler.stopped
+
+
+def test_record_opens_a_sampler_with_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[int, dict[str, object]]] = []
+
+    def open_sampler(pid: int, **asked: object) -> FakeSampler:
+        opened.append((pid, asked))
+        return FakeSampler()
+
+    monkeypatch.setattr(recording.pystack, "open_sampler", open_sampler)
+    recording.record(17, duration_s=0.01, rate_hz=1000, stop=True)
+    assert opened == [(17, {"rate_hz": 1000, "stop": True, "exhaustive": False})]

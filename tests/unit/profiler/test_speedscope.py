@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import io
+import json
+import random
+from typing import Any
+
+import pytest
+
+import speedscope_bundle
+from profiler_fakes import MS, BatchWriter, Frame, profile_of
+from pystack_profiler import function_totals
+from pystack_profiler.exporters import speedscope
+from pystack_profiler.grouping import Granularity
+from pystack_profiler.profile import Profile, SampleState
+
+MAIN = Frame("main", "/srv/app.py", 1, 5)
+WORK = Frame("Shop.work", "/srv/shop.py", 10, 12)
+WORK_ELSEWHERE = WORK._replace(line=14)
+
+
+def exported(profile: Profile, granularity: Granularity = "function") -> dict[str, Any]:
+    stream = io.StringIO()
+    speedscope.export(profile, stream, granularity=granularity)
+    document: dict[str, Any] = json.loads(stream.getvalue())
+    check(document)
+    return document
+
+
+def check(document: dict[str, Any]) -> None:
+    """What speedscope's importer relies on beyond its schema."""
+    frames = document["shared"]["frames"]
+    assert len({json.dumps(frame, sort_keys=True) for frame in frames}) == len(frames)
+    assert 0 <= document["activeProfileIndex"] < len(document["profiles"])
+    for profile in document["profiles"]:
+        assert len(profile["samples"]) == len(profile["weights"])
+        assert all(weight >= 0 for weight in profile["weights"])
+        assert sum(profile["weights"]) == profile["endValue"] - profile["startValue"]
+        assert all(0 <= frame < len(frames) for stack in profile["samples"] for frame in stack)
+
+
+def small_profile() -> Profile:
+    writer = BatchWriter()
+    main, worker = writer.thread(100, "MainThread"), writer.thread(101, "worker")
+    writer.sample(main, 1020 * MS, 10 * MS, [MAIN])
+    writer.sample(main, 1030 * MS, 10 * MS, [MAIN, WORK], SampleState.HOLDS_GIL)
+    writer.sample(main, 1045 * MS, 15 * MS, [MAIN, WORK_ELSEWHERE])
+    writer.sample(worker, 1030 * MS, 10 * MS, [WORK])
+    writer.sample(worker, 1060 * MS, 10 * MS, [WORK])
+    return profile_of(writer, start_ns=1000 * MS, end_ns=1070 * MS, attempted=6, taken=5, torn=1)
+
+
+def test_one_profile_a_thread_on_a_common_clock() -> None:
+    document = exported(small_profile())
+    assert document["$schema"] == speedscope.SCHEMA
+    assert document["exporter"] == "pystack@0.1.0"
+    assert document["name"] == "python app.py (pid 100, CPython 3.13.5)"
+    assert document["shared"]["frames"] == [
+        {"name": "main", "file": "/srv/app.py", "line": 1},
+        {"name": "Shop.work", "file": "/srv/shop.py", "line": 10},
+    ]
+    assert document["profiles"] == [
+        {
+            "type": "sampled",
+            "name": "100/100 MainThread",
+            "unit": "nanoseconds",
+            "startValue": 0,
+            "endValue": 70 * MS,
+            "samples": [[], [0], [0, 1], []],
+            "weights": [10 * MS, 10 * MS, 25 * MS, 25 * MS],
+        },
+        {
+            "type": "sampled",
+            "name": "100/101 worker",
+            "unit": "nanoseconds",
+            "startValue": 0,
+            "endValue": 70 * MS,
+            "samples": [[], [1], [], [1], []],
+            "weights": [20 * MS, 10 * MS, 20 * MS, 10 * MS, 10 * MS],
+        },
+    ]
+
+
+def test_by_line_each_line_is_a_frame() -> None:
+    document = exported(small_profile(), "line")
+    assert document["shared"]["frames"] == [
+        {"name": "main:5", "file": "/srv/app.py", "line": 5},
+        {"name": "Shop.work:12", "file": "/srv/shop.py", "line": 12},
+        {"name": "Shop.work:14", "file": "/srv/shop.py", "line": 14},
+    ]
+    assert document["profiles"][0]["samples"] == [[], [0], [0, 1], [0, 2], []]
+
+
+def test_counts_and_metadata_are_in_the_file() -> None:
+    metadata = exported(small_profile())["pystack"]
+    assert metadata["schema_version"] == 1
+    assert metadata["counts"]["attempted"] == 6
+    assert metadata["counts"]["torn"] == 1
+    assert metadata["target"] == {
+        "pid": 100,
+        "command": ["python", "app.py"],
+        "python_version": "3.13.5",
+    }
+    assert metadata["recording"]["duration_ns"] == 70 * MS
+    assert metadata["recording"]["granularity"] == "function"
+    assert [thread["samples"] for thread in metadata["threads"]] == [3, 2]
+    assert metadata["threads"][1]["gap_ns"] == 20 * MS
+
+
+def test_the_busiest_thread_is_shown_first() -> None:
+    writer = BatchWriter()
+    idle, busy = writer.thread(100), writer.thread(101)
+    for tick in range(1, 4):
+        writer.sample(idle, tick * MS, MS, [MAIN], SampleState.CPU_KNOWN)
+        writer.sample(busy, tick * MS, MS, [MAIN], SampleState.CPU_KNOWN | SampleState.ON_CPU)
+    assert exported(profile_of(writer))["activeProfileIndex"] == 1
+
+
+def test_other_interpreters_are_named() -> None:
+    writer = BatchWriter()
+    writer.sample(writer.thread(100, "x", interpreter_id=2), MS, MS, [MAIN])
+    assert exported(profile_of(writer))["profiles"][0]["name"] == "100/100 x (interpreter 2)"
+
+
+def test_an_empty_profile_is_a_valid_file() -> None:
+    document = exported(profile_of(BatchWriter(), start_ns=5, end_ns=5 + MS))
+    assert document["profiles"][0]["weights"] == [MS]
+    assert document["profiles"][0]["samples"] == [[]]
+    assert exported(profile_of(BatchWriter()))["profiles"][0]["weights"] == [0]
+
+
+@pytest.mark.parametrize("name", ['quote " and \\', "</script>", "größe", "\udcff", "a\nb", "\x00"])
+def test_any_name_survives(name: str) -> None:
+    writer = BatchWriter()
+    writer.sample(writer.thread(100, name), MS, MS, [Frame(name, name)])
+    stream = io.StringIO()
+    speedscope.export(profile_of(writer), stream)
+    assert stream.getvalue().isascii()
+    assert len(json.loads(stream.getvalue())["shared"]["frames"]) == 1
+
+
+def random_profile(seed: int) -> Profile:
+    chance = random.Random(seed)
+    functions = [Frame(f"f{number}", f"/srv/m{number % 3}.py", number) for number in range(12)]
+    writer = BatchWriter()
+    start_ns = chance.randrange(10**15)
+    for tid in range(chance.randint(1, 4)):
+        thread = writer.thread(tid + 1, f"t{tid}")
+        time_ns = start_ns + chance.randrange(50 * MS)
+        for _ in range(chance.randrange(200)):
+            weight_ns = chance.randrange(20 * MS)
+            time_ns += weight_ns + chance.choice([0, 0, 0, chance.randrange(100 * MS)])
+            frames = [
+                chance.choice(functions)._replace(line=chance.randrange(3))
+                for _ in range(chance.randrange(6))
+            ]
+            writer.sample(thread, time_ns, weight_ns, frames, state=chance.randrange(4))
+    return profile_of(writer, start_ns=start_ns, end_ns=start_ns + chance.randrange(10_000 * MS))
+
+
+@pytest.mark.parametrize("granularity", ["function", "line"])
+@pytest.mark.parametrize("seed", range(20))
+def test_totals_read_from_the_file_are_the_profiles(seed: int, granularity: Granularity) -> None:
+    profile = random_profile(seed)
+    document = exported(profile, granularity)
+    frames = document["shared"]["frames"]
+    self_ns = [0] * len(frames)
+    total_ns = [0] * len(frames)
+    for thread in document["profiles"]:
+        for stack, weight_ns in zip(thread["samples"], thread["weights"], strict=True):
+            if stack:
+                self_ns[stack[-1]] += weight_ns
+            for frame in set(stack):
+                total_ns[frame] += weight_ns
+    found = {
+        (frame["name"], frame["file"], frame["line"]): (self_ns[index], total_ns[index])
+        for index, frame in enumerate(frames)
+        if total_ns[index]
+    }
+    assert found == {
+        (total.label.name, total.label.file, total.label.line): (total.self_ns, total.total_ns)
+        for total in function_totals(profile, granularity)
+    }
+    for thread, track in zip(document["profiles"], profile.tracks, strict=True):
+        seen_ns = sum(run.weight_ns for run in track.runs() if run.stack)
+        pairs = zip(thread["samples"], thread["weights"], strict=True)
+        assert seen_ns == sum(weight_ns for stack, weight_ns in pairs if stack)
+
+
+def test_files_obey_speedscopes_own_schema() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((speedscope_bundle.release() / "file-format-schema.json").read_text())
+    empty = profile_of(BatchWriter())
+    for profile in (small_profile(), random_profile(3), empty):
+        for granularity in ("function", "line"):
+            jsonschema.validate(exported(profile, granularity), schema)
