@@ -59,7 +59,49 @@ class RawSnapshot(TypedDict):
     threads: list[RawThread]
     problems: list[str]  # what could not be read, one sentence each
 
+    core: RawCore | None  # only of core files
+
+class RawCoreModule(TypedDict):
+    path: str  # as the core names it
+    begin: int
+    end: int
+    status: Literal["found", "missing", "mismatched"]
+    found_path: str | None
+    core_build_id: str | None
+    file_build_id: str | None
+
+class RawCore(TypedDict):
+    cause: str  # one sentence: the signal by name and code, with address or sender
+    signal: int | None
+    signal_name: str | None
+    signal_code: str | None
+    fault_address: int | None
+    sender_pid: int | None
+    sender_uid: int | None
+    terminating_tid: int | None
+    stack_overflow: bool
+    ppid: int | None
+    pgrp: int | None
+    sid: int | None
+    uid: int | None
+    gid: int | None
+    nice: int | None
+    state: str | None
+    written_ns: int  # realtime clock
+    arguments_cut: bool  # the command is the first 79 bytes of the arguments
+    truncated: bool
+    missing_bytes: int
+    modules: list[RawCoreModule]
+
 def dump_live(pid: int, *, stop: bool = True, exhaustive: bool = False) -> RawSnapshot: ...
+def dump_core(
+    path: str,
+    *,
+    executable: str | None = None,
+    library_folders: list[str] = [],
+    library_root: str | None = None,
+    exhaustive: bool = False,
+) -> RawSnapshot: ...
 
 class Batch:
     """Samples since the last batch, as columns, and the table rows that are new in it.

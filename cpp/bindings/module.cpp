@@ -1,4 +1,7 @@
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include "bindings/batch_bindings.h"
 #include "bindings/error_bindings.h"
@@ -18,11 +21,28 @@ nb::dict dump_live(int pid, bool stop, bool exhaustive) {
     return pystack::bindings::to_dict(*snapshot);
 }
 
+nb::dict dump_core(const std::string& path, std::optional<std::string> executable,
+                   std::vector<std::string> library_folders, std::optional<std::string> library_root,
+                   bool exhaustive) {
+    const auto snapshot = [&] {
+        nb::gil_scoped_release release;
+        return pystack::capture::capture_core(path, {.executable = std::move(executable),
+                                                     .library_folders = std::move(library_folders),
+                                                     .library_root = std::move(library_root),
+                                                     .exhaustive = exhaustive});
+    }();
+    if (!snapshot) pystack::bindings::raise(snapshot.error());
+    return pystack::bindings::to_dict(*snapshot);
+}
+
 }  // namespace
 
 // The signatures and their meaning are in pystack/_core.pyi.
 NB_MODULE(_core, module) {
     module.def("dump_live", &dump_live, nb::arg("pid"), nb::kw_only(), nb::arg("stop") = true,
+               nb::arg("exhaustive") = false);
+    module.def("dump_core", &dump_core, nb::arg("path"), nb::kw_only(), nb::arg("executable") = nb::none(),
+               nb::arg("library_folders") = std::vector<std::string>(), nb::arg("library_root") = nb::none(),
                nb::arg("exhaustive") = false);
     pystack::bindings::define_sampler(module);
 }

@@ -47,6 +47,10 @@ nb::object optional_str(const std::optional<std::string>& value) {
     return value ? to_str(*value) : nb::none();
 }
 
+nb::object optional_letter(const std::optional<char>& value) {
+    return value ? nb::object(nb::str(&*value, 1)) : nb::none();
+}
+
 nb::dict to_dict(const model::Frame& frame) {
     nb::dict item;
     item["kind"] = kind_word(frame.kind);
@@ -70,7 +74,7 @@ nb::dict to_dict(const model::Thread& thread) {
     item["name"] = optional_str(thread.name);
     item["kernel_name"] = optional_str(thread.kernel_name);
     item["is_main"] = optional_bool(thread.is_main);
-    item["run_state"] = thread.run_state ? nb::object(nb::str(&*thread.run_state, 1)) : nb::none();
+    item["run_state"] = optional_letter(thread.run_state);
     const char* gil = gil_word(thread.gil);
     item["gil"] = gil != nullptr ? nb::object(nb::str(gil)) : nb::none();
     item["gc_collecting"] = optional_bool(thread.gc_collecting);
@@ -81,6 +85,46 @@ nb::dict to_dict(const model::Thread& thread) {
     nb::list frames;
     for (const model::Frame& frame : thread.frames) frames.append(to_dict(frame));
     item["frames"] = frames;
+    return item;
+}
+
+nb::dict to_dict(const model::CoreModule& module) {
+    nb::dict item;
+    item["path"] = to_os_str(module.path);
+    item["begin"] = module.range.begin.value;
+    item["end"] = module.range.end.value;
+    item["status"] = nb::str(module.status.c_str());
+    item["found_path"] = module.found_path ? to_os_str(*module.found_path) : nb::none();
+    item["core_build_id"] = optional_str(module.core_build_id);
+    item["file_build_id"] = optional_str(module.file_build_id);
+    return item;
+}
+
+nb::dict to_dict(const model::CoreDetails& core) {
+    nb::dict item;
+    item["cause"] = to_str(core.cause);
+    item["signal"] = optional_number(core.signal);
+    item["signal_name"] = optional_str(core.signal_name);
+    item["signal_code"] = optional_str(core.signal_code);
+    item["fault_address"] = optional_number(core.fault_address);
+    item["sender_pid"] = optional_number(core.sender_pid);
+    item["sender_uid"] = optional_number(core.sender_uid);
+    item["terminating_tid"] = optional_number(core.terminating_tid);
+    item["stack_overflow"] = core.stack_overflow;
+    item["ppid"] = optional_number(core.ppid);
+    item["pgrp"] = optional_number(core.pgrp);
+    item["sid"] = optional_number(core.sid);
+    item["uid"] = optional_number(core.uid);
+    item["gid"] = optional_number(core.gid);
+    item["nice"] = optional_number(core.nice);
+    item["state"] = optional_letter(core.state);
+    item["written_ns"] = core.written_ns;
+    item["arguments_cut"] = core.arguments_cut;
+    item["truncated"] = core.truncated;
+    item["missing_bytes"] = core.missing_bytes;
+    nb::list modules;
+    for (const model::CoreModule& module : core.modules) modules.append(to_dict(module));
+    item["modules"] = modules;
     return item;
 }
 
@@ -120,6 +164,7 @@ nb::dict to_dict(const model::Snapshot& snapshot) {
     nb::list problems;
     for (const std::string& problem : snapshot.problems) problems.append(to_str(problem));
     item["problems"] = problems;
+    item["core"] = snapshot.core ? nb::object(to_dict(*snapshot.core)) : nb::none();
     return item;
 }
 

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "model/snapshot.h"
@@ -19,5 +22,17 @@ struct CaptureOptions {
 /// Runs on a thread of its own: if a thread of the target cannot be let go (it sleeps in the kernel and
 /// does not answer), the end of that thread makes the kernel do it.
 Result<model::Snapshot> capture_live(int pid, const CaptureOptions& options);
+
+struct CoreOptions {
+    std::optional<std::string> executable;      ///< The program's file, where the core's own word does not do.
+    std::vector<std::string> library_folders;   ///< Searched for the mapped files, by base name.
+    std::optional<std::string> library_root;    ///< Searched recursively.
+    bool exhaustive = false;
+    std::size_t max_depth = 1'000'000;
+};
+
+/// Reads every thread of a dead process from its core file. What the core lacks is in the snapshot's
+/// problems; an Error means that no interpreter could be found in it.
+Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions& options);
 
 }  // namespace pystack::capture

@@ -24,10 +24,10 @@ enum class FrameKind : std::uint8_t { kPython, kNative, kMarker };
 
 /// Positions as co_positions() gives them: lines from 1, columns as UTF-8 byte offsets from 0.
 struct SourcePosition {
-    std::optional<std::int32_t> line;
-    std::optional<std::int32_t> end_line;
-    std::optional<std::int32_t> column;
-    std::optional<std::int32_t> end_column;
+    std::optional<std::int32_t> line{};
+    std::optional<std::int32_t> end_line{};
+    std::optional<std::int32_t> column{};
+    std::optional<std::int32_t> end_column{};
 
     bool operator==(const SourcePosition&) const = default;
 };
@@ -65,6 +65,41 @@ struct Interpreter {
     std::optional<bool> finalizing;
 };
 
+/// One file that was mapped into a dead process, and what was found for it.
+struct CoreModule {
+    std::string path;  ///< As the core names it.
+    RemoteRange range;
+    std::string status;  ///< "found", "missing" or "mismatched".
+    std::optional<std::string> found_path;
+    std::optional<std::string> core_build_id;
+    std::optional<std::string> file_build_id;
+};
+
+/// What a core file says beyond the interpreter's state. Absent: the core does not say.
+struct CoreDetails {
+    std::string cause;  ///< One sentence: the signal by name and code, with address or sender.
+    std::optional<std::int32_t> signal;
+    std::optional<std::string> signal_name;
+    std::optional<std::string> signal_code;  ///< "SEGV_MAPERR"
+    std::optional<std::uint64_t> fault_address;
+    std::optional<std::int32_t> sender_pid;
+    std::optional<std::uint32_t> sender_uid;
+    std::optional<std::int32_t> terminating_tid;
+    bool stack_overflow = false;
+    std::optional<std::int32_t> ppid;
+    std::optional<std::int32_t> pgrp;
+    std::optional<std::int32_t> sid;
+    std::optional<std::uint32_t> uid;
+    std::optional<std::uint32_t> gid;
+    std::optional<std::int32_t> nice;
+    std::optional<char> state;
+    std::int64_t written_ns = 0;
+    bool arguments_cut = false;
+    bool truncated = false;
+    std::uint64_t missing_bytes = 0;
+    std::vector<CoreModule> modules;
+};
+
 /// One reading of one target, complete and independent of it: plain data.
 struct Snapshot {
     std::int32_t pid = 0;
@@ -82,6 +117,7 @@ struct Snapshot {
     std::vector<Interpreter> interpreters;
     std::vector<Thread> threads;
     std::vector<std::string> problems;
+    std::optional<CoreDetails> core;  ///< Only of core files.
 };
 
 }  // namespace pystack::model
