@@ -12,6 +12,7 @@ Failures are the classes drawn in `pystack.errors`.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from pystack.model import Thread as Thread
 
 __version__ = "0.1.0"
+
+if not any(name.startswith("_core.") and name.endswith(".so") for name in os.listdir(__path__[0])):
+    # This is a source tree, found first because a command runs from its root. The extension is in the
+    # installed package.
+    from pkgutil import extend_path
+
+    __path__ = extend_path(__path__, __name__)
 
 # Imported at first use: `pystack dump` starts without what it does not need.
 _LAZY = {

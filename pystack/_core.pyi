@@ -139,7 +139,8 @@ class Batch:
     @property
     def stack_frame(self) -> Sequence[int]: ...  # uint32
     @property
-    def threads(self) -> list[tuple[int, int, int, str]]: ...  # (pid, tid, interpreter id, name)
+    def threads(self) -> list[tuple[int, int, int, int, str]]:
+        """New or changed: (index, pid, tid or 0, interpreter id, name)."""
     @property
     def finished(self) -> bool: ...  # last batch: the sampler has ended
 

@@ -34,7 +34,7 @@ class FakeBatch:
     frame_first_line: list[int] = field(default_factory=list)
     stack_parent: list[int] = field(default_factory=list)
     stack_frame: list[int] = field(default_factory=list)
-    threads: list[tuple[int, int, int, str]] = field(default_factory=list)
+    threads: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     finished: bool = False
 
 
@@ -49,9 +49,12 @@ class BatchWriter:
         self._threads = 0
 
     def thread(self, tid: int, name: str = "", *, pid: int = 100, interpreter_id: int = 0) -> int:
-        self._batch.threads.append((pid, tid, interpreter_id, name))
+        self._batch.threads.append((self._threads, pid, tid, interpreter_id, name))
         self._threads += 1
         return self._threads - 1
+
+    def rename(self, thread: int, tid: int, name: str, *, pid: int = 100) -> None:
+        self._batch.threads.append((thread, pid, tid, 0, name))
 
     def sample(
         self, thread: int, time_ns: int, weight_ns: int, frames: Sequence[Frame], state: int = 0

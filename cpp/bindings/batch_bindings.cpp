@@ -76,8 +76,9 @@ class PyBatch {
     }
     nb::list threads() const {
         nb::list items;
-        for (const model::SampledThread& thread : batch_->threads) {
-            items.append(nb::make_tuple(thread.pid, thread.tid, thread.interpreter_id, to_str(thread.name)));
+        for (const auto& [index, thread] : batch_->threads) {
+            items.append(nb::make_tuple(index, thread.pid, thread.tid, thread.interpreter_id,
+                                        to_str(thread.name)));
         }
         return items;
     }

@@ -18,6 +18,8 @@ constexpr int kProofRounds = 4;
 constexpr int kListAttempts = 4;
 /// A target that executes another program has no interpreter for a while.
 constexpr std::uint64_t kFindAgainEveryNs = 20'000'000;
+constexpr std::uint64_t kFirstIdentifyPauseNs = 5'000'000;
+constexpr std::uint64_t kLongestIdentifyPauseNs = 2'000'000'000;
 
 }  // namespace
 
@@ -98,7 +100,7 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
     stats.stop_ns_total += stopped;
     stats.stop_ns_max = std::max(stats.stop_ns_max, stopped);
 
-    introduce(walked_.threads, now_ns);
+    identify(now_ns);
     for (std::size_t i = 0; i < reads.size(); ++i) {
         frames_.swap(reads[i].frames);
         const cpython::ThreadState& state = walked_.threads[i];
@@ -108,7 +110,7 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
 }
 
 void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats) {
-    introduce(walked_.threads, now_ns);
+    identify(now_ns);
     for (const cpython::ThreadState& state : walked_.threads) {
         const cpython::StackOutcome outcome = prove(state, thread_of(state, now_ns).plan);
         read_gils();
@@ -138,21 +140,19 @@ void SampleEngine::record(const cpython::ThreadState& state, const cpython::Stac
                           std::uint64_t now_ns, std::uint8_t bits, model::Batch& batch,
                           model::SamplerStats& stats) {
     ++stats.attempted;
-    model::StackId stack = 0;
-    switch (outcome.end) {
-        case model::StackEnd::kTorn: ++stats.torn; break;
-        case model::StackEnd::kUnreadable: ++stats.failed; break;
-        case model::StackEnd::kComplete:
-        case model::StackEnd::kNoPython:
-        case model::StackEnd::kDepthLimit:
-            ++stats.taken;
-            stack = intern(frames_);
-            break;
-    }
     Thread& thread = thread_of(state, now_ns);
-    batch.add(now_ns, now_ns - std::min(now_ns, thread.last_ns), thread.index, stack, bits);
+    const std::uint64_t weight = now_ns - std::min(now_ns, thread.last_ns);
     thread.last_ns = now_ns;
     thread.seen_at_tick = tick_;
+    switch (outcome.end) {
+        case model::StackEnd::kTorn: ++stats.torn; return;
+        case model::StackEnd::kUnreadable: ++stats.failed; return;
+        case model::StackEnd::kComplete:
+        case model::StackEnd::kNoPython:
+        case model::StackEnd::kDepthLimit: break;
+    }
+    ++stats.taken;
+    batch.add(now_ns, weight, thread.index, intern(frames_), bits);
 }
 
 SampleEngine::Thread& SampleEngine::thread_of(const cpython::ThreadState& state, std::uint64_t now_ns) {
@@ -163,34 +163,55 @@ SampleEngine::Thread& SampleEngine::thread_of(const cpython::ThreadState& state,
     place->second = Thread{.index = static_cast<std::uint32_t>(threads_.size()),
                            .last_ns = previous_ns_ != 0 ? previous_ns_ : now_ns,
                            .seen_at_tick = tick_,
+                           .identify_at_ns = now_ns,
+                           .identify_pause_ns = kFirstIdentifyPauseNs,
                            .plan = {}};
     threads_.push_back({.pid = target_->pid(), .tid = 0, .interpreter_id = 0, .name = {}});
+    changed_threads_.push_back(place->second.index);
     return place->second;
 }
 
-/// Finds out who the threads are that were not there before.
-void SampleEngine::introduce(std::span<const cpython::ThreadState> states, std::uint64_t now_ns) {
-    std::vector<cpython::ThreadState> fresh;
-    for (const cpython::ThreadState& state : states) {
-        const auto known = unique_ids_.find(state.address);
-        if (known == unique_ids_.end() || known->second != state.unique_id) fresh.push_back(state);
+/// Finds out who the threads are, for those whose time has come. A thread that has just started is known
+/// by its creator's id, and the main one has no name before `threading` is imported: so each is asked
+/// about again, less and less often.
+void SampleEngine::identify(std::uint64_t now_ns) {
+    std::vector<cpython::ThreadState> due;
+    for (const cpython::ThreadState& state : walked_.threads) {
+        Thread& thread = thread_of(state, now_ns);
+        if (now_ns < thread.identify_at_ns) continue;
+        thread.identify_at_ns = now_ns + thread.identify_pause_ns;
+        thread.identify_pause_ns = std::min(thread.identify_pause_ns * 4, kLongestIdentifyPauseNs);
+        due.push_back(state);
     }
-    if (fresh.empty()) return;
+    if (due.empty()) return;
     const auto infos = target_->threads().value_or(std::vector<target::ThreadInfo>{});
-    const auto matches = match_threads(fresh, infos, {}, target_->memory());
-    for (std::size_t i = 0; i < fresh.size(); ++i) {
-        model::SampledThread& thread = threads_[thread_of(fresh[i], now_ns).index];
-        const cpython::InterpreterState& interpreter = walked_.interpreters[fresh[i].interpreter];
-        thread.interpreter_id = interpreter.id;
+    const auto matches = match_threads(walked_.threads, infos, {}, target_->memory());
+    std::unordered_map<std::size_t, std::unordered_map<std::uint64_t, std::string>> names;
+    for (std::size_t i = 0; i < walked_.threads.size(); ++i) {
+        const cpython::ThreadState& state = walked_.threads[i];
+        if (std::find(due.begin(), due.end(), state) == due.end()) continue;
+        const cpython::InterpreterState& interpreter = walked_.interpreters[state.interpreter];
+        model::SampledThread identity{.pid = target_->pid(), .interpreter_id = interpreter.id};
         if (matches[i]) {
-            thread.tid = infos[*matches[i]].tid;
-            thread.name = infos[*matches[i]].name.value_or("");
+            identity.tid = infos[*matches[i]].tid;
+            identity.name = infos[*matches[i]].name.value_or("");
+            const auto [place, added] = names.try_emplace(state.interpreter);
+            if (added) {
+                place->second =
+                    cpython::read_thread_names(target_->memory(), runtime_.layout, interpreter.address)
+                        .value_or(std::unordered_map<std::uint64_t, std::string>{});
+            }
+            const auto name = place->second.find(state.python_thread_id);
+            if (name != place->second.end()) identity.name = name->second;
         }
-        const auto names = cpython::read_thread_names(target_->memory(), runtime_.layout, interpreter.address);
-        if (!names) continue;
-        const auto name = names->find(fresh[i].python_thread_id);
-        if (name != names->end()) thread.name = name->second;
+        set_identity(thread_of(state, now_ns).index, std::move(identity));
     }
+}
+
+void SampleEngine::set_identity(std::uint32_t index, model::SampledThread identity) {
+    if (threads_[index] == identity) return;
+    threads_[index] = std::move(identity);
+    changed_threads_.push_back(index);
 }
 
 void SampleEngine::forget_vanished() {
@@ -255,7 +276,12 @@ void SampleEngine::add_new_rows(model::Batch& batch) {
     batch.strings = tail(strings_.rows(), handed_.strings);
     batch.frames = tail(frame_rows_, handed_.frames);
     batch.stacks = tail(stack_table_.rows(), handed_.stacks);
-    batch.threads = tail(threads_, handed_.threads);
+    std::sort(changed_threads_.begin(), changed_threads_.end());
+    const auto end = std::unique(changed_threads_.begin(), changed_threads_.end());
+    for (auto index = changed_threads_.begin(); index != end; ++index) {
+        batch.threads.emplace_back(*index, threads_[*index]);
+    }
+    changed_threads_.clear();
 }
 
 }  // namespace pystack::capture

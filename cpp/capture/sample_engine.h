@@ -29,6 +29,7 @@ class SampleEngine {
 
     /// Adds one sample per thread to `batch`, at the time `now_ns` (CLOCK_MONOTONIC), and counts what
     /// happened in `stats`. An error ends the recording: kTargetExited, mostly.
+    /// A sample that fails leaves a gap: the next one's weight begins where it was tried.
     Result<void> sample(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
 
     /// Moves the table rows that are new since the last call into `batch`.
@@ -41,6 +42,9 @@ class SampleEngine {
         std::uint32_t index = 0;  ///< In threads_.
         std::uint64_t last_ns = 0;
         std::uint64_t seen_at_tick = 0;
+        /// When to ask again who it is, and how long to wait after that.
+        std::uint64_t identify_at_ns = 0;
+        std::uint64_t identify_pause_ns = 0;
         cpython::ReadPlan plan;
     };
 
@@ -52,7 +56,8 @@ class SampleEngine {
     Result<void> sample_stopped(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
     void sample_moving(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
     Thread& thread_of(const cpython::ThreadState& state, std::uint64_t now_ns);
-    void introduce(std::span<const cpython::ThreadState> states, std::uint64_t now_ns);
+    void identify(std::uint64_t now_ns);
+    void set_identity(std::uint32_t index, model::SampledThread identity);
     void forget_vanished();
     cpython::StackOutcome prove(const cpython::ThreadState& state, cpython::ReadPlan& plan);
     void record(const cpython::ThreadState& state, const cpython::StackOutcome& outcome,
@@ -88,13 +93,14 @@ class SampleEngine {
     std::unordered_map<FrameKey, model::FrameId, FrameKeyHash> frame_ids_;
     model::StackTable stack_table_;
     std::vector<model::SampledThread> threads_;
+    std::vector<std::uint32_t> changed_threads_;  ///< Not handed over yet.
     std::unordered_map<RemoteAddr, Thread> by_state_;  ///< By address of the thread state.
     std::unordered_map<RemoteAddr, std::uint64_t> unique_ids_;
     std::uint64_t tick_ = 0;
     std::uint64_t previous_ns_ = 0;
     std::uint64_t retry_find_at_ns_ = 0;
     struct Handed {
-        std::size_t strings = 0, frames = 0, stacks = 0, threads = 0;
+        std::size_t strings = 0, frames = 0, stacks = 0;
     } handed_;
 };
 

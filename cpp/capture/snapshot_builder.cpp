@@ -79,10 +79,10 @@ model::Thread build_thread(Reading& reading, const ThreadReading& read) {
         thread.run_state = info.run_state;
         thread.is_main = info.tid == reading.target.pid();
     }
+    // Without an OS thread its id may still be its creator's, and so would be the name.
     const ThreadNames& names = reading.names[read.state.interpreter];
-    if (const auto name = names.find(read.state.python_thread_id); name != names.end()) {
-        thread.name = name->second;
-    }
+    const auto name = names.find(read.state.python_thread_id);
+    if (read.info && name != names.end()) thread.name = name->second;
     if (const auto& gil = reading.gils[read.state.interpreter]) {
         thread.gil = cpython::gil_state(*gil, read.state.address, read.call);
     }

@@ -74,6 +74,16 @@ void match_pthread_structures(std::span<const cpython::ThreadState> states,
     }
 }
 
+/// A thread state is made by the thread that starts another, and bears its creator's id until the new
+/// thread runs [Modules/_threadmodule.c: thread_run]. Of several states of one interpreter with the same id,
+/// the oldest is the thread's own; states are listed oldest first.
+void forget_starting_threads(std::span<const cpython::ThreadState> states, Matches& matches) {
+    std::set<std::pair<std::size_t, std::uint64_t>> seen;
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        if (!seen.emplace(states[i].interpreter, states[i].python_thread_id).second) matches[i].reset();
+    }
+}
+
 }  // namespace
 
 std::vector<std::optional<std::size_t>> match_threads(
@@ -86,6 +96,7 @@ std::vector<std::optional<std::size_t>> match_threads(
     match_thread_pointers(states, infos, thread_pointers, matches);
     match_native_ids(states, by_tid, matches);
     match_pthread_structures(states, by_tid, memory, matches);
+    forget_starting_threads(states, matches);
     return matches;
 }
 

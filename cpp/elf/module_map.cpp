@@ -149,7 +149,7 @@ class ModuleCollector {
         while (true) {
             std::size_t next_named = next_;
             while (next_named < rest_.size() && is_anonymous(*rest_[next_named])) ++next_named;
-            const bool more = next_named < rest_.size() && continues(*rest_[next_named]);
+            const bool more = next_named < rest_.size() && continues(next_named);
             take_anonymous(next_named, more);
             if (!more) break;
             next_ = next_named;
@@ -192,9 +192,11 @@ class ModuleCollector {
         if (rest_[next_ - 1] == file_ && file_->writable && touch(*file_, *rest_[next_])) take();
     }
 
-    bool continues(const Mapping& mapping) const {
+    bool continues(std::size_t index) const {
+        const Mapping& mapping = *rest_[index];
         if (!is_file(mapping) || !same_file(*file_, mapping)) return false;
-        const bool touches = touch(mappings_.back(), mapping);
+        // Anonymous memory between two mappings of the file (.bss, not taken yet) does not part them.
+        const bool touches = touch(*rest_[index - 1], mapping);
         if (!is_accessible(mapping)) return touches;
         if (segment_ == nullptr) return mapping.offset.value != 0;
         if (mapping.offset == segment_->offset) {

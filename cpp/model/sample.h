@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/tables.h"
@@ -18,11 +19,14 @@ enum SampleState : std::uint8_t {
     kGilKnown = 32,
 };
 
+/// Who a thread is, as far as it is known by now: threads get their names after they start.
 struct SampledThread {
     std::int32_t pid = 0;
     std::int32_t tid = 0;  ///< 0: not known.
     std::int64_t interpreter_id = 0;
     std::string name;
+
+    bool operator==(const SampledThread&) const = default;
 };
 
 /// What happened to every attempt: nothing is dropped without being counted here.
@@ -46,13 +50,13 @@ struct Batch {
     std::vector<std::uint64_t> time_ns;    ///< CLOCK_MONOTONIC.
     std::vector<std::uint64_t> weight_ns;  ///< Since the previous attempt on the same thread.
     std::vector<std::uint32_t> thread;     ///< Index into the threads of all batches.
-    std::vector<StackId> stack;            ///< 0: the attempt failed, or the thread runs no Python code.
+    std::vector<StackId> stack;            ///< 0: the thread runs no Python code.
     std::vector<std::uint8_t> state;       ///< SampleState bits.
 
     std::vector<std::string> strings;
     std::vector<FrameRow> frames;
     std::vector<StackTable::Row> stacks;
-    std::vector<SampledThread> threads;
+    std::vector<std::pair<std::uint32_t, SampledThread>> threads;  ///< By index; new, or changed.
     bool finished = false;
 
     void add(std::uint64_t time, std::uint64_t weight, std::uint32_t thread_index, StackId stack_id,

@@ -83,7 +83,7 @@ class Batch(Protocol):
     @property
     def stack_frame(self) -> Sequence[int]: ...
     @property
-    def threads(self) -> Sequence[tuple[int, int, int, str]]: ...
+    def threads(self) -> Sequence[tuple[int, int, int, int, str]]: ...
     @property
     def finished(self) -> bool: ...
 
@@ -299,8 +299,12 @@ class Profile:
         self.frame_first_line.extend(batch.frame_first_line)
         self.stack_parent.extend(batch.stack_parent)
         self.stack_frame.extend(batch.stack_frame)
-        for pid, tid, interpreter_id, name in batch.threads:
-            self.tracks.append(Track(ThreadIdentity(pid, tid, interpreter_id, name)))
+        for index, pid, tid, interpreter_id, name in batch.threads:
+            identity = ThreadIdentity(pid, tid, interpreter_id, name)
+            if index == len(self.tracks):
+                self.tracks.append(Track(identity))
+            else:
+                self.tracks[index].identity = identity
 
     def _run_count(self) -> int:
         return sum(track.run_count for track in self.tracks)

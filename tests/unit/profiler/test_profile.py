@@ -117,3 +117,14 @@ def test_distinct_stacks_are_kept_beyond_the_limit() -> None:
         writer.sample(thread, tick * MS, MS, [Frame(f"f{tick}")])
         profile.append(writer.batch())
     assert profile.tracks[0].run_count == 200
+
+
+def test_a_thread_gets_its_name_later() -> None:
+    writer, profile = BatchWriter(), Profile(Metadata(pid=100))
+    thread = writer.thread(7, "python3")
+    writer.sample(thread, MS, MS, [MAIN])
+    profile.append(writer.batch())
+    writer.rename(thread, 7, "MainThread")
+    profile.append(writer.batch())
+    assert [track.identity.name for track in profile.tracks] == ["MainThread"]
+    assert profile.sample_count == 1
