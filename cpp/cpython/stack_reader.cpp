@@ -24,7 +24,8 @@ constexpr std::uint64_t kMaxGap = 2048;
 /// One batched read takes 1 to 2 us for a shallow stack. One that took much longer was interrupted half
 /// way (another program, the hypervisor), and a program that repeats itself may look the same afterwards.
 constexpr auto kLongestRead = std::chrono::microseconds(8);
-/// What copying 1 MiB may take in addition, for deep stacks.
+/// What more pieces and more bytes may take in addition, for deep stacks.
+constexpr auto kLongestReadPerPiece = std::chrono::nanoseconds(400);
 constexpr auto kLongestReadPerMiB = std::chrono::milliseconds(2);
 /// The highest value of enum _frameowner in any version [pycore_interpframe.h of 3.14].
 constexpr std::uint8_t kMaxOwner = 4;
@@ -319,7 +320,7 @@ bool StackReader::read_twice(const ReadPlan& plan) {
         plan_sizes_[i] = std::min(requests_[count - 1 - i].done, requests_[count - 1 + i].done);
     }
     last_range_ = 0;
-    return took <= kLongestRead + kLongestReadPerMiB * total / (1 << 20);
+    return took <= kLongestRead + kLongestReadPerPiece * requests_.size() + kLongestReadPerMiB * total / (1 << 20);
 }
 
 std::optional<std::size_t> StackReader::offset_of(const ReadPlan& plan, RemoteAddr address,
