@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "capture/capture.h"
 #include "capture/reading.h"
 #include "capture/snapshot_builder.h"
@@ -57,7 +59,8 @@ model::CoreDetails describe(const CoreTarget& core) {
     return details;
 }
 
-void add_problems(const CoreTarget& core, std::vector<std::string>& problems) {
+void add_problems(const CoreTarget& core, const std::vector<model::Thread>& threads,
+                  std::vector<std::string>& problems) {
     const elf::CoreDamage& damage = core.damage();
     if (damage.any()) {
         problems.push_back("the core is cut short: " + std::to_string(damage.missing_bytes) + " bytes in " +
@@ -65,11 +68,14 @@ void add_problems(const CoreTarget& core, std::vector<std::string>& problems) {
                            " segments are missing" +
                            (damage.notes_cut ? ", and threads or file names may be" : ""));
     }
-    for (const target::ModuleReport& report : core.reports()) {
-        if (report.status != ModuleStatus::kMismatched) continue;
-        problems.push_back(report.found_path.value_or(report.path) + " is not the file that was mapped as " +
-                           report.path + ": build id " + report.file_build_id.value_or("unknown") +
-                           ", in the core " + report.core_build_id.value_or("unknown"));
+    const bool is_cut = std::any_of(threads.begin(), threads.end(), [](const model::Thread& thread) {
+        return thread.stack_end == model::StackEnd::kUnreadable;
+    });
+    if (!is_cut || damage.any()) return;
+    // Newer interpreters have the frames that begin a thread's Python stack on its C stack.
+    if (const std::size_t count = core.threads_without_stack().size(); count > 0) {
+        problems.push_back("the core has no stack memory of " + std::to_string(count) +
+                           " threads: some versions of gdb's gcore leave it out");
     }
 }
 
@@ -125,7 +131,7 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
     model::Snapshot snapshot = build_snapshot(reading);
     snapshot.core = describe(*core);
     snapshot.time_ns = core->header().written_ns;
-    add_problems(*core, snapshot.problems);
+    add_problems(*core, snapshot.threads, snapshot.problems);
     return snapshot;
 }
 

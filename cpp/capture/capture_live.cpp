@@ -19,6 +19,11 @@ using Clock = std::chrono::steady_clock;
 
 /// A proof takes microseconds; a thread that changes its stack all the time needs a few of them.
 constexpr int kProofAttempts = 200;
+/// Stops of one dump: again when a thread was caught between two frames.
+constexpr int kStops = 5;
+constexpr auto kBetweenStops = std::chrono::microseconds(200);
+/// Proofs of a stack that looks cut until it is believed.
+constexpr int kBeliefs = 200;
 /// How long a non-stop dump tries for one thread before it says that the stack could not be proved.
 constexpr auto kProofBudget = std::chrono::milliseconds(500);
 /// Walks of the thread list until two agree.
@@ -68,19 +73,34 @@ class LiveCapture {
         if (auto infos = target_.threads()) reading_.infos = std::move(*infos);
         const auto calls_before = blocked_calls();
 
-        PYSTACK_TRY(guard, target_.stop());
-        target_.use_registers_of(&guard);
-        reading_.read_still();
-        read_registers(guard);
-        target_.use_registers_of(nullptr);
-        guard.release();
-
-        stop_ns_ = guard.stop_time().count();
-        was_stopped_ = guard.was_stopped();
-        report_unstopped(guard);
+        for (int stops = 1;; ++stops) {
+            PYSTACK_TRY(guard, target_.stop());
+            target_.use_registers_of(&guard);
+            reading_.read_still();
+            read_registers(guard);
+            target_.use_registers_of(nullptr);
+            guard.release();
+            stop_ns_ = stop_ns_.value_or(0) + guard.stop_time().count();
+            was_stopped_ = guard.was_stopped();
+            if (!caught_between_frames() || stops == kStops) {
+                report_unstopped(guard);
+                break;
+            }
+            reading_.clear();
+            std::this_thread::sleep_for(kBetweenStops);
+        }
         reading_.match();
         add_waiters_between_two_waits(calls_before);
         return {};
+    }
+
+    /// A thread was stopped in the few instructions in which its frames are being linked.
+    bool caught_between_frames() const {
+        return std::any_of(reading_.threads.begin(), reading_.threads.end(), [this](const auto& thread) {
+            const auto& problem = thread.outcome.problem;
+            return (problem && problem->code == ErrorCode::kCorruptData) ||
+                   reading_.codes.looks_cut(thread.frames);
+        });
     }
 
     /// Reads everything once while the target runs, torn as it may be: the code objects that are found now
@@ -160,6 +180,7 @@ class LiveCapture {
         const auto deadline = Clock::now() + kProofBudget;
         cpython::ReadPlan plan;
         int attempts = 0;
+        int looked_cut = 0;
         do {
             thread.outcome =
                 reading_.stacks.read_moving(thread.state.address, plan, kProofAttempts, thread.frames);
@@ -170,6 +191,7 @@ class LiveCapture {
             const bool known = all_known(thread.frames);
             reading_.codes.load(thread.frames);
             if (!known || !reading_.codes.instructions_fit(thread.frames)) continue;
+            if (reading_.codes.looks_cut(thread.frames) && ++looked_cut < kBeliefs) continue;
             read_exceptions_of_still_thread(thread, plan);
             if (reading_.codes.verify(thread.frames)) return;
         } while (Clock::now() < deadline);

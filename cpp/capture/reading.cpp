@@ -23,6 +23,15 @@ void Reading::read_still() {
     read_names();
 }
 
+void Reading::clear() {
+    walked = {};
+    threads.clear();
+    gils.clear();
+    names.clear();
+    thread_pointers.clear();
+    calls.clear();
+}
+
 void Reading::read_gils() {
     for (const cpython::InterpreterState& interpreter : walked.interpreters) {
         gils.push_back(cpython::read_gil(target.memory(), runtime, interpreter.address));

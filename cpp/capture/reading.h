@@ -39,6 +39,8 @@ struct Reading {
 
     /// Interpreters, stacks, exceptions, code objects, GILs and names of a target that does not move.
     void read_still();
+    /// Forgets what read_still read; the code objects stay known.
+    void clear();
     void read_gils();
     void read_names();
     /// Finds each thread's OS thread, and from `calls` what it is blocked in.

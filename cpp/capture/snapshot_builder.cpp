@@ -77,7 +77,7 @@ model::Thread build_thread(Reading& reading, const ThreadReading& read) {
         thread.namespace_tid = info.namespace_tid;
         thread.kernel_name = info.name;
         thread.run_state = info.run_state;
-        thread.is_main = info.tid == reading.target.pid();
+        thread.is_main = info.tid == reading.target.pid() && thread.interpreter_id == 0;
     }
     // Without an OS thread its id may still be its creator's, and so would be the name.
     const ThreadNames& names = reading.names[read.state.interpreter];
@@ -91,6 +91,10 @@ model::Thread build_thread(Reading& reading, const ThreadReading& read) {
     thread.handling = read.exceptions.handling;
     thread.stack_end = read.outcome.end;
     build_frames(reading, read, thread);
+    // Shim frames and frames that are being set up are no Python code that runs.
+    if (thread.frames.empty() && thread.stack_end == model::StackEnd::kComplete) {
+        thread.stack_end = model::StackEnd::kNoPython;
+    }
     describe_end(read, thread);
     return thread;
 }
@@ -133,7 +137,7 @@ void describe_target(const Reading& reading, model::Snapshot& snapshot) {
     snapshot.command = reading.target.command();
     snapshot.version = reading.runtime.version.to_string();
     snapshot.free_threaded = reading.runtime.layout.free_threaded;
-    snapshot.debug = reading.runtime.layout.debug;
+    snapshot.debug = reading.runtime.debug;
 }
 
 Error no_interpreter(const target::Target& target) {

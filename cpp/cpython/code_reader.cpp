@@ -20,6 +20,8 @@ constexpr std::uint64_t kStringGuess = 256;
 constexpr std::uint64_t kTableGuess = 512;
 /// Instructions are 16-bit units since 3.6 [Include/cpython/code.h: _Py_CODEUNIT].
 constexpr std::int64_t kUnitBytes = 2;
+/// CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR [Include/cpython/code.h].
+constexpr std::uint32_t kGeneratorFlags = 0x20 | 0x80 | 0x200;
 
 }  // namespace
 
@@ -93,6 +95,7 @@ std::unique_ptr<Code> CodeReader::read(RemoteAddr address, MemoryCopy& copy) {
         code->file = std::move(file);
         PYSTACK_TRY(table, read_bytes_object(copy, layout_, identity->linetable, kMaxLineTable));
         code->line_table = std::move(table);
+        if (fields.flags) code->flags = object.get<std::uint32_t>(*fields.flags).value_or(0);
         if (fields.co_code_adaptive) {
             const auto units = object.get<std::int64_t>(*layout_.pyobject.ob_size).value_or(0);
             code->size_bytes = std::clamp<std::int64_t>(units, 0, INT32_MAX) * kUnitBytes;
@@ -208,6 +211,14 @@ bool CodeReader::instructions_fit(std::span<const RawFrame> frames) {
         const Code* code = find(frame.code);
         return code != nullptr && !code->problem && instruction_offset(*code, frame).has_value();
     });
+}
+
+bool CodeReader::looks_cut(std::span<const RawFrame> frames) const {
+    const auto outermost = std::find_if(frames.rbegin(), frames.rend(),
+                                        [](const RawFrame& frame) { return !frame.shim; });
+    if (outermost == frames.rend()) return false;
+    const Code* code = find(outermost->code);
+    return code != nullptr && (code->flags & kGeneratorFlags) != 0;
 }
 
 bool CodeReader::is_incomplete(const Code& code, const RawFrame& frame) {

@@ -36,6 +36,7 @@ struct Code {
     std::optional<std::string> qualname;  ///< co_qualname; 3.11+.
     std::string file;                     ///< co_filename.
     std::vector<std::byte> line_table;
+    std::uint32_t flags = 0;              ///< co_flags.
     std::int64_t first_traceable = 0;  ///< Bytes of start-up instructions that CPython hides; 0 below 3.11.
     std::int64_t size_bytes = 0;       ///< Of the instructions; 0 below 3.11, where it is not known.
     RemoteAddr tlbc;                   ///< Free-threaded 3.14+: the array of per-thread copies, or null.
@@ -65,6 +66,10 @@ class CodeReader {
     /// Whether every frame executes an instruction of its own code object. A frame that does not was read
     /// while it was being replaced. All code objects must be known.
     bool instructions_fit(std::span<const RawFrame> frames);
+    /// Whether the outermost frame is a generator's or coroutine's. Something runs those, so the chain is
+    /// most likely cut: a thread can be met between the instruction that unlinks a generator from its
+    /// caller and the one that makes the caller current again.
+    bool looks_cut(std::span<const RawFrame> frames) const;
     /// The frame is still being set up: sys._getframe() does not show it, and neither do we.
     bool is_incomplete(const Code& code, const RawFrame& frame);
 

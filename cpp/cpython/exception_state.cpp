@@ -31,19 +31,26 @@ std::optional<std::string> raising(const MemoryReader& memory, const Layout& lay
     return std::nullopt;
 }
 
+/// The type of an exception object; nullopt for none, which is a null pointer or None.
+std::optional<std::string> type_of(const MemoryReader& memory, const Layout& layout, RemoteAddr exception) {
+    if (!exception) return std::nullopt;
+    const auto name = read_type_name(memory, layout, exception);
+    return name && *name != kNoneType ? std::optional(*name) : std::nullopt;
+}
+
 /// The innermost item that holds an exception, as _PyErr_GetTopmostException [Python/errors.c].
 std::optional<std::string> handling(const MemoryReader& memory, const Layout& layout, RemoteAddr thread) {
+    if (layout.thread_state.handled_value) {
+        const auto exception = memory.read_pointer(thread + *layout.thread_state.handled_value);
+        return exception ? type_of(memory, layout, *exception) : std::nullopt;
+    }
     const auto& fields = layout.err_stackitem;
     if (!layout.thread_state.exc_info || !fields.exc_value || !fields.previous_item) return std::nullopt;
     auto item = memory.read_pointer(thread + *layout.thread_state.exc_info);
     for (int i = 0; i < kMaxItems && item && *item; ++i) {
         const auto exception = memory.read_pointer(*item + *fields.exc_value);
         if (!exception) return std::nullopt;
-        if (*exception) {
-            const auto name = read_type_name(memory, layout, *exception);
-            if (!name) return std::nullopt;
-            if (*name != kNoneType) return *name;
-        }
+        if (auto name = type_of(memory, layout, *exception)) return name;
         item = memory.read_pointer(*item + *fields.previous_item);
     }
     return std::nullopt;

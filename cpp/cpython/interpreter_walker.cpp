@@ -57,7 +57,7 @@ std::optional<bool> read_finalizing(const MemoryReader& memory, const Runtime& r
 }
 
 std::int64_t read_id(const MemoryReader& memory, const Layout& layout, RemoteAddr interpreter) {
-    if (!layout.interpreter_state.id) return 0;  // 3.6 has no ids.
+    if (!layout.interpreter_state.id) return 0;
     return memory.read_value<std::int64_t>(interpreter + *layout.interpreter_state.id).value_or(0);
 }
 
@@ -113,7 +113,12 @@ WalkedInterpreters walk_interpreters(const MemoryReader& memory, const Runtime& 
         next = memory.read_pointer(*next + *layout.interpreter_state.next);
     }
     if (!next && !walked.problem) walked.problem = next.error();
-    // Main interpreter first: the interpreter list is newest first.
+    if (!layout.interpreter_state.id) {
+        // 3.6 has no ids: they are counted as later versions do. The list is newest first.
+        for (std::size_t i = 0; i < walked.interpreters.size(); ++i) {
+            walked.interpreters[i].id = static_cast<std::int64_t>(walked.interpreters.size() - 1 - i);
+        }
+    }
     return walked;
 }
 

@@ -213,12 +213,18 @@ class Locator {
         if (!interpreter || !is_interpreter(memory_, layout, *interpreter)) return std::nullopt;
         Runtime runtime{.layout = std::move(layout),
                         .version = version,
+                        .debug = has_debug_symbols(module),
                         .address = address,
                         .interpreters_head = head,
                         .gil_symbols = {},
                         .binary = module.path};
         if (runtime.layout.gil_place == GilPlace::kSymbols) find_gil_symbols(module, runtime.gil_symbols);
         return runtime;
+    }
+
+    /// Exported only where references are counted for debugging [Objects/object.c].
+    static bool has_debug_symbols(const Module& module) {
+        return module.image && module.image->symbol("_Py_NegativeRefcount").has_value();
     }
 
     bool check(const Layout& layout) {

@@ -22,6 +22,7 @@ struct GilSymbols {
 struct Runtime {
     Layout layout;                ///< Checked.
     PythonVersion version;
+    bool debug = false;           ///< Built with Py_DEBUG, as far as its symbols tell.
     RemoteAddr address;           ///< _PyRuntime; null where only the interpreter list was found (3.6).
     RemoteAddr interpreters_head; ///< Address OF the pointer to the first interpreter.
     GilSymbols gil_symbols;       ///< Only with GilPlace::kSymbols.

@@ -29,6 +29,8 @@ constexpr auto kLongestReadPerPiece = std::chrono::nanoseconds(400);
 constexpr auto kLongestReadPerMiB = std::chrono::milliseconds(2);
 /// The highest value of enum _frameowner in any version [pycore_interpframe.h of 3.14].
 constexpr std::uint8_t kMaxOwner = 4;
+/// FRAME_EXECUTING of 3.10's enum _framestate [Include/cpython/frameobject.h].
+constexpr std::int8_t kFrameExecuting = 0;
 
 /// The smallest range of offsets that covers the fields given.
 class Cover {
@@ -54,6 +56,8 @@ RemoteRange header_offsets(const Layout& layout) {
     cover.add(frame.owner, 1);
     cover.add(frame.is_entry, 1);
     cover.add(frame.tlbc_index, 4);
+    cover.add(frame.executing, 1);
+    cover.add(frame.state, 1);
     if (layout.stack_top == StackTop::kIndex) cover.add(frame.stackpointer, 4);
     if (layout.stack_top == StackTop::kPointer) cover.add(frame.stackpointer, 8);
     return cover.range();
@@ -179,7 +183,11 @@ Result<RawFrame> StackReader::parse(RemoteAddr address, std::span<const std::byt
     if (frame.owner > kMaxOwner) return fail(corrupt("frame owner", address));
     if (fields.is_entry) frame.is_entry = bytes.get<std::uint8_t>(offset(fields.is_entry)).value_or(0) != 0;
     if (fields.tlbc_index) frame.tlbc_index = bytes.get<std::int32_t>(offset(fields.tlbc_index)).value_or(0);
-    if (layout_.stack_top == StackTop::kIndex) {
+    if (fields.executing) {
+        frame.calls = bytes.get<std::uint8_t>(offset(fields.executing)).value_or(0) != 0;
+    } else if (fields.state) {
+        frame.calls = bytes.get<std::int8_t>(offset(fields.state)).value_or(-1) == kFrameExecuting;
+    } else if (layout_.stack_top == StackTop::kIndex) {
         frame.calls = bytes.get<std::int32_t>(offset(fields.stackpointer)).value_or(-1) >= 0;
     } else if (layout_.stack_top == StackTop::kPointer) {
         frame.calls = bytes.get<std::uint64_t>(offset(fields.stackpointer)).value_or(0) != 0;
@@ -211,7 +219,19 @@ StackOutcome StackReader::walk(Source& source, RemoteAddr thread_state,
         next = previous;
     }
     if (!next) return {.end = StackEnd::kUnreadable, .problem = next.error()};
+    if (!frames.empty() && !is_outermost(frames.back())) {
+        return {.end = StackEnd::kUnreadable, .problem = corrupt("link to the caller of a frame", frames.back().address)};
+    }
     return {.end = frames.empty() ? StackEnd::kNoPython : StackEnd::kComplete, .problem = {}};
+}
+
+bool StackReader::is_outermost(const RawFrame& frame) const {
+    switch (layout_.entry_mark) {
+        case EntryMark::kNone: return true;
+        case EntryMark::kIsEntry: return frame.is_entry;
+        case EntryMark::kOwner: break;
+    }
+    return frame.shim;
 }
 
 StackOutcome StackReader::read_still(RemoteAddr thread_state, std::vector<RawFrame>& frames) {
@@ -366,7 +386,8 @@ bool StackReader::copies_agree(const ReadPlan& plan, std::span<const RawFrame> f
         // frame it called.
         RemoteRange range = at(address, header_);
         const RemoteAddr callee = frames[i - 1].address;
-        if (callee > range.end && callee - address < kMaxGap) {
+        const bool on_data_stack = layout_.frame_chain != FrameChain::kFrameObject;
+        if (on_data_stack && callee > range.end && callee - address < kMaxGap) {
             const RemoteRange values{range.begin, callee};
             if (offset_of(plan, values.begin, values.size())) range = values;
         }

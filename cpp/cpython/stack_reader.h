@@ -21,9 +21,10 @@ struct RawFrame {
     std::uint8_t owner = 0;
     bool shim = false;      ///< Marks one C-level activation of the interpreter loop; runs no Python code.
     bool is_entry = false;  ///< 3.11: the first frame of an activation.
-    /// The interpreter loop has left this frame for another: it saved its stack pointer, which it clears
-    /// when it comes back [StackTop]. 3.14 also saves it around calls of C functions. Always true below
-    /// 3.11, where nothing tells.
+    /// The frame is alive and may be a caller. From 3.11: the interpreter loop has left it for another and
+    /// saved its stack pointer, which it clears when it comes back [StackTop]; 3.14 also saves it around
+    /// calls of C functions. Below: it is marked as executing, which a frame that has returned and waits to
+    /// be used again is not.
     bool calls = true;
 
     bool operator==(const RawFrame&) const = default;
@@ -74,6 +75,9 @@ class StackReader {
     Result<RawFrame> parse(RemoteAddr address, std::span<const std::byte> header,
                            RemoteAddr& previous) const;
 
+    /// Whether a chain of frames can end here. A generator that yields is unlinked from its caller an
+    /// instruction before it stops being the current frame: a thread may be seen in between.
+    bool is_outermost(const RawFrame& frame) const;
     void plan_from(RemoteAddr thread_state, std::span<const RawFrame> frames, ReadPlan& plan) const;
     /// Whether each frame that was called without leaving the interpreter loop has a caller that stands at
     /// a call: one that does not has returned, and what lies above it is left over.

@@ -16,7 +16,7 @@ using memory::ReadRequest;
 using memory::RemoteStruct;
 
 constexpr std::size_t kMaxThreads = 1u << 15;
-constexpr std::size_t kMaxNameLength = 256;
+constexpr std::size_t kMaxNameLength = 65536;
 
 std::vector<std::optional<std::uint64_t>> read_identifiers(
     const MemoryReader& reader, const Layout& layout, const std::vector<RemoteAddr>& integers) {

@@ -16,7 +16,7 @@ namespace pystack::cpython {
 /// `threading`.
 ///
 /// A thread whose name cannot be read is left out; an error means that none can be read. Names are
-/// in the form of StrPrefix, cut at 256 characters. Meant to run while the target waits: some 30
+/// in the form of StrPrefix, cut at 65,536 characters. Meant to run while the target waits: some 30
 /// system calls whatever the number of threads.
 Result<std::unordered_map<std::uint64_t, std::string>> read_thread_names(
     const memory::MemoryReader& reader, const Layout& layout, RemoteAddr interpreter_state);
