@@ -1,0 +1,31 @@
+"""What holds for all tests: CI skips none, because what is skipped there is run by nobody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+_IN_CI = os.environ.get("CI") == "true"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if _IN_CI and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        _, _, reason = report.longrepr  # type: ignore[misc]
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {reason}"
