@@ -1,0 +1,42 @@
+"""The tools that the benchmarks compare with, each from PyPI into an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGES = {"pystack-peer": "pystack", "py-spy": "py-spy", "austin": "austin-dist"}
+PROGRAMS = {"pystack-peer": "pystack", "py-spy": "py-spy", "austin": "austin"}
+
+
+def cache_folder() -> Path:
+    """Where the environments are kept; the same variable as the test interpreters use."""
+    folder = os.environ.get("PYSTACK_TEST_CACHE")
+    if folder:
+        return Path(folder) / "peers"
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "pystack-tests" / "peers"
+
+
+def peer(name: str) -> Path:
+    """The program of a peer, installed at the first use."""
+    folder = cache_folder() / name
+    program = folder / "bin" / PROGRAMS[name]
+    if not program.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "--disable-pip-version-check", PACKAGES[name]], check=True)
+    return program
+
+
+def clean_environment() -> dict[str, str]:
+    """The peers must not find this project's packages, one of which has the name of theirs."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+
+def conditions() -> str:
+    """What a reader must know of the machine to judge the figures."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{os.cpu_count()} CPUs, load {load}, {sys.version.split()[0]} runs the tools"
