@@ -6,6 +6,8 @@
     for thread in snapshot.threads:
         print(thread.name, [frame.name for frame in thread.frames])
 
+`pystack.dump_core("core.4711")` gives the same of a process that died.
+
 The target is never written to, never runs code for the reader, and is never left stopped.
 Failures are the classes drawn in `pystack.errors`.
 """
@@ -19,12 +21,17 @@ if TYPE_CHECKING:
     from pystack import errors as errors
     from pystack.api import Sampler as Sampler
     from pystack.api import dump as dump
+    from pystack.api import dump_core as dump_core
     from pystack.api import open_sampler as open_sampler
     from pystack.errors import PystackError as PystackError
+    from pystack.model import CoreDetails as CoreDetails
+    from pystack.model import CoreModule as CoreModule
+    from pystack.locals_options import Locals as Locals
     from pystack.model import Frame as Frame
     from pystack.model import Interpreter as Interpreter
     from pystack.model import Snapshot as Snapshot
     from pystack.model import Thread as Thread
+    from pystack.model import Variable as Variable
 
 __version__ = "0.1.0"
 
@@ -40,23 +47,33 @@ _LAZY = {
     "errors": "pystack.errors",
     "Sampler": "pystack.api",
     "dump": "pystack.api",
+    "dump_core": "pystack.api",
     "open_sampler": "pystack.api",
     "PystackError": "pystack.errors",
+    "CoreDetails": "pystack.model",
+    "CoreModule": "pystack.model",
     "Frame": "pystack.model",
     "Interpreter": "pystack.model",
+    "Locals": "pystack.locals_options",
     "Snapshot": "pystack.model",
     "Thread": "pystack.model",
+    "Variable": "pystack.model",
 }
 
 __all__ = [
+    "CoreDetails",
+    "CoreModule",
     "Frame",
     "Interpreter",
+    "Locals",
     "PystackError",
     "Sampler",
     "Snapshot",
     "Thread",
+    "Variable",
     "__version__",
     "dump",
+    "dump_core",
     "errors",
     "open_sampler",
 ]

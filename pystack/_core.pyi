@@ -9,6 +9,32 @@ from typing import Literal, TypedDict
 GilState = Literal["holds", "waits", "dropping", "none"]
 StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]
 
+class RawVariable(TypedDict):
+    name: str
+    kind: Literal[
+        "positional_only",
+        "positional",
+        "keyword_only",
+        "var_positional",
+        "var_keyword",
+        "implicit",
+        "local",
+        "cell",
+        "free",
+    ]
+    value: str | None  # None: redacted
+    type: str | None  # of the value's class, with its module
+    redacted: bool
+
+class RawLocals(TypedDict):
+    """How much of the variables to read."""
+
+    max_depth: int
+    max_items: int
+    max_string: int
+    max_bytes: int  # of one thread
+    redact: list[str]  # parts of names, in any case
+
 class RawFrame(TypedDict):
     kind: Literal["python", "native"]
     function: str  # co_name
@@ -19,6 +45,9 @@ class RawFrame(TypedDict):
     column: int | None  # 0-based UTF-8 byte offset, as co_positions() has it; 3.11+
     end_column: int | None
     first_line: int  # co_firstlineno
+    variables: list[RawVariable] | None  # None: not asked for
+    variables_omitted: int  # how many more there are
+    variables_problem: str | None
 
 class RawThread(TypedDict):
     tid: int | None  # in the tool's pid namespace
@@ -93,7 +122,9 @@ class RawCore(TypedDict):
     missing_bytes: int
     modules: list[RawCoreModule]
 
-def dump_live(pid: int, *, stop: bool = True, exhaustive: bool = False) -> RawSnapshot: ...
+def dump_live(
+    pid: int, *, stop: bool = True, exhaustive: bool = False, locals: RawLocals | None = None
+) -> RawSnapshot: ...
 def dump_core(
     path: str,
     *,
@@ -101,6 +132,7 @@ def dump_core(
     library_folders: list[str] = [],
     library_root: str | None = None,
     exhaustive: bool = False,
+    locals: RawLocals | None = None,
 ) -> RawSnapshot: ...
 
 class Batch:

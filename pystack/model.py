@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from pystack._core import RawSnapshot, RawThread
+    from pystack._core import RawCore, RawFrame, RawSnapshot, RawThread
 
 #: Version of the JSON form. It changes when the meaning of a field does, or one goes away; readers
 #: must let fields pass that they do not know.
@@ -19,6 +19,31 @@ Kind = Literal["live", "core"]
 FrameKind = Literal["python", "native"]
 GilState = Literal["holds", "waits", "dropping", "none"]
 StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]
+VariableKind = Literal[
+    "positional_only",
+    "positional",
+    "keyword_only",
+    "var_positional",
+    "var_keyword",
+    "implicit",
+    "local",
+    "cell",
+    "free",
+]
+ModuleStatus = Literal["found", "missing", "mismatched"]
+
+
+class Variable(NamedTuple):
+    """An argument or a local variable that has a value. The texts hold no control characters."""
+
+    name: str
+    kind: VariableKind
+    #: As repr() would write it, made without running code of the target; None where `redacted`.
+    value: str | None
+    #: Of the value's class, with its module; None where it could not be read or must not be.
+    type: str | None
+    #: Whether the value was not looked at, because of the name.
+    redacted: bool
 
 
 class Frame(NamedTuple):
@@ -38,6 +63,27 @@ class Frame(NamedTuple):
     column: int | None
     end_column: int | None
     first_line: int
+    #: Arguments as in the signature, then the others; None where they were not asked for.
+    variables: tuple[Variable, ...] | None = None
+    #: How many more there are.
+    variables_omitted: int = 0
+    #: Why there are none, or not all.
+    variables_problem: str | None = None
+
+    @classmethod
+    def from_raw(cls, raw: RawFrame) -> Frame:
+        """From the mapping of the C++ core."""
+        fields: dict[str, Any] = dict(raw)
+        if raw["variables"] is not None:
+            fields["variables"] = tuple([Variable(**one) for one in raw["variables"]])
+        return cls(**fields)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """As in the document of `dump --json`."""
+        fields = self._asdict()
+        if self.variables is not None:
+            fields["variables"] = [variable._asdict() for variable in self.variables]
+        return fields
 
     @property
     def name(self) -> str:
@@ -79,7 +125,7 @@ class Thread(NamedTuple):
     def from_raw(cls, raw: RawThread) -> Thread:
         """From the mapping of the C++ core."""
         fields: dict[str, Any] = dict(raw)
-        fields["frames"] = tuple([Frame(**frame) for frame in raw["frames"]])
+        fields["frames"] = tuple([Frame.from_raw(frame) for frame in raw["frames"]])
         return cls(**fields)
 
 
@@ -91,8 +137,74 @@ class Interpreter(NamedTuple):
     finalizing: bool | None
 
 
+class CoreModule(NamedTuple):
+    """One ELF file that the process had mapped, and what became of the search for it."""
+
+    #: As the core names it.
+    path: str
+    #: Its addresses, from the first to behind the last.
+    begin: int
+    end: int
+    #: "mismatched": there is a file, but of another build; it is used for nothing.
+    status: ModuleStatus
+    #: The file that is used, or the first one that was refused.
+    found_path: str | None
+    #: Build ids as hexadecimal digits; "" where there is none, None where that cannot be known.
+    core_build_id: str | None
+    file_build_id: str | None
+
+
+class CoreDetails(NamedTuple):
+    """What a core file says beyond what a running process would. None: it does not say."""
+
+    #: The file that was read, as the caller named it.
+    path: str
+    #: How it was compressed: "gzip", "zstd", "lz4", "xz"; None for a plain one.
+    compression: str | None
+    #: Why there is a core, one sentence: the signal, with address or sender, or "generated on
+    #: demand".
+    cause: str
+    #: What ended the process; None where the core was written on demand.
+    signal: int | None
+    signal_name: str | None
+    #: Name of the `si_code`, as "SEGV_MAPERR".
+    signal_code: str | None
+    fault_address: int | None
+    #: Who sent the signal, in the process's own pid namespace; 0 is somebody outside of it.
+    sender_pid: int | None
+    sender_uid: int | None
+    #: The thread that received the signal.
+    terminating_tid: int | None
+    #: Whether the fault is at the end of that thread's stack.
+    stack_overflow: bool
+    ppid: int | None
+    pgrp: int | None
+    sid: int | None
+    uid: int | None
+    gid: int | None
+    nice: int | None
+    #: Of the process, the letter of `/proc/PID/stat`.
+    state: str | None
+    #: When the core was written, by its file's date: realtime clock.
+    written_ns: int
+    #: Whether `command` is only the first 79 bytes of the arguments, split at blanks.
+    arguments_cut: bool
+    #: Whether the file ends before its own headers say, and how many bytes are missing.
+    truncated: bool
+    missing_bytes: int
+    #: Each ELF file that was mapped.
+    modules: tuple[CoreModule, ...]
+
+    @classmethod
+    def from_raw(cls, raw: RawCore, path: str, compression: str | None = None) -> CoreDetails:
+        """From the mapping of the C++ core, which need not have read `path` itself."""
+        fields: dict[str, Any] = dict(raw)
+        fields["modules"] = tuple([CoreModule(**module) for module in raw["modules"]])
+        return cls(path=path, compression=compression, **fields)
+
+
 class Snapshot(NamedTuple):
-    """One reading of one process."""
+    """One reading of one process, running or dead."""
 
     kind: Kind
     pid: int
@@ -119,17 +231,20 @@ class Snapshot(NamedTuple):
     threads: tuple[Thread, ...]
     #: What could not be read, one sentence each.
     problems: tuple[str, ...]
+    #: What only a core file says; None for a running process.
+    core: CoreDetails | None
 
     @classmethod
-    def from_raw(cls, raw: RawSnapshot, kind: Kind = "live") -> Snapshot:
-        """From the mapping of the C++ core."""
+    def from_raw(cls, raw: RawSnapshot, core: CoreDetails | None = None) -> Snapshot:
+        """From the mapping of the C++ core, for core files with the details made of it."""
         fields: dict[str, Any] = dict(raw)
         command = raw["command"]
         fields["command"] = None if command is None else tuple(command)
         fields["interpreters"] = tuple([Interpreter(**one) for one in raw["interpreters"]])
         fields["threads"] = tuple([Thread.from_raw(thread) for thread in raw["threads"]])
         fields["problems"] = tuple(raw["problems"])
-        return cls(kind=kind, **fields)
+        fields["core"] = core
+        return cls(kind="live" if core is None else "core", **fields)
 
     def to_json_dict(self) -> dict[str, Any]:
         """The document of `dump --json`, valid under `schemas/dump-v1.schema.json`."""
@@ -148,8 +263,13 @@ class Snapshot(NamedTuple):
         document["command"] = None if self.command is None else list(self.command)
         document["interpreters"] = [one._asdict() for one in self.interpreters]
         document["threads"] = [
-            {**thread._asdict(), "frames": [frame._asdict() for frame in thread.frames]}
+            {**thread._asdict(), "frames": [frame.to_json_dict() for frame in thread.frames]}
             for thread in self.threads
         ]
         document["problems"] = list(self.problems)
+        if self.core is not None:
+            document["core"] = {
+                **self.core._asdict(),
+                "modules": [module._asdict() for module in self.core.modules],
+            }
         return document

@@ -16,6 +16,20 @@ def raw_frame(function: str = "work", line: int | None = 3, **fields: Any) -> An
         "column": None,
         "end_column": None,
         "first_line": 1,
+        "variables": None,
+        "variables_omitted": 0,
+        "variables_problem": None,
+        **fields,
+    }
+
+
+def raw_variable(name: str = "x", value: str | None = "1", **fields: Any) -> Any:
+    return {
+        "name": name,
+        "kind": "local",
+        "value": value,
+        "type": "int",
+        "redacted": value is None,
         **fields,
     }
 
@@ -58,5 +72,46 @@ def raw_snapshot(*threads: dict[str, Any], **fields: Any) -> Any:
         "interpreters": [{"id": 0, "gc_collecting": False, "finalizing": False}],
         "threads": list(threads) or [raw_thread()],
         "problems": [],
+        "core": None,
+        **fields,
+    }
+
+
+def raw_core_module(path: str = "/usr/bin/python3.13", **fields: Any) -> Any:
+    return {
+        "path": path,
+        "begin": 0x400000,
+        "end": 0xC00000,
+        "status": "found",
+        "found_path": path,
+        "core_build_id": "0123abcd",
+        "file_build_id": "0123abcd",
+        **fields,
+    }
+
+
+def raw_core(**fields: Any) -> Any:
+    return {
+        "cause": "SIGSEGV: address not mapped (SEGV_MAPERR) at 0x10",
+        "signal": 11,
+        "signal_name": "SIGSEGV",
+        "signal_code": "SEGV_MAPERR",
+        "fault_address": 0x10,
+        "sender_pid": None,
+        "sender_uid": None,
+        "terminating_tid": 4711,
+        "stack_overflow": False,
+        "ppid": 1,
+        "pgrp": 4711,
+        "sid": 4711,
+        "uid": 1000,
+        "gid": 1000,
+        "nice": 0,
+        "state": "R",
+        "written_ns": 1_700_000_000_123_456_789,
+        "arguments_cut": False,
+        "truncated": False,
+        "missing_bytes": 0,
+        "modules": [raw_core_module()],
         **fields,
     }

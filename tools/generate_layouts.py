@@ -96,6 +96,7 @@ thread_state                  3.6+        PyThreadState
     holds_gil                 3.14+       holds_gil
     gil_requested             3.15+       gil_requested
     exc_type                  3.6-3.11    curexc_type
+    handled_value             3.6         exc_value
     current_exception         3.12+       current_exception
     exc_info                  3.7+        exc_info
 
@@ -132,6 +133,7 @@ interpreter_frame             3.11+       _PyInterpreterFrame
     stackpointer              3.14+       stackpointer
     valuestack                3.6-3.10    f_valuestack
     state                     3.10        f_state
+    executing                 3.6-3.9     f_executing
     tlbc_index                3.14t+      tlbc_index
     funcobj                   3.11        f_func
     funcobj                   3.12+       f_funcobj
@@ -238,8 +240,78 @@ unicode_object                3.6+        PyUnicodeObject
 
 gen_object                    3.6+        PyGenObject
     gi_name                   3.6+        gi_name
+    gi_qualname               3.6+        gi_qualname
     gi_iframe                 3.11+       gi_iframe
     gi_frame_state            3.11+       gi_frame_state
+
+cell_object                   3.6+        PyCellObject
+    ob_ref                    3.6+        ob_ref
+
+complex_object                3.6+        PyComplexObject
+    cval                      3.6+        cval
+
+slice_object                  3.6+        PySliceObject
+    start                     3.6+        start
+    stop                      3.6+        stop
+    step                      3.6+        step
+
+bytearray_object              3.6+        PyByteArrayObject
+    ob_size                   3.6+        ob_base.ob_size
+    ob_start                  3.6+        ob_start
+
+function_object               3.6+        PyFunctionObject
+    func_qualname             3.6+        func_qualname
+
+method_object                 3.6+        PyMethodObject
+    im_func                   3.6+        im_func
+    im_self                   3.6+        im_self
+
+cfunction_object              3.6+        PyCFunctionObject
+    m_ml                      3.6+        m_ml
+    m_self                    3.6+        m_self
+
+descriptor_object             3.6+        PyDescrObject
+    d_type                    3.6+        d_type
+    d_name                    3.6+        d_name
+
+exception_object              3.6+        PyBaseExceptionObject
+    args                      3.6+        args
+
+module_object                 3.6-3.9     struct probe_moduleobject
+module_object                 3.10+       PyModuleObject
+    md_dict                   3.6+        md_dict
+    md_name                   3.6+        md_name
+
+range_object                  3.6+        struct probe_rangeobject
+    start                     3.6+        start
+    stop                      3.6+        stop
+    step                      3.6+        step
+
+deque_object                  3.6+        struct probe_dequeobject
+    ob_size                   3.6+        ob_base.ob_size
+    leftblock                 3.6+        leftblock
+    leftindex                 3.6+        leftindex
+    maxlen                    3.6+        maxlen
+
+date_object                   3.6+        PyDateTime_Date
+    data                      3.6+        data
+
+datetime_object               3.6+        PyDateTime_DateTime
+    hastzinfo                 3.6+        hastzinfo
+    data                      3.6+        data
+    fold                      3.6+        fold
+    tzinfo                    3.6+        tzinfo
+
+time_object                   3.6+        PyDateTime_Time
+    hastzinfo                 3.6+        hastzinfo
+    data                      3.6+        data
+    fold                      3.6+        fold
+    tzinfo                    3.6+        tzinfo
+
+timedelta_object              3.6+        PyDateTime_Delta
+    days                      3.6+        days
+    seconds                   3.6+        seconds
+    microseconds              3.6+        microseconds
 
 llist_node                    3.14+       struct llist_node
     next                      3.14+       next
@@ -249,11 +321,13 @@ llist_node                    3.14+       struct llist_node
 # The headers that declare the above, by version. Before 3.7 everything is in the public ones.
 HEADERS = (
     ("3.6+", "Python.h"),
+    ("3.6+", "datetime.h"),
     ("3.6-3.10", "frameobject.h"),
     ("3.7", "internal/pystate.h"),
     ("3.8", "internal/pycore_pystate.h"),
     ("3.9+", "internal/pycore_interp.h"),
     ("3.9+", "internal/pycore_runtime.h"),
+    ("3.10+", "internal/pycore_moduleobject.h"),
     ("3.11+", "internal/pycore_frame.h"),
     ("3.11+", "internal/pycore_dict.h"),
     ("3.11+", "internal/pycore_gil.h"),
@@ -262,8 +336,9 @@ HEADERS = (
     ("3.14+", "internal/pycore_interpframe_structs.h"),
 )
 
-# Objects/dict-common.h of 3.6 to 3.10 is not installed: the order and types of its members are
-# stated here. dk_indices was a union in 3.6, of the same place.
+# Structures that no installed header has: the order and types of their members are stated here.
+# Objects/dict-common.h of 3.6 to 3.10 (dk_indices was a union in 3.6, of the same place),
+# Objects/moduleobject.c of 3.6 to 3.9, Objects/rangeobject.c, Modules/_collectionsmodule.c.
 UNINSTALLED_STRUCTS = """
 struct probe_dictkeysobject {
     Py_ssize_t dk_refcnt;
@@ -272,6 +347,31 @@ struct probe_dictkeysobject {
     Py_ssize_t dk_usable;
     Py_ssize_t dk_nentries;
     char dk_indices[];
+};
+struct probe_moduleobject {
+    PyObject ob_base;
+    void *md_dict;
+    void *md_def;
+    void *md_state;
+    void *md_weaklist;
+    void *md_name;
+};
+struct probe_rangeobject {
+    PyObject ob_base;
+    void *start;
+    void *stop;
+    void *step;
+    void *length;
+};
+struct probe_dequeobject {
+    PyVarObject ob_base;
+    void *leftblock;
+    void *rightblock;
+    Py_ssize_t leftindex;
+    Py_ssize_t rightindex;
+    size_t state;
+    Py_ssize_t maxlen;
+    void *weakreflist;
 };
 """
 

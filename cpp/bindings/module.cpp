@@ -12,10 +12,25 @@ namespace nb = nanobind;
 
 namespace {
 
-nb::dict dump_live(int pid, bool stop, bool exhaustive) {
+/// None, or a dict: max_depth, max_items, max_string, max_bytes, redact.
+std::optional<pystack::capture::LocalsOptions> locals_options(const nb::object& given) {
+    if (given.is_none()) return std::nullopt;
+    const auto values = nb::cast<nb::dict>(given);
+    pystack::capture::LocalsOptions options;
+    options.limits.max_depth = nb::cast<unsigned>(values["max_depth"]);
+    options.limits.max_items = nb::cast<std::size_t>(values["max_items"]);
+    options.limits.max_string = nb::cast<std::size_t>(values["max_string"]);
+    options.limits.max_bytes = nb::cast<std::uint64_t>(values["max_bytes"]);
+    options.redact = nb::cast<std::vector<std::string>>(values["redact"]);
+    return options;
+}
+
+nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals) {
+    const auto options = locals_options(locals);
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
-        return pystack::capture::capture_live(pid, {.stop = stop, .exhaustive = exhaustive});
+        return pystack::capture::capture_live(
+            pid, {.stop = stop, .exhaustive = exhaustive, .locals = options});
     }();
     if (!snapshot) pystack::bindings::raise(snapshot.error(), pid);
     return pystack::bindings::to_dict(*snapshot);
@@ -23,13 +38,15 @@ nb::dict dump_live(int pid, bool stop, bool exhaustive) {
 
 nb::dict dump_core(const std::string& path, std::optional<std::string> executable,
                    std::vector<std::string> library_folders, std::optional<std::string> library_root,
-                   bool exhaustive) {
+                   bool exhaustive, const nb::object& locals) {
+    const auto locals_wanted = locals_options(locals);
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
         return pystack::capture::capture_core(path, {.executable = std::move(executable),
                                                      .library_folders = std::move(library_folders),
                                                      .library_root = std::move(library_root),
-                                                     .exhaustive = exhaustive});
+                                                     .exhaustive = exhaustive,
+                                                     .locals = locals_wanted});
     }();
     if (!snapshot) pystack::bindings::raise(snapshot.error());
     return pystack::bindings::to_dict(*snapshot);
@@ -40,9 +57,9 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
 // The signatures and their meaning are in pystack/_core.pyi.
 NB_MODULE(_core, module) {
     module.def("dump_live", &dump_live, nb::arg("pid"), nb::kw_only(), nb::arg("stop") = true,
-               nb::arg("exhaustive") = false);
+               nb::arg("exhaustive") = false, nb::arg("locals") = nb::none());
     module.def("dump_core", &dump_core, nb::arg("path"), nb::kw_only(), nb::arg("executable") = nb::none(),
                nb::arg("library_folders") = std::vector<std::string>(), nb::arg("library_root") = nb::none(),
-               nb::arg("exhaustive") = false);
+               nb::arg("exhaustive") = false, nb::arg("locals") = nb::none());
     pystack::bindings::define_sampler(module);
 }

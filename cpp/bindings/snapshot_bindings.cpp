@@ -51,6 +51,21 @@ nb::object optional_letter(const std::optional<char>& value) {
     return value ? nb::object(nb::str(&*value, 1)) : nb::none();
 }
 
+nb::list to_list(const model::FrameVariables& frame) {
+    nb::list items;
+    for (const model::Variable& variable : frame.variables) {
+        nb::dict item;
+        item["name"] = to_str(variable.name);
+        const std::string_view kind = model::variable_kind_name(variable.kind);
+        item["kind"] = nb::str(kind.data(), kind.size());
+        item["value"] = variable.redacted ? nb::none() : to_str(variable.value);
+        item["type"] = optional_str(variable.type_name);
+        item["redacted"] = variable.redacted;
+        items.append(item);
+    }
+    return items;
+}
+
 nb::dict to_dict(const model::Frame& frame) {
     nb::dict item;
     item["kind"] = kind_word(frame.kind);
@@ -62,6 +77,11 @@ nb::dict to_dict(const model::Frame& frame) {
     item["column"] = optional_number(frame.position.column);
     item["end_column"] = optional_number(frame.position.end_column);
     item["first_line"] = frame.first_line;
+    item["variables"] = frame.variables ? nb::object(to_list(*frame.variables)) : nb::none();
+    const bool omitted = frame.variables && frame.variables->omitted > 0;
+    item["variables_omitted"] = omitted ? nb::int_(frame.variables->omitted) : nb::int_(0);
+    const bool problem = frame.variables && !frame.variables->problem.empty();
+    item["variables_problem"] = problem ? to_str(frame.variables->problem) : nb::none();
     return item;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "capture/locals_capture.h"
 #include "model/snapshot.h"
 
 namespace pystack::capture {
@@ -14,6 +15,7 @@ struct CaptureOptions {
     bool stop = true;         ///< Stop the target while it is read; otherwise prove each stack.
     bool exhaustive = false;  ///< Search all writable memory for the interpreter when it is nowhere else.
     std::size_t max_depth = 1'000'000;  ///< Frames of one thread.
+    std::optional<LocalsOptions> locals{};  ///< Variables too; only of a stopped target.
 };
 
 /// Reads every thread of a live process once. A thread that cannot be read is in the snapshot with what
@@ -29,6 +31,7 @@ struct CoreOptions {
     std::optional<std::string> library_root;    ///< Searched recursively.
     bool exhaustive = false;
     std::size_t max_depth = 1'000'000;
+    std::optional<LocalsOptions> locals{};
 };
 
 /// Reads every thread of a dead process from its core file. What the core lacks is in the snapshot's

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <array>
 
 #include "capture/capture.h"
 #include "capture/reading.h"
 #include "capture/snapshot_builder.h"
+#include "cpython/debug_offsets.h"
 #include "target/core_target.h"
 
 namespace pystack::capture {
@@ -79,6 +81,46 @@ void add_problems(const CoreTarget& core, const std::vector<model::Thread>& thre
     }
 }
 
+/// Names a file that is not here, so that it can be looked for.
+std::string wanted(const target::ModuleReport& report) {
+    const std::string id = report.core_build_id.value_or("");
+    return report.path + " (build id " + (id.empty() ? "unknown" : id) + "), which is " +
+           (report.status == ModuleStatus::kMissing ? "not here" : "here only in another build");
+}
+
+/// The file that holds the interpreter, if it is not here.
+const target::ModuleReport* missing_binary(const CoreTarget& core, const cpython::Runtime& runtime) {
+    for (const target::ModuleReport& report : core.reports()) {
+        if (report.path == runtime.binary && report.status != ModuleStatus::kFound) return &report;
+    }
+    return nullptr;
+}
+
+/// Without its file an interpreter is found by its table, which is sure, or by its shape, which is a guess:
+/// then its threads must be those of the core.
+Result<void> check_guess(const CoreTarget& core, const Reading& reading) {
+    const auto* binary = missing_binary(core, reading.runtime);
+    const bool matched = std::any_of(reading.threads.begin(), reading.threads.end(),
+                                     [](const auto& thread) { return thread.info.has_value(); });
+    if (binary == nullptr || matched) return {};
+    return fail(Error{.code = ErrorCode::kMissingBinary,
+                      .what = "missing binary",
+                      .detail = "the interpreter cannot be read without the file " + wanted(*binary)});
+}
+
+void tell_missing_binary(const CoreTarget& core, const cpython::Runtime& runtime, model::Snapshot& snapshot) {
+    const auto* binary = missing_binary(core, runtime);
+    if (binary == nullptr) return;
+    std::string lost = "names of built-in types are unknown";
+    std::array<std::byte, cpython::kDebugOffsetsMaxSize> table;
+    const std::size_t size = core.memory().read_up_to(runtime.address, table);
+    if (!cpython::parse_debug_offsets_header(std::span(table).first(size))) {
+        snapshot.version = std::to_string(runtime.version.major) + "." + std::to_string(runtime.version.minor);
+        lost += ", and so is the exact version";
+    }
+    snapshot.problems.push_back("the interpreter is " + wanted(*binary) + ": " + lost);
+}
+
 void read_registers(const CoreTarget& core, Reading& reading) {
     for (const target::ThreadInfo& info : reading.infos) {
         if (const auto registers = core.registers(info.tid)) {
@@ -88,27 +130,31 @@ void read_registers(const CoreTarget& core, Reading& reading) {
     }
 }
 
-/// An interpreter that was not found in a core may be a question of missing pages: says which.
+/// An interpreter that was not found in a core may be a question of missing pages: says which, and what is
+/// known of the process all the same.
 Error explain(Error error, const CoreTarget& core) {
     if (error.code != ErrorCode::kNotPython) return error;
+    const std::string cause = " (process " + std::to_string(core.pid()) + "; " +
+                              target::describe_cause(core.header()) + ")";
     if (core.damage().any()) {
         return Error{.code = ErrorCode::kCoreTruncated,
                      .what = "core truncated",
                      .detail = "no Python interpreter was found in the core, of which " +
-                               std::to_string(core.damage().missing_bytes) + " bytes are missing"};
+                               std::to_string(core.damage().missing_bytes) + " bytes are missing" + cause};
     }
-    for (const target::ModuleReport& report : core.reports()) {
-        if (report.status == ModuleStatus::kFound ||
-            report.path.find("python") == std::string::npos) {
-            continue;
+    // A shared library rather than the program that loads it.
+    for (const std::string_view name : {"libpython", "python"}) {
+        for (const target::ModuleReport& report : core.reports()) {
+            if (report.status == ModuleStatus::kFound || report.path.find(name) == std::string::npos) {
+                continue;
+            }
+            return Error{.code = ErrorCode::kMissingBinary,
+                         .what = "missing binary",
+                         .detail = "no Python interpreter was found in the core without the file " +
+                                   wanted(report) + cause};
         }
-        return Error{.code = ErrorCode::kMissingBinary,
-                     .what = "missing binary",
-                     .detail = "no Python interpreter was found in the core; it needs the file " +
-                               report.path + " (build id " + report.core_build_id.value_or("unknown") +
-                               "), which is " + status_word(report.status)};
     }
-    error.detail = "the core is not of a Python process (" + core.executable().value_or("unknown program") + ")";
+    error.detail = "the core is not of a Python process, but of " + core.executable().value_or("an unknown program");
     return error;
 }
 
@@ -123,14 +169,19 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
     Reading reading(*core, *runtime, options.max_depth);
     if (auto infos = core->threads()) reading.infos = std::move(*infos);
     reading.read_still();
+    if (options.locals) {
+        LocalsCapture(core->memory(), runtime->layout, *options.locals).read(reading);
+    }
     if (reading.walked.interpreters.empty()) {
         return fail(reading.walked.problem.value_or(no_interpreter(*core)));
     }
     read_registers(*core, reading);
     reading.match();
+    PYSTACK_CHECK(check_guess(*core, reading));
     model::Snapshot snapshot = build_snapshot(reading);
     snapshot.core = describe(*core);
     snapshot.time_ns = core->header().written_ns;
+    tell_missing_binary(*core, *runtime, snapshot);
     add_problems(*core, snapshot.threads, snapshot.problems);
     return snapshot;
 }

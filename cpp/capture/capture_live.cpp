@@ -31,13 +31,17 @@ constexpr int kListAttempts = 20;
 /// Looks at a thread that may be between two waits for the GIL: it wakes every switch interval.
 constexpr int kWaitLooks = 10;
 constexpr auto kWaitPause = std::chrono::microseconds(50);
+/// Proofs of a thread that is asked only whether it has not moved.
+constexpr int kStillAttempts = 5;
 constexpr int kHighestPriority = -20;
 
 /// The steps of a live reading in the order in which they happen.
 class LiveCapture {
   public:
-    LiveCapture(target::LiveTarget& target, const cpython::Runtime& runtime, std::size_t max_depth)
-        : target_(target), reading_(target, runtime, max_depth) {}
+    LiveCapture(target::LiveTarget& target, const cpython::Runtime& runtime, const CaptureOptions& options)
+        : target_(target), reading_(target, runtime, options.max_depth) {
+        if (options.locals) locals_.emplace(target.memory(), runtime.layout, *options.locals);
+    }
 
     Result<model::Snapshot> run(bool stop) {
         const auto begin = std::chrono::system_clock::now().time_since_epoch();
@@ -77,6 +81,7 @@ class LiveCapture {
             PYSTACK_TRY(guard, target_.stop());
             target_.use_registers_of(&guard);
             reading_.read_still();
+            if (locals_) locals_->read(reading_);
             read_registers(guard);
             target_.use_registers_of(nullptr);
             guard.release();
@@ -111,6 +116,7 @@ class LiveCapture {
         for (const cpython::ThreadState& state : walked.threads) {
             reading_.stacks.read_still(state.address, frames);
             reading_.codes.load(frames);
+            if (locals_) locals_->rehearse(reading_, frames);
         }
     }
 
@@ -160,6 +166,9 @@ class LiveCapture {
         reading_.walked =
             cpython::walk_moving_interpreters(target_.memory(), reading_.runtime, kListAttempts);
         if (auto infos = target_.threads()) reading_.infos = std::move(*infos);
+        was_stopped_ = !reading_.infos.empty() &&
+                       std::all_of(reading_.infos.begin(), reading_.infos.end(),
+                                   [](const target::ThreadInfo& info) { return info.run_state == 'T'; });
         attempts_ = 0;
         for (const cpython::ThreadState& state : reading_.walked.threads) {
             ThreadReading& thread = reading_.threads.emplace_back();
@@ -210,7 +219,7 @@ class LiveCapture {
         const auto exceptions =
             cpython::read_exceptions(target_.memory(), reading_.runtime.layout, thread.state.address);
         std::vector<RawFrame> again;
-        const auto outcome = reading_.stacks.read_moving(thread.state.address, plan, 1, again);
+        const auto outcome = reading_.stacks.read_moving(thread.state.address, plan, kStillAttempts, again);
         const bool still = outcome.end == model::StackEnd::kComplete && again == thread.frames;
         thread.exceptions = still ? exceptions : cpython::ExceptionState{};
     }
@@ -246,6 +255,7 @@ class LiveCapture {
 
     target::LiveTarget& target_;
     Reading reading_;
+    std::optional<LocalsCapture> locals_;
     std::optional<std::int64_t> stop_ns_;
     bool was_stopped_ = false;
     int attempts_ = 1;
@@ -253,9 +263,13 @@ class LiveCapture {
 };
 
 Result<model::Snapshot> capture_here(int pid, const CaptureOptions& options) {
+    if (options.locals && !options.stop) {
+        return fail(Error{.code = ErrorCode::kInvalidArgument,
+                          .what = "variables can only be read of a stopped process"});
+    }
     PYSTACK_TRY(target, target::LiveTarget::open(pid));
     PYSTACK_TRY(runtime, cpython::locate_runtime(*target, {.exhaustive = options.exhaustive}));
-    return LiveCapture(*target, runtime, options.max_depth).run(options.stop);
+    return LiveCapture(*target, runtime, options).run(options.stop);
 }
 
 }  // namespace

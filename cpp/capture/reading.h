@@ -11,6 +11,7 @@
 #include "cpython/interpreter_walker.h"
 #include "cpython/runtime_locator.h"
 #include "cpython/stack_reader.h"
+#include "model/variables.h"
 #include "target/target.h"
 
 namespace pystack::capture {
@@ -23,6 +24,7 @@ struct ThreadReading {
     std::vector<cpython::RawFrame> frames;  ///< Innermost first.
     cpython::StackOutcome outcome;
     cpython::ExceptionState exceptions;
+    std::vector<model::FrameVariables> variables;  ///< As `frames`; empty when not asked for.
     std::optional<std::size_t> info;        ///< Index into Reading::infos.
     std::optional<threads::Syscall> call;   ///< What the thread is blocked in, if it is known.
 };

@@ -43,6 +43,9 @@ void build_frames(Reading& reading, const ThreadReading& read, model::Thread& th
         if (const auto offset = reading.codes.instruction_offset(*code, *raw)) {
             frame.position = reading.codes.position(*code, *offset);
         }
+        if (!read.variables.empty()) {
+            frame.variables = read.variables[static_cast<std::size_t>(&*raw - read.frames.data())];
+        }
         thread.frames.push_back(std::move(frame));
     }
 }

@@ -8,6 +8,7 @@ namespace pystack::cpython {
 namespace {
 
 constexpr std::size_t kPagesPerBlock = 64;
+constexpr std::size_t kFirstPlaces = 1024;
 /// 128 MiB; above it the copy starts anew. Budgets of readers keep it far below.
 constexpr std::size_t kMaxPages = 1 << 15;
 /// What is wanted of an object whose size is not known yet.
@@ -15,11 +16,43 @@ constexpr std::uint64_t kObjectBytes = 64;
 
 }  // namespace
 
-void PageCopy::clear() {
-    pages_.clear();
+PageCopy::PageCopy(const memory::MemoryReader& source) : source_(source), places_(kFirstPlaces) {}
+
+void PageCopy::clear() const {
+    places_.assign(places_.size(), Place{});
+    known_ = 0;
     used_ = 0;
-    last_number_ = UINT64_MAX;
+    last_number_ = kNoPage;
     last_page_ = nullptr;
+}
+
+void PageCopy::copy_again() {
+    constexpr std::size_t kMostPages = 2048;
+    std::vector<std::uint64_t> numbers;
+    for (const Place& place : places_) {
+        // Those that could not be read as well: then it is known that they cannot be read now.
+        if (place.number != kNoPage && numbers.size() < kMostPages) numbers.push_back(place.number);
+    }
+    clear();
+    misses_ = 0;
+    if (!numbers.empty()) fetch_pages(numbers);
+}
+
+PageCopy::Place& PageCopy::place_of(std::uint64_t number) const {
+    // Fibonacci hashing: neighbours are spread.
+    constexpr std::uint64_t kMultiplier = 0x9e3779b97f4a7c15;
+    const std::size_t mask = places_.size() - 1;
+    std::size_t at = (number * kMultiplier >> 32) & mask;
+    while (places_[at].number != number && places_[at].number != kNoPage) at = (at + 1) & mask;
+    return places_[at];
+}
+
+void PageCopy::grow() const {
+    std::vector<Place> old(places_.size() * 2);
+    old.swap(places_);
+    for (const Place& place : old) {
+        if (place.number != kNoPage) place_of(place.number) = place;
+    }
 }
 
 std::byte* PageCopy::new_page() const {
@@ -33,27 +66,25 @@ std::byte* PageCopy::new_page() const {
 
 const std::byte* PageCopy::page(std::uint64_t number) const {
     if (number == last_number_) return last_page_;
-    auto known = pages_.find(number);
-    if (known == pages_.end()) {
+    if (place_of(number).number == kNoPage) {
+        if (sealed_) {
+            ++misses_;
+            return nullptr;
+        }
         std::vector<std::uint64_t> wanted{number};
         fetch_pages(wanted);
-        known = pages_.find(number);
     }
     last_number_ = number;
-    last_page_ = known->second;
+    last_page_ = place_of(number).bytes;
     return last_page_;
 }
 
 void PageCopy::fetch_pages(std::vector<std::uint64_t>& numbers) const {
     std::sort(numbers.begin(), numbers.end());
     numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
-    std::erase_if(numbers, [this](std::uint64_t number) { return pages_.contains(number); });
-    if (numbers.empty()) return;
-    if (used_ + numbers.size() > kMaxPages) {
-        pages_.clear();
-        used_ = 0;
-        last_number_ = UINT64_MAX;
-    }
+    if (used_ + numbers.size() > kMaxPages) clear();
+    std::erase_if(numbers,
+                  [this](std::uint64_t number) { return place_of(number).number != kNoPage; });
     std::vector<memory::ReadRequest> requests;
     requests.reserve(numbers.size());
     for (const std::uint64_t number : numbers) {
@@ -61,19 +92,26 @@ void PageCopy::fetch_pages(std::vector<std::uint64_t>& numbers) const {
     }
     source_.read_many(requests);
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-        pages_[numbers[i]] = requests[i].complete() ? requests[i].destination.data() : nullptr;
+        if ((known_ + 1) * 2 > places_.size()) grow();
+        ++known_;
+        place_of(numbers[i]) = {numbers[i],
+                                requests[i].complete() ? requests[i].destination.data() : nullptr};
     }
 }
 
 void PageCopy::fetch(std::span<const RemoteAddr> objects) const {
+    if (sealed_) return;
     std::vector<std::uint64_t> numbers;
+    const auto want = [&](std::uint64_t number) {
+        if (place_of(number).number == kNoPage && numbers.size() < kMaxPages / 2)
+            numbers.push_back(number);
+    };
     for (const RemoteAddr object : objects) {
         if (!object) continue;
-        numbers.push_back(object.value / kPageBytes);
-        numbers.push_back((object.value + kObjectBytes - 1) / kPageBytes);
+        want(object.value / kPageBytes);
+        want((object.value + kObjectBytes - 1) / kPageBytes);
     }
-    if (numbers.size() > kMaxPages) numbers.resize(kMaxPages);
-    fetch_pages(numbers);
+    if (!numbers.empty()) fetch_pages(numbers);
 }
 
 std::size_t PageCopy::read_up_to(RemoteAddr address, std::span<std::byte> destination) const {
@@ -81,17 +119,20 @@ std::size_t PageCopy::read_up_to(RemoteAddr address, std::span<std::byte> destin
     while (done < destination.size()) {
         const std::uint64_t at = address.value + done;
         const std::uint64_t offset = at % kPageBytes;
-        const std::size_t size = std::min<std::size_t>(destination.size() - done, kPageBytes - offset);
+        const std::size_t size =
+            std::min<std::size_t>(destination.size() - done, kPageBytes - offset);
         const auto part = destination.subspan(done, size);
         if (const std::byte* bytes = page(at / kPageBytes)) {
             std::memcpy(part.data(), bytes + offset, size);
             done += size;
             continue;
         }
+        if (sealed_) break;
         const std::size_t direct = source_.read_up_to(RemoteAddr{at}, part);
         done += direct;
         if (direct < size) break;
     }
+    bytes_read_ += done;
     return done;
 }
 
@@ -104,11 +145,11 @@ void PageCopy::read_many(std::span<memory::ReadRequest> requests) const {
         const std::uint64_t last = request.address.value + request.destination.size() - 1;
         if (last < request.address.value) continue;
         for (std::uint64_t n = request.address.value / kPageBytes; n <= last / kPageBytes; ++n) {
-            numbers.push_back(n);
+            if (place_of(n).number == kNoPage) numbers.push_back(n);
         }
         if (numbers.size() > kMaxPages / 2) break;
     }
-    if (numbers.size() > 1) fetch_pages(numbers);
+    if (numbers.size() > 1 && !sealed_) fetch_pages(numbers);
     for (memory::ReadRequest& request : requests) {
         request.done = read_up_to(request.address, request.destination);
     }

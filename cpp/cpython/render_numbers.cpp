@@ -15,8 +15,8 @@ constexpr unsigned kDigitBits = 30;
 constexpr std::uint32_t kChunk = 1'000'000'000;
 constexpr int kChunkDigits = 9;
 
-/// The format "r" of PyOS_double_to_string [Python/pystrtod.c], without sign: exponents below -4 and
-/// from 16 on are written out.
+/// The format "r" of PyOS_double_to_string [Python/pystrtod.c], without sign: exponents below -4
+/// and from 16 on are written out.
 void append_magnitude(std::string& out, double magnitude, bool add_point_zero) {
     if (std::isnan(magnitude)) {
         out += "nan";
@@ -74,7 +74,9 @@ void append_real(std::string& out, double value, bool add_point_zero, bool alway
 
 }  // namespace
 
-void append_float(std::string& out, double value) { append_real(out, value, true, false); }
+void append_float(std::string& out, double value) {
+    append_real(out, value, true, false);
+}
 
 void append_complex(std::string& out, double real, double imaginary) {
     // complex_repr, Objects/complexobject.c: a positive zero is left out.
@@ -90,6 +92,15 @@ void append_complex(std::string& out, double real, double imaginary) {
 }
 
 void append_int(std::string& out, bool negative, std::span<const std::uint32_t> digits) {
+    if (digits.size() <= 2) {  // As nearly all are.
+        std::int64_t value = 0;
+        for (std::size_t i = digits.size(); i-- > 0;) value = value << kDigitBits | digits[i];
+        std::array<char, 24> text;
+        const auto end =
+            std::to_chars(text.data(), text.data() + text.size(), negative ? -value : value);
+        out.append(text.data(), end.ptr);
+        return;
+    }
     std::vector<std::uint32_t> rest(digits.begin(), digits.end());
     std::vector<std::uint32_t> chunks;  // Lowest first.
     while (!rest.empty()) {

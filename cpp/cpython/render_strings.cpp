@@ -81,14 +81,25 @@ void append_escape(std::string& out, std::uint32_t code_point) {
 }
 
 /// The quote that repr() takes: the single one unless only that is in the text.
-char quote_for(bool has_single, bool has_double) { return has_single && !has_double ? '"' : '\''; }
+char quote_for(bool has_single, bool has_double) {
+    return has_single && !has_double ? '"' : '\'';
+}
 
 void append_text(std::string& out, std::string_view text, char quote) {
+    const auto is_plain = [quote](char c) {
+        return c >= 0x20 && c < 0x7f && c != quote && c != '\\';
+    };
     while (!text.empty()) {
+        const auto plain_end = std::find_if_not(text.begin(), text.end(), is_plain);
+        const auto plain = static_cast<std::size_t>(plain_end - text.begin());
+        out += text.substr(0, plain);
+        text.remove_prefix(plain);
+        if (text.empty()) return;
         const std::string_view before = text;
         bool valid = true;
         const std::uint32_t code_point = take(text, valid);
-        if (quote != '\0' && (code_point == static_cast<unsigned char>(quote) || code_point == '\\')) {
+        if (quote != '\0' &&
+            (code_point == static_cast<unsigned char>(quote) || code_point == '\\')) {
             out += '\\';
             out += static_cast<char>(code_point);
         } else if (valid && is_printable(code_point)) {
@@ -138,7 +149,9 @@ void append_bytes(std::string& out, std::span<const std::byte> bytes) {
     out += quote;
 }
 
-void append_name(std::string& out, std::string_view utf8) { append_text(out, utf8, '\0'); }
+void append_name(std::string& out, std::string_view utf8) {
+    append_text(out, utf8, '\0');
+}
 
 std::string escaped_name(std::string_view utf8) {
     std::string out;

@@ -16,7 +16,7 @@ bool is_printable(std::uint32_t code_point);
 /// repr() of a str, from UTF-8 in which surrogates have their three-byte form. Bytes that are no
 /// UTF-8 are written as such ("\xff").
 void append_str(std::string& out, std::string_view utf8);
-/// repr() of a bytes, from the `b` on.
+/// repr() of a bytes.
 void append_bytes(std::string& out, std::span<const std::byte> bytes);
 /// A name, without quotes: only what must not reach a terminal is escaped.
 void append_name(std::string& out, std::string_view utf8);

@@ -5,9 +5,11 @@
 #include <charconv>
 #include <cstring>
 
+#include "base/checked.h"
 #include "cpython/debug_offsets.h"
 #include "cpython/layout_check.h"
 #include "cpython/layout_table.h"
+#include "cpython/objects.h"
 
 namespace pystack::cpython {
 
@@ -106,6 +108,29 @@ bool is_interpreter(const MemoryReader& memory, const Layout& layout, RemoteAddr
     return back && *back == interpreter;
 }
 
+bool is_dict(const MemoryReader& memory, const Layout& layout, RemoteAddr address_of_pointer) {
+    const auto object = memory.read_pointer(address_of_pointer);
+    if (!object || !*object) return false;
+    const auto name = read_type_name(memory, layout, *object);
+    return name && *name == "dict";
+}
+
+/// Where the version is only a guess, the shape of one list could be met by chance (any two structures that
+/// point at each other): `sys` and `builtins` of one of the interpreters must have their dicts, too. The
+/// newest interpreter, which heads the list, may not have them yet.
+bool has_interpreter_dicts(const MemoryReader& memory, const Layout& layout, RemoteAddr interpreter) {
+    constexpr int kMaxLooks = 1000;
+    const auto& fields = layout.interpreter_state;
+    for (int i = 0; i < kMaxLooks && interpreter; ++i) {
+        if (is_dict(memory, layout, interpreter + *fields.sysdict) &&
+            is_dict(memory, layout, interpreter + *fields.builtins)) {
+            return true;
+        }
+        interpreter = memory.read_pointer(interpreter + *fields.next).value_or(RemoteAddr{});
+    }
+    return false;
+}
+
 class Locator {
   public:
     Locator(const target::Target& target, const LocateOptions& options)
@@ -189,7 +214,10 @@ class Locator {
         if (!check(*layout)) return std::nullopt;
         const PythonVersion version = layout->version;
         const RemoteAddr head = address + *layout->runtime_state.interpreters_head;
-        return accept_layout(module, std::move(*layout), version, address, head);
+        layout_is_certain_ = true;
+        auto runtime = accept_layout(module, std::move(*layout), version, address, head);
+        layout_is_certain_ = false;
+        return runtime;
     }
 
     std::optional<Runtime> accept_interpreter_list(const Module& module, RemoteAddr head) {
@@ -211,6 +239,8 @@ class Locator {
                                          RemoteAddr address, RemoteAddr head) {
         const auto interpreter = memory_.read_pointer(head);
         if (!interpreter || !is_interpreter(memory_, layout, *interpreter)) return std::nullopt;
+        // A table says what it is; anything else was a guess.
+        if (!layout_is_certain_ && !has_interpreter_dicts(memory_, layout, *interpreter)) return std::nullopt;
         Runtime runtime{.layout = std::move(layout),
                         .version = version,
                         .debug = has_debug_symbols(module),
@@ -332,11 +362,13 @@ class Locator {
             for (const PythonVersion& version : shape_versions_) {
                 auto layout = static_layout(version, false, false);
                 if (!layout || !check(*layout)) continue;
-                if (const auto index = first_interpreter(*layout, words)) {
-                    const RemoteAddr head = at + *index * sizeof(std::uint64_t);
+                std::size_t begin = 0;
+                while (const auto index = first_interpreter(*layout, std::span(words).subspan(begin))) {
+                    begin += *index + 1;
+                    const RemoteAddr head = at + (begin - 1) * sizeof(std::uint64_t);
                     RemoteAddr address;
                     if (const auto offset = layout->runtime_state.interpreters_head) address = head - *offset;
-                    return accept_layout(module, std::move(*layout), version, address, head);
+                    if (auto runtime = accept_layout(module, *layout, version, address, head)) return runtime;
                 }
             }
             return std::nullopt;
@@ -393,11 +425,24 @@ class Locator {
 
     std::optional<Runtime> from_shape(Module& module) {
         if (!prepare_shape_search(module)) return std::nullopt;
+        const RemoteAddr end = end_of_data(module);
         for (const Mapping& mapping : module.mappings) {
-            if (!mapping.writable) continue;
-            if (auto runtime = search_shape(module, mapping.range)) return runtime;
+            if (!mapping.writable || mapping.range.begin >= end) continue;
+            const RemoteRange range{mapping.range.begin, std::min(mapping.range.end, end)};
+            if (auto runtime = search_shape(module, range)) return runtime;
         }
         return std::nullopt;
+    }
+
+    /// Where the file's own data ends: the heap or another allocation may follow at once, which has
+    /// pointers to the interpreter too, and they are not the list's head.
+    static RemoteAddr end_of_data(const Module& module) {
+        if (!module.image) return module.range().end;
+        std::uint64_t end = 0;
+        for (const elf::LoadSegment& segment : module.image->load_segments()) {
+            end = std::max(end, checked_add(segment.address, segment.memory_size).value_or(0));
+        }
+        return {module.bias + end};
     }
 
     /// Only files that can hold an interpreter are worth a search: those that say so, by their name or by
@@ -441,6 +486,7 @@ class Locator {
     std::vector<RemoteRange> data_;  ///< Readable and writable memory, sorted.
     std::vector<PythonVersion> shape_versions_;
     std::uint64_t searched_ = 0;
+    bool layout_is_certain_ = false;
     std::optional<Error> rejected_;
 };
 

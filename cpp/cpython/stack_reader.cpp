@@ -24,8 +24,9 @@ constexpr std::uint64_t kMaxGap = 2048;
 /// One batched read takes 1 to 2 us for a shallow stack. One that took much longer was interrupted half
 /// way (another program, the hypervisor), and a program that repeats itself may look the same afterwards.
 constexpr auto kLongestRead = std::chrono::microseconds(8);
-/// What more pieces and more bytes may take in addition, for deep stacks.
-constexpr auto kLongestReadPerPiece = std::chrono::nanoseconds(400);
+/// What more pieces and more bytes may take in addition, for deep stacks: of the pieces, so many times what
+/// they take when nothing disturbs.
+constexpr std::int64_t kLongestReadInPieces = 4;
 constexpr auto kLongestReadPerMiB = std::chrono::milliseconds(2);
 /// The highest value of enum _frameowner in any version [pycore_interpframe.h of 3.14].
 constexpr std::uint8_t kMaxOwner = 4;
@@ -340,7 +341,10 @@ bool StackReader::read_twice(const ReadPlan& plan) {
         plan_sizes_[i] = std::min(requests_[count - 1 - i].done, requests_[count - 1 + i].done);
     }
     last_range_ = 0;
-    return took <= kLongestRead + kLongestReadPerPiece * requests_.size() + kLongestReadPerMiB * total / (1 << 20);
+    const auto pieces = static_cast<std::int64_t>(requests_.size());
+    fastest_piece_ns_ = std::min<std::int64_t>(fastest_piece_ns_, took / std::chrono::nanoseconds(pieces));
+    return took <= kLongestRead + std::chrono::nanoseconds(kLongestReadInPieces * pieces * fastest_piece_ns_) +
+                       kLongestReadPerMiB * total / (1 << 20);
 }
 
 std::optional<std::size_t> StackReader::offset_of(const ReadPlan& plan, RemoteAddr address,

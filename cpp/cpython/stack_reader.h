@@ -103,6 +103,8 @@ class StackReader {
     std::vector<std::size_t> plan_offsets_;  ///< Start of each planned range in the copies.
     std::vector<std::size_t> plan_sizes_;    ///< Bytes of it that both copies have.
     std::vector<memory::ReadRequest> requests_;
+    /// What a piece of a batch takes when nothing disturbs: the least seen, in ns. By file it takes more.
+    std::int64_t fastest_piece_ns_ = 1'000'000;
     mutable std::size_t last_range_ = 0;  ///< Search hint of offset_of: stacks are walked in order.
 };
 

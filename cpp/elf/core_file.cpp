@@ -159,9 +159,10 @@ Result<void> CoreFile::check_header() const {
     }
     constexpr std::string_view kElfMagic(ELFMAG, SELFMAG);
     if (!head.starts_with(kElfMagic)) {
-        return reject(
-            kElfMagic.starts_with(head) ? ErrorCode::kCoreTruncated : ErrorCode::kNotACore,
-            "is not an ELF core file");
+        if (!kElfMagic.starts_with(head)) {
+            return reject(ErrorCode::kNotACore, "is not an ELF core file");
+        }
+        return reject(ErrorCode::kCoreTruncated, "is cut off within its first header");
     }
     if (head.size() > EI_DATA) {
         if (head[EI_DATA] == ELFDATA2MSB) {

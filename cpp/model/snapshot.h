@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/address.h"
+#include "model/variables.h"
 
 namespace pystack::model {
 
@@ -39,6 +40,7 @@ struct Frame {
     std::string file;
     std::int32_t first_line = 0;
     SourcePosition position;
+    std::optional<FrameVariables> variables;  ///< Only when they were asked for.
 };
 
 struct Thread {

@@ -57,7 +57,7 @@ Result<StopGuard> StopGuard::stop(pid_t pid, const Limits& limits) {
         for (std::size_t i = known; i < guard.threads_.size(); ++i) {
             ::ptrace(PTRACE_INTERRUPT, guard.threads_[i].tid, nullptr, nullptr);
         }
-        guard.wait_for_all(*guard.begin_ + limits.patience);
+        guard.wait_for_all(limits);
     }
     if (guard.threads_.empty()) {
         return fail(Error{.code = ErrorCode::kTargetExited, .what = "the process exited"});
@@ -107,12 +107,19 @@ bool StopGuard::collect(StoppedThread& thread) {
     return true;
 }
 
-void StopGuard::wait_for_all(Clock::time_point deadline) {
+bool StopGuard::sleeps_uninterruptibly(pid_t tid) const {
+    const auto stat = read_stat(pid_, tid);
+    return stat && stat->state == 'D';
+}
+
+void StopGuard::wait_for_all(const Limits& limits) {
+    const auto deadline = *begin_ + limits.patience;
+    const auto last_deadline = *begin_ + limits.busy_patience;
     const auto spin_end = Clock::now() + kSpin;
     for (StoppedThread& thread : threads_) {
         while (!thread.stopped && thread.tid != 0 && !collect(thread)) {
             const auto now = Clock::now();
-            if (now >= deadline) break;
+            if (now >= last_deadline || (now >= deadline && sleeps_uninterruptibly(thread.tid))) break;
             if (now < spin_end) {
                 ::sched_yield();
             } else {

@@ -30,6 +30,8 @@ class StopGuard {
     struct Limits {
         /// How long to wait for threads in uninterruptible waits before going on without them.
         std::chrono::milliseconds patience{200};
+        /// How long for threads that only have to get a CPU to stop: the machine may be busy.
+        std::chrono::milliseconds busy_patience{5000};
         std::size_t max_threads = 100'000;
     };
 
@@ -56,7 +58,8 @@ class StopGuard {
 
     Result<void> seize(pid_t tid);
     bool collect(StoppedThread& thread);
-    void wait_for_all(std::chrono::steady_clock::time_point deadline);
+    void wait_for_all(const Limits& limits);
+    bool sleeps_uninterruptibly(pid_t tid) const;
 
     pid_t pid_;
     std::vector<StoppedThread> threads_;

@@ -17,6 +17,7 @@ _BROKEN_PIPE = 128 + 13  # and SIGPIPE
 # Name: (module, attribute). Aliases are not listed in the help.
 _COMMANDS = {
     "dump": ("pystack.cli.dump", "dump"),
+    "core": ("pystack.cli.core", "core"),
     "record": ("pystack_profiler.cli", "record"),
 }
 _ALIASES = {"remote": "dump"}
@@ -69,7 +70,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, "--version", prog_name="pystack", message="%(prog)s %(version)s")
 @common_options
 def cli() -> None:
-    """Show where a Python process is: now (dump), and over time (record).
+    """Show where a Python process is: now (dump), when it died (core), and over time (record).
 
     It is read from outside: nothing is written to it, no code runs in it, and it is never left
     stopped.

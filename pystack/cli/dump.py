@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from pystack import api
-from pystack.cli.options import HELP_FLAGS, common_options, settings_of, write_stdout
+from pystack.cli.options import (
+    HELP_FLAGS,
+    common_options,
+    locals_flags,
+    locals_of,
+    settings_of,
+    write_stdout,
+)
 
 
 @click.command("dump", context_settings=HELP_FLAGS)
@@ -31,6 +39,7 @@ from pystack.cli.options import HELP_FLAGS, common_options, settings_of, write_s
 @click.option("--no-group", is_flag=True, help="Show threads one by one that idle alike.")
 @click.option("--no-source", is_flag=True, help="Do not read source files.")
 @click.option("--full", is_flag=True, help="Show repeated frames and long lines in full.")
+@locals_flags
 @common_options
 @click.pass_context
 def dump(
@@ -43,6 +52,7 @@ def dump(
     no_group: bool,
     no_source: bool,
     full: bool,
+    **flags: Any,
 ) -> None:
     """Show where every Python thread of the process PID is.
 
@@ -54,7 +64,10 @@ def dump(
     if pid is None:
         raise click.UsageError("Missing argument 'PID'.")
 
-    snapshot = api.dump(pid, block=not no_block, exhaustive=exhaustive)
+    variables = locals_of(**flags)
+    if variables is not None and no_block:
+        raise click.UsageError("--locals needs the process to be stopped: not with --no-block.")
+    snapshot = api.dump(pid, block=not no_block, exhaustive=exhaustive, locals=variables)
     settings = settings_of(context)
     if settings.verbosity:
         click.echo(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from pystack.locals_options import Locals
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -42,6 +45,80 @@ def common_options(function: Function) -> Function:
         callback=_set_no_color,
         help="No colours, on a terminal either (also: NO_COLOR).",
     )(function)
+
+
+def locals_flags(function: Function) -> Function:
+    """Adds the flags about variables; `locals_of` makes one thing of their values."""
+    for option in reversed(
+        (
+            click.option(
+                "-l",
+                "--locals",
+                "show_locals",
+                is_flag=True,
+                help="Show arguments and local variables.",
+            ),
+            click.option(
+                "--max-depth",
+                type=click.IntRange(1, 100),
+                default=4,
+                show_default=True,
+                help="Containers inside each other.",
+            ),
+            click.option(
+                "--max-items",
+                type=click.IntRange(min=0),
+                default=20,
+                show_default=True,
+                help="Items of one container.",
+            ),
+            click.option(
+                "--max-string",
+                type=click.IntRange(min=0),
+                default=200,
+                show_default=True,
+                help="Characters of one string.",
+            ),
+            click.option(
+                "--max-bytes",
+                type=click.IntRange(min=1),
+                default=256 * 1024,
+                show_default=True,
+                help="Bytes to look at for one thread.",
+            ),
+            click.option(
+                "--redact",
+                multiple=True,
+                metavar="PATTERN",
+                help="Hide values of names that hold PATTERN, in any case; in addition to password,"
+                " passwd, secret, token, credential, authorization, cookie, api_key, private_key.",
+            ),
+            click.option("--no-redact", is_flag=True, help="Hide no values."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def locals_of(
+    *,
+    show_locals: bool,
+    max_depth: int,
+    max_items: int,
+    max_string: int,
+    max_bytes: int,
+    redact: tuple[str, ...],
+    no_redact: bool,
+) -> Locals | None:
+    """What `locals_flags` came to; None: no variables are wanted."""
+    if not show_locals:
+        return None
+    from pystack.locals_options import REDACTED_NAMES, Locals
+
+    if no_redact and redact:
+        raise click.UsageError("--redact and --no-redact exclude each other.")
+    patterns = () if no_redact else (*REDACTED_NAMES, *redact)
+    return Locals(max_depth, max_items, max_string, max_bytes, patterns)
 
 
 def _add_verbosity(context: click.Context, _: click.Parameter, count: int) -> None:

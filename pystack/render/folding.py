@@ -62,11 +62,16 @@ def _repetition(keys: Sequence[int], start: int) -> tuple[int, int]:
     return 1, 1
 
 
-def group_threads(threads: Iterable[Thread]) -> list[list[Thread]]:
-    """Idle threads with the same stack in the same state come together, where the first stands."""
+def group_threads(threads: Iterable[Thread], special_tid: int | None = None) -> list[list[Thread]]:
+    """Idle threads with the same stack in the same state come together, where the first stands.
+
+    The thread `special_tid` stays alone.
+    """
     groups: dict[Hashable, list[Thread]] = {}
     for index, thread in enumerate(threads):
-        groups.setdefault(_likeness(thread) if is_idle(thread) else index, []).append(thread)
+        is_special = special_tid is not None and thread.tid == special_tid
+        alone = is_special or not is_idle(thread)
+        groups.setdefault(index if alone else _likeness(thread), []).append(thread)
     return list(groups.values())
 
 

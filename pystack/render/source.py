@@ -50,47 +50,73 @@ class SourceReader:
     def file(self, path: str) -> SourceFile | None:
         """The file as the target would open it; None where there is none that can be read."""
         if path not in self._files:
-            self._files[path] = self._read(path)
+            self._files[path] = None if _has_no_file(path) else self._read(path)
         return self._files[path]
 
     def _read(self, path: str) -> SourceFile | None:
-        if not path or path.startswith("<") or "\0" in path:
-            return None
-        try:
-            # Not following the last link, not waiting for a pipe's writer, not becoming a
-            # terminal's session: the path was resolved already, and may be anything.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            descriptor = os.open(resolve(self._directory, path), flags)
-        except (OSError, ValueError):
-            return None
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES:
-                return None
-            data = _read_all(descriptor)
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
-        # The change time also moves when a file is replaced by one that keeps its older date.
-        changed = max(status.st_mtime, status.st_ctime) > self._started() + _CLOCK_SLACK_S
-        encoding, data = _encoding(data)
-        return SourceFile(data.splitlines(), encoding, changed)
-
-    def _started(self) -> float:
         if self._start is None:
             self._start = start_time(self._directory)
-        return self._start
+        root = f"{self._directory}/root"
+        # The change time also moves when a file is replaced by one that keeps its older date.
+        base = f"{self._directory}/{'root' if path.startswith('/') else 'cwd'}"
+        return _source_file(root, base, path, self._start, by_change_time=True)
 
 
-def resolve(directory: str, path: str) -> str:
-    """The path to open for `path` of the process whose /proc directory is given.
+class CoreSourceReader(SourceReader):
+    """Finds the source files of a dead process: in a copy of its root, or else on this machine."""
+
+    def __init__(self, written_ns: int, root: str | None = None) -> None:
+        super().__init__(0)
+        self._written = written_ns / 1e9
+        self._root = root
+
+    def _read(self, path: str) -> SourceFile | None:
+        # A relative path was relative to a folder that the core does not name.
+        if not path.startswith("/"):
+            return None
+        if self._root is not None:
+            # Copying moves the change time.
+            found = _source_file(self._root, self._root, path, self._written, by_change_time=False)
+            if found is not None:
+                return found
+        return _source_file("", "", path, self._written, by_change_time=True)
+
+
+def _has_no_file(path: str) -> bool:
+    return not path or path.startswith("<") or "\0" in path
+
+
+def _source_file(
+    root: str, base: str, path: str, newest: float, *, by_change_time: bool
+) -> SourceFile | None:
+    """`path` as seen from `base`; it counts as changed where it is newer than `newest`."""
+    try:
+        # Not following the last link, not waiting for a pipe's writer, not becoming a
+        # terminal's session: the path was resolved already, and may be anything.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        descriptor = os.open(resolve(root, base, path), flags)
+    except (OSError, ValueError):
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES:
+            return None
+        data = _read_all(descriptor)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    time_s = max(status.st_mtime, status.st_ctime) if by_change_time else status.st_mtime
+    encoding, data = _encoding(data)
+    return SourceFile(data.splitlines(), encoding, time_s > newest + _CLOCK_SLACK_S)
+
+
+def resolve(root: str, base: str, path: str) -> str:
+    """The path to open for `path`, as seen from the folder `base` by who has `root` as root.
 
     Links are followed here and not by the kernel, which would take an absolute one from our root
     and not from the target's.
     """
-    root = f"{directory}/root"
-    base = root if path.startswith("/") else f"{directory}/cwd"
     todo = path.split("/")[::-1]
     done: list[str] = []
     links = 0

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
-from pystack.model import Frame, Snapshot, Thread
+from pystack.model import CoreDetails, CoreModule, Frame, Snapshot, Thread
 from pystack.render.escape import display_width, escape, quote_command
 from pystack.render.folding import fold_frames, group_threads
 from pystack.render.source import MarkedLine, SourceReader, mark
@@ -15,6 +16,7 @@ from pystack.render.terminal import COLOURS, PLAIN, Palette
 
 _MAX_COMMAND_CHARS = 120
 _MAX_LISTED = 8
+_MAX_REFUSED = 4
 
 _RUN_STATES = {
     "R": "running",
@@ -29,6 +31,14 @@ _RUN_STATES = {
 # What goes without saying: who holds the GIL runs, who waits for it sleeps.
 _EXPECTED_RUN_STATE = {"holds": "R", "waits": "S"}
 
+_ARGUMENTS = {
+    "positional_only",
+    "positional",
+    "keyword_only",
+    "var_positional",
+    "var_keyword",
+    "implicit",
+}
 _CUTS = {
     "torn": "the stack could not be proved consistent",
     "unreadable": "a frame could not be read",
@@ -80,21 +90,35 @@ class _Writer:
         main = [thread.kernel_name for thread in snapshot.threads if thread.is_main]
         self._main_kernel_name = main[0] if main else None
         self._program_names = _program_names(snapshot)
+        self._changed_source = (
+            "source changed since the process started: it may run other lines than these"
+            if snapshot.core is None
+            else "source changed since the core was written: it may have run other lines than these"
+        )
+        self._dead_tid = None if snapshot.core is None else snapshot.core.terminating_tid
 
     def lines(self) -> Iterator[str]:
         snapshot = self._snapshot
+        core = snapshot.core
         yield self._header()
+        if core is not None:
+            yield from self._core_notes(core)
+            yield from self._problems()
         yield from self._notes()
-        threads = snapshot.threads
-        groups = group_threads(threads) if self._group else [[thread] for thread in threads]
+        # Of a crash, the thread that crashed is what everybody wants to see.
+        threads = sorted(snapshot.threads, key=lambda thread: not self._is_dead(thread))
+        groups = (
+            group_threads(threads, self._dead_tid)
+            if self._group
+            else [[thread] for thread in threads]
+        )
         for group in groups:
             yield ""
             yield self._thread_head(group)
             yield from self._stack(group[0])
-        if snapshot.problems:
+        if core is None and snapshot.problems:
             yield ""
-            for problem in snapshot.problems:
-                yield self._paint(self._palette.bad, f"Not read: {escape(problem)}")
+            yield from self._problems()
 
     # The whole process.
 
@@ -110,8 +134,12 @@ class _Writer:
         ]
         if len(snapshot.interpreters) > 1:
             parts.append(_count(len(snapshot.interpreters), "interpreter"))
-        parts.append(self._how_read())
-        head = f"Process {_with_namespace(snapshot.pid, snapshot.namespace_pid)}:"
+        if snapshot.core is None:
+            parts.append(self._how_read())
+            head = f"Process {_with_namespace(snapshot.pid, snapshot.namespace_pid)}:"
+        else:
+            process = f"process {snapshot.pid}" if snapshot.pid else "an unknown process"
+            head = f"Core {escape(snapshot.core.path)} of {process}:"
         return f"{self._paint(self._palette.head, head)} {', '.join(parts)}"
 
     def _command(self) -> str:
@@ -120,12 +148,12 @@ class _Writer:
         command = quote_command(words) or "command unknown"
         if not self._full and len(command) > _MAX_COMMAND_CHARS:
             command = command[: _MAX_COMMAND_CHARS - 3] + "..."
+        elif snapshot.core is not None and snapshot.core.arguments_cut:
+            command += " ..."
         return command
 
     def _how_read(self) -> str:
         snapshot = self._snapshot
-        if snapshot.kind == "core":
-            return "from a core file"
         if not snapshot.stopped:
             return "read without stopping it"
         if snapshot.stop_ns is None:
@@ -139,10 +167,54 @@ class _Writer:
         collecting = {thread.interpreter_id for thread in snapshot.threads if thread.gc_collecting}
         for interpreter in snapshot.interpreters:
             name = "It" if len(snapshot.interpreters) == 1 else f"Interpreter {interpreter.id}"
+            verb = "is" if snapshot.core is None else "was"
             if interpreter.finalizing:
-                yield f"{name} is shutting down: threads may be missing."
+                yield f"{name} {verb} shutting down: threads may be missing."
             if interpreter.gc_collecting and interpreter.id not in collecting:
-                yield f"{name} is collecting garbage."
+                yield f"{name} {verb} collecting garbage."
+
+    def _problems(self) -> Iterator[str]:
+        for problem in self._snapshot.problems:
+            yield self._paint(self._palette.bad, f"Not read: {escape(problem)}")
+
+    # What only a core says.
+
+    def _core_notes(self, core: CoreDetails) -> Iterator[str]:
+        cause = f"Cause: {escape(core.cause)}"
+        yield self._paint(self._palette.bad, cause) if core.signal is not None else cause
+        if core.terminating_tid is not None and not any(map(self._is_dead, self._snapshot.threads)):
+            yield f"It was received by thread {core.terminating_tid}, which is not known to Python."
+        yield f"Process: {', '.join(_process_facts(core))}"
+        if self._snapshot.executable is not None:
+            yield f"Executable: {escape(self._snapshot.executable)}"
+        yield f"Written: {_local_time(core.written_ns)}"
+        yield from self._module_notes(core)
+
+    def _module_notes(self, core: CoreDetails) -> Iterator[str]:
+        refused = _by_weight(core, "mismatched")
+        shown = refused if self._full else refused[:_MAX_REFUSED]
+        for module in shown:
+            yield self._paint(
+                self._palette.waiting,
+                f"Not used: {escape(module.found_path or module.path)}, which has"
+                f" {_build_id(module.file_build_id)}; the core was made with"
+                f" {_build_id(module.core_build_id)}",
+            )
+        rest = len(refused) - len(shown)
+        if rest:
+            yield f"Not used either: {_count(rest, 'other file')} of other builds (-v lists them)"
+        missing = [escape(_base_name(module.path)) for module in _by_weight(core, "missing")]
+        if missing:
+            names = missing if self._full else missing[:_MAX_REFUSED]
+            more = len(missing) - len(names)
+            listed = ", ".join(names + ([f"{more} more"] if more else []))
+            yield (
+                f"Missing: {len(missing)} of {_count(len(core.modules), 'mapped file')}:"
+                f" {listed} (-v lists them)"
+            )
+
+    def _is_dead(self, thread: Thread) -> bool:
+        return self._dead_tid is not None and thread.tid == self._dead_tid
 
     # One thread, or several alike.
 
@@ -180,6 +252,10 @@ class _Writer:
         palette = self._palette
         if len(self._snapshot.interpreters) > 1:
             yield f"interpreter {thread.interpreter_id}"
+        core = self._snapshot.core
+        if core is not None and self._is_dead(thread):
+            signal = core.signal_name or "the signal"
+            yield self._paint(palette.bad, f"received {escape(signal)}")
         if thread.gil == "holds":
             yield self._paint(palette.good, "holds the GIL")
         elif thread.gil == "dropping":
@@ -227,13 +303,33 @@ class _Writer:
         return self._paint(self._palette.dim, f"  ({escape(text)})")
 
     def _frame(self, frame: Frame) -> Iterator[str]:
-        palette = self._palette
-        file, name = escape(frame.file), self._paint(palette.name, escape(frame.name))
+        file = escape(frame.file)
+        name = self._paint(self._palette.name, escape(frame.name))
         line = "?" if frame.line is None else frame.line
         if frame.kind == "native":
             yield f"  C {name}, {file}:{line}"
             return
         yield f'  File "{file}", line {line}, in {name}'
+        yield from self._source(frame)
+        yield from self._variables(frame)
+
+    def _variables(self, frame: Frame) -> Iterator[str]:
+        if frame.variables is None:
+            return
+        heading = None
+        for variable in frame.variables:
+            group = "Arguments" if variable.kind in _ARGUMENTS else "Locals"
+            if group != heading:
+                heading = group
+                yield f"    {heading}:"
+            value = "<redacted>" if variable.value is None else escape(variable.value)
+            yield f"      {self._paint(self._palette.name, escape(variable.name))} = {value}"
+        if frame.variables_omitted:
+            yield f"      ... {frame.variables_omitted} more"
+        if frame.variables_problem:
+            yield self._paint(self._palette.bad, f"    [{escape(frame.variables_problem)}]")
+
+    def _source(self, frame: Frame) -> Iterator[str]:
         if self._sources is None or frame.line is None:
             return
         source = self._sources.file(frame.file)
@@ -249,10 +345,7 @@ class _Writer:
             )
         if source.changed and frame.file not in self._told_changed:
             self._told_changed.add(frame.file)
-            yield self._paint(
-                palette.waiting,
-                "    (source changed since the process started: it may run other lines than these)",
-            )
+            yield self._paint(self._palette.waiting, f"    ({self._changed_source})")
 
     def _source_line(self, line: MarkedLine) -> Iterator[str]:
         before, marked, after = line
@@ -266,6 +359,38 @@ class _Writer:
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{self._palette.reset}" if colour else text
+
+
+def _process_facts(core: CoreDetails) -> Iterator[str]:
+    for name, value in (("parent", core.ppid), ("uid", core.uid), ("gid", core.gid)):
+        yield f"{name} {'unknown' if value is None else value}"
+    if core.state is not None:
+        yield _RUN_STATES.get(core.state, f"state {escape(core.state)}")
+    if core.nice:
+        yield f"niceness {core.nice}"
+
+
+def _by_weight(core: CoreDetails, status: str) -> list[CoreModule]:
+    """The modules of one status, those that matter most first: Python's own, then the others."""
+    modules = [module for module in core.modules if module.status == status]
+    return sorted(modules, key=lambda module: "python" not in _base_name(module.path))
+
+
+def _build_id(build_id: str | None) -> str:
+    if build_id is None:
+        return "an unknown build id"
+    return f"build id {escape(build_id)}" if build_id else "no build id"
+
+
+def _base_name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _local_time(time_ns: int) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(time_ns // 1_000_000_000))
+    except (OverflowError, ValueError, OSError):  # the file's date is not to be trusted either
+        return f"{time_ns / 1e9:.0f} seconds after 1970"
 
 
 def _program_names(snapshot: Snapshot) -> set[str]:

@@ -66,7 +66,7 @@ def test_dump_prints_json(run: Run) -> None:
 def test_arguments(run: Run, arguments: tuple[str, ...], block: bool, exhaustive: bool) -> None:
     calls: list[Any] = []
     assert run(*arguments, calls=calls).exit_code == 0
-    assert calls == [(7, {"block": block, "exhaustive": exhaustive})]
+    assert calls == [(7, {"block": block, "exhaustive": exhaustive, "locals": None})]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from raw_snapshots import raw_frame, raw_snapshot, raw_thread
+from raw_snapshots import raw_core, raw_core_module, raw_frame, raw_snapshot, raw_thread
 
-from pystack.model import SCHEMA_VERSION, Snapshot
+from pystack.model import SCHEMA_VERSION, CoreDetails, Snapshot
 from pystack.render.json import render_json
 
 SCHEMA: dict[str, Any] = json.loads(
@@ -26,6 +26,16 @@ def strict(schema: Any) -> Any:
     return result
 
 
+def read(raw: Any) -> Snapshot:
+    core = None if raw["core"] is None else CoreDetails.from_raw(raw["core"], "/var/core.7", "zstd")
+    return Snapshot.from_raw(raw, core)
+
+
+# What a core on demand, or one without some of its notes, does not say.
+UNTOLD = (
+    *("signal", "signal_name", "signal_code", "fault_address", "terminating_tid"),
+    *("ppid", "pgrp", "sid", "uid", "gid", "nice", "state"),
+)
 SNAPSHOTS = {
     "plain": raw_snapshot(),
     "busy": raw_snapshot(
@@ -38,13 +48,27 @@ SNAPSHOTS = {
         namespace_pid=7,
     ),
     "unknown": raw_snapshot(command=None, executable=None, stopped=False, stop_ns=None),
+    "core": raw_snapshot(core=raw_core(), stopped=False, stop_ns=None),
+    "silent core": raw_snapshot(
+        core=raw_core(
+            cause="generated on demand",
+            **dict.fromkeys(UNTOLD),
+            modules=[
+                raw_core_module(status="missing", found_path=None, file_build_id=None),
+                raw_core_module(status="mismatched", core_build_id=None, file_build_id=""),
+            ],
+        ),
+        pid=0,
+        stopped=False,
+        stop_ns=None,
+    ),
     "strange names": raw_snapshot(command=["\udcff\x1b"], executable="/é\x7f"),
 }
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
 def test_json_is_valid_under_the_schema(name: str) -> None:
-    text = render_json(Snapshot.from_raw(SNAPSHOTS[name]))
+    text = render_json(read(SNAPSHOTS[name]))
     validator = jsonschema.Draft202012Validator(strict(SCHEMA))
     validator.validate(json.loads(text))
 
@@ -59,27 +83,33 @@ def test_schema_is_valid_and_says_what_each_field_is() -> None:
 
 def test_json_has_the_fields_of_the_core() -> None:
     raw = raw_snapshot(raw_thread(frames=[raw_frame()]))
-    document = Snapshot.from_raw(raw).to_json_dict()
+    document = read(raw).to_json_dict()
     ours = {"schema_version", "tool", "time", "kind"}
     assert {key: value for key, value in document.items() if key not in ours} == raw
     assert document["kind"] == "live"
     assert document["time"] == "2023-11-14T22:13:20.123456Z"
 
 
+def test_json_of_a_core_has_its_details() -> None:
+    document = read(SNAPSHOTS["core"]).to_json_dict()
+    assert document["kind"] == "core"
+    assert document["core"] == {"path": "/var/core.7", "compression": "zstd", **raw_core()}
+
+
 def test_json_is_one_line_of_ascii_without_controls() -> None:
-    text = render_json(Snapshot.from_raw(SNAPSHOTS["strange names"]))
+    text = render_json(read(SNAPSHOTS["strange names"]))
     assert text.endswith("\n")
     assert text[:-1].isascii()
     assert text[:-1].isprintable()
 
 
 def test_snapshots_are_plain_immutable_values() -> None:
-    raw = raw_snapshot()
-    snapshot = Snapshot.from_raw(raw, kind="core")
-    assert snapshot == Snapshot.from_raw(raw, kind="core")
-    assert hash(snapshot) == hash(Snapshot.from_raw(raw, kind="core"))
+    raw = raw_snapshot(core=raw_core())
+    snapshot = read(raw)
+    assert snapshot == read(raw)
+    assert hash(snapshot) == hash(read(raw))
     with pytest.raises(AttributeError):
         snapshot.pid = 1  # type: ignore[misc]
     assert snapshot.threads[0].frames[0].name == "work"
-    old = Snapshot.from_raw(raw_snapshot(raw_thread(frames=[raw_frame(qualname=None)])))
+    old = read(raw_snapshot(raw_thread(frames=[raw_frame(qualname=None)])))
     assert old.threads[0].frames[0].name == "work"

@@ -9,14 +9,19 @@ ROOT = Path(__file__).parents[2]
 
 def test_public_names() -> None:
     assert pystack.__all__ == [
+        "CoreDetails",
+        "CoreModule",
         "Frame",
         "Interpreter",
+        "Locals",
         "PystackError",
         "Sampler",
         "Snapshot",
         "Thread",
+        "Variable",
         "__version__",
         "dump",
+        "dump_core",
         "errors",
         "open_sampler",
     ]

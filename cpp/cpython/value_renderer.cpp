@@ -1,0 +1,107 @@
+#include "cpython/value_renderer.h"
+
+#include <utility>
+
+#include "cpython/page_copy.h"
+#include "cpython/rendering.h"
+#include "cpython/value_types.h"
+
+namespace pystack::cpython {
+
+class ValueRenderer::State {
+  public:
+    State(const memory::MemoryReader& memory, const Layout& of, const RenderLimits& limits,
+          NameFilter should_render)
+        : filter(std::move(should_render)),
+          layout(of),
+          heap(memory),
+          types(heap, layout),
+          rendering(heap, layout, types, limits, filter) {}
+
+    const NameFilter filter;
+    const Layout layout;
+    PageCopy heap;
+    TypeCache types;
+    Rendering rendering;
+};
+
+ValueRenderer::ValueRenderer(const memory::MemoryReader& memory, const Layout& layout,
+                             const RenderLimits& limits, NameFilter should_render)
+    : state_(std::make_unique<State>(memory, layout, limits, std::move(should_render))) {}
+
+ValueRenderer::~ValueRenderer() = default;
+
+void ValueRenderer::reset() {
+    state_->heap.seal(false);
+    state_->heap.copy_again();
+    state_->types.clear();
+    state_->rendering.forget();
+}
+
+void ValueRenderer::seal() {
+    state_->heap.seal(true);
+}
+
+void ValueRenderer::unseal() {
+    state_->heap.seal(false);
+}
+
+std::size_t ValueRenderer::misses() const {
+    return state_->heap.misses();
+}
+
+void ValueRenderer::begin() {
+    state_->rendering.refill();
+}
+
+void ValueRenderer::fetch(std::span<const RemoteAddr> objects) {
+    state_->heap.fetch(objects);
+}
+
+std::string ValueRenderer::render(RemoteAddr object) {
+    Rendering& rendering = state_->rendering;
+    if (rendering.exhausted()) return "<not read: byte budget spent>";
+    rendering.out.clear();
+    rendering.value(object);
+    rendering.charge(rendering.out.size());
+    return std::move(rendering.out);
+}
+
+std::optional<ValueRenderer::Text> ValueRenderer::render_variable(RemoteAddr object) {
+    auto type = state_->types.of(object);
+    const FieldOffset content = state_->layout.cell_object.ob_ref;
+    if (type && (*type)->kind == ValueKind::kCell && content) {
+        const auto held = state_->heap.read_pointer(object + *content);
+        if (held && !*held) return std::nullopt;
+        if (held) {
+            object = *held;
+            type = state_->types.of(object);
+        }
+    }
+    Text text{.value = render(object), .type_name = {}};
+    if (type) text.type_name = state_->types.full_name(**type);
+    return text;
+}
+
+bool ValueRenderer::should_render(std::string_view name) const {
+    return !state_->filter || state_->filter(name);
+}
+
+bool ValueRenderer::is_dict(RemoteAddr object) {
+    const auto type = state_->types.of(object);
+    if (!type) return false;
+    const ValueKind kind = (*type)->kind;
+    return kind == ValueKind::kDict || kind == ValueKind::kOrderedDict ||
+           kind == ValueKind::kDefaultDict;
+}
+
+bool ValueRenderer::is_str(RemoteAddr object) {
+    const auto type = state_->types.of(object);
+    return type && (*type)->kind == ValueKind::kStr;
+}
+
+const memory::MemoryReader& ValueRenderer::memory() const {
+    return state_->heap;
+}
+
+}  // namespace pystack::cpython

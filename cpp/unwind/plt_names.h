@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "unwind/code_module.h"
+#include "unwind/elf_sections.h"
+
+namespace pystack::unwind {
+
+/// The function that an entry of the procedure linkage table jumps to, with "@plt" behind its name;
+/// nullopt for other addresses. Found from the entry's own jump: linkers order these tables as they
+/// like.
+std::optional<std::string> plt_name(const CodeModule& module, const ElfSections& sections,
+                                    std::uint64_t file_address);
+
+}  // namespace pystack::unwind

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "unwind/code_map.h"
+#include "unwind/debug_files.h"
+#include "unwind/debug_info.h"
+#include "unwind/demangle.h"
+#include "unwind/fde_index.h"
+#include "unwind/native_frame.h"
+#include "unwind/symbol_table.h"
+
+namespace pystack::unwind {
+
+/// Where a function's name is from, the best first.
+enum class NameOrigin : std::uint8_t {
+    kDwarf,
+    kSymtab,     ///< .symtab of the file or of its separate debug file.
+    kDebugData,  ///< .gnu_debugdata: the symbols that some distributions leave in stripped files.
+    kDynsym,
+    kPlt,    ///< Of the function that a linkage table entry jumps to.
+    kGiven,  ///< From add_name(): tables of the target's own.
+    kNone,   ///< There is none: `function` is the module and the address.
+};
+
+/// One function at an address.
+struct SymbolizedFrame {
+    std::string function;   ///< Readable and short; "module+0xaddress" where there is no name.
+    std::string signature;  ///< With parameters and template arguments; equal to `function` in C.
+    std::string symbol;  ///< As in the symbol table or DWARF, mangled; empty where there is none.
+    std::string file;    ///< Empty when not known.
+    std::uint32_t line = 0;  ///< 0: not known.
+    bool is_inlined = false;
+    NameOrigin origin = NameOrigin::kNone;
+};
+
+struct SymbolizedAddress {
+    std::string module_path;  ///< Empty for code that is in no file.
+    std::string build_id;
+    std::uint64_t module_address =
+        0;  ///< As in the file's headers, what other tools call an offset.
+    /// Innermost first: inlined functions, then the one they were inlined into. Never empty.
+    std::vector<SymbolizedFrame> frames;
+};
+
+struct SymbolizerOptions {
+    DebugFileOptions debug_files;
+    /// File, line and inlined functions from DWARF: reading it for the first time can take long.
+    bool use_dwarf = true;
+    /// Of addresses with answers that are kept.
+    std::size_t max_cached = 1 << 20;
+};
+
+/// Names for addresses: late, once for each, with all that the target's files and their debug files
+/// tell. It needs the files, not the target. Belongs to one thread at a time; `code_map` must
+/// outlive it.
+class Symbolizer {
+  public:
+    Symbolizer(CodeMap& code_map, SymbolizerOptions options);
+    ~Symbolizer();
+
+    /// The answer stays where it is until the symbolizer is destroyed or `max_cached` is reached.
+    const SymbolizedAddress& symbolize(const NativeFrame& frame);
+
+    /// The first address of the function that `address` is in, known also for stripped files. Of a
+    /// function that the compiler split, that of its main part, unless the part does not tell where
+    /// that is.
+    std::optional<RemoteAddr> function_start(RemoteAddr address);
+
+    /// A name for a function without one, by its first address. To be given before it is asked for.
+    void add_name(RemoteAddr function, std::string name);
+
+  private:
+    struct ModuleSymbols;
+
+    struct Key {
+        std::uint32_t module;
+        std::uint64_t address;
+        bool operator==(const Key&) const = default;
+    };
+    struct KeyHash {
+        std::size_t operator()(const Key& key) const noexcept {
+            return std::hash<std::uint64_t>{}(key.address * 0x9e3779b97f4a7c15U + key.module);
+        }
+    };
+    struct Named {
+        std::string symbol;
+        NameOrigin origin = NameOrigin::kNone;
+    };
+
+    ModuleSymbols* symbols_of(std::uint32_t module);
+    SymbolizedAddress look_up(std::uint32_t module, std::uint64_t lookup_address, RemoteAddr pc);
+    static Named find_symbol(ModuleSymbols& symbols, std::uint64_t address);
+    static Named find_in_tables(const ModuleSymbols& symbols, std::uint64_t address);
+    void add_dwarf_frames(ModuleSymbols& symbols, std::uint64_t address, const Named& named,
+                          SymbolizedAddress& answer);
+    void set_names(SymbolizedFrame& frame, const std::string& symbol);
+
+    CodeMap& code_map_;
+    SymbolizerOptions options_;
+    std::vector<std::unique_ptr<ModuleSymbols>> modules_;  // By number; null until it is needed.
+    std::unordered_map<Key, SymbolizedAddress, KeyHash> answers_;
+    std::unordered_map<std::string, ReadableName> readable_;  // By symbol.
+};
+
+}  // namespace pystack::unwind

@@ -1,0 +1,59 @@
+#include "threads/proc_files.h"
+
+#include <doctest/doctest.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+using namespace pystack;
+using namespace pystack::threads;
+
+TEST_CASE("a stat line is read whatever the thread calls itself") {
+    char before[16];
+    ::prctl(PR_GET_NAME, before);
+    for (const char* name : {"plain", ") Z 1 2 (", "a b\nc", "(((", ""}) {
+        ::prctl(PR_SET_NAME, name);
+        const auto stat = read_stat(::getpid(), ::gettid());
+        REQUIRE(stat);
+        CHECK(stat->name == name);
+        CHECK(stat->state == 'R');
+        CHECK(stat->start_ticks > 0);
+    }
+    ::prctl(PR_SET_NAME, before);
+}
+
+TEST_CASE("what is not there") {
+    constexpr pid_t kNobody = 0x3fffff;
+    CHECK_FALSE(read_stat(kNobody, kNobody));
+    CHECK(list_tasks(kNobody).empty());
+    const auto file = read_proc_file("/proc/4194303/status");
+    REQUIRE_FALSE(file);
+    CHECK(file.error().code == ErrorCode::kSystem);
+    CHECK(file.error().size == ENOENT);
+}
+
+TEST_CASE("files are cut at the size that is asked for") {
+    CHECK(read_proc_file("/proc/self/status", 10).value().size() == 10);
+    CHECK(read_proc_file("/proc/self/status").value().size() > 10);
+}
+
+TEST_CASE("our own threads are listed") {
+    const auto tasks = list_tasks(::getpid());
+    CHECK(std::find(tasks.begin(), tasks.end(), ::gettid()) != tasks.end());
+}
+
+TEST_CASE("fields of a status file") {
+    const std::string status = "Name:\tpython\nNSpid:\t4711\t12\t1\nNSpidX:\t9\nTgid:\t\nVmRSS:\t  12 kB";
+    CHECK(status_field(status, "Name") == "python");
+    CHECK(status_field(status, "NSpid") == "4711\t12\t1");
+    CHECK(status_field(status, "Tgid") == "");
+    CHECK(status_field(status, "VmRSS") == "12 kB");
+    CHECK_FALSE(status_field(status, "NSpi"));
+    CHECK_FALSE(status_field("", "Name"));
+    CHECK(namespace_id(status) == 1);
+    CHECK_FALSE(namespace_id("NSpid:\t4711\n"));
+    CHECK_FALSE(namespace_id("Name:\tx\n"));
+}

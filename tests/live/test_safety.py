@@ -1,0 +1,201 @@
+"""Whatever happens to the tool: who ran before runs on, and who was stopped stays so."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import pystack
+from counting_target import CountingTarget, counting_target
+from interpreters import required
+from process_state import run_state, thread_ids, wait_until
+from targets import PROGRAMS, Interpreter
+from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json, run_tool
+from truth_compare import differences
+from truthful_target import truthful_target
+
+pytestmark = pytest.mark.live
+
+# The tool does the same to all of them; two that differ most are enough.
+RELEASE_BUILDS = [one for one in required() if not (one.debug or one.jit or one.free_threaded)]
+OLDEST, NEWEST = RELEASE_BUILDS[0], RELEASE_BUILDS[-1]
+INTERPRETERS = [pytest.param(one, id=one.name) for one in dict.fromkeys([OLDEST, NEWEST])]
+BLOCK = pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped", "not stopped"])
+
+KILLS = 200
+
+
+def killed_at_random_moments(
+    target: CountingTarget, command: list[str], first_s: float, last_s: float, times: int
+) -> None:
+    """Start the command and kill it, at moments spread over its run."""
+    moments = random.Random(f"{command}")
+    for number in range(times):
+        tool = subprocess.Popen(
+            command,
+            cwd=TOOL_FOLDER,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        delay_s = moments.uniform(first_s, last_s)
+        try:
+            time.sleep(delay_s)
+        finally:
+            tool.kill()
+            tool.wait(timeout=TOOL_TIMEOUT_S)
+        target.assert_runs_on(f"kill {number}, after {delay_s * 1e3:.1f} ms")
+
+
+def run_time_s(*arguments: object) -> float:
+    start = time.monotonic()
+    done = run_tool(*arguments)
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - start
+
+
+def test_killed_in_a_dump(tmp_path: Path) -> None:
+    """Half of the kills hit the command; the stop is short in it, so the others hit a process
+    that does nothing but stopping dumps."""
+    with counting_target(NEWEST, tmp_path, threads=5) as target:
+        command = ["dump", "--json", str(target.pid)]
+        whole_s = run_time_s(*command)
+        killed_at_random_moments(target, [*TOOL, *command], whole_s / 3, whole_s * 1.1, KILLS // 2)
+        always = f"import pystack\nwhile True: pystack.dump({target.pid})"
+        killed_at_random_moments(
+            target, [sys.executable, "-c", always], whole_s / 2, whole_s * 1.5, KILLS // 2
+        )
+
+
+def test_killed_in_a_recording(tmp_path: Path) -> None:
+    with counting_target(NEWEST, tmp_path, threads=5) as target:
+        command = ["record", "--block", "-r", "2000", "-o", str(tmp_path / "out.json")]
+        start_s = run_time_s(*command, "-d", "0.1", target.pid) - 0.1
+        whole = [*TOOL, *command, "-d", "60", str(target.pid)]
+        killed_at_random_moments(target, whole, start_s / 2, start_s * 1.5 + 0.05, KILLS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_interrupted_recording(number: signal.Signals, tmp_path: Path) -> None:
+    """It detaches and writes the file."""
+    out = tmp_path / "out.json"
+    with counting_target(NEWEST, tmp_path) as target:
+        tool = subprocess.Popen(
+            [*TOOL, "record", "--block", "-r", "500", "-o", str(out), str(target.pid)],
+            cwd=TOOL_FOLDER,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            time.sleep(1.5)
+            tool.send_signal(number)
+            _, errors = tool.communicate(timeout=TOOL_TIMEOUT_S)
+        finally:
+            tool.kill()
+            tool.wait()
+        target.assert_runs_on(f"{number.name} to the recording")
+    assert out.stat().st_size > 100, errors
+
+
+@BLOCK
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_stopped_target_stays_stopped(
+    interpreter: Interpreter, options: list[str], tmp_path: Path
+) -> None:
+    with counting_target(interpreter, tmp_path) as target:
+        os.kill(target.pid, signal.SIGSTOP)
+        wait_until(lambda: set(target.states()) == {"T"}, "the target stopped")
+        before = target.counts()
+        for _ in range(5):
+            dump = dump_json(target.pid, *options)
+            assert dump["was_stopped"] is True
+            assert len(dump["threads"]) == len(before)
+            assert {thread["stack_end"] for thread in dump["threads"]} == {"complete"}
+            assert all(len(thread["frames"]) > 100 for thread in dump["threads"])
+        assert set(target.states()) == {"T"}
+        assert target.counts() == before
+        os.kill(target.pid, signal.SIGCONT)
+        target.assert_runs_on("continued")
+
+
+@BLOCK
+def test_truth_of_a_stopped_target(options: list[str], tmp_path: Path) -> None:
+    with truthful_target(NEWEST, "stage.py", tmp_path) as target:
+        os.kill(target.pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: run_state(target.pid) == "T", "the target stopped")
+            dump = dump_json(target.pid, *options)
+            states = {run_state(target.pid, tid) for tid in thread_ids(target.pid)}
+        finally:
+            os.kill(target.pid, signal.SIGCONT)
+        assert states == {"T"}
+        assert differences(target.truth, dump) == []
+
+
+def test_stopped_target_stays_stopped_when_the_tool_is_killed(tmp_path: Path) -> None:
+    with counting_target(NEWEST, tmp_path) as target:
+        os.kill(target.pid, signal.SIGSTOP)
+        wait_until(lambda: set(target.states()) == {"T"}, "the target stopped")
+        before = target.counts()
+        moments = random.Random(1)
+        always = f"import pystack\nwhile True: pystack.dump({target.pid})"
+        for _ in range(20):
+            tool = subprocess.Popen([sys.executable, "-c", always], cwd=TOOL_FOLDER)
+            time.sleep(moments.uniform(0.1, 0.3))
+            tool.kill()
+            tool.wait(timeout=TOOL_TIMEOUT_S)
+            wait_until(lambda: set(target.states()) == {"T"}, "stopped as before", 10)
+        assert target.counts() == before
+        os.kill(target.pid, signal.SIGCONT)
+        target.assert_runs_on("continued")
+
+
+# Rounds of a measurement that other work on the machine can spoil. One good round is the proof.
+ROUNDS = 5
+DUMPS_A_ROUND = 40
+
+
+def test_stop_time_agrees_with_the_target(tmp_path: Path) -> None:
+    """The target looks at its clock all the time, 500 frames deep, and notices when it cannot."""
+    path = tmp_path / "gaps"
+    path.write_bytes(bytes(24))
+    results = []
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as shared:
+        program = [str(PROGRAMS / "gaps.py"), str(path)]
+        with NEWEST.spawn(program, stdin=subprocess.DEVNULL) as target:
+            for _ in range(ROUNDS):
+                stops, ratios = [], []
+                for _ in range(DUMPS_A_ROUND):
+                    longest_gap_ns(shared)
+                    dump = pystack.dump(target.pid)
+                    gap_ns = longest_gap_ns(shared)
+                    assert len(dump.threads[0].frames) > 500
+                    assert dump.stop_ns is not None
+                    stops.append(dump.stop_ns)
+                    ratios.append(gap_ns / dump.stop_ns)
+                results.append((statistics.median(stops) / 1e3, statistics.median(ratios)))
+                stop_us, ratio = results[-1]
+                if 0.6 < ratio < 1.5 and stop_us < 1000:
+                    break
+    print(f"stops in us, and what the target felt of them: {results}")
+    assert 0.6 < ratio < 1.5, results
+    assert stop_us < 1000, f"one thread, 500 frames: {results}"
+
+
+def longest_gap_ns(shared: mmap.mmap) -> int:
+    """What the target has measured since it was last asked."""
+    shared[0] = shared[0] % 255 + 1
+    wait_until(lambda: shared[16] == shared[0], "the target looks")
+    (gap_ns,) = struct.unpack("<Q", shared[8:16])
+    return int(gap_ns)

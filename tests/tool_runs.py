@@ -1,0 +1,38 @@
+"""The tool under test, run as its users run it: `python -m pystack ...` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+# No run of the tests takes a tenth of it; the machine may be busy with other things.
+TOOL_TIMEOUT_S = 60.0
+
+TOOL = [sys.executable, "-m", "pystack"]
+# Not the checkout: there `-m` would find the sources, which may be without the extension.
+TOOL_FOLDER = tempfile.gettempdir()
+
+
+def run_tool(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """One run of the command, whatever its exit status."""
+    return subprocess.run(
+        [*TOOL, *map(str, arguments)],
+        check=False,
+        cwd=TOOL_FOLDER,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TOOL_TIMEOUT_S,
+        **options,
+    )
+
+
+def dump_json(pid: int, *arguments: str, **options: Any) -> dict[str, Any]:
+    """What `dump --json` says, which must work."""
+    done = run_tool("dump", "--json", *arguments, pid, **options)
+    assert done.returncode == 0, f"status {done.returncode}: {done.stderr}"
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document

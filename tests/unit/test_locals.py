@@ -1,0 +1,85 @@
+"""Variables: options, JSON, text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from pystack import api
+from pystack.cli import cli
+from pystack.locals_options import REDACTED_NAMES, Locals
+from pystack.model import Snapshot
+from pystack.render.text import render_text
+from raw_snapshots import raw_frame, raw_snapshot, raw_thread, raw_variable
+
+
+def snapshot_with(*variables: Any, **fields: Any) -> Snapshot:
+    frame = raw_frame(variables=list(variables), **fields)
+    return Snapshot.from_raw(raw_snapshot(raw_thread(frames=[frame])))
+
+
+def text_of(snapshot: Snapshot) -> list[str]:
+    return list(render_text(snapshot))
+
+
+def test_arguments_come_before_locals() -> None:
+    lines = text_of(snapshot_with(raw_variable("a", "1", kind="positional"), raw_variable("b", "2")))
+    start = lines.index("    Arguments:")
+    assert lines[start : start + 4] == ["    Arguments:", "      a = 1", "    Locals:", "      b = 2"]
+
+
+def test_what_is_left_out_is_said() -> None:
+    lines = text_of(
+        snapshot_with(
+            raw_variable("token", None),
+            variables_omitted=3,
+            variables_problem="cannot read 8 bytes",
+        )
+    )
+    assert "      token = <redacted>" in lines
+    assert "      ... 3 more" in lines
+    assert "    [cannot read 8 bytes]" in lines
+
+
+def test_control_characters_reach_no_terminal() -> None:
+    lines = text_of(snapshot_with(raw_variable("a\x1b", "\x1b[2J")))
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_json_has_them() -> None:
+    document = snapshot_with(raw_variable("a", "1")).to_json_dict()
+    [frame] = document["threads"][0]["frames"]
+    assert frame["variables"] == [raw_variable("a", "1")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], None),
+        (["--locals"], Locals()),
+        (["-l", "--max-depth", "2", "--redact", "pin"], Locals(2, redact=(*REDACTED_NAMES, "pin"))),
+        (["-l", "--no-redact"], Locals(redact=())),
+    ],
+)
+def test_options(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: Locals | None
+) -> None:
+    asked: list[Locals | None] = []
+
+    def dump(pid: int, *, locals: Locals | None, **_: object) -> Snapshot:
+        asked.append(locals)
+        return Snapshot.from_raw(raw_snapshot())
+
+    monkeypatch.setattr(api, "dump", dump)
+    result = CliRunner().invoke(cli, ["dump", "1", "--no-source", *arguments])
+    assert result.exit_code == 0, result.output
+    assert asked == [expected]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--locals", "--no-block"], ["-l", "--redact", "x", "--no-redact"]]
+)
+def test_options_that_exclude_each_other(arguments: list[str]) -> None:
+    assert CliRunner().invoke(cli, ["dump", "1", *arguments]).exit_code == 2
