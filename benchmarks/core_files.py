@@ -87,7 +87,9 @@ if pid == 0:
     os.execvp(sys.argv[1], sys.argv[1:])
 _, status, usage = os.wait4(pid, 0)
 taken = time.perf_counter() - begin
-print(json.dumps([taken, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]), file=sys.stderr)
+cpu = usage.ru_utime + usage.ru_stime
+result = [taken, cpu, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]
+print(json.dumps(result), file=sys.stderr)
 """
 
 # The reading alone, in a process of its own.
@@ -95,15 +97,17 @@ READER = """
 import json, sys, time
 from pystack import _core
 path, root = sys.argv[1], sys.argv[2] or None
-begin = time.perf_counter()
+begin, cpu = time.perf_counter(), time.process_time()
 _core.dump_core(path, library_root=root)
-print(json.dumps([time.perf_counter() - begin, 0, 0]), file=sys.stderr)
+result = [time.perf_counter() - begin, time.process_time() - cpu, 0, 0]
+print(json.dumps(result), file=sys.stderr)
 """
 
 
 @dataclass(frozen=True)
 class Sample:
     seconds: float
+    cpu_seconds: float
     rss_kib: int
     exit_code: int
     output: str
@@ -122,7 +126,7 @@ class Case:
         core, executable = str(self.core), str(self.interpreter.host_executable)
         search = ["--lib-search-root", self.root] if self.root else []
         return {
-            "pystack": [sys.executable, "-m", "pystack", "core", core, *search],
+            "pystack": [*own_command(), "core", core, *search],
             "PyStack": [str(peer("pystack-peer")), "core", core, executable, *search],
             "gdb": [*self.gdb(), executable, core, *self.backtrace()],
             "gdb, start": self.gdb(),
@@ -139,6 +143,12 @@ class Case:
         return ["-ex", f"source {plugin}", "-ex", "thread apply all py-bt"]
 
 
+def own_command() -> list[str]:
+    """The installed command, or else the module that is found."""
+    installed = Path(sys.executable).parent / "pystack"
+    return [str(installed)] if installed.exists() else [sys.executable, "-m", "pystack"]
+
+
 def run(arguments: list[str], *, own: bool = False) -> Sample:
     done = subprocess.run(
         arguments,
@@ -151,10 +161,10 @@ def run(arguments: list[str], *, own: bool = False) -> Sample:
         check=False,
     )
     try:
-        seconds, rss_kib, exit_code = json.loads(done.stderr.splitlines()[-1])
+        numbers = json.loads(done.stderr.splitlines()[-1])
     except (IndexError, ValueError):
         raise SystemExit(f"{arguments}: {done.stderr}") from None
-    return Sample(seconds, rss_kib, exit_code, done.stdout)
+    return Sample(*numbers, done.stdout)
 
 
 def measured(command: list[str], *, own: bool = False) -> Sample:
@@ -176,7 +186,7 @@ def measure(case: Case, rounds: int) -> dict[str, dict[str, Any]]:
     rows = {name: summary(taken) for name, taken in samples.items()}
     start = rows.pop("gdb, start")
     rows["gdb, reading"] = {
-        key: max(rows["gdb"][key] - start[key], 0.0) for key in ("best ms", "median ms")
+        key: max(rows["gdb"][key] - start[key], 0.0) for key in ("best ms", "median ms", "CPU ms")
     }
     return rows
 
@@ -186,6 +196,7 @@ def summary(samples: list[Sample]) -> dict[str, Any]:
     return {
         "best ms": min(times),
         "median ms": statistics.median(times),
+        "CPU ms": statistics.median(sample.cpu_seconds for sample in samples) * 1e3,
         "max RSS MiB": max(sample.rss_kib for sample in samples) / 1024,
         "failed": any(sample.exit_code != 0 for sample in samples),
         "shows the function": all(DIES_IN in sample.output for sample in samples),
@@ -223,7 +234,7 @@ def unlimited() -> None:
 
 
 def add_numpy(interpreter: Interpreter, folder: Path) -> None:
-    """numpy for that interpreter, from PyPI at the first use; targets in a root see the copy, too."""
+    """numpy for that interpreter, from PyPI at the first use, where targets in a root see it."""
     version = f"{interpreter.version[0]}.{interpreter.version[1]}"
     kept = cache_folder() / f"numpy-{version}"
     if not (kept / "numpy").exists():
@@ -267,7 +278,8 @@ def cases(interpreter: Interpreter, heap_bytes: int) -> Iterator[tuple[str, Case
 def show(name: str, core: Path, rows: dict[str, dict[str, Any]]) -> None:
     status = core.stat()
     print(f"\n{name}: core of {status.st_size >> 20} MiB, {status.st_blocks >> 11} on the disk")
-    print(f"  {'':18}{'best':>11}{'median':>12}{'ratio':>9}{'max RSS':>11}")
+    heads = f"{'best':>11}{'median':>12}{'ratio':>9}{'CPU':>11}{'ratio':>9}{'max RSS':>13}"
+    print(f"  {'':18}{heads}")
     for tool in ("pystack", "PyStack", "gdb", "pystack, reading", "gdb, reading"):
         row = rows[tool]
         own = rows["pystack, reading" if tool.endswith("reading") else "pystack"]
@@ -277,10 +289,10 @@ def show(name: str, core: Path, rows: dict[str, dict[str, Any]]) -> None:
             remark = "  failed"
         elif tool in ("PyStack", "gdb") and not row["shows the function"]:
             remark = "  no Python stack"
-        ratio = row["median ms"] / own["median ms"]
+        wall, cpu = (row[key] / own[key] for key in ("median ms", "CPU ms"))
         print(
-            f"  {tool:18}{row['best ms']:8.1f} ms{row['median ms']:9.1f} ms{ratio:8.1f}x"
-            f"{rss:>11}{remark}"
+            f"  {tool:18}{row['best ms']:8.1f} ms{row['median ms']:9.1f} ms{wall:8.1f}x"
+            f"{row['CPU ms']:8.1f} ms{cpu:8.1f}x{rss:>13}{remark}"
         )
 
 

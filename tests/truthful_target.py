@@ -19,6 +19,10 @@ class TruthfulTarget:
     pid: int
     truth: dict[str, Any]
 
+    def wait_for_barrier(self) -> None:
+        """A thread that was stopped goes back into its system call when it is its turn."""
+        wait_until(lambda: is_at_barrier(self.pid, self.truth), "the target at its barrier")
+
 
 @contextlib.contextmanager
 def truthful_target(
@@ -51,9 +55,10 @@ def truthful_target(
         truth = wait_for_truth(target.process, path, errors)
         # The process that tells may be a child of the one that was started, not so in a container.
         pid = target.pid if container else truth["pid"]
-        wait_until(lambda: is_at_barrier(pid, truth), f"{program} at its barrier")
-        yield TruthfulTarget(pid, truth)
-        wait_until(lambda: is_at_barrier(pid, truth), f"{program} back at its barrier")
+        running = TruthfulTarget(pid, truth)
+        running.wait_for_barrier()
+        yield running
+        running.wait_for_barrier()
 
 
 @contextlib.contextmanager
@@ -74,9 +79,10 @@ def truthful_process(
     ):
         try:
             truth = wait_for_truth(process, folder / "truth.json", errors)
-            wait_until(lambda: is_at_barrier(process.pid, truth), f"{command} at its barrier")
-            yield TruthfulTarget(process.pid, truth)
-            wait_until(lambda: is_at_barrier(process.pid, truth), f"{command} back at it")
+            running = TruthfulTarget(process.pid, truth)
+            running.wait_for_barrier()
+            yield running
+            running.wait_for_barrier()
         finally:
             process.kill()
 

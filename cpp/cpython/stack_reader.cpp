@@ -58,6 +58,7 @@ RemoteRange header_offsets(const Layout& layout) {
     cover.add(frame.is_entry, 1);
     cover.add(frame.tlbc_index, 4);
     cover.add(frame.executing, 1);
+    if (frame.executing) cover.add(frame.stackpointer, 8);
     cover.add(frame.state, 1);
     if (layout.stack_top == StackTop::kIndex) cover.add(frame.stackpointer, 4);
     if (layout.stack_top == StackTop::kPointer) cover.add(frame.stackpointer, 8);
@@ -185,7 +186,9 @@ Result<RawFrame> StackReader::parse(RemoteAddr address, std::span<const std::byt
     if (fields.is_entry) frame.is_entry = bytes.get<std::uint8_t>(offset(fields.is_entry)).value_or(0) != 0;
     if (fields.tlbc_index) frame.tlbc_index = bytes.get<std::int32_t>(offset(fields.tlbc_index)).value_or(0);
     if (fields.executing) {
-        frame.calls = bytes.get<std::uint8_t>(offset(fields.executing)).value_or(0) != 0;
+        // generator.throw() links a suspended generator into the chain, which has a stack pointer instead.
+        frame.calls = bytes.get<std::uint8_t>(offset(fields.executing)).value_or(0) != 0 ||
+                      bytes.get<std::uint64_t>(offset(fields.stackpointer)).value_or(0) != 0;
     } else if (fields.state) {
         frame.calls = bytes.get<std::int8_t>(offset(fields.state)).value_or(-1) == kFrameExecuting;
     } else if (layout_.stack_top == StackTop::kIndex) {
@@ -272,10 +275,13 @@ StackOutcome StackReader::read_moving(RemoteAddr thread_state, ReadPlan& plan, i
     return outcome;
 }
 
-bool StackReader::callers_call(std::span<const RawFrame> frames) {
+bool StackReader::callers_call(std::span<const RawFrame> frames) const {
+    const bool on_data_stack = layout_.frame_chain != FrameChain::kFrameObject;
     for (std::size_t i = 1; i < frames.size(); ++i) {
         // A frame called through C runs in a new activation, and its caller's loop has not saved anything.
-        const bool called_directly = !frames[i - 1].shim && !frames[i - 1].is_entry;
+        // generator.throw() is such a call, too, and makes no activation [Objects/genobject.c: _gen_throw].
+        const bool is_generator = on_data_stack && frames[i - 1].owner == layout_.generator_owner;
+        const bool called_directly = !frames[i - 1].shim && !frames[i - 1].is_entry && !is_generator;
         if (called_directly && !frames[i].shim && !frames[i].calls) return false;
     }
     return true;

@@ -81,7 +81,7 @@ class StackReader {
     void plan_from(RemoteAddr thread_state, std::span<const RawFrame> frames, ReadPlan& plan) const;
     /// Whether each frame that was called without leaving the interpreter loop has a caller that stands at
     /// a call: one that does not has returned, and what lies above it is left over.
-    static bool callers_call(std::span<const RawFrame> frames);
+    bool callers_call(std::span<const RawFrame> frames) const;
     /// Fills both copies; false when it took too long to be one moment.
     bool read_twice(const ReadPlan& plan);
     bool copies_agree(const ReadPlan& plan, std::span<const RawFrame> frames) const;

@@ -58,6 +58,7 @@ _PROGRESS_INTERVAL_S = 0.2
 @click.pass_context
 def core(
     context: click.Context,
+    /,
     file: str,
     executable: str | None,
     search_paths: tuple[str, ...],

@@ -22,12 +22,12 @@ constexpr std::int32_t kFirstLine = 10;
 struct Objects {
     explicit Objects(FakeInterpreter& of) : fake(of) {
         const auto& layout = fake.layout;
-        type = fake.memory().allocate(std::max(layout.type_object.struct_size, *layout.type_object.tp_name + 8));
+        type = fake.allocate(std::max(layout.type_object.struct_size, *layout.type_object.tp_name + 8));
         name_type(type, "code");
     }
 
     void name_type(RemoteAddr of, const std::string& name) {
-        const RemoteAddr text = fake.memory().allocate(name.size() + 16);
+        const RemoteAddr text = fake.allocate(name.size() + 16);
         fake.memory().put_text(text, name);
         fake.memory().put(of + *fake.layout.type_object.tp_name, text);
     }
@@ -35,13 +35,13 @@ struct Objects {
     // Without any bytes, whatever size it claims.
     RemoteAddr bytes_object(std::int64_t size) {
         const auto& fields = fake.layout.bytes_object;
-        const RemoteAddr address = fake.memory().allocate(*fields.ob_sval + 1);
+        const RemoteAddr address = fake.allocate(*fields.ob_sval + 1);
         fake.memory().put(address + *fields.ob_size, size);
         return address;
     }
 
     RemoteAddr code(const std::string& function, const std::string& file) {
-        const RemoteAddr address = fake.memory().allocate(fake.layout.code_object.struct_size + 2 * kUnits);
+        const RemoteAddr address = fake.allocate(fake.layout.code_object.struct_size + 2 * kUnits);
         fill(address, function, file);
         return address;
     }
@@ -132,7 +132,7 @@ TEST_CASE("an address that is used again is another code object") {
         CHECK(codes.find(address)->function == "after");
         CHECK(codes.verify(frames));
 
-        fake.memory().remove(address);
+        fake.unmap(address);
         CHECK_FALSE(codes.verify(frames));
     });
 }
@@ -156,7 +156,7 @@ TEST_CASE("what is no code object is a problem, not a crash") {
         CHECK(problem_of({~std::uint64_t{7}}) == ErrorCode::kReadFault);
 
         RemoteAddr code = objects.code("f", "f.py");
-        const RemoteAddr other = fake.memory().allocate(layout.type_object.struct_size);
+        const RemoteAddr other = fake.allocate(layout.type_object.struct_size);
         objects.name_type(other, "codex");
         fake.memory().put(code + *layout.pyobject.ob_type, other);
         CHECK(problem_of(code) == ErrorCode::kCorruptData);
@@ -210,8 +210,8 @@ TEST_CASE("a thread's own copy of the bytecode") {
         if (!fake.layout.code_object.co_tlbc) return;
         Objects objects(fake);
         const RemoteAddr address = objects.code("f", "f.py");
-        const RemoteAddr copies = fake.memory().allocate(8 + 3 * 8);
-        const RemoteAddr second = fake.memory().allocate(2 * kUnits);
+        const RemoteAddr copies = fake.allocate(8 + 3 * 8);
+        const RemoteAddr second = fake.allocate(2 * kUnits);
         fake.memory().put(copies, std::int64_t{3});
         fake.memory().put(copies + 8, objects.instructions(address));
         fake.memory().put(copies + 16, second);

@@ -9,27 +9,41 @@
 
 namespace pystack::testing {
 
-/// The lists of interpreters, threads and frames, as the interpreter of `layout` would have them.
+/// The lists of interpreters, threads and frames, as the interpreter of `layout` would have them. Unlike other
+/// fake memory it is readable by whole pages, as a process's is.
 class FakeInterpreter {
   public:
+    static constexpr std::uint64_t kFirstPage = 16 << 20;
+
     explicit FakeInterpreter(const Layout& of) : layout(of), heap(layout) {
         runtime.layout = layout;
         runtime.version = layout.version;
         if (const auto offset = layout.runtime_state.interpreters_head) {
             const std::size_t size = std::max(layout.runtime_state.struct_size, *offset + 64);
-            runtime.address = memory().allocate(size);
+            runtime.address = allocate(size);
             runtime.interpreters_head = runtime.address + *offset;
         } else {
-            runtime.interpreters_head = memory().allocate(8);
+            runtime.interpreters_head = allocate(8);
         }
     }
 
     FakeMemory& memory() { return heap.memory; }
 
+    // Zeroed, in pages of its own.
+    RemoteAddr allocate(std::uint64_t size) {
+        const RemoteAddr page{next_page_};
+        const std::uint64_t bytes = (kOffset + size + kPage - 1) / kPage * kPage;
+        next_page_ += bytes + kPage;
+        memory().add(page, std::vector<std::byte>(bytes));
+        return page + kOffset;
+    }
+
+    void unmap(RemoteAddr allocated) { memory().remove(allocated - kOffset); }
+
     // As CPython does, at the head of the list: newest first.
     RemoteAddr add_interpreter(std::int64_t id) {
         const auto& fields = layout.interpreter_state;
-        const RemoteAddr interpreter = memory().allocate(fields.struct_size);
+        const RemoteAddr interpreter = allocate(fields.struct_size);
         memory().put(interpreter + *fields.next, first_interpreter());
         if (fields.id) memory().put(interpreter + *fields.id, id);
         memory().put(runtime.interpreters_head, interpreter);
@@ -41,7 +55,7 @@ class FakeInterpreter {
     RemoteAddr add_thread(RemoteAddr interpreter, std::uint64_t pthread) {
         const auto& fields = layout.thread_state;
         const RemoteAddr head = interpreter + *layout.interpreter_state.threads_head;
-        const RemoteAddr thread = memory().allocate(fields.struct_size);
+        const RemoteAddr thread = allocate(fields.struct_size);
         memory().put(thread + *fields.next, *memory().read_pointer(head));
         memory().put(thread + *fields.interp, interpreter);
         memory().put(thread + *fields.thread_id, pthread);
@@ -50,7 +64,7 @@ class FakeInterpreter {
         }
         if (fields.id) memory().put(thread + *fields.id, ++threads_made_);
         if (layout.frame_chain == cpython::FrameChain::kCFrame) {
-            const RemoteAddr cframe = memory().allocate(layout.cframe.struct_size);
+            const RemoteAddr cframe = allocate(layout.cframe.struct_size);
             memory().put(thread + *fields.cframe, cframe);
             tops_[thread] = cframe + *layout.cframe.current_frame;
         } else if (layout.frame_chain == cpython::FrameChain::kFrameObject) {
@@ -68,7 +82,7 @@ class FakeInterpreter {
     void set_top(RemoteAddr thread, RemoteAddr frame) { memory().put(top(thread), frame); }
 
     // One after the other in one piece, as on the data stack (objects of their own below 3.11).
-    RemoteAddr frames(std::size_t count) { return memory().allocate(count * frame_size()); }
+    RemoteAddr frames(std::size_t count) { return allocate(count * frame_size()); }
 
     std::uint64_t frame_size() const { return (layout.interpreter_frame.struct_size + 32 + 7) / 8 * 8; }
 
@@ -151,6 +165,10 @@ class FakeInterpreter {
     cpython::Runtime runtime;
 
   private:
+    static constexpr std::uint64_t kPage = 4096;
+    static constexpr std::uint64_t kOffset = 64;
+
+    std::uint64_t next_page_ = kFirstPage;
     std::map<RemoteAddr, RemoteAddr> tops_;
     std::uint64_t threads_made_ = 0;
 };

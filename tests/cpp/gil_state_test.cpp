@@ -23,7 +23,7 @@ RemoteAddr make_gil(FakeInterpreter& fake, RemoteAddr interpreter) {
         case GilPlace::kRuntime: return fake.runtime.address + *layout.runtime_state.ceval_gil;
         case GilPlace::kInterpreter: break;
     }
-    const RemoteAddr gil = fake.memory().allocate(layout.gil.struct_size);
+    const RemoteAddr gil = fake.allocate(layout.gil.struct_size);
     fake.memory().put(interpreter + *layout.interpreter_state.ceval_gil, gil);
     return gil;
 }
@@ -131,7 +131,7 @@ TEST_CASE("3.6 has variables, of which a stripped file shows one") {
     CHECK_FALSE(read_gil(fake.memory(), fake.runtime, interpreter));
 
     GilSymbols& symbols = fake.runtime.gil_symbols;
-    const RemoteAddr variables = fake.memory().allocate(64);
+    const RemoteAddr variables = fake.allocate(64);
     symbols.current_thread = variables;
     auto gil = read_gil(fake.memory(), fake.runtime, interpreter);
     REQUIRE(gil);

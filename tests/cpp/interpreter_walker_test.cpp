@@ -113,7 +113,7 @@ TEST_CASE("what was read before a list breaks is kept") {
             const RemoteAddr other = fake.add_thread(sub, 3);
             const std::string_view kind = how;
             if (kind == "a thread is unmapped") {
-                fake.memory().remove(first);
+                fake.unmap(first);
             } else if (kind == "a pointer is wild") {
                 fake.memory().put(second + *fake.layout.thread_state.next, ~std::uint64_t{0} - 3);
             } else {

@@ -91,7 +91,7 @@ class FakeTarget final : public target::Target {
     std::optional<std::vector<std::string>> command() const override { return {}; }
 
   private:
-    static constexpr std::uint64_t kSize = 8 << 20;
+    static constexpr std::uint64_t kSize = 64 << 20;
 
     FakeInterpreter& fake_;
     std::vector<elf::Mapping> maps_;
@@ -170,7 +170,7 @@ TEST_CASE("a table that cannot be used says why") {
 
 TEST_CASE("a table among others that are none") {
     FakeInterpreter fake(pystack::testing::layout_of(14));
-    const RemoteAddr decoys = fake.memory().allocate(4096);
+    const RemoteAddr decoys = fake.allocate(4096);
     make_runtime(fake);
     fake.memory().put_text(decoys + 1, "xdebugpy");
     put_header(fake, decoys + 64, final_hex(14));  // All offsets 0.
@@ -185,7 +185,7 @@ TEST_CASE("random memory has no interpreter, and the search ends") {
     std::mt19937_64 random(5);
     for_each_version([&](FakeInterpreter& fake) {
         constexpr std::size_t kBytes = 1 << 18;
-        const RemoteAddr place = fake.memory().allocate(kBytes);
+        const RemoteAddr place = fake.allocate(kBytes);
         for (std::size_t at = 0; at < kBytes; at += 8) {
             // Pointers into the memory itself: each is worth a look.
             fake.memory().put(place + at, random() % 2 == 0 ? random() : place.value + random() % kBytes);

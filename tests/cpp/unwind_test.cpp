@@ -1,47 +1,24 @@
 #include <elf.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <functional>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "target/live_target.h"
+#include "stopped_child.h"
 #include "unwind/cfi_table.h"
 #include "unwind/fde_index.h"
-#include "unwind/native_unwinder.h"
-#include "unwind/split_functions.h"
 #include "unwind/stack_bytes.h"
 #include "unwind/symbolizer.h"
 
-namespace {
-
-int ready_pipe[2];
-
-__attribute__((noinline)) void tell_ready() {
-    const char byte = 0;
-    [[maybe_unused]] const ssize_t written = ::write(ready_pipe[1], &byte, 1);
-}
-
-__attribute__((noinline)) void wait_forever() {
-    tell_ready();
-    // Volatile, or what follows a call of this would be optimised away.
-    static volatile bool stays = true;
-    while (stays) ::pause();
-}
-
-}  // namespace
-
-/// Keeps a call from being the last thing that a function does.
-#define AFTER_CALL asm volatile("" ::: "memory")
+using pystack::testing::StoppedChild;
+using pystack::testing::wait_forever;
 
 #define DEFINE_CHAIN(name, ...)                                                                  \
     extern "C" __attribute__((noinline, __VA_ARGS__)) void chain_##name##_inner(void (*end)()) { \
@@ -96,99 +73,8 @@ extern "C" __attribute__((noinline)) void raise_signal() {
     AFTER_CALL;
 }
 
-extern "C" __attribute__((noinline, cold)) int seldom(int value) {
-    asm volatile("" ::: "memory");
-    return value + 1;
-}
-
-/// Its unlikely part is split off, and comes back.
-extern "C" __attribute__((noinline, optimize("O2", "reorder-blocks-and-partition"))) int
-split_function(int value) {
-    volatile int room[16] = {value};
-    if (__builtin_expect(value == 12345, 0)) {
-        room[1] = seldom(value);
-        room[2] = seldom(value + 1);
-    }
-    room[3] = room[1] + room[2];
-    AFTER_CALL;
-    return room[3];
-}
-
 namespace pystack::unwind {
 namespace {
-
-namespace shapes {
-
-struct Circle {
-    __attribute__((always_inline)) static void draw(int radius) {
-        volatile int kept = radius;
-        wait_forever();
-        kept = kept + 1;
-    }
-};
-
-template <class Shape>
-__attribute__((noinline)) void render(std::vector<int> sizes, const char*) {
-    Shape::draw(sizes.front());
-    AFTER_CALL;
-}
-
-}  // namespace shapes
-
-/// A process that runs `program`, stopped and copied once it said that it is ready.
-class Child {
-  public:
-    explicit Child(const std::function<void()>& program) {
-        REQUIRE(::pipe(ready_pipe) == 0);
-        pid_ = ::fork();
-        if (pid_ == 0) {
-            ::alarm(60);  // Never outlives the tests for long.
-            program();
-            ::_exit(0);
-        }
-        char byte;
-        const bool is_ready = ::read(ready_pipe[0], &byte, 1) == 1;
-        ::close(ready_pipe[0]);
-        ::close(ready_pipe[1]);
-        REQUIRE(is_ready);
-        auto opened = target::LiveTarget::open(pid_);
-        REQUIRE(opened);
-        target = std::move(*opened);
-        copy();
-    }
-    ~Child() {
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-    }
-    Child(const Child&) = delete;
-    Child& operator=(const Child&) = delete;
-
-    void copy() {
-        const auto mappings = *target->mappings();
-        auto guard = target->stop();
-        REQUIRE(guard);
-        const auto copied = guard->registers(pid_);
-        REQUIRE(copied);
-        registers = *copied;
-        const elf::Mapping* stack = elf::find_mapping(mappings, registers.sp());
-        REQUIRE(stack != nullptr);
-        begin = registers.sp();
-        bytes = *target->memory().read_bytes(begin, stack->range.end - begin);
-    }
-
-    UnwindResult unwind(NativeUnwinder& unwinder, std::vector<NativeFrame>& frames,
-                        const UnwindLimits& limits = {}) {
-        return unwinder.unwind(registers, StackBytes(begin, bytes), limits, frames);
-    }
-
-    std::unique_ptr<target::LiveTarget> target;
-    threads::Registers registers;
-    RemoteAddr begin;
-    std::vector<std::byte> bytes;
-
-  private:
-    pid_t pid_ = -1;
-};
 
 std::vector<std::string> names_of(NativeUnwinder& unwinder,
                                   const std::vector<NativeFrame>& frames) {
@@ -218,7 +104,7 @@ bool has_in_order(const std::vector<std::string>& names, const std::vector<std::
     return true;
 }
 
-void check_frames(const Child& child, const std::vector<NativeFrame>& frames) {
+void check_frames(const StoppedChild& child, const std::vector<NativeFrame>& frames) {
     REQUIRE(!frames.empty());
     CHECK(frames.front().pc == child.registers.pc());
     CHECK(frames.front().sp == child.registers.sp());
@@ -235,7 +121,7 @@ TEST_CASE("a known chain of calls, at several optimisation levels") {
          {Chain{"o0", chain_o0_outer}, Chain{"o1", chain_o1_outer}, Chain{"o2", chain_o2_outer},
           Chain{"os", chain_os_outer}, Chain{"fp", chain_fp_outer}}) {
         CAPTURE(chain.name);
-        Child child([&] { chain.outer(wait_forever); });
+        StoppedChild child([&] { chain.outer(wait_forever); });
         const auto unwinder = NativeUnwinder::create(*child.target);
         REQUIRE(unwinder);
         std::vector<NativeFrame> frames;
@@ -257,7 +143,7 @@ TEST_CASE("a known chain of calls, at several optimisation levels") {
 }
 
 TEST_CASE("a frame whose CFA is an expression") {
-    Child child([] { chain_aligned([] { chain_o2_outer(wait_forever); }); });
+    StoppedChild child([] { chain_aligned([] { chain_o2_outer(wait_forever); }); });
     const auto unwinder = NativeUnwinder::create(*child.target);
     REQUIRE(unwinder);
     std::vector<NativeFrame> frames;
@@ -281,7 +167,7 @@ void install_handler(bool own_stack) {
 }
 
 TEST_CASE("through a signal handler") {
-    Child child([] {
+    StoppedChild child([] {
         install_handler(false);
         chain_o2_outer(raise_signal);
     });
@@ -298,7 +184,7 @@ TEST_CASE("through a signal handler") {
 }
 
 TEST_CASE("a signal handler on a stack of its own") {
-    Child child([] {
+    StoppedChild child([] {
         install_handler(true);
         chain_o2_outer(raise_signal);
     });
@@ -318,7 +204,7 @@ TEST_CASE("a signal handler on a stack of its own") {
 
 TEST_CASE("deep stacks and limits") {
     constexpr int kDepth = 20'000;
-    Child child([] { recurse(kDepth); });
+    StoppedChild child([] { recurse(kDepth); });
     const auto unwinder = NativeUnwinder::create(*child.target);
     REQUIRE(unwinder);
     std::vector<NativeFrame> frames;
@@ -342,7 +228,7 @@ TEST_CASE("deep stacks and limits") {
 }
 
 TEST_CASE("code of a JIT that keeps frame pointers") {
-    Child child([] {
+    StoppedChild child([] {
         // push %rbp; mov %rsp,%rbp; call *%rdi; pop %rbp; ret
         constexpr std::array<std::uint8_t, 8> kCode = {0x55, 0x48, 0x89, 0xe5,
                                                        0xff, 0xd7, 0x5d, 0xc3};
@@ -366,7 +252,7 @@ TEST_CASE("code of a JIT that keeps frame pointers") {
 }
 
 TEST_CASE("a call through a null pointer") {
-    Child child([] { chain_o2_outer(wait_forever); });
+    StoppedChild child([] { chain_o2_outer(wait_forever); });
     const auto unwinder = NativeUnwinder::create(*child.target);
     REQUIRE(unwinder);
     std::vector<NativeFrame> frames;
@@ -389,7 +275,7 @@ TEST_CASE("a call through a null pointer") {
 }
 
 TEST_CASE("garbage ends") {
-    Child child([] { chain_o2_outer(wait_forever); });
+    StoppedChild child([] { chain_o2_outer(wait_forever); });
     const auto unwinder = NativeUnwinder::create(*child.target);
     REQUIRE(unwinder);
     std::vector<NativeFrame> real;
@@ -426,91 +312,8 @@ TEST_CASE("garbage ends") {
     }
 }
 
-TEST_CASE("names, lines and inlined functions") {
-    Child child([] {
-        shapes::render<shapes::Circle>({7}, "x");
-        AFTER_CALL;
-    });
-    const auto unwinder = NativeUnwinder::create(*child.target);
-    REQUIRE(unwinder);
-    std::vector<NativeFrame> frames;
-    REQUIRE(child.unwind(**unwinder, frames).end == UnwindEnd::kComplete);
-    Symbolizer symbolizer((*unwinder)->code_map(), {});
-    const auto render = std::find_if(frames.begin(), frames.end(), [&](const NativeFrame& frame) {
-        return symbolizer.symbolize(frame).frames.back().function.ends_with("shapes::render");
-    });
-    REQUIRE(render != frames.end());
-    const SymbolizedAddress& answer = symbolizer.symbolize(*render);
-    CHECK(answer.frames.back().signature.contains("std::vector<int"));
-    CHECK(answer.frames.back().signature.contains("char const*"));
-    CHECK(answer.frames.back().symbol.starts_with("_ZN"));
-    CHECK(&symbolizer.symbolize(*render) == &answer);
-    const auto start = symbolizer.function_start(render->lookup_address());
-    REQUIRE(start);
-    CHECK(*start < render->pc);
-    CHECK(symbolizer.function_start(*start) == start);
-    if (answer.frames.back().origin != NameOrigin::kDwarf) {
-        MESSAGE("the tests are built without -g: lines and inlined functions are not checked");
-        return;
-    }
-    REQUIRE(answer.frames.size() == 2);
-    CHECK(answer.frames[0].is_inlined);
-    CHECK(answer.frames[0].function.ends_with("shapes::Circle::draw"));
-    CHECK(answer.frames[0].file.ends_with("unwind_test.cpp"));
-    CHECK(answer.frames[0].line > 0);
-    CHECK_FALSE(answer.frames[1].is_inlined);
-    CHECK(answer.frames[1].line > answer.frames[0].line);
-}
-
-TEST_CASE("parts of split functions belong to their function") {
-    static_cast<void>(split_function(1));
-    const auto image = elf::ElfImage::open("/proc/self/exe");
-    REQUIRE(image);
-    elf::Module module;
-    module.image = *image;
-    const auto code = std::make_shared<const CodeModule>(module);
-    const ElfSections sections(code->bytes());
-    const ElfSection* table = sections.find(".symtab");
-    if (table == nullptr) return;
-    const auto address_of = [&](std::string_view name) -> std::uint64_t {
-        for (std::size_t at = 0; at + sizeof(Elf64_Sym) <= table->bytes.size();
-             at += sizeof(Elf64_Sym)) {
-            Elf64_Sym symbol;
-            std::memcpy(&symbol, table->bytes.data() + at, sizeof symbol);
-            if (text_at(sections.all()[table->link].bytes, symbol.st_name) == name)
-                return symbol.st_value;
-        }
-        return 0;
-    };
-    const FdeIndex functions(code);
-    SplitFunctions split(code, functions);
-    const auto whole = functions.find(address_of("split_function"));
-    REQUIRE(whole);
-    CHECK_FALSE(split.main_part(*whole));
-    const auto part = functions.find(address_of("split_function.cold"));
-    if (!part) {
-        MESSAGE("the compiler did not split the function");
-        return;
-    }
-    const auto main_part = split.main_part(*part);
-    REQUIRE(main_part);
-    CHECK(main_part->begin == whole->begin);
-}
-
-TEST_CASE("an address without a name keeps its place") {
-    Child child([] { wait_forever(); });
-    const auto unwinder = NativeUnwinder::create(*child.target);
-    REQUIRE(unwinder);
-    Symbolizer symbolizer((*unwinder)->code_map(), {});
-    const NativeFrame nowhere{.pc = {0x1234}, .sp = {}, .is_activation = true};
-    const SymbolizedAddress& answer = symbolizer.symbolize(nowhere);
-    REQUIRE(answer.frames.size() == 1);
-    CHECK(answer.frames[0].function == "0x1234");
-    CHECK(answer.frames[0].origin == NameOrigin::kNone);
-}
-
 TEST_CASE("the vDSO from memory") {
-    Child child([] { wait_forever(); });
+    StoppedChild child([] { wait_forever(); });
     CodeMap map(*child.target);
     REQUIRE(map.update());
     const auto mappings = *child.target->mappings();

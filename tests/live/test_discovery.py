@@ -86,6 +86,7 @@ class Installation:
 def check(target: TruthfulTarget, *options: str) -> None:
     """The dump is the truth, stopped and not."""
     for way in ([], ["--no-block"]):
+        target.wait_for_barrier()
         found = differences(target.truth, dump_json(target.pid, *way, *options))
         assert not found, "\n".join(found[:20])
 
@@ -235,6 +236,7 @@ def test_memory_by_file(interpreter: Interpreter, tmp_path: Path) -> None:
     with truthful_target(interpreter, "stage.py", tmp_path) as target:
         env = {**os.environ, "PYSTACK_NO_PROCESS_VM_READV": "1"}
         for options in ([], ["--no-block"]):
+            target.wait_for_barrier()
             dump = dump_json(target.pid, *options, env=env)
             assert differences(target.truth, dump) == []
 
@@ -322,6 +324,7 @@ def test_embedded(interpreter: Interpreter, way: str, tmp_path: Path) -> None:
             for thread in target.truth["threads"]:
                 thread["is_main"] = None
             for options in ([], ["--no-block"]):
+                target.wait_for_barrier()
                 dump = dump_json(target.pid, *options)
                 for thread in dump["threads"]:
                     thread["is_main"] = None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from interpreters import required
-from process_state import run_state, thread_ids, wait_until
+from process_state import run_state, thread_ids
 from targets import Interpreter
 from tool_runs import dump_json
 from truth_compare import differences
@@ -64,6 +64,7 @@ def target(
 
 @pytest.fixture(scope="module", params=[[], ["--no-block"]], ids=["stopped", "not stopped"])
 def dump(request: pytest.FixtureRequest, target: TruthfulTarget) -> dict[str, Any]:
+    target.wait_for_barrier()
     dump = dump_json(target.pid, *request.param)
     assert dump["stopped"] is (request.param == [])
     return dump
@@ -76,11 +77,8 @@ def test_dump_equals_truth(target: TruthfulTarget, dump: dict[str, Any]) -> None
         pytest.fail("\n".join([f"{len(found)} differences:", *found[:40]]), pytrace=False)
     assert (dump["stop_ns"] is not None) is dump["stopped"]
     assert not dump["was_stopped"]
-    # A thread that was stopped goes back into its system call when it is its turn.
-    wait_until(
-        lambda: {run_state(target.pid, tid) for tid in thread_ids(target.pid)} == {"S"},
-        "all threads blocked again",
-    )
+    target.wait_for_barrier()
+    assert "T" not in {run_state(target.pid, tid) for tid in thread_ids(target.pid)}
 
 
 def test_nobody_has_the_gil_or_collects(target: TruthfulTarget, dump: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ FORBIDDEN = {
     "logging",
     "pathlib",
     "pwd",
+    "pystack.core_unpack",
     "pystack.diagnosis",
     "pystack.process_facts",
     "pystack.render.json",
@@ -48,9 +49,10 @@ import sys, types
 core = types.ModuleType("pystack._core")
 sys.modules["pystack._core"] = core
 sys.path.append(sys.argv.pop())
-from raw_snapshots import raw_snapshot, raw_thread
+from raw_snapshots import raw_core, raw_snapshot, raw_thread
 threads = [raw_thread(tid, name="x" * 5000) for tid in range(200)]
 core.dump_live = lambda pid, **options: raw_snapshot(*threads)
+core.dump_core = lambda path, **options: raw_snapshot(*threads, core=raw_core())
 before = set(sys.modules)
 from pystack.cli import main
 """
@@ -72,12 +74,12 @@ def modules_of(code: str) -> set[str]:
     return set(run(code).stderr.split())
 
 
-def test_dump_imports_only_what_it_needs() -> None:
+@pytest.mark.parametrize("arguments", [("dump", "1"), ("core", "/proc/self/exe")])
+def test_commands_import_only_what_they_need(arguments: tuple[str, str]) -> None:
     dump = DUMP + "\ntry: main()\nexcept SystemExit as end: assert not end.code, end.code"
     result = run(
         dump + "\nprint('\\n'.join(sorted(set(sys.modules) - before)), file=sys.stderr)",
-        "dump",
-        "1",
+        *arguments,
         stdout=subprocess.DEVNULL,
     )
     assert result.returncode == 0, result.stderr
