@@ -149,11 +149,17 @@ def own_command() -> list[str]:
     return [str(installed)] if installed.exists() else [sys.executable, "-m", "pystack"]
 
 
+def own_environment() -> dict[str, str]:
+    """Where this project's packages are found, compiled as those of an installation are."""
+    path = os.environ.get("PYTHONPATH")
+    return {**clean_environment(), **({} if path is None else {"PYTHONPATH": path})}
+
+
 def run(arguments: list[str], *, own: bool = False) -> Sample:
     done = subprocess.run(
         arguments,
         cwd=tempfile.gettempdir(),
-        env=dict(os.environ) if own else clean_environment(),
+        env=own_environment() if own else clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

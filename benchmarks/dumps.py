@@ -23,8 +23,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from interpreters import available
 from peers import clean_environment, conditions, peer
+
+from interpreters import available
 from targets import Interpreter
 
 DEPTH = 500
@@ -95,7 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("interpreters", nargs="*", default=["3.8-pyenv", "3.11-pyenv", "3.13-pyenv"])
+    parser.add_argument(
+        "interpreters", nargs="*", default=["3.8-pyenv", "3.11-pyenv", "3.13-pyenv"]
+    )
     options = parser.parse_args()
     print(f"{DEPTH} frames, {options.rounds} rounds; {conditions()}")
     results = {}
@@ -104,7 +107,9 @@ def main() -> None:
             continue
         rows = results[interpreter.name] = measure(interpreter, options.rounds)
         own = rows["pystack dump"]
-        print(f"\n{interpreter.name:28} {'command':>12} {'ratio':>7} {'longest gap':>12} {'ratio':>7}")
+        print(
+            f"\n{interpreter.name:28} {'command':>12} {'ratio':>7} {'longest gap':>12} {'ratio':>7}"
+        )
         for name, row in rows.items():
             if "command ms" not in row:
                 print(f"{name:28} {'failed':>12}")

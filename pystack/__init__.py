@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pystack.api import dump_core as dump_core
     from pystack.api import open_sampler as open_sampler
     from pystack.errors import PystackError as PystackError
+    from pystack.locals_options import Locals as Locals
     from pystack.model import CoreDetails as CoreDetails
     from pystack.model import CoreModule as CoreModule
-    from pystack.locals_options import Locals as Locals
     from pystack.model import Frame as Frame
     from pystack.model import Interpreter as Interpreter
     from pystack.model import Snapshot as Snapshot
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-if not any(name.startswith("_core.") and name.endswith(".so") for name in os.listdir(__path__[0])):
+if not any(name.startswith("_core.") and name.endswith(".so") for name in os.listdir(__path__[0])):  # noqa: PTH208
     # This is a source tree, found first because a command runs from its root. The extension is in the
     # installed package.
     from pkgutil import extend_path

@@ -159,7 +159,9 @@ class Batch:
     @property
     def frame_kind(self) -> Sequence[int]: ...  # FrameKind, uint8
     @property
-    def frame_function(self) -> Sequence[int]: ...  # string id of the qualname, or co_name below 3.11
+    def frame_function(
+        self,
+    ) -> Sequence[int]: ...  # string id of the qualname, or co_name below 3.11
     @property
     def frame_file(self) -> Sequence[int]: ...  # string id
     @property
@@ -193,9 +195,13 @@ class SamplerStats(TypedDict):
 class Sampler:
     """One sampling thread on one target. Opening it finds the interpreter, or raises."""
 
-    def __init__(self, pid: int, *, rate_hz: float, stop: bool = False, exhaustive: bool = False) -> None: ...
+    def __init__(
+        self, pid: int, *, rate_hz: float, stop: bool = False, exhaustive: bool = False
+    ) -> None: ...
     def start(self) -> None: ...
-    def next_batch(self, timeout_s: float) -> Batch | None: ...  # None: nothing new within the timeout
+    def next_batch(
+        self, timeout_s: float
+    ) -> Batch | None: ...  # None: nothing new within the timeout
     def stop(self) -> None: ...  # ends the thread, releases the target; next_batch then drains
     def stats(self) -> SamplerStats: ...
     @property

@@ -130,7 +130,7 @@ class FakeSampler:
     def start(self) -> None:
         self.started = True
 
-    def next_batch(self, timeout_s: float) -> FakeBatch | None:  # noqa: ARG002
+    def next_batch(self, timeout_s: float) -> FakeBatch | None:
         if self._batches:
             return self._batches.pop(0)
         return None if self.end_reason == "running" else FakeBatch(finished=True)

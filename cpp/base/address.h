@@ -6,7 +6,8 @@
 
 namespace pystack {
 
-/// An address in the target's address space. Never dereferenced here; only a MemoryReader turns it into bytes.
+/// An address in the target's address space. Never dereferenced here; only a MemoryReader turns it
+/// into bytes.
 struct RemoteAddr {
     std::uint64_t value = 0;
 

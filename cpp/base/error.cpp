@@ -8,20 +8,34 @@ namespace pystack {
 
 std::string_view error_code_name(ErrorCode code) {
     switch (code) {
-        case ErrorCode::kReadFault: return "ReadFault";
-        case ErrorCode::kCorruptData: return "CorruptData";
-        case ErrorCode::kNoSuchProcess: return "NoSuchProcess";
-        case ErrorCode::kTargetExited: return "TargetExited";
-        case ErrorCode::kPermissionDenied: return "PermissionDenied";
-        case ErrorCode::kNotPython: return "NotPython";
-        case ErrorCode::kNotACore: return "NotACore";
-        case ErrorCode::kCoreTruncated: return "CoreTruncated";
-        case ErrorCode::kMissingBinary: return "MissingBinary";
-        case ErrorCode::kUnsupportedTarget: return "UnsupportedTarget";
-        case ErrorCode::kVersionUnsupported: return "VersionUnsupported";
-        case ErrorCode::kOffsetsRejected: return "OffsetsRejected";
-        case ErrorCode::kInvalidArgument: return "InvalidArgument";
-        case ErrorCode::kSystem: return "System";
+        case ErrorCode::kReadFault:
+            return "ReadFault";
+        case ErrorCode::kCorruptData:
+            return "CorruptData";
+        case ErrorCode::kNoSuchProcess:
+            return "NoSuchProcess";
+        case ErrorCode::kTargetExited:
+            return "TargetExited";
+        case ErrorCode::kPermissionDenied:
+            return "PermissionDenied";
+        case ErrorCode::kNotPython:
+            return "NotPython";
+        case ErrorCode::kNotACore:
+            return "NotACore";
+        case ErrorCode::kCoreTruncated:
+            return "CoreTruncated";
+        case ErrorCode::kMissingBinary:
+            return "MissingBinary";
+        case ErrorCode::kUnsupportedTarget:
+            return "UnsupportedTarget";
+        case ErrorCode::kVersionUnsupported:
+            return "VersionUnsupported";
+        case ErrorCode::kOffsetsRejected:
+            return "OffsetsRejected";
+        case ErrorCode::kInvalidArgument:
+            return "InvalidArgument";
+        case ErrorCode::kSystem:
+            return "System";
     }
     return "Unknown";
 }
@@ -38,7 +52,8 @@ std::string Error::message() const {
             std::snprintf(place, sizeof place, " at 0x%llx is not valid",
                           static_cast<unsigned long long>(address.value));
             return std::string(what) + place;
-        default: break;
+        default:
+            break;
     }
     if (!detail.empty()) return detail;
     return *what != '\0' ? std::string(what) : std::string(error_code_name(code));
@@ -49,7 +64,10 @@ Error system_error(const char* call, std::string_view subject) {
     std::string text = call;
     if (!subject.empty()) text.append(" ").append(subject);
     text.append(": ").append(std::strerror(number));
-    return Error{.code = ErrorCode::kSystem, .size = static_cast<std::uint64_t>(number), .what = call, .detail = text};
+    return Error{.code = ErrorCode::kSystem,
+                 .size = static_cast<std::uint64_t>(number),
+                 .what = call,
+                 .detail = text};
 }
 
 }  // namespace pystack

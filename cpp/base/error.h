@@ -22,7 +22,8 @@ enum class ErrorCode : std::uint8_t {
     kNotACore,
     kCoreTruncated,
     kMissingBinary,
-    kUnsupportedTarget,  ///< Zombie, kernel thread, 32-bit, foreign architecture: `detail` says which.
+    kUnsupportedTarget,  ///< Zombie, kernel thread, 32-bit, foreign architecture: `detail` says
+                         ///< which.
     // The interpreter's layout.
     kVersionUnsupported,
     kOffsetsRejected,  ///< `what`: the field of the offset table that cannot be true.
@@ -31,8 +32,8 @@ enum class ErrorCode : std::uint8_t {
     kSystem,  ///< A system call of our own failed: `detail` holds its name and errno's text.
 };
 
-/// A failure with its place. Cheap to make and to move (no allocation unless `detail` is used), so it
-/// may be returned on the sampling path.
+/// A failure with its place. Cheap to make and to move (no allocation unless `detail` is used), so
+/// it may be returned on the sampling path.
 struct Error {
     ErrorCode code;
     RemoteAddr address{};

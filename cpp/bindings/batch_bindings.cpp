@@ -28,21 +28,24 @@ nb::object column(const std::shared_ptr<const model::Batch>& batch, const std::v
         values.data(), {values.size()}, capsule));
 }
 
-/// A column made from one member of rows: there are few rows in a batch, one for each new frame or stack.
+/// A column made from one member of rows: there are few rows in a batch, one for each new frame or
+/// stack.
 template <class T, class Rows, class Member>
 nb::object row_column(const Rows& rows, Member member) {
     auto values = std::make_unique<std::vector<T>>();
     for (const auto& row : rows) values->push_back(static_cast<T>(row.*member));
     const std::vector<T>& kept = *values;
-    const nb::capsule capsule(values.release(),
-                              [](void* pointer) noexcept { delete static_cast<std::vector<T>*>(pointer); });
-    return nb::cast(
-        nb::ndarray<nb::memview, const T, nb::ndim<1>, nb::c_contig>(kept.data(), {kept.size()}, capsule));
+    const nb::capsule capsule(values.release(), [](void* pointer) noexcept {
+        delete static_cast<std::vector<T>*>(pointer);
+    });
+    return nb::cast(nb::ndarray<nb::memview, const T, nb::ndim<1>, nb::c_contig>(
+        kept.data(), {kept.size()}, capsule));
 }
 
 class PyBatch {
   public:
-    explicit PyBatch(model::Batch batch) : batch_(std::make_shared<const model::Batch>(std::move(batch))) {}
+    explicit PyBatch(model::Batch batch)
+        : batch_(std::make_shared<const model::Batch>(std::move(batch))) {}
 
     nb::object time_ns() const { return column(batch_, batch_->time_ns); }
     nb::object weight_ns() const { return column(batch_, batch_->weight_ns); }
@@ -64,7 +67,9 @@ class PyBatch {
     nb::object frame_file() const {
         return row_column<std::uint32_t>(batch_->frames, &model::FrameRow::file);
     }
-    nb::object frame_line() const { return row_column<std::int32_t>(batch_->frames, &model::FrameRow::line); }
+    nb::object frame_line() const {
+        return row_column<std::int32_t>(batch_->frames, &model::FrameRow::line);
+    }
     nb::object frame_first_line() const {
         return row_column<std::int32_t>(batch_->frames, &model::FrameRow::first_line);
     }
@@ -112,7 +117,8 @@ class PySampler {
         const std::chrono::duration<double> timeout(std::clamp(timeout_s, 0.0, kLongest));
         auto batch = [&] {
             const nb::gil_scoped_release release;
-            return sampler_->next_batch(std::chrono::duration_cast<std::chrono::nanoseconds>(timeout));
+            return sampler_->next_batch(
+                std::chrono::duration_cast<std::chrono::nanoseconds>(timeout));
         }();
         return batch ? nb::cast(PyBatch(std::move(*batch))) : nb::none();
     }
@@ -139,10 +145,14 @@ class PySampler {
 
     const char* end_reason() const {
         switch (sampler_->end()) {
-            case Sampler::End::kRunning: return "running";
-            case Sampler::End::kStopped: return "stopped";
-            case Sampler::End::kTargetExited: return "target_exited";
-            case Sampler::End::kFailed: break;
+            case Sampler::End::kRunning:
+                return "running";
+            case Sampler::End::kStopped:
+                return "stopped";
+            case Sampler::End::kTargetExited:
+                return "target_exited";
+            case Sampler::End::kFailed:
+                break;
         }
         return "failed";
     }
@@ -191,12 +201,16 @@ void define_sampler(nb::module_& module) {
         .def_prop_ro("error", &PySampler::error);
     struct SampleStateBits {};
     nb::class_<SampleStateBits>(module, "SampleState")
-        .def_prop_ro_static("HOLDS_GIL", [](nb::handle) { return static_cast<int>(model::kHoldsGil); })
-        .def_prop_ro_static("WAITS_FOR_GIL", [](nb::handle) { return static_cast<int>(model::kWaitsForGil); })
+        .def_prop_ro_static("HOLDS_GIL",
+                            [](nb::handle) { return static_cast<int>(model::kHoldsGil); })
+        .def_prop_ro_static("WAITS_FOR_GIL",
+                            [](nb::handle) { return static_cast<int>(model::kWaitsForGil); })
         .def_prop_ro_static("ON_CPU", [](nb::handle) { return static_cast<int>(model::kOnCpu); })
         .def_prop_ro_static("GC", [](nb::handle) { return static_cast<int>(model::kGc); })
-        .def_prop_ro_static("CPU_KNOWN", [](nb::handle) { return static_cast<int>(model::kCpuKnown); })
-        .def_prop_ro_static("GIL_KNOWN", [](nb::handle) { return static_cast<int>(model::kGilKnown); });
+        .def_prop_ro_static("CPU_KNOWN",
+                            [](nb::handle) { return static_cast<int>(model::kCpuKnown); })
+        .def_prop_ro_static("GIL_KNOWN",
+                            [](nb::handle) { return static_cast<int>(model::kGilKnown); });
 }
 
 }  // namespace pystack::bindings

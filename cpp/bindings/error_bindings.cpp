@@ -16,11 +16,11 @@ void raise(const Error& error, std::optional<int> pid) {
         address = nb::int_(error.address.value);
         if (error.code == ErrorCode::kReadFault) size = nb::int_(error.size);
     }
-    const nb::object exception = nb::module_::import_("pystack.errors")
-                                     .attr("from_code")(std::string(error_code_name(error.code)),
-                                                        error.message(), nb::arg("address") = address,
-                                                        nb::arg("size") = size,
-                                                        nb::arg("pid") = pid ? nb::object(nb::int_(*pid)) : nb::none());
+    const nb::object exception =
+        nb::module_::import_("pystack.errors")
+            .attr("from_code")(std::string(error_code_name(error.code)), error.message(),
+                               nb::arg("address") = address, nb::arg("size") = size,
+                               nb::arg("pid") = pid ? nb::object(nb::int_(*pid)) : nb::none());
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
     throw nb::python_error();
 }

@@ -37,8 +37,9 @@ nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals
 }
 
 nb::dict dump_core(const std::string& path, std::optional<std::string> executable,
-                   std::vector<std::string> library_folders, std::optional<std::string> library_root,
-                   bool exhaustive, const nb::object& locals) {
+                   std::vector<std::string> library_folders,
+                   std::optional<std::string> library_root, bool exhaustive,
+                   const nb::object& locals) {
     const auto locals_wanted = locals_options(locals);
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
@@ -58,8 +59,10 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
 NB_MODULE(_core, module) {
     module.def("dump_live", &dump_live, nb::arg("pid"), nb::kw_only(), nb::arg("stop") = true,
                nb::arg("exhaustive") = false, nb::arg("locals") = nb::none());
-    module.def("dump_core", &dump_core, nb::arg("path"), nb::kw_only(), nb::arg("executable") = nb::none(),
-               nb::arg("library_folders") = std::vector<std::string>(), nb::arg("library_root") = nb::none(),
-               nb::arg("exhaustive") = false, nb::arg("locals") = nb::none());
+    module.def("dump_core", &dump_core, nb::arg("path"), nb::kw_only(),
+               nb::arg("executable") = nb::none(),
+               nb::arg("library_folders") = std::vector<std::string>(),
+               nb::arg("library_root") = nb::none(), nb::arg("exhaustive") = false,
+               nb::arg("locals") = nb::none());
     pystack::bindings::define_sampler(module);
 }

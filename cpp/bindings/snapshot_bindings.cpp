@@ -10,22 +10,32 @@ namespace {
 
 const char* gil_word(model::GilState state) {
     switch (state) {
-        case model::GilState::kHolds: return "holds";
-        case model::GilState::kWaits: return "waits";
-        case model::GilState::kDropping: return "dropping";
-        case model::GilState::kNone: return "none";
-        case model::GilState::kUnknown: break;
+        case model::GilState::kHolds:
+            return "holds";
+        case model::GilState::kWaits:
+            return "waits";
+        case model::GilState::kDropping:
+            return "dropping";
+        case model::GilState::kNone:
+            return "none";
+        case model::GilState::kUnknown:
+            break;
     }
     return nullptr;
 }
 
 const char* end_word(model::StackEnd end) {
     switch (end) {
-        case model::StackEnd::kComplete: return "complete";
-        case model::StackEnd::kTorn: return "torn";
-        case model::StackEnd::kUnreadable: return "unreadable";
-        case model::StackEnd::kDepthLimit: return "depth_limit";
-        case model::StackEnd::kNoPython: break;
+        case model::StackEnd::kComplete:
+            return "complete";
+        case model::StackEnd::kTorn:
+            return "torn";
+        case model::StackEnd::kUnreadable:
+            return "unreadable";
+        case model::StackEnd::kDepthLimit:
+            return "depth_limit";
+        case model::StackEnd::kNoPython:
+            break;
     }
     return "no_python";
 }
@@ -101,7 +111,8 @@ nb::dict to_dict(const model::Thread& thread) {
     item["raising"] = optional_str(thread.raising);
     item["handling"] = optional_str(thread.handling);
     item["stack_end"] = end_word(thread.stack_end);
-    item["stack_problem"] = thread.stack_problem.empty() ? nb::none() : to_str(thread.stack_problem);
+    item["stack_problem"] =
+        thread.stack_problem.empty() ? nb::none() : to_str(thread.stack_problem);
     nb::list frames;
     for (const model::Frame& frame : thread.frames) frames.append(to_dict(frame));
     item["frames"] = frames;

@@ -16,9 +16,12 @@ using target::ModuleStatus;
 
 std::string status_word(ModuleStatus status) {
     switch (status) {
-        case ModuleStatus::kFound: return "found";
-        case ModuleStatus::kMissing: return "missing";
-        case ModuleStatus::kMismatched: break;
+        case ModuleStatus::kFound:
+            return "found";
+        case ModuleStatus::kMissing:
+            return "missing";
+        case ModuleStatus::kMismatched:
+            break;
     }
     return "mismatched";
 }
@@ -46,7 +49,8 @@ model::CoreDetails describe(const CoreTarget& core) {
             const auto code = target::signal_code(header.signal->number, *header.signal->code);
             if (code) details.signal_code = std::string(code->name);
         }
-        if (header.signal->fault_address) details.fault_address = header.signal->fault_address->value;
+        if (header.signal->fault_address)
+            details.fault_address = header.signal->fault_address->value;
         details.sender_pid = header.signal->sender_pid;
         details.sender_uid = header.signal->sender_uid;
     }
@@ -65,14 +69,15 @@ void add_problems(const CoreTarget& core, const std::vector<model::Thread>& thre
                   std::vector<std::string>& problems) {
     const elf::CoreDamage& damage = core.damage();
     if (damage.any()) {
-        problems.push_back("the core is cut short: " + std::to_string(damage.missing_bytes) + " bytes in " +
-                           std::to_string(damage.cut_segments + damage.missing_headers) +
-                           " segments are missing" +
-                           (damage.notes_cut ? ", and threads or file names may be" : ""));
+        problems.push_back(
+            "the core is cut short: " + std::to_string(damage.missing_bytes) + " bytes in " +
+            std::to_string(damage.cut_segments + damage.missing_headers) + " segments are missing" +
+            (damage.notes_cut ? ", and threads or file names may be" : ""));
     }
-    const bool is_cut = std::any_of(threads.begin(), threads.end(), [](const model::Thread& thread) {
-        return thread.stack_end == model::StackEnd::kUnreadable;
-    });
+    const bool is_cut =
+        std::any_of(threads.begin(), threads.end(), [](const model::Thread& thread) {
+            return thread.stack_end == model::StackEnd::kUnreadable;
+        });
     if (!is_cut || damage.any()) return;
     // Newer interpreters have the frames that begin a thread's Python stack on its C stack.
     if (const std::size_t count = core.threads_without_stack().size(); count > 0) {
@@ -89,33 +94,37 @@ std::string wanted(const target::ModuleReport& report) {
 }
 
 /// The file that holds the interpreter, if it is not here.
-const target::ModuleReport* missing_binary(const CoreTarget& core, const cpython::Runtime& runtime) {
+const target::ModuleReport* missing_binary(const CoreTarget& core,
+                                           const cpython::Runtime& runtime) {
     for (const target::ModuleReport& report : core.reports()) {
         if (report.path == runtime.binary && report.status != ModuleStatus::kFound) return &report;
     }
     return nullptr;
 }
 
-/// Without its file an interpreter is found by its table, which is sure, or by its shape, which is a guess:
-/// then its threads must be those of the core.
+/// Without its file an interpreter is found by its table, which is sure, or by its shape, which is
+/// a guess: then its threads must be those of the core.
 Result<void> check_guess(const CoreTarget& core, const Reading& reading) {
     const auto* binary = missing_binary(core, reading.runtime);
     const bool matched = std::any_of(reading.threads.begin(), reading.threads.end(),
                                      [](const auto& thread) { return thread.info.has_value(); });
     if (binary == nullptr || matched) return {};
-    return fail(Error{.code = ErrorCode::kMissingBinary,
-                      .what = "missing binary",
-                      .detail = "the interpreter cannot be read without the file " + wanted(*binary)});
+    return fail(
+        Error{.code = ErrorCode::kMissingBinary,
+              .what = "missing binary",
+              .detail = "the interpreter cannot be read without the file " + wanted(*binary)});
 }
 
-void tell_missing_binary(const CoreTarget& core, const cpython::Runtime& runtime, model::Snapshot& snapshot) {
+void tell_missing_binary(const CoreTarget& core, const cpython::Runtime& runtime,
+                         model::Snapshot& snapshot) {
     const auto* binary = missing_binary(core, runtime);
     if (binary == nullptr) return;
     std::string lost = "names of built-in types are unknown";
     std::array<std::byte, cpython::kDebugOffsetsMaxSize> table;
     const std::size_t size = core.memory().read_up_to(runtime.address, table);
     if (!cpython::parse_debug_offsets_header(std::span(table).first(size))) {
-        snapshot.version = std::to_string(runtime.version.major) + "." + std::to_string(runtime.version.minor);
+        snapshot.version =
+            std::to_string(runtime.version.major) + "." + std::to_string(runtime.version.minor);
         lost += ", and so is the exact version";
     }
     snapshot.problems.push_back("the interpreter is " + wanted(*binary) + ": " + lost);
@@ -130,8 +139,8 @@ void read_registers(const CoreTarget& core, Reading& reading) {
     }
 }
 
-/// An interpreter that was not found in a core may be a question of missing pages: says which, and what is
-/// known of the process all the same.
+/// An interpreter that was not found in a core may be a question of missing pages: says which, and
+/// what is known of the process all the same.
 Error explain(Error error, const CoreTarget& core) {
     if (error.code != ErrorCode::kNotPython) return error;
     const std::string cause = " (process " + std::to_string(core.pid()) + "; " +
@@ -140,12 +149,14 @@ Error explain(Error error, const CoreTarget& core) {
         return Error{.code = ErrorCode::kCoreTruncated,
                      .what = "core truncated",
                      .detail = "no Python interpreter was found in the core, of which " +
-                               std::to_string(core.damage().missing_bytes) + " bytes are missing" + cause};
+                               std::to_string(core.damage().missing_bytes) + " bytes are missing" +
+                               cause};
     }
     // A shared library rather than the program that loads it.
     for (const std::string_view name : {"libpython", "python"}) {
         for (const target::ModuleReport& report : core.reports()) {
-            if (report.status == ModuleStatus::kFound || report.path.find(name) == std::string::npos) {
+            if (report.status == ModuleStatus::kFound ||
+                report.path.find(name) == std::string::npos) {
                 continue;
             }
             return Error{.code = ErrorCode::kMissingBinary,
@@ -154,7 +165,8 @@ Error explain(Error error, const CoreTarget& core) {
                                    wanted(report) + cause};
         }
     }
-    error.detail = "the core is not of a Python process, but of " + core.executable().value_or("an unknown program");
+    error.detail = "the core is not of a Python process, but of " +
+                   core.executable().value_or("an unknown program");
     return error;
 }
 

@@ -21,9 +21,9 @@ using Clock = std::chrono::steady_clock;
 constexpr int kProofAttempts = 200;
 /// Stops of one dump: again when a thread was caught between two frames.
 constexpr int kStops = 5;
-constexpr auto kBetweenStops = std::chrono::microseconds(200);
-/// Proofs of a stack that looks cut until it is believed.
-constexpr int kBeliefs = 200;
+constexpr auto kBetweenStops = std::chrono::milliseconds(1);
+/// A stack that looks cut may be that of a thread which waits for a CPU at an unlucky instruction.
+constexpr auto kLookAgain = std::chrono::milliseconds(5);
 /// How long a non-stop dump tries for one thread before it says that the stack could not be proved.
 constexpr auto kProofBudget = std::chrono::milliseconds(500);
 /// Walks of the thread list until two agree.
@@ -38,7 +38,8 @@ constexpr int kHighestPriority = -20;
 /// The steps of a live reading in the order in which they happen.
 class LiveCapture {
   public:
-    LiveCapture(target::LiveTarget& target, const cpython::Runtime& runtime, const CaptureOptions& options)
+    LiveCapture(target::LiveTarget& target, const cpython::Runtime& runtime,
+                const CaptureOptions& options)
         : target_(target), reading_(target, runtime, options.max_depth) {
         if (options.locals) locals_.emplace(target.memory(), runtime.layout, *options.locals);
     }
@@ -69,7 +70,8 @@ class LiveCapture {
                                " went away before it could be read"};
     }
 
-    // --- with the target stopped -------------------------------------------------------------------
+    // --- with the target stopped
+    // -------------------------------------------------------------------
 
     Result<void> read_stopped() {
         rehearse();
@@ -101,15 +103,16 @@ class LiveCapture {
 
     /// A thread was stopped in the few instructions in which its frames are being linked.
     bool caught_between_frames() const {
-        return std::any_of(reading_.threads.begin(), reading_.threads.end(), [this](const auto& thread) {
-            const auto& problem = thread.outcome.problem;
-            return (problem && problem->code == ErrorCode::kCorruptData) ||
-                   reading_.codes.looks_cut(thread.frames);
-        });
+        return std::any_of(reading_.threads.begin(), reading_.threads.end(),
+                           [this](const auto& thread) {
+                               const auto& problem = thread.outcome.problem;
+                               return (problem && problem->code == ErrorCode::kCorruptData) ||
+                                      reading_.codes.looks_cut(thread.frames);
+                           });
     }
 
-    /// Reads everything once while the target runs, torn as it may be: the code objects that are found now
-    /// need not be copied while it stands still, only compared.
+    /// Reads everything once while the target runs, torn as it may be: the code objects that are
+    /// found now need not be copied while it stands still, only compared.
     void rehearse() {
         const auto walked = cpython::walk_interpreters(target_.memory(), reading_.runtime);
         std::vector<RawFrame> frames;
@@ -130,8 +133,8 @@ class LiveCapture {
         }
     }
 
-    /// A thread that waits for the GIL wakes every switch interval. If it is in no system call now and was
-    /// waiting just before the stop, it was caught awake between two waits.
+    /// A thread that waits for the GIL wakes every switch interval. If it is in no system call now
+    /// and was waiting just before the stop, it was caught awake between two waits.
     void add_waiters_between_two_waits(
         const std::unordered_map<std::int32_t, threads::Syscall>& calls_before) {
         for (ThreadReading& thread : reading_.threads) {
@@ -160,15 +163,17 @@ class LiveCapture {
         return calls;
     }
 
-    // --- with the target running -------------------------------------------------------------------
+    // --- with the target running
+    // -------------------------------------------------------------------
 
     Result<void> read_moving() {
         reading_.walked =
             cpython::walk_moving_interpreters(target_.memory(), reading_.runtime, kListAttempts);
         if (auto infos = target_.threads()) reading_.infos = std::move(*infos);
-        was_stopped_ = !reading_.infos.empty() &&
-                       std::all_of(reading_.infos.begin(), reading_.infos.end(),
-                                   [](const target::ThreadInfo& info) { return info.run_state == 'T'; });
+        was_stopped_ =
+            !reading_.infos.empty() &&
+            std::all_of(reading_.infos.begin(), reading_.infos.end(),
+                        [](const target::ThreadInfo& info) { return info.run_state == 'T'; });
         attempts_ = 0;
         for (const cpython::ThreadState& state : reading_.walked.threads) {
             ThreadReading& thread = reading_.threads.emplace_back();
@@ -183,16 +188,15 @@ class LiveCapture {
         return {};
     }
 
-    /// The names belong to the stack only if the code objects were known before it was proved and are
-    /// still the same after: then they were so at the moment of the proof.
+    /// The names belong to the stack only if the code objects were known before it was proved and
+    /// are still the same after: then they were so at the moment of the proof.
     void prove(ThreadReading& thread) {
         const auto deadline = Clock::now() + kProofBudget;
         cpython::ReadPlan plan;
         int attempts = 0;
-        int looked_cut = 0;
         do {
-            thread.outcome =
-                reading_.stacks.read_moving(thread.state.address, plan, kProofAttempts, thread.frames);
+            thread.outcome = reading_.stacks.read_moving(thread.state.address, plan, kProofAttempts,
+                                                         thread.frames);
             attempts += thread.outcome.attempts;
             thread.outcome.attempts = attempts;
             if (thread.outcome.end == model::StackEnd::kTorn) continue;
@@ -200,7 +204,11 @@ class LiveCapture {
             const bool known = all_known(thread.frames);
             reading_.codes.load(thread.frames);
             if (!known || !reading_.codes.instructions_fit(thread.frames)) continue;
-            if (reading_.codes.looks_cut(thread.frames) && ++looked_cut < kBeliefs) continue;
+            if (reading_.codes.looks_cut(thread.frames) && Clock::now() + kLookAgain < deadline) {
+                // Believed in the end: some threads do begin with a generator.
+                std::this_thread::sleep_for(kLookAgain);
+                continue;
+            }
             read_exceptions_of_still_thread(thread, plan);
             if (reading_.codes.verify(thread.frames)) return;
         } while (Clock::now() < deadline);
@@ -213,18 +221,20 @@ class LiveCapture {
         });
     }
 
-    /// Exceptions are objects that the thread itself creates and frees: what is read of them counts only
-    /// if the thread has not moved meanwhile.
+    /// Exceptions are objects that the thread itself creates and frees: what is read of them counts
+    /// only if the thread has not moved meanwhile.
     void read_exceptions_of_still_thread(ThreadReading& thread, cpython::ReadPlan& plan) {
-        const auto exceptions =
-            cpython::read_exceptions(target_.memory(), reading_.runtime.layout, thread.state.address);
+        const auto exceptions = cpython::read_exceptions(target_.memory(), reading_.runtime.layout,
+                                                         thread.state.address);
         std::vector<RawFrame> again;
-        const auto outcome = reading_.stacks.read_moving(thread.state.address, plan, kStillAttempts, again);
+        const auto outcome =
+            reading_.stacks.read_moving(thread.state.address, plan, kStillAttempts, again);
         const bool still = outcome.end == model::StackEnd::kComplete && again == thread.frames;
         thread.exceptions = still ? exceptions : cpython::ExceptionState{};
     }
 
-    /// Names come from dicts that the target may be changing: only what two readings agree on counts.
+    /// Names come from dicts that the target may be changing: only what two readings agree on
+    /// counts.
     void read_names_twice() {
         reading_.read_names();
         const std::vector<ThreadNames> first = std::exchange(reading_.names, {});
@@ -245,8 +255,8 @@ class LiveCapture {
                 gil && gil->enabled && gil->locked && gil->holder != thread.state.address;
             for (int look = 0; look < kWaitLooks; ++look) {
                 thread.call = target_.blocked_syscall(reading_.infos[*thread.info].tid);
-                // Blocked somewhere, or nobody to wait for: that is an answer. Running: it may be awake
-                // between two waits.
+                // Blocked somewhere, or nobody to wait for: that is an answer. Running: it may be
+                // awake between two waits.
                 if (thread.call || !may_wait) break;
                 std::this_thread::sleep_for(kWaitPause);
             }
@@ -275,9 +285,11 @@ Result<model::Snapshot> capture_here(int pid, const CaptureOptions& options) {
 }  // namespace
 
 Result<model::Snapshot> capture_live(int pid, const CaptureOptions& options) {
-    Result<model::Snapshot> snapshot = fail(Error{.code = ErrorCode::kSystem, .what = "capture did not run"});
+    Result<model::Snapshot> snapshot =
+        fail(Error{.code = ErrorCode::kSystem, .what = "capture did not run"});
     std::thread worker([&] {
-        // The target must not wait while others have the CPU that we need. Refused without privileges.
+        // The target must not wait while others have the CPU that we need. Refused without
+        // privileges.
         ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kHighestPriority);
         snapshot = capture_here(pid, options);
     });

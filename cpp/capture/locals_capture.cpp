@@ -21,8 +21,8 @@ char lower(char letter) {
 bool is_redacted(std::string_view name, const std::vector<std::string>& patterns) {
     return std::any_of(patterns.begin(), patterns.end(), [name](const std::string& pattern) {
         const auto same = [](char a, char b) { return lower(a) == lower(b); };
-        return !pattern.empty() &&
-               std::search(name.begin(), name.end(), pattern.begin(), pattern.end(), same) != name.end();
+        return !pattern.empty() && std::search(name.begin(), name.end(), pattern.begin(),
+                                               pattern.end(), same) != name.end();
     });
 }
 
@@ -60,7 +60,8 @@ std::vector<model::FrameVariables> LocalsCapture::read_frames(Reading& reading,
     }
     reader_.load(codes);
     std::vector<RemoteRange> ranges;
-    for (const LocalsReader::Frame& frame : readable) ranges.push_back(reader_.range(*frame.code, *frame.raw));
+    for (const LocalsReader::Frame& frame : readable)
+        ranges.push_back(reader_.range(*frame.code, *frame.raw));
     memory::MemoryCopy copy(memory_);
     copy.fetch(ranges);
     renderer_.begin();

@@ -12,15 +12,17 @@ namespace pystack::capture {
 
 struct LocalsOptions {
     cpython::RenderLimits limits;
-    /// The value of a variable, attribute or key whose name holds one of these (any case) is not looked at.
+    /// The value of a variable, attribute or key whose name holds one of these (any case) is not
+    /// looked at.
     std::vector<std::string> redact;
 };
 
 /// Whether `name` holds one of the patterns, in upper or lower case.
 bool is_redacted(std::string_view name, const std::vector<std::string>& patterns);
 
-/// Reads the variables of every frame of a reading while the target stands still. Reading them once before,
-/// while it still runs, makes that short: what came of it is forgotten, the pages it wanted are known.
+/// Reads the variables of every frame of a reading while the target stands still. Reading them once
+/// before, while it still runs, makes that short: what came of it is forgotten, the pages it wanted
+/// are known.
 class LocalsCapture {
   public:
     LocalsCapture(const memory::MemoryReader& memory, const cpython::Layout& layout,

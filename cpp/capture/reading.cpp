@@ -40,8 +40,9 @@ void Reading::read_gils() {
 
 void Reading::read_names() {
     for (const cpython::InterpreterState& interpreter : walked.interpreters) {
-        names.push_back(cpython::read_thread_names(target.memory(), runtime.layout, interpreter.address)
-                            .value_or(ThreadNames{}));
+        names.push_back(
+            cpython::read_thread_names(target.memory(), runtime.layout, interpreter.address)
+                .value_or(ThreadNames{}));
     }
 }
 

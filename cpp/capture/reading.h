@@ -25,21 +25,23 @@ struct ThreadReading {
     cpython::StackOutcome outcome;
     cpython::ExceptionState exceptions;
     std::vector<model::FrameVariables> variables;  ///< As `frames`; empty when not asked for.
-    std::optional<std::size_t> info;        ///< Index into Reading::infos.
-    std::optional<threads::Syscall> call;   ///< What the thread is blocked in, if it is known.
+    std::optional<std::size_t> info;               ///< Index into Reading::infos.
+    std::optional<threads::Syscall> call;  ///< What the thread is blocked in, if it is known.
 };
 
-/// One reading of one target: what was copied from it, and the readers that did it. How the parts come in
-/// (stopped, running, from a core) is the business of capture_live and capture_core; build_snapshot turns
-/// the result into plain data.
+/// One reading of one target: what was copied from it, and the readers that did it. How the parts
+/// come in (stopped, running, from a core) is the business of capture_live and capture_core;
+/// build_snapshot turns the result into plain data.
 struct Reading {
-    Reading(const target::Target& read_target, const cpython::Runtime& read_runtime, std::size_t max_depth)
+    Reading(const target::Target& read_target, const cpython::Runtime& read_runtime,
+            std::size_t max_depth)
         : target(read_target),
           runtime(read_runtime),
           stacks(read_target.memory(), read_runtime.layout, max_depth),
           codes(read_target.memory(), read_runtime.layout) {}
 
-    /// Interpreters, stacks, exceptions, code objects, GILs and names of a target that does not move.
+    /// Interpreters, stacks, exceptions, code objects, GILs and names of a target that does not
+    /// move.
     void read_still();
     /// Forgets what read_still read; the code objects stay known.
     void clear();
@@ -54,10 +56,10 @@ struct Reading {
     cpython::CodeReader codes;
 
     cpython::WalkedInterpreters walked;
-    std::vector<ThreadReading> threads;             ///< As walked.threads.
-    std::vector<std::optional<cpython::Gil>> gils;  ///< As walked.interpreters.
-    std::vector<ThreadNames> names;                 ///< As walked.interpreters.
-    std::vector<target::ThreadInfo> infos;          ///< The OS threads.
+    std::vector<ThreadReading> threads;                            ///< As walked.threads.
+    std::vector<std::optional<cpython::Gil>> gils;                 ///< As walked.interpreters.
+    std::vector<ThreadNames> names;                                ///< As walked.interpreters.
+    std::vector<target::ThreadInfo> infos;                         ///< The OS threads.
     std::unordered_map<std::int32_t, RemoteAddr> thread_pointers;  ///< By tid.
     std::unordered_map<std::int32_t, threads::Syscall> calls;      ///< By tid.
 };

@@ -12,7 +12,8 @@ namespace {
 
 using cpython::RawFrame;
 
-/// Each attempt is one system call; what fails that often changes too fast to be seen at this moment.
+/// Each attempt is one system call; what fails that often changes too fast to be seen at this
+/// moment.
 constexpr int kProofAttempts = 30;
 constexpr int kProofRounds = 4;
 constexpr int kListAttempts = 4;
@@ -38,7 +39,8 @@ SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target, cpython::
 
 void SampleEngine::use(cpython::Runtime runtime) {
     runtime_ = std::move(runtime);
-    stacks_ = std::make_unique<cpython::StackReader>(target_->memory(), runtime_.layout, options_.max_depth);
+    stacks_ = std::make_unique<cpython::StackReader>(target_->memory(), runtime_.layout,
+                                                     options_.max_depth);
     codes_ = std::make_unique<cpython::CodeReader>(target_->memory(), runtime_.layout);
     // Rows stay; what leads to them goes, because addresses mean something else now.
     frame_ids_.clear();
@@ -55,7 +57,8 @@ Result<void> SampleEngine::find_again() {
     return {};
 }
 
-Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats) {
+Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
+                                  model::SamplerStats& stats) {
     ++tick_;
     ++stats.ticks;
     if (previous_ns_ == 0) previous_ns_ = now_ns;
@@ -109,7 +112,8 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
     return {};
 }
 
-void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats) {
+void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
+                                 model::SamplerStats& stats) {
     identify(now_ns);
     for (const cpython::ThreadState& state : walked_.threads) {
         const cpython::StackOutcome outcome = prove(state, thread_of(state, now_ns).plan);
@@ -119,16 +123,18 @@ void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch, mode
 }
 
 /// As in Capture::prove: code objects must be known before the proof, and unchanged after it.
-cpython::StackOutcome SampleEngine::prove(const cpython::ThreadState& state, cpython::ReadPlan& plan) {
+cpython::StackOutcome SampleEngine::prove(const cpython::ThreadState& state,
+                                          cpython::ReadPlan& plan) {
     cpython::StackOutcome outcome;
     for (int round = 0; round < kProofRounds; ++round) {
         outcome = stacks_->read_moving(state.address, plan, kProofAttempts, frames_);
         if (outcome.end == model::StackEnd::kTorn || outcome.end == model::StackEnd::kUnreadable) {
             return outcome;
         }
-        const bool known = std::all_of(frames_.begin(), frames_.end(), [this](const RawFrame& frame) {
-            return frame.shim || codes_->find(frame.code) != nullptr;
-        });
+        const bool known =
+            std::all_of(frames_.begin(), frames_.end(), [this](const RawFrame& frame) {
+                return frame.shim || codes_->find(frame.code) != nullptr;
+            });
         codes_->load(frames_);
         // Believed in the end: some threads do begin with a generator.
         if (codes_->looks_cut(frames_) && round + 1 < kProofRounds) continue;
@@ -147,17 +153,23 @@ void SampleEngine::record(const cpython::ThreadState& state, const cpython::Stac
     thread.last_ns = now_ns;
     thread.seen_at_tick = tick_;
     switch (outcome.end) {
-        case model::StackEnd::kTorn: ++stats.torn; return;
-        case model::StackEnd::kUnreadable: ++stats.failed; return;
+        case model::StackEnd::kTorn:
+            ++stats.torn;
+            return;
+        case model::StackEnd::kUnreadable:
+            ++stats.failed;
+            return;
         case model::StackEnd::kComplete:
         case model::StackEnd::kNoPython:
-        case model::StackEnd::kDepthLimit: break;
+        case model::StackEnd::kDepthLimit:
+            break;
     }
     ++stats.taken;
     batch.add(now_ns, weight, thread.index, intern(frames_), bits);
 }
 
-SampleEngine::Thread& SampleEngine::thread_of(const cpython::ThreadState& state, std::uint64_t now_ns) {
+SampleEngine::Thread& SampleEngine::thread_of(const cpython::ThreadState& state,
+                                              std::uint64_t now_ns) {
     const auto [place, added] = by_state_.try_emplace(state.address);
     // The address of a dead thread's state may be a new thread's.
     if (!added && unique_ids_[state.address] == state.unique_id) return place->second;
@@ -173,9 +185,9 @@ SampleEngine::Thread& SampleEngine::thread_of(const cpython::ThreadState& state,
     return place->second;
 }
 
-/// Finds out who the threads are, for those whose time has come. A thread that has just started is known
-/// by its creator's id, and the main one has no name before `threading` is imported: so each is asked
-/// about again, less and less often.
+/// Finds out who the threads are, for those whose time has come. A thread that has just started is
+/// known by its creator's id, and the main one has no name before `threading` is imported: so each
+/// is asked about again, less and less often.
 void SampleEngine::identify(std::uint64_t now_ns) {
     std::vector<cpython::ThreadState> due;
     for (const cpython::ThreadState& state : walked_.threads) {
@@ -199,9 +211,9 @@ void SampleEngine::identify(std::uint64_t now_ns) {
             identity.name = infos[*matches[i]].name.value_or("");
             const auto [place, added] = names.try_emplace(state.interpreter);
             if (added) {
-                place->second =
-                    cpython::read_thread_names(target_->memory(), runtime_.layout, interpreter.address)
-                        .value_or(std::unordered_map<std::uint64_t, std::string>{});
+                place->second = cpython::read_thread_names(target_->memory(), runtime_.layout,
+                                                           interpreter.address)
+                                    .value_or(std::unordered_map<std::uint64_t, std::string>{});
             }
             const auto name = place->second.find(state.python_thread_id);
             if (name != place->second.end()) identity.name = name->second;
@@ -228,7 +240,8 @@ void SampleEngine::read_gils() {
     gil_holders_.assign(walked_.interpreters.size(), {});
     gil_known_.assign(walked_.interpreters.size(), false);
     for (std::size_t i = 0; i < walked_.interpreters.size(); ++i) {
-        const auto gil = cpython::read_gil(target_->memory(), runtime_, walked_.interpreters[i].address);
+        const auto gil =
+            cpython::read_gil(target_->memory(), runtime_, walked_.interpreters[i].address);
         gil_known_[i] = gil.has_value();
         if (gil && gil->enabled && gil->locked) gil_holders_[i] = gil->holder;
     }
@@ -239,7 +252,8 @@ std::uint8_t SampleEngine::state_bits(const cpython::ThreadState& state) const {
     if (gil_known_[state.interpreter]) bits |= model::kGilKnown;
     const bool holds = gil_holders_[state.interpreter] == state.address;
     if (holds) bits |= model::kHoldsGil;
-    if (holds && walked_.interpreters[state.interpreter].gc_collecting.value_or(false)) bits |= model::kGc;
+    if (holds && walked_.interpreters[state.interpreter].gc_collecting.value_or(false))
+        bits |= model::kGc;
     return bits;
 }
 
@@ -260,11 +274,12 @@ model::FrameId SampleEngine::intern(const cpython::Code& code, std::int64_t offs
     const auto [place, added] =
         frame_ids_.try_emplace({&code, offset}, static_cast<model::FrameId>(frame_rows_.size()));
     if (added) {
-        frame_rows_.push_back({.kind = model::FrameKind::kPython,
-                               .function = strings_.intern(code.qualname.value_or(code.function)),
-                               .file = strings_.intern(code.file),
-                               .line = offset < -1 ? -1 : codes_->position(code, offset).line.value_or(-1),
-                               .first_line = code.identity.first_line});
+        frame_rows_.push_back(
+            {.kind = model::FrameKind::kPython,
+             .function = strings_.intern(code.qualname.value_or(code.function)),
+             .file = strings_.intern(code.file),
+             .line = offset < -1 ? -1 : codes_->position(code, offset).line.value_or(-1),
+             .first_line = code.identity.first_line});
     }
     return place->second;
 }

@@ -21,15 +21,15 @@ struct SamplerOptions {
     std::size_t max_depth = 100'000;
 };
 
-/// Takes one sample of every thread of one process when asked. Knows nothing of clocks and consumers: that
-/// is the Sampler's part.
+/// Takes one sample of every thread of one process when asked. Knows nothing of clocks and
+/// consumers: that is the Sampler's part.
 class SampleEngine {
   public:
     static Result<std::unique_ptr<SampleEngine>> open(int pid, const SamplerOptions& options);
 
-    /// Adds one sample per thread to `batch`, at the time `now_ns` (CLOCK_MONOTONIC), and counts what
-    /// happened in `stats`. An error ends the recording: kTargetExited, mostly.
-    /// A sample that fails leaves a gap: the next one's weight begins where it was tried.
+    /// Adds one sample per thread to `batch`, at the time `now_ns` (CLOCK_MONOTONIC), and counts
+    /// what happened in `stats`. An error ends the recording: kTargetExited, mostly. A sample that
+    /// fails leaves a gap: the next one's weight begins where it was tried.
     Result<void> sample(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
 
     /// Moves the table rows that are new since the last call into `batch`.
@@ -53,7 +53,8 @@ class SampleEngine {
 
     void use(cpython::Runtime runtime);
     Result<void> find_again();
-    Result<void> sample_stopped(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
+    Result<void> sample_stopped(std::uint64_t now_ns, model::Batch& batch,
+                                model::SamplerStats& stats);
     void sample_moving(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
     Thread& thread_of(const cpython::ThreadState& state, std::uint64_t now_ns);
     void identify(std::uint64_t now_ns);
@@ -85,7 +86,8 @@ class SampleEngine {
     };
     struct FrameKeyHash {
         std::size_t operator()(const FrameKey& key) const {
-            return std::hash<const void*>{}(key.code) ^ (static_cast<std::size_t>(key.offset) * 0x9E3779B97F4A7C15u);
+            return std::hash<const void*>{}(key.code) ^
+                   (static_cast<std::size_t>(key.offset) * 0x9E3779B97F4A7C15u);
         }
     };
     model::StringTable strings_;
@@ -93,7 +95,7 @@ class SampleEngine {
     std::unordered_map<FrameKey, model::FrameId, FrameKeyHash> frame_ids_;
     model::StackTable stack_table_;
     std::vector<model::SampledThread> threads_;
-    std::vector<std::uint32_t> changed_threads_;  ///< Not handed over yet.
+    std::vector<std::uint32_t> changed_threads_;       ///< Not handed over yet.
     std::unordered_map<RemoteAddr, Thread> by_state_;  ///< By address of the thread state.
     std::unordered_map<RemoteAddr, std::uint64_t> unique_ids_;
     std::uint64_t tick_ = 0;

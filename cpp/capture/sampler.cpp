@@ -21,12 +21,15 @@ std::uint64_t to_ns(std::chrono::steady_clock::duration duration) {
 std::uint64_t thread_cpu_ns() {
     timespec time{};
     ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
+    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+           static_cast<std::uint64_t>(time.tv_nsec);
 }
 
 /// Appends the samples of `batch` to `pending`; the table rows are moved at the hand-over.
 void append(model::Batch& pending, const model::Batch& batch) {
-    const auto add = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+    const auto add = [](auto& to, const auto& from) {
+        to.insert(to.end(), from.begin(), from.end());
+    };
     add(pending.time_ns, batch.time_ns);
     add(pending.weight_ns, batch.weight_ns);
     add(pending.thread, batch.thread);
@@ -42,8 +45,9 @@ void append(model::Batch& pending, const model::Batch& batch) {
 
 Result<std::unique_ptr<Sampler>> Sampler::open(int pid, const SamplerOptions& options) {
     if (!(options.rate_hz > 0) || options.rate_hz > 1e6) {
-        return fail(Error{.code = ErrorCode::kInvalidArgument,
-                          .what = "the rate must be above 0 and at most 1,000,000 samples a second"});
+        return fail(
+            Error{.code = ErrorCode::kInvalidArgument,
+                  .what = "the rate must be above 0 and at most 1,000,000 samples a second"});
     }
     PYSTACK_TRY(engine, SampleEngine::open(pid, options));
     return std::unique_ptr<Sampler>(new Sampler(std::move(engine), options));
@@ -52,7 +56,9 @@ Result<std::unique_ptr<Sampler>> Sampler::open(int pid, const SamplerOptions& op
 Sampler::Sampler(std::unique_ptr<SampleEngine> engine, const SamplerOptions& options)
     : options_(options), version_(engine->version().to_string()), engine_(std::move(engine)) {}
 
-Sampler::~Sampler() { stop(); }
+Sampler::~Sampler() {
+    stop();
+}
 
 void Sampler::start() {
     if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
@@ -130,7 +136,8 @@ void Sampler::finish(End end, std::optional<Error> error) {
 
 std::optional<model::Batch> Sampler::next_batch(std::chrono::nanoseconds timeout) {
     std::unique_lock lock(mutex_);
-    progress_.wait_for(lock, timeout, [this] { return !pending_.time_ns.empty() || end_ != End::kRunning; });
+    progress_.wait_for(lock, timeout,
+                       [this] { return !pending_.time_ns.empty() || end_ != End::kRunning; });
     if (end_ != End::kRunning) {
         if (final_batch_taken_) return std::nullopt;
         final_batch_taken_ = true;

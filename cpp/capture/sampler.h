@@ -14,9 +14,9 @@ namespace pystack::capture {
 
 /// A thread that takes samples by the clock and hands them over in batches.
 ///
-/// One sample in each interval, at a random instant of it: a program with a period of its own is not met
-/// always at the same place, and the samples stay as even as the clock. An interval that is over before its
-/// turn comes is skipped and counted, never made up for.
+/// One sample in each interval, at a random instant of it: a program with a period of its own is
+/// not met always at the same place, and the samples stay as even as the clock. An interval that is
+/// over before its turn comes is skipped and counted, never made up for.
 class Sampler {
   public:
     enum class End : std::uint8_t { kRunning, kStopped, kTargetExited, kFailed };
@@ -25,8 +25,8 @@ class Sampler {
     ~Sampler();
 
     void start();
-    /// Waits up to `timeout` for samples; nullopt when there are none. After the end comes one batch with
-    /// `finished` set, then nullopt at once.
+    /// Waits up to `timeout` for samples; nullopt when there are none. After the end comes one
+    /// batch with `finished` set, then nullopt at once.
     std::optional<model::Batch> next_batch(std::chrono::nanoseconds timeout);
     /// Ends the sampling and releases the target; returns when it has. Idempotent.
     void stop();

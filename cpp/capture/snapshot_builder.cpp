@@ -10,19 +10,21 @@ namespace {
 
 using cpython::RawFrame;
 
-/// The flag belongs to an interpreter. It is a thread's only where that is sure: nothing is collected, or
-/// there is no other thread.
+/// The flag belongs to an interpreter. It is a thread's only where that is sure: nothing is
+/// collected, or there is no other thread.
 std::optional<bool> collects(const Reading& reading, const ThreadReading& thread) {
     const auto& collecting = reading.walked.interpreters[thread.state.interpreter].gc_collecting;
     if (!collecting || !*collecting) return collecting;
-    const auto same = std::count_if(
-        reading.threads.begin(), reading.threads.end(),
-        [&](const ThreadReading& other) { return other.state.interpreter == thread.state.interpreter; });
+    const auto same = std::count_if(reading.threads.begin(), reading.threads.end(),
+                                    [&](const ThreadReading& other) {
+                                        return other.state.interpreter == thread.state.interpreter;
+                                    });
     return same == 1 ? std::optional(true) : std::nullopt;
 }
 
 void leave_out_frame(model::Thread& thread, const std::string& reason) {
-    if (thread.stack_end == model::StackEnd::kComplete) thread.stack_end = model::StackEnd::kUnreadable;
+    if (thread.stack_end == model::StackEnd::kComplete)
+        thread.stack_end = model::StackEnd::kUnreadable;
     if (thread.stack_problem.empty()) thread.stack_problem = "a frame was left out: " + reason;
 }
 
@@ -31,7 +33,8 @@ void build_frames(Reading& reading, const ThreadReading& read, model::Thread& th
         if (raw->shim) continue;
         const cpython::Code* code = reading.codes.find(raw->code);
         if (code == nullptr || code->problem) {
-            leave_out_frame(thread, code != nullptr ? code->problem->message() : "code object unknown");
+            leave_out_frame(thread,
+                            code != nullptr ? code->problem->message() : "code object unknown");
             continue;
         }
         if (reading.codes.is_incomplete(*code, *raw)) continue;
@@ -53,10 +56,12 @@ void build_frames(Reading& reading, const ThreadReading& read, model::Thread& th
 void describe_end(const ThreadReading& read, model::Thread& thread) {
     switch (read.outcome.end) {
         case model::StackEnd::kTorn:
-            // Not proved is not shown: the frames of the last attempt may never have existed together.
+            // Not proved is not shown: the frames of the last attempt may never have existed
+            // together.
             thread.frames.clear();
             thread.stack_problem = "the stack changed during each of " +
-                                   std::to_string(read.outcome.attempts) + " reads and could not be proved";
+                                   std::to_string(read.outcome.attempts) +
+                                   " reads and could not be proved";
             break;
         case model::StackEnd::kUnreadable:
             if (read.outcome.problem) thread.stack_problem = read.outcome.problem->message();
@@ -66,7 +71,8 @@ void describe_end(const ThreadReading& read, model::Thread& thread) {
                 "only the innermost " + std::to_string(read.frames.size()) + " frames were read";
             break;
         case model::StackEnd::kComplete:
-        case model::StackEnd::kNoPython: break;
+        case model::StackEnd::kNoPython:
+            break;
     }
 }
 
@@ -121,12 +127,13 @@ model::Snapshot build_snapshot(Reading& reading) {
         snapshot.threads.push_back(build_thread(reading, read));
     }
     // Interpreters by id, the main thread first, then by age, which is the order of the reading.
-    std::stable_sort(snapshot.threads.begin(), snapshot.threads.end(), [](const auto& a, const auto& b) {
-        const auto key = [](const model::Thread& thread) {
-            return std::tuple(thread.interpreter_id, !thread.is_main.value_or(false));
-        };
-        return key(a) < key(b);
-    });
+    std::stable_sort(
+        snapshot.threads.begin(), snapshot.threads.end(), [](const auto& a, const auto& b) {
+            const auto key = [](const model::Thread& thread) {
+                return std::tuple(thread.interpreter_id, !thread.is_main.value_or(false));
+            };
+            return key(a) < key(b);
+        });
     describe_target(reading, snapshot);
     return snapshot;
 }
@@ -144,10 +151,11 @@ void describe_target(const Reading& reading, model::Snapshot& snapshot) {
 }
 
 Error no_interpreter(const target::Target& target) {
-    return Error{.code = ErrorCode::kNotPython,
-                 .what = "no interpreter",
-                 .detail = "process " + std::to_string(target.pid()) +
-                           " has a Python runtime but no interpreter: it is starting or has shut down"};
+    return Error{
+        .code = ErrorCode::kNotPython,
+        .what = "no interpreter",
+        .detail = "process " + std::to_string(target.pid()) +
+                  " has a Python runtime but no interpreter: it is starting or has shut down"};
 }
 
 }  // namespace pystack::capture

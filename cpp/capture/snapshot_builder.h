@@ -5,8 +5,9 @@
 
 namespace pystack::capture {
 
-/// Puts names, lines and words to what was read: the interpreters and threads of a snapshot. Reads almost
-/// nothing any more, so the target may run. What describes the target itself is added by the caller.
+/// Puts names, lines and words to what was read: the interpreters and threads of a snapshot. Reads
+/// almost nothing any more, so the target may run. What describes the target itself is added by the
+/// caller.
 model::Snapshot build_snapshot(Reading& reading);
 
 /// What a target says of itself: pid, program, command, version.

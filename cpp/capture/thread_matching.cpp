@@ -14,10 +14,13 @@ using Matches = std::vector<std::optional<std::size_t>>;
 /// Where the tid can stand in struct pthread, from its start: 720 on x86-64 glibc, 48 on musl.
 constexpr std::size_t kPthreadBytes = 1024;
 
-std::int64_t inner_tid(const target::ThreadInfo& info) { return info.namespace_tid.value_or(info.tid); }
+std::int64_t inner_tid(const target::ThreadInfo& info) {
+    return info.namespace_tid.value_or(info.tid);
+}
 
 void match_native_ids(std::span<const cpython::ThreadState> states,
-                      const std::unordered_map<std::int64_t, std::size_t>& by_tid, Matches& matches) {
+                      const std::unordered_map<std::int64_t, std::size_t>& by_tid,
+                      Matches& matches) {
     for (std::size_t i = 0; i < states.size(); ++i) {
         if (!states[i].native_thread_id) continue;
         const auto known = by_tid.find(static_cast<std::int64_t>(*states[i].native_thread_id));
@@ -63,7 +66,8 @@ void match_pthread_structures(std::span<const cpython::ThreadState> states,
         for (const Words& words : structures) {
             if (by_tid.contains(words[word])) tids.insert(words[word]);
         }
-        // Several thread states can belong to one OS thread (subinterpreters): count the structures.
+        // Several thread states can belong to one OS thread (subinterpreters): count the
+        // structures.
         std::set<std::uint64_t> distinct;
         for (const std::size_t owner : owners) distinct.insert(states[owner].python_thread_id);
         if (tids.size() != distinct.size()) continue;
@@ -74,13 +78,14 @@ void match_pthread_structures(std::span<const cpython::ThreadState> states,
     }
 }
 
-/// A thread state is made by the thread that starts another, and bears its creator's id until the new
-/// thread runs [Modules/_threadmodule.c: thread_run]. Of several states of one interpreter with the same id,
-/// the oldest is the thread's own; states are listed oldest first.
+/// A thread state is made by the thread that starts another, and bears its creator's id until the
+/// new thread runs [Modules/_threadmodule.c: thread_run]. Of several states of one interpreter with
+/// the same id, the oldest is the thread's own; states are listed oldest first.
 void forget_starting_threads(std::span<const cpython::ThreadState> states, Matches& matches) {
     std::set<std::pair<std::size_t, std::uint64_t>> seen;
     for (std::size_t i = 0; i < states.size(); ++i) {
-        if (!seen.emplace(states[i].interpreter, states[i].python_thread_id).second) matches[i].reset();
+        if (!seen.emplace(states[i].interpreter, states[i].python_thread_id).second)
+            matches[i].reset();
     }
 }
 

@@ -79,7 +79,8 @@ std::unique_ptr<Code> CodeReader::read(RemoteAddr address, MemoryCopy& copy) {
         const auto& fields = layout_.code_object;
         PYSTACK_TRY(bytes, copy.read_bytes(address, fields.struct_size));
         const RemoteStruct object(address, bytes);
-        PYSTACK_CHECK(check_type(address, object.pointer(*layout_.pyobject.ob_type).value_or(RemoteAddr{})));
+        PYSTACK_CHECK(
+            check_type(address, object.pointer(*layout_.pyobject.ob_type).value_or(RemoteAddr{})));
         const RemoteRange range = identity_range(address);
         const auto identity =
             read_identity(address, std::span(bytes).subspan(range.begin - address, range.size()));
@@ -125,7 +126,8 @@ RemoteRange CodeReader::identity_range(RemoteAddr address) const {
     const auto& fields = layout_.code_object;
     std::uint32_t begin = *fields.firstlineno;
     std::uint32_t end = *fields.firstlineno + 4;
-    for (const FieldOffset field : {fields.filename, fields.name, fields.qualname, fields.linetable}) {
+    for (const FieldOffset field :
+         {fields.filename, fields.name, fields.qualname, fields.linetable}) {
         if (!field) continue;
         begin = std::min(begin, *field);
         end = std::max(end, *field + 8);
@@ -148,7 +150,8 @@ std::optional<Code::Identity> CodeReader::read_identity(RemoteAddr address,
                             .qualname = {},
                             .linetable = *linetable,
                             .first_line = *first_line};
-    if (fields.qualname) identity.qualname = object.pointer(*fields.qualname - begin).value_or(RemoteAddr{});
+    if (fields.qualname)
+        identity.qualname = object.pointer(*fields.qualname - begin).value_or(RemoteAddr{});
     return identity;
 }
 
@@ -163,7 +166,8 @@ bool CodeReader::verify(std::span<const RawFrame> frames) {
         const Code* code = find(address);
         const auto bytes = copy.view(identity_range(address).begin, identity_range(address).size());
         const auto identity = bytes ? read_identity(address, *bytes) : std::nullopt;
-        const bool unchanged = code != nullptr && !code->problem && identity && code->identity == *identity;
+        const bool unchanged =
+            code != nullptr && !code->problem && identity && code->identity == *identity;
         if (unchanged) continue;
         known_.erase(address);
         same = false;
@@ -177,25 +181,31 @@ const Code* CodeReader::find(RemoteAddr code) const {
 }
 
 std::optional<RemoteAddr> CodeReader::bytecode(const Code& code, const RawFrame& frame) {
-    if (!code.tlbc || frame.tlbc_index == 0) return code.address + *layout_.code_object.co_code_adaptive;
-    // struct _PyCodeArray {Py_ssize_t size; char *entries[]}, grown by replacement, so it is read anew
-    // [Include/internal/pycore_code.h of 3.14].
+    if (!code.tlbc || frame.tlbc_index == 0)
+        return code.address + *layout_.code_object.co_code_adaptive;
+    // struct _PyCodeArray {Py_ssize_t size; char *entries[]}, grown by replacement, so it is read
+    // anew [Include/internal/pycore_code.h of 3.14].
     const auto table = memory_.read_pointer(code.address + *layout_.code_object.co_tlbc);
     if (!table) return std::nullopt;
     const auto size = memory_.read_value<std::int64_t>(*table);
     if (!size || frame.tlbc_index < 0 || frame.tlbc_index >= *size) return std::nullopt;
-    const auto entry = memory_.read_pointer(*table + 8 + 8 * static_cast<std::uint64_t>(frame.tlbc_index));
+    const auto entry =
+        memory_.read_pointer(*table + 8 + 8 * static_cast<std::uint64_t>(frame.tlbc_index));
     if (!entry || !*entry) return std::nullopt;
     return *entry;
 }
 
-std::optional<std::int64_t> CodeReader::instruction_offset(const Code& code, const RawFrame& frame) {
+std::optional<std::int64_t> CodeReader::instruction_offset(const Code& code,
+                                                           const RawFrame& frame) {
     const auto index = static_cast<std::int64_t>(frame.instruction);
     switch (layout_.instruction) {
-        case Instruction::kByteIndex: return index < 0 ? -1 : index;
-        case Instruction::kUnitIndex: return index < 0 ? -1 : index * kUnitBytes;
+        case Instruction::kByteIndex:
+            return index < 0 ? -1 : index;
+        case Instruction::kUnitIndex:
+            return index < 0 ? -1 : index * kUnitBytes;
         case Instruction::kPreviousUnit:
-        case Instruction::kCurrentUnit: break;
+        case Instruction::kCurrentUnit:
+            break;
     }
     const auto base = bytecode(code, frame);
     if (!base) return std::nullopt;

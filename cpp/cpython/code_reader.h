@@ -16,8 +16,8 @@
 
 namespace pystack::cpython {
 
-/// A code object of the target, copied. Never changes once read: an address that was reused for another
-/// code object gets another Code.
+/// A code object of the target, copied. Never changes once read: an address that was reused for
+/// another code object gets another Code.
 struct Code {
     /// What tells one code object from another that later lives at the same address.
     struct Identity {
@@ -36,39 +36,40 @@ struct Code {
     std::optional<std::string> qualname;  ///< co_qualname; 3.11+.
     std::string file;                     ///< co_filename.
     std::vector<std::byte> line_table;
-    std::uint32_t flags = 0;              ///< co_flags.
-    std::int64_t first_traceable = 0;  ///< Bytes of start-up instructions that CPython hides; 0 below 3.11.
-    std::int64_t size_bytes = 0;       ///< Of the instructions; 0 below 3.11, where it is not known.
-    RemoteAddr tlbc;                   ///< Free-threaded 3.14+: the array of per-thread copies, or null.
+    std::uint32_t flags = 0;  ///< co_flags.
+    std::int64_t first_traceable =
+        0;  ///< Bytes of start-up instructions that CPython hides; 0 below 3.11.
+    std::int64_t size_bytes = 0;  ///< Of the instructions; 0 below 3.11, where it is not known.
+    RemoteAddr tlbc;              ///< Free-threaded 3.14+: the array of per-thread copies, or null.
     /// Set when the code object could not be read; the names are then empty.
     std::optional<Error> problem;
 };
 
-/// Reads and keeps code objects, by address. Strings and tables are copied in batches, few system calls for
-/// many new code objects. Not thread-safe.
+/// Reads and keeps code objects, by address. Strings and tables are copied in batches, few system
+/// calls for many new code objects. Not thread-safe.
 class CodeReader {
   public:
     CodeReader(const memory::MemoryReader& memory, const Layout& layout);
 
     /// Reads those code objects of `frames` that are not known yet.
     void load(std::span<const RawFrame> frames);
-    /// Reads the identity of the code objects of `frames` again and forgets those that have changed. True
-    /// when none had: a stack whose codes were loaded before it was proved and verify after it was proved
-    /// has the right names.
+    /// Reads the identity of the code objects of `frames` again and forgets those that have
+    /// changed. True when none had: a stack whose codes were loaded before it was proved and verify
+    /// after it was proved has the right names.
     bool verify(std::span<const RawFrame> frames);
 
     /// Null when the address was never loaded. Valid as long as the reader.
     const Code* find(RemoteAddr code) const;
 
-    /// Byte offset of the instruction that the frame executes, -1 for a frame that has not started; nullopt
-    /// when it does not lie in the code object.
+    /// Byte offset of the instruction that the frame executes, -1 for a frame that has not started;
+    /// nullopt when it does not lie in the code object.
     std::optional<std::int64_t> instruction_offset(const Code& code, const RawFrame& frame);
-    /// Whether every frame executes an instruction of its own code object. A frame that does not was read
-    /// while it was being replaced. All code objects must be known.
+    /// Whether every frame executes an instruction of its own code object. A frame that does not
+    /// was read while it was being replaced. All code objects must be known.
     bool instructions_fit(std::span<const RawFrame> frames);
-    /// Whether the outermost frame is a generator's or coroutine's. Something runs those, so the chain is
-    /// most likely cut: a thread can be met between the instruction that unlinks a generator from its
-    /// caller and the one that makes the caller current again.
+    /// Whether the outermost frame is a generator's or coroutine's. Something runs those, so the
+    /// chain is most likely cut: a thread can be met between the instruction that unlinks a
+    /// generator from its caller and the one that makes the caller current again.
     bool looks_cut(std::span<const RawFrame> frames) const;
     /// The frame is still being set up: sys._getframe() does not show it, and neither do we.
     bool is_incomplete(const Code& code, const RawFrame& frame);
@@ -79,7 +80,8 @@ class CodeReader {
     std::unique_ptr<Code> read(RemoteAddr address, memory::MemoryCopy& copy);
     Result<void> check_type(RemoteAddr address, RemoteAddr type);
     std::optional<RemoteAddr> bytecode(const Code& code, const RawFrame& frame);
-    std::optional<Code::Identity> read_identity(RemoteAddr address, std::span<const std::byte> bytes) const;
+    std::optional<Code::Identity> read_identity(RemoteAddr address,
+                                                std::span<const std::byte> bytes) const;
     RemoteRange identity_range(RemoteAddr address) const;
     std::vector<RemoteAddr> distinct(std::span<const RawFrame> frames) const;
 

@@ -18,8 +18,8 @@ namespace pystack::cpython {
 using DictItemCallback = std::function<bool(RemoteAddr key, RemoteAddr value)>;
 
 /// The items of a dict of any kind, in the order of its table: that of insertion, except for split
-/// ones. At most `max_items` are given, and none behind the first 131,072 entries. As elsewhere, the
-/// caller knows that it is a dict.
+/// ones. At most `max_items` are given, and none behind the first 131,072 entries. As elsewhere,
+/// the caller knows that it is a dict.
 Result<void> for_each_dict_item(const memory::MemoryReader& reader, const Layout& layout,
                                 RemoteAddr dict, std::size_t max_items,
                                 const DictItemCallback& callback);

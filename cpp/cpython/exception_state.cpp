@@ -13,7 +13,8 @@ constexpr int kMaxItems = 1000;
 constexpr std::size_t kMaxTypeName = 1024;
 constexpr std::string_view kNoneType = "NoneType";
 
-std::optional<std::string> raising(const MemoryReader& memory, const Layout& layout, RemoteAddr thread) {
+std::optional<std::string> raising(const MemoryReader& memory, const Layout& layout,
+                                   RemoteAddr thread) {
     if (const auto field = layout.thread_state.current_exception) {
         const auto exception = memory.read_pointer(thread + *field);
         if (!exception || !*exception) return std::nullopt;
@@ -32,20 +33,23 @@ std::optional<std::string> raising(const MemoryReader& memory, const Layout& lay
 }
 
 /// The type of an exception object; nullopt for none, which is a null pointer or None.
-std::optional<std::string> type_of(const MemoryReader& memory, const Layout& layout, RemoteAddr exception) {
+std::optional<std::string> type_of(const MemoryReader& memory, const Layout& layout,
+                                   RemoteAddr exception) {
     if (!exception) return std::nullopt;
     const auto name = read_type_name(memory, layout, exception);
     return name && *name != kNoneType ? std::optional(*name) : std::nullopt;
 }
 
 /// The innermost item that holds an exception, as _PyErr_GetTopmostException [Python/errors.c].
-std::optional<std::string> handling(const MemoryReader& memory, const Layout& layout, RemoteAddr thread) {
+std::optional<std::string> handling(const MemoryReader& memory, const Layout& layout,
+                                    RemoteAddr thread) {
     if (layout.thread_state.handled_value) {
         const auto exception = memory.read_pointer(thread + *layout.thread_state.handled_value);
         return exception ? type_of(memory, layout, *exception) : std::nullopt;
     }
     const auto& fields = layout.err_stackitem;
-    if (!layout.thread_state.exc_info || !fields.exc_value || !fields.previous_item) return std::nullopt;
+    if (!layout.thread_state.exc_info || !fields.exc_value || !fields.previous_item)
+        return std::nullopt;
     auto item = memory.read_pointer(thread + *layout.thread_state.exc_info);
     for (int i = 0; i < kMaxItems && item && *item; ++i) {
         const auto exception = memory.read_pointer(*item + *fields.exc_value);
@@ -58,7 +62,8 @@ std::optional<std::string> handling(const MemoryReader& memory, const Layout& la
 
 }  // namespace
 
-ExceptionState read_exceptions(const MemoryReader& memory, const Layout& layout, RemoteAddr thread_state) {
+ExceptionState read_exceptions(const MemoryReader& memory, const Layout& layout,
+                               RemoteAddr thread_state) {
     return {.raising = raising(memory, layout, thread_state),
             .handling = handling(memory, layout, thread_state)};
 }

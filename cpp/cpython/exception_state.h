@@ -8,7 +8,8 @@
 
 namespace pystack::cpython {
 
-/// Type names of a thread's exceptions, as tp_name has them; nullopt where there is none or it cannot be read.
+/// Type names of a thread's exceptions, as tp_name has them; nullopt where there is none or it
+/// cannot be read.
 struct ExceptionState {
     std::optional<std::string> raising;   ///< Set and not yet caught: it is on its way up.
     std::optional<std::string> handling;  ///< What sys.exc_info() would give: an except block runs.

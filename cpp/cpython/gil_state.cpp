@@ -11,7 +11,8 @@ namespace {
 using memory::MemoryReader;
 
 /// struct _gil_runtime_state at a known address.
-std::optional<Gil> read_struct(const MemoryReader& memory, const Layout& layout, RemoteAddr address) {
+std::optional<Gil> read_struct(const MemoryReader& memory, const Layout& layout,
+                               RemoteAddr address) {
     const auto& fields = layout.gil;
     if (!fields.locked || !fields.last_holder) return std::nullopt;
     std::array<std::byte, 64> bytes;  // Every field read here lies before the condition variables.
@@ -60,16 +61,20 @@ bool is_futex_in(const threads::Syscall& call, RemoteRange range) {
 
 }  // namespace
 
-std::optional<Gil> read_gil(const MemoryReader& memory, const Runtime& runtime, RemoteAddr interpreter) {
+std::optional<Gil> read_gil(const MemoryReader& memory, const Runtime& runtime,
+                            RemoteAddr interpreter) {
     const Layout& layout = runtime.layout;
     switch (layout.gil_place) {
-        case GilPlace::kSymbols: return read_symbols(memory, runtime.gil_symbols);
+        case GilPlace::kSymbols:
+            return read_symbols(memory, runtime.gil_symbols);
         case GilPlace::kRuntime:
             if (!runtime.address || !layout.runtime_state.ceval_gil) return std::nullopt;
             return read_struct(memory, layout, runtime.address + *layout.runtime_state.ceval_gil);
-        case GilPlace::kInterpreter: break;
+        case GilPlace::kInterpreter:
+            break;
     }
-    // Followed, never assumed to be the interpreter's own: subinterpreters may share the main one's.
+    // Followed, never assumed to be the interpreter's own: subinterpreters may share the main
+    // one's.
     if (!layout.interpreter_state.ceval_gil) return std::nullopt;
     const auto address = memory.read_pointer(interpreter + *layout.interpreter_state.ceval_gil);
     if (!address || !*address) return std::nullopt;

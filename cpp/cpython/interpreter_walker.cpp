@@ -16,7 +16,8 @@ using memory::RemoteStruct;
 // Caps against cyclic or hostile lists, far above what a real process has.
 constexpr std::size_t kMaxInterpreters = 100'000;
 constexpr std::size_t kMaxThreads = 1'000'000;
-constexpr std::size_t kThreadBytes = 512;  // Covers every field used here; checked_offsets in layout_check.
+constexpr std::size_t kThreadBytes =
+    512;  // Covers every field used here; checked_offsets in layout_check.
 
 std::optional<bool> read_flag(const MemoryReader& memory, RemoteAddr address) {
     const auto value = memory.read_value<std::int32_t>(address);
@@ -28,13 +29,16 @@ std::optional<bool> read_collecting(const MemoryReader& memory, const Runtime& r
     const Layout& layout = runtime.layout;
     if (!layout.gc.collecting) return std::nullopt;
     switch (layout.gc_place) {
-        case GcPlace::kNone: return std::nullopt;
+        case GcPlace::kNone:
+            return std::nullopt;
         case GcPlace::kRuntime:
             if (!runtime.address || !layout.runtime_state.gc) return std::nullopt;
-            return read_flag(memory, runtime.address + *layout.runtime_state.gc + *layout.gc.collecting);
+            return read_flag(memory,
+                             runtime.address + *layout.runtime_state.gc + *layout.gc.collecting);
         case GcPlace::kInterpreter:
             if (!layout.interpreter_state.gc) return std::nullopt;
-            return read_flag(memory, interpreter + *layout.interpreter_state.gc + *layout.gc.collecting);
+            return read_flag(memory,
+                             interpreter + *layout.interpreter_state.gc + *layout.gc.collecting);
     }
     return std::nullopt;
 }
@@ -52,7 +56,8 @@ std::optional<bool> read_finalizing(const MemoryReader& memory, const Runtime& r
     if (runtime.address && layout.runtime_state.finalizing) {
         look(runtime.address + *layout.runtime_state.finalizing);
     }
-    if (layout.interpreter_state.finalizing) look(interpreter + *layout.interpreter_state.finalizing);
+    if (layout.interpreter_state.finalizing)
+        look(interpreter + *layout.interpreter_state.finalizing);
     return finalizing;
 }
 
@@ -75,12 +80,15 @@ std::optional<Error> walk_threads(const MemoryReader& memory, const Layout& layo
         if (threads.size() >= kMaxThreads || !seen.insert(next->value).second) {
             return corrupt("list of threads", *next);
         }
-        if (auto read = memory.read(*next, std::span(bytes).first(size)); !read) return read.error();
+        if (auto read = memory.read(*next, std::span(bytes).first(size)); !read)
+            return read.error();
         const RemoteStruct state(*next, std::span<const std::byte>(bytes).first(size));
-        if (state.pointer(*fields.interp) != interpreter.address) return corrupt("thread state", *next);
+        if (state.pointer(*fields.interp) != interpreter.address)
+            return corrupt("thread state", *next);
         ThreadState thread{.address = *next, .interpreter = index};
         thread.python_thread_id = state.get<std::uint64_t>(*fields.thread_id).value_or(0);
-        if (fields.native_thread_id) thread.native_thread_id = state.get<std::uint64_t>(*fields.native_thread_id);
+        if (fields.native_thread_id)
+            thread.native_thread_id = state.get<std::uint64_t>(*fields.native_thread_id);
         if (fields.id) thread.unique_id = state.get<std::uint64_t>(*fields.id).value_or(0);
         threads.push_back(thread);
         next = state.pointer(*fields.next).value_or(RemoteAddr{});
@@ -116,7 +124,8 @@ WalkedInterpreters walk_interpreters(const MemoryReader& memory, const Runtime& 
     if (!layout.interpreter_state.id) {
         // 3.6 has no ids: they are counted as later versions do. The list is newest first.
         for (std::size_t i = 0; i < walked.interpreters.size(); ++i) {
-            walked.interpreters[i].id = static_cast<std::int64_t>(walked.interpreters.size() - 1 - i);
+            walked.interpreters[i].id =
+                static_cast<std::int64_t>(walked.interpreters.size() - 1 - i);
         }
     }
     return walked;

@@ -72,7 +72,7 @@ struct Required {
 
 #define NEED(section, field)                      \
     Required {                                    \
-#section "." #field, layout.section.field \
+        #section "." #field, layout.section.field \
     }
 
 /// What no stack can be read without.

@@ -35,7 +35,9 @@ Error not_python(const target::Target& target) {
                            ") is not a Python process, or its interpreter has not started yet"};
 }
 
-std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+std::string_view base_name(std::string_view path) {
+    return path.substr(path.rfind('/') + 1);
+}
 
 /// "3.8" in `libpython3.8.so.1.0` or `python3.8`, as a minor version.
 std::optional<std::uint8_t> minor_from_name(std::string_view path) {
@@ -63,7 +65,8 @@ std::optional<PythonVersion> parse_version(std::string_view text) {
         return true;
     };
     const auto dot = [&] { return cursor < end && *cursor++ == '.'; };
-    if (!number(version.major) || !dot() || !number(version.minor) || !dot() || !number(version.micro)) {
+    if (!number(version.major) || !dot() || !number(version.minor) || !dot() ||
+        !number(version.micro)) {
         return std::nullopt;
     }
     if (end - cursor >= 2 && (*cursor == 'a' || *cursor == 'b' || *cursor == 'r')) {
@@ -75,9 +78,9 @@ std::optional<PythonVersion> parse_version(std::string_view text) {
     return cursor == end ? std::optional(version) : std::nullopt;
 }
 
-/// PY_VERSION is a string in the read-only data [Python/getversion.c], of its own or, where the linker has
-/// merged it, the end of another. Libraries linked into the same file have such strings too, so all that
-/// CPython can be are returned.
+/// PY_VERSION is a string in the read-only data [Python/getversion.c], of its own or, where the
+/// linker has merged it, the end of another. Libraries linked into the same file have such strings
+/// too, so all that CPython can be are returned.
 std::vector<PythonVersion> versions_in_data(const elf::ElfImage& image) {
     std::vector<PythonVersion> found;
     const auto section = image.section(".rodata");
@@ -86,20 +89,22 @@ std::vector<PythonVersion> versions_in_data(const elf::ElfImage& image) {
     constexpr std::string_view kStart = "3.";
     constexpr std::string_view kNotBefore = "0123456789.";
     constexpr std::size_t kLongest = 16;
-    for (std::size_t at = text.find(kStart); at != std::string_view::npos; at = text.find(kStart, at + 1)) {
+    for (std::size_t at = text.find(kStart); at != std::string_view::npos;
+         at = text.find(kStart, at + 1)) {
         if (at > 0 && kNotBefore.find(text[at - 1]) != std::string_view::npos) continue;
         const std::string_view rest = text.substr(at, kLongest);
         const std::size_t end = rest.find('\0');
         if (end == std::string_view::npos) continue;
         const auto version = parse_version(rest.substr(0, end));
         if (!version || version->minor > kNewestMinorWithoutTable) continue;
-        if (std::find(found.begin(), found.end(), *version) == found.end()) found.push_back(*version);
+        if (std::find(found.begin(), found.end(), *version) == found.end())
+            found.push_back(*version);
     }
     return found;
 }
 
-/// Follows the list of interpreters far enough to be sure that it is one: the first thread of the first
-/// interpreter points back at it.
+/// Follows the list of interpreters far enough to be sure that it is one: the first thread of the
+/// first interpreter points back at it.
 bool is_interpreter(const MemoryReader& memory, const Layout& layout, RemoteAddr interpreter) {
     if (!interpreter || interpreter.value % alignof(void*) != 0) return false;
     const auto thread = memory.read_pointer(interpreter + *layout.interpreter_state.threads_head);
@@ -115,10 +120,11 @@ bool is_dict(const MemoryReader& memory, const Layout& layout, RemoteAddr addres
     return name && *name == "dict";
 }
 
-/// Where the version is only a guess, the shape of one list could be met by chance (any two structures that
-/// point at each other): `sys` and `builtins` of one of the interpreters must have their dicts, too. The
-/// newest interpreter, which heads the list, may not have them yet.
-bool has_interpreter_dicts(const MemoryReader& memory, const Layout& layout, RemoteAddr interpreter) {
+/// Where the version is only a guess, the shape of one list could be met by chance (any two
+/// structures that point at each other): `sys` and `builtins` of one of the interpreters must have
+/// their dicts, too. The newest interpreter, which heads the list, may not have them yet.
+bool has_interpreter_dicts(const MemoryReader& memory, const Layout& layout,
+                           RemoteAddr interpreter) {
     constexpr int kMaxLooks = 1000;
     const auto& fields = layout.interpreter_state;
     for (int i = 0; i < kMaxLooks && interpreter; ++i) {
@@ -194,9 +200,11 @@ class Locator {
         for (const PythonVersion& version : possible_versions(module)) {
             for (const bool debug : {false, true}) {
                 auto layout = static_layout(version, false, debug);
-                if (!layout || !check(*layout) || !layout->runtime_state.interpreters_head) continue;
+                if (!layout || !check(*layout) || !layout->runtime_state.interpreters_head)
+                    continue;
                 const RemoteAddr head = address + *layout->runtime_state.interpreters_head;
-                if (auto runtime = accept_layout(module, std::move(*layout), version, address, head)) {
+                if (auto runtime =
+                        accept_layout(module, std::move(*layout), version, address, head)) {
                     return runtime;
                 }
             }
@@ -226,8 +234,10 @@ class Locator {
                 auto layout = static_layout(version, false, debug);
                 if (!layout || !check(*layout)) continue;
                 RemoteAddr address;
-                if (const auto offset = layout->runtime_state.interpreters_head) address = head - *offset;
-                if (auto runtime = accept_layout(module, std::move(*layout), version, address, head)) {
+                if (const auto offset = layout->runtime_state.interpreters_head)
+                    address = head - *offset;
+                if (auto runtime =
+                        accept_layout(module, std::move(*layout), version, address, head)) {
                     return runtime;
                 }
             }
@@ -240,7 +250,8 @@ class Locator {
         const auto interpreter = memory_.read_pointer(head);
         if (!interpreter || !is_interpreter(memory_, layout, *interpreter)) return std::nullopt;
         // A table says what it is; anything else was a guess.
-        if (!layout_is_certain_ && !has_interpreter_dicts(memory_, layout, *interpreter)) return std::nullopt;
+        if (!layout_is_certain_ && !has_interpreter_dicts(memory_, layout, *interpreter))
+            return std::nullopt;
         Runtime runtime{.layout = std::move(layout),
                         .version = version,
                         .debug = has_debug_symbols(module),
@@ -248,7 +259,8 @@ class Locator {
                         .interpreters_head = head,
                         .gil_symbols = {},
                         .binary = module.path};
-        if (runtime.layout.gil_place == GilPlace::kSymbols) find_gil_symbols(module, runtime.gil_symbols);
+        if (runtime.layout.gil_place == GilPlace::kSymbols)
+            find_gil_symbols(module, runtime.gil_symbols);
         return runtime;
     }
 
@@ -268,21 +280,22 @@ class Locator {
         if (!rejected_) rejected_ = std::move(error);
     }
 
-    /// Best guess first: Py_Version (3.11+), then version strings that agree with the file's name, then
-    /// the other strings, then the name alone, then every version below the offset tables.
+    /// Best guess first: Py_Version (3.11+), then version strings that agree with the file's name,
+    /// then the other strings, then the name alone, then every version below the offset tables.
     std::vector<PythonVersion> possible_versions(const Module& module) {
         std::vector<PythonVersion> versions;
         const auto named = minor_from_name(module.path);
         if (module.image) {
             if (const auto symbol = module.image->symbol("Py_Version")) {
-                if (const auto hex = memory_.read_value<std::uint32_t>({symbol->address + module.bias})) {
+                if (const auto hex =
+                        memory_.read_value<std::uint32_t>({symbol->address + module.bias})) {
                     return {PythonVersion::from_hex(*hex)};
                 }
             }
             versions = versions_in_data(*module.image);
-            std::stable_partition(versions.begin(), versions.end(), [&](const PythonVersion& version) {
-                return named && version.minor == *named;
-            });
+            std::stable_partition(
+                versions.begin(), versions.end(),
+                [&](const PythonVersion& version) { return named && version.minor == *named; });
         }
         if (named) versions.push_back({.major = 3, .minor = *named});
         if (versions.empty()) {
@@ -319,8 +332,9 @@ class Locator {
         symbols.forced = range("switch_cond", "switch_mutex");
     }
 
-    /// Calls `visit(block address, bytes)` for the readable writable memory of `range` until it returns a
-    /// runtime. Blocks overlap by 8 bytes only in the sense that words are aligned: none straddles.
+    /// Calls `visit(block address, bytes)` for the readable writable memory of `range` until it
+    /// returns a runtime. Blocks overlap by 8 bytes only in the sense that words are aligned: none
+    /// straddles.
     template <class Visit>
     std::optional<Runtime> search(RemoteRange range, Visit visit) {
         std::vector<std::byte> block(std::min<std::uint64_t>(kSearchBlock, range.size()));
@@ -329,20 +343,24 @@ class Locator {
             const std::size_t wanted = std::min<std::uint64_t>(kSearchBlock, range.end - at);
             const std::size_t size = memory_.read_up_to(at, std::span(block).first(wanted));
             searched_ += size;
-            if (auto runtime = visit(at, std::span<const std::byte>(block).first(size))) return runtime;
+            if (auto runtime = visit(at, std::span<const std::byte>(block).first(size)))
+                return runtime;
         }
         return std::nullopt;
     }
 
     std::optional<Runtime> search_cookie(const Module& module, RemoteRange range) {
-        return search(range, [&](RemoteAddr at, std::span<const std::byte> bytes) -> std::optional<Runtime> {
-            const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-            for (std::size_t i = text.find(kCookie); i != std::string_view::npos; i = text.find(kCookie, i + 1)) {
-                if (i % alignof(std::uint64_t) != 0) continue;
-                if (auto runtime = accept(module, at + i)) return runtime;
-            }
-            return std::nullopt;
-        });
+        return search(
+            range, [&](RemoteAddr at, std::span<const std::byte> bytes) -> std::optional<Runtime> {
+                const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
+                                            bytes.size());
+                for (std::size_t i = text.find(kCookie); i != std::string_view::npos;
+                     i = text.find(kCookie, i + 1)) {
+                    if (i % alignof(std::uint64_t) != 0) continue;
+                    if (auto runtime = accept(module, at + i)) return runtime;
+                }
+                return std::nullopt;
+            });
     }
 
     std::optional<Runtime> from_cookie(const Module& module) {
@@ -353,30 +371,37 @@ class Locator {
         return std::nullopt;
     }
 
-    /// Below 3.13: a word of the module's data that points at an interpreter is the head of the list. It is
-    /// the first such word: `main` and the others stand behind `head` [Include/internal/pystate.h].
+    /// Below 3.13: a word of the module's data that points at an interpreter is the head of the
+    /// list. It is the first such word: `main` and the others stand behind `head`
+    /// [Include/internal/pystate.h].
     std::optional<Runtime> search_shape(const Module& module, RemoteRange range) {
-        return search(range, [&](RemoteAddr at, std::span<const std::byte> bytes) -> std::optional<Runtime> {
-            std::vector<std::uint64_t> words(bytes.size() / sizeof(std::uint64_t));
-            std::memcpy(words.data(), bytes.data(), words.size() * sizeof(std::uint64_t));
-            for (const PythonVersion& version : shape_versions_) {
-                auto layout = static_layout(version, false, false);
-                if (!layout || !check(*layout)) continue;
-                std::size_t begin = 0;
-                while (const auto index = first_interpreter(*layout, std::span(words).subspan(begin))) {
-                    begin += *index + 1;
-                    const RemoteAddr head = at + (begin - 1) * sizeof(std::uint64_t);
-                    RemoteAddr address;
-                    if (const auto offset = layout->runtime_state.interpreters_head) address = head - *offset;
-                    if (auto runtime = accept_layout(module, *layout, version, address, head)) return runtime;
+        return search(
+            range, [&](RemoteAddr at, std::span<const std::byte> bytes) -> std::optional<Runtime> {
+                std::vector<std::uint64_t> words(bytes.size() / sizeof(std::uint64_t));
+                std::memcpy(words.data(), bytes.data(), words.size() * sizeof(std::uint64_t));
+                for (const PythonVersion& version : shape_versions_) {
+                    auto layout = static_layout(version, false, false);
+                    if (!layout || !check(*layout)) continue;
+                    std::size_t begin = 0;
+                    while (const auto index =
+                               first_interpreter(*layout, std::span(words).subspan(begin))) {
+                        begin += *index + 1;
+                        const RemoteAddr head = at + (begin - 1) * sizeof(std::uint64_t);
+                        RemoteAddr address;
+                        if (const auto offset = layout->runtime_state.interpreters_head)
+                            address = head - *offset;
+                        if (auto runtime = accept_layout(module, *layout, version, address, head))
+                            return runtime;
+                    }
                 }
-            }
-            return std::nullopt;
-        });
+                return std::nullopt;
+            });
     }
 
-    /// Two batched reads a thousand candidates: the candidate's first thread, and that thread's interpreter.
-    std::optional<std::size_t> first_interpreter(const Layout& layout, std::span<const std::uint64_t> words) {
+    /// Two batched reads a thousand candidates: the candidate's first thread, and that thread's
+    /// interpreter.
+    std::optional<std::size_t> first_interpreter(const Layout& layout,
+                                                 std::span<const std::uint64_t> words) {
         constexpr std::size_t kBatch = 1024;
         std::vector<std::size_t> indices;
         for (std::size_t i = 0; i < words.size(); ++i) {
@@ -390,7 +415,8 @@ class Locator {
         return std::nullopt;
     }
 
-    std::optional<std::size_t> first_interpreter(const Layout& layout, std::span<const std::uint64_t> words,
+    std::optional<std::size_t> first_interpreter(const Layout& layout,
+                                                 std::span<const std::uint64_t> words,
                                                  std::span<const std::size_t> indices) {
         std::vector<std::uint64_t> threads(indices.size());
         std::vector<std::uint64_t> owners(indices.size());
@@ -445,8 +471,8 @@ class Locator {
         return {module.bias + end};
     }
 
-    /// Only files that can hold an interpreter are worth a search: those that say so, by their name or by
-    /// the symbols any embedded interpreter exports.
+    /// Only files that can hold an interpreter are worth a search: those that say so, by their name
+    /// or by the symbols any embedded interpreter exports.
     bool prepare_shape_search(Module& module) {
         const bool named = base_name(module.path).find("python") != std::string_view::npos;
         const bool opened = target_.open_module(module).has_value();

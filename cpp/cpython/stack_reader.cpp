@@ -15,17 +15,19 @@ using memory::RemoteStruct;
 using model::StackEnd;
 
 constexpr std::uint64_t kPage = 4096;
-/// Frames of one thread lie behind each other and are walked downwards, so a fault fetches this much below.
+/// Frames of one thread lie behind each other and are walked downwards, so a fault fetches this
+/// much below.
 constexpr std::uint64_t kFetchBelow = 4 * kPage;
 /// Read beyond the innermost frame, so that a few calls more are still in the copy.
 constexpr std::uint64_t kSlack = 1024;
 /// Frames nearer than this are read as one range: bytes are cheaper than pieces.
 constexpr std::uint64_t kMaxGap = 2048;
-/// One batched read takes 1 to 2 us for a shallow stack. One that took much longer was interrupted half
-/// way (another program, the hypervisor), and a program that repeats itself may look the same afterwards.
+/// One batched read takes 1 to 2 us for a shallow stack. One that took much longer was interrupted
+/// half way (another program, the hypervisor), and a program that repeats itself may look the same
+/// afterwards.
 constexpr auto kLongestRead = std::chrono::microseconds(8);
-/// What more pieces and more bytes may take in addition, for deep stacks: of the pieces, so many times what
-/// they take when nothing disturbs.
+/// What more pieces and more bytes may take in addition, for deep stacks: of the pieces, so many
+/// times what they take when nothing disturbs.
 constexpr std::int64_t kLongestReadInPieces = 4;
 constexpr auto kLongestReadPerMiB = std::chrono::milliseconds(2);
 /// The highest value of enum _frameowner in any version [pycore_interpframe.h of 3.14].
@@ -138,7 +140,8 @@ class StackReader::CopySource {
     const ReadPlan& plan_;
 };
 
-StackReader::StackReader(const memory::MemoryReader& memory, const Layout& layout, std::size_t max_depth)
+StackReader::StackReader(const memory::MemoryReader& memory, const Layout& layout,
+                         std::size_t max_depth)
     : memory_(memory),
       layout_(layout),
       max_depth_(max_depth),
@@ -154,9 +157,12 @@ Result<RemoteAddr> StackReader::first_frame(Source& source, RemoteAddr thread_st
         return thread.pointer(*offset - thread_.begin.value).value_or(RemoteAddr{});
     };
     switch (layout_.frame_chain) {
-        case FrameChain::kFrameObject: return field(layout_.thread_state.frame);
-        case FrameChain::kCurrentFrame: return field(layout_.thread_state.current_frame);
-        case FrameChain::kCFrame: break;
+        case FrameChain::kFrameObject:
+            return field(layout_.thread_state.frame);
+        case FrameChain::kCurrentFrame:
+            return field(layout_.thread_state.current_frame);
+        case FrameChain::kCFrame:
+            break;
     }
     const RemoteAddr cframe = field(layout_.thread_state.cframe);
     if (!cframe) return RemoteAddr{};
@@ -183,10 +189,13 @@ Result<RawFrame> StackReader::parse(RemoteAddr address, std::span<const std::byt
     }
     if (fields.owner) frame.owner = bytes.get<std::uint8_t>(offset(fields.owner)).value_or(0);
     if (frame.owner > kMaxOwner) return fail(corrupt("frame owner", address));
-    if (fields.is_entry) frame.is_entry = bytes.get<std::uint8_t>(offset(fields.is_entry)).value_or(0) != 0;
-    if (fields.tlbc_index) frame.tlbc_index = bytes.get<std::int32_t>(offset(fields.tlbc_index)).value_or(0);
+    if (fields.is_entry)
+        frame.is_entry = bytes.get<std::uint8_t>(offset(fields.is_entry)).value_or(0) != 0;
+    if (fields.tlbc_index)
+        frame.tlbc_index = bytes.get<std::int32_t>(offset(fields.tlbc_index)).value_or(0);
     if (fields.executing) {
-        // generator.throw() links a suspended generator into the chain, which has a stack pointer instead.
+        // generator.throw() links a suspended generator into the chain, which has a stack pointer
+        // instead.
         frame.calls = bytes.get<std::uint8_t>(offset(fields.executing)).value_or(0) != 0 ||
                       bytes.get<std::uint64_t>(offset(fields.stackpointer)).value_or(0) != 0;
     } else if (fields.state) {
@@ -224,16 +233,20 @@ StackOutcome StackReader::walk(Source& source, RemoteAddr thread_state,
     }
     if (!next) return {.end = StackEnd::kUnreadable, .problem = next.error()};
     if (!frames.empty() && !is_outermost(frames.back())) {
-        return {.end = StackEnd::kUnreadable, .problem = corrupt("link to the caller of a frame", frames.back().address)};
+        return {.end = StackEnd::kUnreadable,
+                .problem = corrupt("link to the caller of a frame", frames.back().address)};
     }
     return {.end = frames.empty() ? StackEnd::kNoPython : StackEnd::kComplete, .problem = {}};
 }
 
 bool StackReader::is_outermost(const RawFrame& frame) const {
     switch (layout_.entry_mark) {
-        case EntryMark::kNone: return true;
-        case EntryMark::kIsEntry: return frame.is_entry;
-        case EntryMark::kOwner: break;
+        case EntryMark::kNone:
+            return true;
+        case EntryMark::kIsEntry:
+            return frame.is_entry;
+        case EntryMark::kOwner:
+            break;
     }
     return frame.shim;
 }
@@ -278,10 +291,12 @@ StackOutcome StackReader::read_moving(RemoteAddr thread_state, ReadPlan& plan, i
 bool StackReader::callers_call(std::span<const RawFrame> frames) const {
     const bool on_data_stack = layout_.frame_chain != FrameChain::kFrameObject;
     for (std::size_t i = 1; i < frames.size(); ++i) {
-        // A frame called through C runs in a new activation, and its caller's loop has not saved anything.
-        // generator.throw() is such a call, too, and makes no activation [Objects/genobject.c: _gen_throw].
+        // A frame called through C runs in a new activation, and its caller's loop has not saved
+        // anything. generator.throw() is such a call, too, and makes no activation
+        // [Objects/genobject.c: _gen_throw].
         const bool is_generator = on_data_stack && frames[i - 1].owner == layout_.generator_owner;
-        const bool called_directly = !frames[i - 1].shim && !frames[i - 1].is_entry && !is_generator;
+        const bool called_directly =
+            !frames[i - 1].shim && !frames[i - 1].is_entry && !is_generator;
         if (called_directly && !frames[i].shim && !frames[i].calls) return false;
     }
     return true;
@@ -292,7 +307,8 @@ void StackReader::plan_from(RemoteAddr thread_state, std::span<const RawFrame> f
     plan.ranges.clear();
     plan.ranges.push_back(at(thread_state, thread_));
     if (layout_.frame_chain == FrameChain::kCFrame) {
-        // Its address can only be learned from the thread state; the root one lies in the thread state.
+        // Its address can only be learned from the thread state; the root one lies in the thread
+        // state.
         if (const auto cframe = memory_.read_pointer(thread_state + *layout_.thread_state.cframe)) {
             const RemoteAddr current = *cframe + *layout_.cframe.current_frame;
             plan.ranges.push_back({current, current + 8});
@@ -311,7 +327,8 @@ void StackReader::plan_from(RemoteAddr thread_state, std::span<const RawFrame> f
         }
         // Not past the page: what follows may be unmapped, and the piece would be cut anyway.
         if (on_data_stack && plan.ranges.size() == first_frame_range()) {
-            wanted.end = std::min(wanted.end + kSlack, RemoteAddr{(wanted.end.value | (kPage - 1)) + 1});
+            wanted.end =
+                std::min(wanted.end + kSlack, RemoteAddr{(wanted.end.value | (kPage - 1)) + 1});
         }
         plan.ranges.push_back(wanted);
     }
@@ -331,8 +348,8 @@ bool StackReader::read_twice(const ReadPlan& plan) {
     const std::size_t count = plan.ranges.size();
     requests_.clear();
     const auto add = [&](std::vector<std::byte>& copy, std::size_t i) {
-        requests_.push_back(
-            {plan.ranges[i].begin, std::span(copy).subspan(plan_offsets_[i], plan.ranges[i].size())});
+        requests_.push_back({plan.ranges[i].begin,
+                             std::span(copy).subspan(plan_offsets_[i], plan.ranges[i].size())});
     };
     // Outermost frames first and last, which change least; the thread state in the middle.
     for (std::size_t i = count - 1; i > 0; --i) add(first_copy_, i);
@@ -348,8 +365,10 @@ bool StackReader::read_twice(const ReadPlan& plan) {
     }
     last_range_ = 0;
     const auto pieces = static_cast<std::int64_t>(requests_.size());
-    fastest_piece_ns_ = std::min<std::int64_t>(fastest_piece_ns_, took / std::chrono::nanoseconds(pieces));
-    return took <= kLongestRead + std::chrono::nanoseconds(kLongestReadInPieces * pieces * fastest_piece_ns_) +
+    fastest_piece_ns_ =
+        std::min<std::int64_t>(fastest_piece_ns_, took / std::chrono::nanoseconds(pieces));
+    return took <= kLongestRead +
+                       std::chrono::nanoseconds(kLongestReadInPieces * pieces * fastest_piece_ns_) +
                        kLongestReadPerMiB * total / (1 << 20);
 }
 
@@ -383,17 +402,19 @@ bool StackReader::copies_agree(const ReadPlan& plan, std::span<const RawFrame> f
     for (std::size_t i = 0; i < frames.size(); ++i) {
         const RemoteAddr address = frames[i].address;
         if (i == 0) {
-            // The innermost frame runs: its instruction and its values change, its identity does not.
+            // The innermost frame runs: its instruction and its values change, its identity does
+            // not.
             for (const FieldOffset field : {fields.previous, fields.executable}) {
                 if (!same_bytes(plan, {address + *field, address + *field + 8})) return false;
             }
-            if (fields.owner && !same_bytes(plan, {address + *fields.owner, address + *fields.owner + 1})) {
+            if (fields.owner &&
+                !same_bytes(plan, {address + *fields.owner, address + *fields.owner + 1})) {
                 return false;
             }
             continue;
         }
-        // A caller stands still: header, and its variables and values where they were read, up to the
-        // frame it called.
+        // A caller stands still: header, and its variables and values where they were read, up to
+        // the frame it called.
         RemoteRange range = at(address, header_);
         const RemoteAddr callee = frames[i - 1].address;
         const bool on_data_stack = layout_.frame_chain != FrameChain::kFrameObject;

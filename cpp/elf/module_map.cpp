@@ -195,7 +195,8 @@ class ModuleCollector {
     bool continues(std::size_t index) const {
         const Mapping& mapping = *rest_[index];
         if (!is_file(mapping) || !same_file(*file_, mapping)) return false;
-        // Anonymous memory between two mappings of the file (.bss, not taken yet) does not part them.
+        // Anonymous memory between two mappings of the file (.bss, not taken yet) does not part
+        // them.
         const bool touches = touch(*rest_[index - 1], mapping);
         if (!is_accessible(mapping)) return touches;
         if (segment_ == nullptr) return mapping.offset.value != 0;

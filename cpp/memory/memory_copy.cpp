@@ -35,7 +35,8 @@ void MemoryCopy::fetch(std::span<const RemoteRange> ranges) {
     }
 }
 
-std::optional<std::span<const std::byte>> MemoryCopy::view(RemoteAddr address, std::size_t size) const {
+std::optional<std::span<const std::byte>> MemoryCopy::view(RemoteAddr address,
+                                                           std::size_t size) const {
     auto piece = std::upper_bound(
         pieces_.begin(), pieces_.end(), address,
         [](RemoteAddr wanted, const Piece& candidate) { return wanted < candidate.range.begin; });

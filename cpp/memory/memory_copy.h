@@ -8,8 +8,9 @@
 
 namespace pystack::memory {
 
-/// A local copy of pieces of a target, filled in batches. Reads of what it holds cost no system call; other
-/// reads go to the source. Clearing keeps the storage, so a copy in steady use allocates nothing.
+/// A local copy of pieces of a target, filled in batches. Reads of what it holds cost no system
+/// call; other reads go to the source. Clearing keeps the storage, so a copy in steady use
+/// allocates nothing.
 class MemoryCopy final : public MemoryReader {
   public:
     explicit MemoryCopy(const MemoryReader& source) : source_(source) {}

@@ -19,7 +19,8 @@ Result<void> MemoryReader::read(RemoteAddr address, std::span<std::byte> destina
     return {};
 }
 
-Result<std::vector<std::byte>> MemoryReader::read_bytes(RemoteAddr address, std::size_t size) const {
+Result<std::vector<std::byte>> MemoryReader::read_bytes(RemoteAddr address,
+                                                        std::size_t size) const {
     std::vector<std::byte> bytes(size);
     PYSTACK_CHECK(read(address, bytes));
     return bytes;

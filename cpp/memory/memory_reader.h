@@ -21,8 +21,9 @@ struct ReadRequest {
     bool complete() const { return done == destination.size(); }
 };
 
-/// A source of the target's bytes: a live process, a core file, or a test's array. Subclasses implement
-/// one function; everything else is written once on top of it. Reads never change the target.
+/// A source of the target's bytes: a live process, a core file, or a test's array. Subclasses
+/// implement one function; everything else is written once on top of it. Reads never change the
+/// target.
 class MemoryReader {
   public:
     virtual ~MemoryReader() = default;
@@ -30,11 +31,12 @@ class MemoryReader {
     MemoryReader(const MemoryReader&) = delete;
     MemoryReader& operator=(const MemoryReader&) = delete;
 
-    /// Reads as many leading bytes as there are, and returns how many: 0 when the first is unreadable.
+    /// Reads as many leading bytes as there are, and returns how many: 0 when the first is
+    /// unreadable.
     virtual std::size_t read_up_to(RemoteAddr address, std::span<std::byte> destination) const = 0;
 
-    /// Fills every request as far as it can be read. The requests are read in the order given, which
-    /// the consistency proof of cpython/stack_reader relies on.
+    /// Fills every request as far as it can be read. The requests are read in the order given,
+    /// which the consistency proof of cpython/stack_reader relies on.
     virtual void read_many(std::span<ReadRequest> requests) const;
 
     /// Reads all of `destination`; kReadFault carries the first address that could not be read.
@@ -56,7 +58,8 @@ class MemoryReader {
     /// `size` is the caller's to bound: it comes from the target more often than not.
     Result<std::vector<std::byte>> read_bytes(RemoteAddr address, std::size_t size) const;
 
-    /// A NUL-terminated string of at most `max_size` bytes; kCorruptData when no NUL is found in them.
+    /// A NUL-terminated string of at most `max_size` bytes; kCorruptData when no NUL is found in
+    /// them.
     Result<std::string> read_c_string(RemoteAddr address, std::size_t max_size) const;
 };
 

@@ -17,7 +17,9 @@ namespace {
 // The kernel takes at most IOV_MAX (1024) pieces a call.
 constexpr std::size_t kMaxPieces = 1024;
 
-bool call_is_unavailable(int error) { return error == ENOSYS; }
+bool call_is_unavailable(int error) {
+    return error == ENOSYS;
+}
 
 }  // namespace
 
@@ -35,7 +37,8 @@ Result<void> ProcessMemory::check_access(RemoteAddr readable) const {
     errno = 0;
     if (read_up_to(readable, std::span(&byte, 1)) == 1) return {};
     const int error = errno;
-    if (error == ESRCH) return fail(Error{.code = ErrorCode::kNoSuchProcess, .what = "no such process"});
+    if (error == ESRCH)
+        return fail(Error{.code = ErrorCode::kNoSuchProcess, .what = "no such process"});
     if (error == EPERM || error == EACCES) {
         return fail(Error{.code = ErrorCode::kPermissionDenied,
                           .what = "not allowed to read the memory of the process"});
@@ -46,8 +49,8 @@ Result<void> ProcessMemory::check_access(RemoteAddr readable) const {
 std::size_t ProcessMemory::read_up_to(RemoteAddr address, std::span<std::byte> destination) const {
     if (destination.empty()) return 0;
     if (!use_mem_file_.load(std::memory_order_relaxed)) {
-        // A fault part-way ends the call with the bytes before it, at page granularity: the loop asks
-        // again for the rest until nothing more comes.
+        // A fault part-way ends the call with the bytes before it, at page granularity: the loop
+        // asks again for the rest until nothing more comes.
         std::size_t done = 0;
         while (done < destination.size()) {
             const iovec local{destination.data() + done, destination.size() - done};
@@ -77,7 +80,8 @@ void ProcessMemory::read_many(std::span<ReadRequest> requests) const {
         for (std::size_t i = 0; i < pieces; ++i) {
             const ReadRequest& request = requests[first + i];
             local[i] = {request.destination.data(), request.destination.size()};
-            remote[i] = {reinterpret_cast<void*>(request.address.value), request.destination.size()};
+            remote[i] = {reinterpret_cast<void*>(request.address.value),
+                         request.destination.size()};
         }
         const ssize_t count =
             ::process_vm_readv(pid_, local.data(), pieces, remote.data(), pieces, 0);
@@ -113,9 +117,8 @@ std::size_t ProcessMemory::read_mem_file(RemoteAddr address,
     }
     std::size_t done = 0;
     while (done < destination.size()) {
-        const ssize_t count =
-            ::pread(mem_fd_, destination.data() + done, destination.size() - done,
-                    static_cast<off_t>(address.value + done));
+        const ssize_t count = ::pread(mem_fd_, destination.data() + done, destination.size() - done,
+                                      static_cast<off_t>(address.value + done));
         if (count <= 0) break;
         done += static_cast<std::size_t>(count);
     }

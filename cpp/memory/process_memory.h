@@ -8,8 +8,9 @@
 
 namespace pystack::memory {
 
-/// The memory of a live process: process_vm_readv, or reads of its mem file (opened read-only) where the
-/// kernel or a seccomp filter does not allow that call. `pid` is in our own pid namespace.
+/// The memory of a live process: process_vm_readv, or reads of its mem file (opened read-only)
+/// where the kernel or a seccomp filter does not allow that call. `pid` is in our own pid
+/// namespace.
 ///
 /// A target that has exited reads as unmapped everywhere; `target/live_target` tells the two apart.
 class ProcessMemory final : public MemoryReader {

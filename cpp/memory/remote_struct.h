@@ -10,8 +10,8 @@
 
 namespace pystack::memory {
 
-/// The local bytes of one structure of the target, with the address they came from. A field outside the
-/// bytes is absent, so an offset from an untrusted table cannot reach past the buffer.
+/// The local bytes of one structure of the target, with the address they came from. A field outside
+/// the bytes is absent, so an offset from an untrusted table cannot reach past the buffer.
 class RemoteStruct {
   public:
     RemoteStruct(RemoteAddr address, std::span<const std::byte> bytes)

@@ -45,7 +45,8 @@ struct SamplerStats {
     std::uint64_t stop_ns_max = 0;
 };
 
-/// Samples since the last batch, as columns of equal length, and the rows that are new in the tables.
+/// Samples since the last batch, as columns of equal length, and the rows that are new in the
+/// tables.
 struct Batch {
     std::vector<std::uint64_t> time_ns;    ///< CLOCK_MONOTONIC.
     std::vector<std::uint64_t> weight_ns;  ///< Since the previous attempt on the same thread.

@@ -13,7 +13,8 @@ namespace pystack::model {
 /// Why a stack has no more frames. A cut stack is data: the frames that were read are kept.
 enum class StackEnd : std::uint8_t {
     kComplete,    ///< The chain ended where the interpreter ends it.
-    kTorn,        ///< The target ran while it was read, and no consistent read succeeded within the retries.
+    kTorn,        ///< The target ran while it was read, and no consistent read succeeded within the
+                  ///< retries.
     kUnreadable,  ///< A frame could not be read or made no sense.
     kDepthLimit,  ///< The reader's own cap.
     kNoPython,    ///< The thread runs no Python code.

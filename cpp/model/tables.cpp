@@ -11,7 +11,8 @@ StringId StringTable::intern(std::string_view text) {
 }
 
 StackId StackTable::push(StackId parent, FrameId frame) {
-    const auto [place, added] = ids_.try_emplace({parent, frame}, static_cast<StackId>(rows_.size()));
+    const auto [place, added] =
+        ids_.try_emplace({parent, frame}, static_cast<StackId>(rows_.size()));
     if (added) rows_.push_back({parent, frame});
     return place->second;
 }

@@ -10,8 +10,8 @@
 
 namespace pystack::model {
 
-// Append-only tables: an id is a row's position, equal rows have equal ids, and rows never change. What was
-// added since a known size is the tail of the table.
+// Append-only tables: an id is a row's position, equal rows have equal ids, and rows never change.
+// What was added since a known size is the tail of the table.
 
 using StringId = std::uint32_t;
 using FrameId = std::uint32_t;
@@ -27,7 +27,9 @@ class StringTable {
   private:
     struct Hash {
         using is_transparent = void;
-        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+        std::size_t operator()(std::string_view text) const {
+            return std::hash<std::string_view>{}(text);
+        }
     };
     std::vector<std::string> rows_;
     std::unordered_map<std::string, StringId, Hash, std::equal_to<>> ids_;
@@ -41,7 +43,8 @@ struct FrameRow {
     std::int32_t first_line = -1;  ///< -1: none.
 };
 
-/// Stack 0 is the empty stack. Any other is its parent (the callers, always an earlier row) and one frame.
+/// Stack 0 is the empty stack. Any other is its parent (the callers, always an earlier row) and one
+/// frame.
 class StackTable {
   public:
     struct Row {

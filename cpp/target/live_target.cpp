@@ -19,11 +19,13 @@ namespace {
 constexpr std::uint32_t kKernelThreadFlag = 0x00200000;
 
 Error unsupported(std::string detail) {
-    return Error{.code = ErrorCode::kUnsupportedTarget, .what = "target", .detail = std::move(detail)};
+    return Error{
+        .code = ErrorCode::kUnsupportedTarget, .what = "target", .detail = std::move(detail)};
 }
 
 Error permission(std::string detail) {
-    return Error{.code = ErrorCode::kPermissionDenied, .what = "permission", .detail = std::move(detail)};
+    return Error{
+        .code = ErrorCode::kPermissionDenied, .what = "permission", .detail = std::move(detail)};
 }
 
 Error no_such_process(pid_t pid) {
@@ -62,7 +64,8 @@ bool is_32_bit(const std::string& path) {
     std::array<unsigned char, 5> head{};
     const ssize_t size = ::pread(fd, head.data(), head.size(), 0);
     ::close(fd);
-    return size == 5 && head[0] == 0x7f && head[1] == 'E' && head[2] == 'L' && head[3] == 'F' && head[4] == 1;
+    return size == 5 && head[0] == 0x7f && head[1] == 'E' && head[2] == 'L' && head[3] == 'F' &&
+           head[4] == 1;
 }
 
 }  // namespace
@@ -73,7 +76,8 @@ Result<std::unique_ptr<LiveTarget>> LiveTarget::open(pid_t pid) {
     const auto status = threads::read_proc_file(folder + "status");
     if (!status) return fail(no_such_process(pid));
     if (const auto group = threads::status_field(*status, "Tgid")) {
-        if (const pid_t process = to_pid(*group); process != pid && process > 0) return open(process);
+        if (const pid_t process = to_pid(*group); process != pid && process > 0)
+            return open(process);
     }
     const auto stat = threads::read_stat(pid, pid);
     if (!stat) return fail(no_such_process(pid));
@@ -85,9 +89,10 @@ Result<std::unique_ptr<LiveTarget>> LiveTarget::open(pid_t pid) {
         const bool threads_live_on = threads::list_tasks(pid).size() > 1;
         if (!threads_live_on) {
             const pid_t parent = to_pid(threads::status_field(*status, "PPid").value_or("0"));
-            return fail(unsupported("process " + std::to_string(pid) + " (" + stat->name +
-                                    ") is a zombie: it has ended and its memory is gone, and its parent (pid " +
-                                    std::to_string(parent) + ") has not collected it"));
+            return fail(unsupported(
+                "process " + std::to_string(pid) + " (" + stat->name +
+                ") is a zombie: it has ended and its memory is gone, and its parent (pid " +
+                std::to_string(parent) + ") has not collected it"));
         }
     }
     if (is_32_bit(folder + "exe")) {
@@ -136,15 +141,17 @@ Result<std::vector<elf::Module>> LiveTarget::modules() const {
     return elf::group_modules(maps);
 }
 
-Result<std::shared_ptr<const elf::ElfImage>> LiveTarget::open_image(const elf::Module& module) const {
+Result<std::shared_ptr<const elf::ElfImage>> LiveTarget::open_image(
+    const elf::Module& module) const {
     const std::pair key{module.mappings.front().device, module.mappings.front().inode};
     if (const auto known = images_.find(key); known != images_.end()) return known->second;
 
-    // In this order: the program's own link works for deleted files without privileges; map_files for any
-    // deleted file, with privileges; the path as the target sees it (other mount namespace) or as we see it
-    // (a target that only changed its root), if it is still the same file.
+    // In this order: the program's own link works for deleted files without privileges; map_files
+    // for any deleted file, with privileges; the path as the target sees it (other mount namespace)
+    // or as we see it (a target that only changed its root), if it is still the same file.
     std::vector<std::string> candidates;
-    if (const auto exe = executable(); exe && *exe == module.path) candidates.push_back(proc_path("exe"));
+    if (const auto exe = executable(); exe && *exe == module.path)
+        candidates.push_back(proc_path("exe"));
     std::array<char, 64> range;
     std::snprintf(range.data(), range.size(), "map_files/%llx-%llx",
                   static_cast<unsigned long long>(module.mappings.front().range.begin.value),
@@ -162,9 +169,10 @@ Result<std::shared_ptr<const elf::ElfImage>> LiveTarget::open_image(const elf::M
         images_.emplace(key, *image);
         return *image;
     }
-    return fail(Error{.code = ErrorCode::kMissingBinary,
-                      .what = "binary",
-                      .detail = "cannot open " + module.path + (module.deleted ? " (deleted)" : "")});
+    return fail(
+        Error{.code = ErrorCode::kMissingBinary,
+              .what = "binary",
+              .detail = "cannot open " + module.path + (module.deleted ? " (deleted)" : "")});
 }
 
 Result<void> LiveTarget::open_module(elf::Module& module) const {
@@ -186,8 +194,8 @@ Result<std::vector<ThreadInfo>> LiveTarget::threads() const {
             info.run_state = stat->state;
         }
         if (namespace_pid_) {
-            const auto status = threads::read_proc_file(
-                proc_path("task/") + std::to_string(tid) + "/status");
+            const auto status =
+                threads::read_proc_file(proc_path("task/") + std::to_string(tid) + "/status");
             if (status) info.namespace_tid = threads::namespace_id(*status);
         }
         infos.push_back(std::move(info));
@@ -198,7 +206,8 @@ Result<std::vector<ThreadInfo>> LiveTarget::threads() const {
 
 Result<threads::Registers> LiveTarget::registers(std::int32_t tid) const {
     if (guard_ == nullptr) {
-        return fail(Error{.code = ErrorCode::kInvalidArgument, .what = "the target is not stopped"});
+        return fail(
+            Error{.code = ErrorCode::kInvalidArgument, .what = "the target is not stopped"});
     }
     return guard_->registers(tid);
 }
@@ -240,6 +249,8 @@ std::optional<std::vector<std::string>> LiveTarget::command() const {
     return arguments;
 }
 
-Result<threads::StopGuard> LiveTarget::stop() const { return threads::StopGuard::stop(pid_); }
+Result<threads::StopGuard> LiveTarget::stop() const {
+    return threads::StopGuard::stop(pid_);
+}
 
 }  // namespace pystack::target

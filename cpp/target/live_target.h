@@ -12,12 +12,13 @@
 
 namespace pystack::target {
 
-/// A running process. The pid is in our own pid namespace; the target may live in other pid and mount
-/// namespaces, and its files may have been replaced or deleted since it opened them.
+/// A running process. The pid is in our own pid namespace; the target may live in other pid and
+/// mount namespaces, and its files may have been replaced or deleted since it opened them.
 class LiveTarget final : public Target {
   public:
-    /// Fails with the reason why this process can never be read: kNoSuchProcess, kPermissionDenied, or
-    /// kUnsupportedTarget (zombie, kernel thread, 32-bit). A thread's id is taken as its process.
+    /// Fails with the reason why this process can never be read: kNoSuchProcess, kPermissionDenied,
+    /// or kUnsupportedTarget (zombie, kernel thread, 32-bit). A thread's id is taken as its
+    /// process.
     static Result<std::unique_ptr<LiveTarget>> open(pid_t pid);
 
     std::int32_t pid() const override { return pid_; }
@@ -35,7 +36,8 @@ class LiveTarget final : public Target {
     /// False once the process has ended, even when its pid was given to another.
     bool alive() const;
 
-    /// Stops every thread until the guard is destroyed; registers() works meanwhile. One guard at a time.
+    /// Stops every thread until the guard is destroyed; registers() works meanwhile. One guard at a
+    /// time.
     Result<threads::StopGuard> stop() const;
     void use_registers_of(const threads::StopGuard* guard) { guard_ = guard; }
 

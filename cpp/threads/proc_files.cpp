@@ -44,7 +44,8 @@ Result<std::string> read_proc_file(const std::string& path, std::size_t max_size
     std::string text;
     std::array<char, 16384> block;
     while (text.size() < max_size) {
-        const ssize_t count = ::read(fd, block.data(), std::min(block.size(), max_size - text.size()));
+        const ssize_t count =
+            ::read(fd, block.data(), std::min(block.size(), max_size - text.size()));
         if (count < 0) {
             Error error = system_error("read", path);
             ::close(fd);
@@ -71,10 +72,12 @@ std::vector<pid_t> list_tasks(pid_t pid) {
 std::optional<ProcStat> read_stat(pid_t pid, pid_t tid) {
     const auto text = read_proc_file(task_path(pid, tid, "stat"), 4096);
     if (!text) return std::nullopt;
-    // The name is in parentheses and may hold any byte but NUL, parentheses too: the last one counts.
+    // The name is in parentheses and may hold any byte but NUL, parentheses too: the last one
+    // counts.
     const std::size_t open = text->find('(');
     const std::size_t close = text->rfind(')');
-    if (open == std::string::npos || close == std::string::npos || close < open) return std::nullopt;
+    if (open == std::string::npos || close == std::string::npos || close < open)
+        return std::nullopt;
     const std::string_view rest = std::string_view(*text).substr(close + 1);
     ProcStat stat;
     stat.name = text->substr(open + 1, close - open - 1);
@@ -92,7 +95,8 @@ std::optional<std::string_view> status_field(std::string_view status, std::strin
         const std::size_t end = std::min(status.find('\n'), status.size());
         std::string_view line = status.substr(0, end);
         status.remove_prefix(std::min(end + 1, status.size()));
-        if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
+        if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':')
+            continue;
         line.remove_prefix(key.size() + 1);
         const std::size_t begin = std::min(line.find_first_not_of(" \t"), line.size());
         return line.substr(begin);

@@ -16,19 +16,22 @@ namespace pystack::threads {
 /// Error::size when it cannot be read.
 Result<std::string> read_proc_file(const std::string& path, std::size_t max_size = 1 << 20);
 
-/// The tids in /proc/PID/task, in the kernel's order (main thread first); empty when the process is gone.
+/// The tids in /proc/PID/task, in the kernel's order (main thread first); empty when the process is
+/// gone.
 std::vector<pid_t> list_tasks(pid_t pid);
 
 /// What /proc/PID/stat (or task/TID/stat) says.
 struct ProcStat {
     char state = '?';
-    std::uint32_t flags = 0;        ///< PF_* of the kernel's sched.h.
-    std::uint64_t start_ticks = 0;  ///< Since boot: tells a process from a later one with the same pid.
+    std::uint32_t flags = 0;  ///< PF_* of the kernel's sched.h.
+    std::uint64_t start_ticks =
+        0;  ///< Since boot: tells a process from a later one with the same pid.
     std::string name;
 };
 std::optional<ProcStat> read_stat(pid_t pid, pid_t tid);
 
-/// The value of one line of a status file, without the key and the blanks: `status_field(text, "NSpid")`.
+/// The value of one line of a status file, without the key and the blanks: `status_field(text,
+/// "NSpid")`.
 std::optional<std::string_view> status_field(std::string_view status, std::string_view key);
 
 /// The innermost pid of an NSpid line: the id inside the process's own pid namespace; nullopt when

@@ -36,8 +36,8 @@ struct Registers {
 };
 
 #if defined(__x86_64__)
-/// Both name a futex wait: the kernel turns an interrupted one with a timeout into restart_syscall, whose
-/// argument registers are still those of the futex call.
+/// Both name a futex wait: the kernel turns an interrupted one with a timeout into restart_syscall,
+/// whose argument registers are still those of the futex call.
 inline constexpr std::int64_t kFutexSyscall = 202;
 inline constexpr std::int64_t kRestartSyscall = 219;
 #endif

@@ -6,10 +6,10 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include <elf.h>
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
-#include <elf.h>
 #include <utility>
 
 #include "threads/proc_files.h"
@@ -20,8 +20,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Busy waiting answers within microseconds; a thread that takes longer is in a long kernel path, and the
-/// target's other threads need our core.
+/// Busy waiting answers within microseconds; a thread that takes longer is in a long kernel path,
+/// and the target's other threads need our core.
 constexpr auto kSpin = std::chrono::milliseconds(1);
 constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 50'000};
 
@@ -33,8 +33,9 @@ bool is_job_control_stop(int signal) {
 
 Result<StopGuard> StopGuard::stop(pid_t pid, const Limits& limits) {
     StopGuard guard(pid);
-    // Seizing does not stop a thread: it is done for all before the clock starts. Threads that are born
-    // meanwhile are found by listing again until nothing is new; once all are stopped none can be born.
+    // Seizing does not stop a thread: it is done for all before the clock starts. Threads that are
+    // born meanwhile are found by listing again until nothing is new; once all are stopped none can
+    // be born.
     for (;;) {
         const std::vector<pid_t> tids = list_tasks(pid);
         if (tids.empty()) {
@@ -75,7 +76,9 @@ StopGuard::StopGuard(StopGuard&& other) noexcept
     other.threads_.clear();
 }
 
-StopGuard::~StopGuard() { release(); }
+StopGuard::~StopGuard() {
+    release();
+}
 
 Result<void> StopGuard::seize(pid_t tid) {
     if (::ptrace(PTRACE_SEIZE, tid, nullptr, nullptr) == 0) {
@@ -83,9 +86,11 @@ Result<void> StopGuard::seize(pid_t tid) {
         return {};
     }
     if (errno == EPERM || errno == EACCES) {
-        return fail(Error{.code = ErrorCode::kPermissionDenied, .what = "not allowed to stop the process"});
+        return fail(
+            Error{.code = ErrorCode::kPermissionDenied, .what = "not allowed to stop the process"});
     }
-    if (errno == ESRCH) return fail(Error{.code = ErrorCode::kNoSuchProcess, .what = "no such process"});
+    if (errno == ESRCH)
+        return fail(Error{.code = ErrorCode::kNoSuchProcess, .what = "no such process"});
     return fail(system_error("ptrace(PTRACE_SEIZE)"));
 }
 
@@ -119,7 +124,8 @@ void StopGuard::wait_for_all(const Limits& limits) {
     for (StoppedThread& thread : threads_) {
         while (!thread.stopped && thread.tid != 0 && !collect(thread)) {
             const auto now = Clock::now();
-            if (now >= last_deadline || (now >= deadline && sleeps_uninterruptibly(thread.tid))) break;
+            if (now >= last_deadline || (now >= deadline && sleeps_uninterruptibly(thread.tid)))
+                break;
             if (now < spin_end) {
                 ::sched_yield();
             } else {

@@ -15,16 +15,17 @@ namespace pystack::threads {
 
 struct StoppedThread {
     pid_t tid = 0;
-    bool stopped = false;    ///< false: it sat in an uninterruptible wait and could not be stopped in time.
+    bool stopped =
+        false;  ///< false: it sat in an uninterruptible wait and could not be stopped in time.
     int pending_signal = 0;  ///< A signal that was on its way to the thread: handed on at release.
 };
 
 /// Holds every thread of a process stopped, from construction to release() or destruction.
 ///
-/// Uses PTRACE_SEIZE and PTRACE_INTERRUPT, so no signal is sent to the target, and if this process dies at
-/// any moment the kernel lets the target run. A target that was already stopped (SIGSTOP) stays so. All
-/// calls must come from the thread that created the guard: ptrace belongs to a thread, and when that thread
-/// ends the kernel releases whatever is left.
+/// Uses PTRACE_SEIZE and PTRACE_INTERRUPT, so no signal is sent to the target, and if this process
+/// dies at any moment the kernel lets the target run. A target that was already stopped (SIGSTOP)
+/// stays so. All calls must come from the thread that created the guard: ptrace belongs to a
+/// thread, and when that thread ends the kernel releases whatever is left.
 class StopGuard {
   public:
     struct Limits {

@@ -1,6 +1,7 @@
 #include "unwind/code_map.h"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 namespace pystack::unwind {
@@ -13,12 +14,20 @@ constexpr std::chrono::milliseconds kUpdatePause{100};
 /// Far above what any process has; the same library loaded again at another address counts anew.
 constexpr std::size_t kMaxSlots = 1 << 18;
 
+/// Not by `deleted`: a file that is replaced on disk remains the same module. Nor by what is not
+/// code: the memory behind a module's data can grow.
 bool same(const elf::Module& a, const elf::Module& b) {
     const elf::Mapping& first = a.mappings.front();
     const elf::Mapping& other = b.mappings.front();
-    // Not by `deleted`: a file that is replaced on disk remains the same module.
-    return a.range() == b.range() && first.inode == other.inode && first.device == other.device &&
-           a.path == b.path;
+    if (first.range.begin != other.range.begin || first.inode != other.inode ||
+        first.device != other.device || a.path != b.path) {
+        return false;
+    }
+    const auto code_of = [](const elf::Module& module) {
+        return module.mappings | std::views::filter(&elf::Mapping::executable) |
+               std::views::transform(&elf::Mapping::range);
+    };
+    return std::ranges::equal(code_of(a), code_of(b));
 }
 
 elf::Module module_of(const elf::Mapping& mapping) {

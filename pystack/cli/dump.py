@@ -44,6 +44,7 @@ from pystack.cli.options import (
 @click.pass_context
 def dump(
     context: click.Context,
+    /,
     pid: int | None,
     pid_option: int | None,
     no_block: bool,

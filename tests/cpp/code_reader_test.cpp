@@ -22,7 +22,8 @@ constexpr std::int32_t kFirstLine = 10;
 struct Objects {
     explicit Objects(FakeInterpreter& of) : fake(of) {
         const auto& layout = fake.layout;
-        type = fake.allocate(std::max(layout.type_object.struct_size, *layout.type_object.tp_name + 8));
+        type = fake.allocate(
+            std::max(layout.type_object.struct_size, *layout.type_object.tp_name + 8));
         name_type(type, "code");
     }
 
@@ -53,7 +54,8 @@ struct Objects {
         if (fields.co_code_adaptive) fake.memory().put(address + *layout.pyobject.ob_size, kUnits);
         fake.memory().put(address + *fields.filename, fake.heap.str(file));
         fake.memory().put(address + *fields.name, fake.heap.str(function));
-        if (fields.qualname) fake.memory().put(address + *fields.qualname, fake.heap.str("Class." + function));
+        if (fields.qualname)
+            fake.memory().put(address + *fields.qualname, fake.heap.str("Class." + function));
         fake.memory().put(address + *fields.firstlineno, kFirstLine);
         fake.memory().put(address + *fields.linetable, bytes_object(0));
     }
@@ -61,19 +63,26 @@ struct Objects {
     RawFrame frame(RemoteAddr code, std::int64_t offset = 0) const {
         const auto unit = static_cast<std::uint64_t>(offset);
         switch (fake.layout.instruction) {
-            case Instruction::kByteIndex: return {.code = code, .instruction = unit};
-            case Instruction::kUnitIndex: return {.code = code, .instruction = unit / 2};
-            default: return {.code = code, .instruction = (instructions(code) + unit).value};
+            case Instruction::kByteIndex:
+                return {.code = code, .instruction = unit};
+            case Instruction::kUnitIndex:
+                return {.code = code, .instruction = unit / 2};
+            default:
+                return {.code = code, .instruction = (instructions(code) + unit).value};
         }
     }
 
-    RemoteAddr instructions(RemoteAddr code) const { return code + *fake.layout.code_object.co_code_adaptive; }
+    RemoteAddr instructions(RemoteAddr code) const {
+        return code + *fake.layout.code_object.co_code_adaptive;
+    }
 
     FakeInterpreter& fake;
     RemoteAddr type;
 };
 
-bool knows_size(const FakeInterpreter& fake) { return fake.layout.code_object.co_code_adaptive.has_value(); }
+bool knows_size(const FakeInterpreter& fake) {
+    return fake.layout.code_object.co_code_adaptive.has_value();
+}
 
 }  // namespace
 
@@ -83,7 +92,8 @@ TEST_CASE("code objects are read once, in batches") {
         std::vector<RawFrame> frames;
         for (int i = 0; i < 50; ++i) {
             const std::string number = std::to_string(i);
-            frames.push_back(objects.frame(objects.code("function" + number, "/srv/file" + number + ".py")));
+            frames.push_back(
+                objects.frame(objects.code("function" + number, "/srv/file" + number + ".py")));
         }
         frames.push_back(frames.front());
         frames.push_back({.code = {0x10}, .shim = true});
@@ -92,7 +102,8 @@ TEST_CASE("code objects are read once, in batches") {
         CHECK(codes.find(frames[0].code) == nullptr);
         const std::size_t before = fake.memory().calls();
         codes.load(frames);
-        // The three strings of a code object have nothing readable behind them here, which costs a read each.
+        // The three strings of a code object have nothing readable behind them here, which costs a
+        // read each.
         CHECK(fake.memory().calls() - before < 3 * 50 + 10);
         for (int i = 0; i < 50; ++i) {
             const Code* code = codes.find(frames[static_cast<std::size_t>(i)].code);
@@ -101,7 +112,8 @@ TEST_CASE("code objects are read once, in batches") {
             CHECK(code->function == "function" + std::to_string(i));
             CHECK(code->file == "/srv/file" + std::to_string(i) + ".py");
             CHECK(code->identity.first_line == kFirstLine);
-            if (fake.layout.code_object.qualname) CHECK(code->qualname == "Class." + code->function);
+            if (fake.layout.code_object.qualname)
+                CHECK(code->qualname == "Class." + code->function);
         }
         CHECK(codes.find({0x10}) == nullptr);
 
@@ -165,7 +177,8 @@ TEST_CASE("what is no code object is a problem, not a crash") {
         fake.memory().put(code + *layout.code_object.name, RemoteAddr{0x10});
         CHECK(problem_of(code) == ErrorCode::kReadFault);
 
-        for (const std::int64_t size : {std::int64_t{-1}, std::int64_t{1} << 40, std::numeric_limits<std::int64_t>::max()}) {
+        for (const std::int64_t size :
+             {std::int64_t{-1}, std::int64_t{1} << 40, std::numeric_limits<std::int64_t>::max()}) {
             code = objects.code("f", "f.py");
             fake.memory().put(code + *layout.code_object.linetable, objects.bytes_object(size));
             problem_of(code);
@@ -185,23 +198,27 @@ TEST_CASE("an instruction lies in its code object, or nowhere") {
         codes.load(std::vector{objects.frame(address)});
         const Code& code = *codes.find(address);
         CHECK(codes.instruction_offset(code, objects.frame(address, 0)) == 0);
-        CHECK(codes.instruction_offset(code, objects.frame(address, 2 * kUnits - 2)) == 2 * kUnits - 2);
+        CHECK(codes.instruction_offset(code, objects.frame(address, 2 * kUnits - 2)) ==
+              2 * kUnits - 2);
         if (!knows_size(fake)) {
-            CHECK(codes.instruction_offset(code, {.code = address, .instruction = ~std::uint64_t{0}}) == -1);
+            CHECK(codes.instruction_offset(
+                      code, {.code = address, .instruction = ~std::uint64_t{0}}) == -1);
             return;
         }
         CHECK_FALSE(codes.instruction_offset(code, objects.frame(address, 2 * kUnits)));
         CHECK_FALSE(codes.instruction_offset(code, objects.frame(address, 3)));
         CHECK_FALSE(codes.instruction_offset(code, objects.frame(address, -4)));
         CHECK_FALSE(codes.instruction_offset(code, {.code = address, .instruction = 0}));
-        CHECK_FALSE(codes.instruction_offset(code, {.code = address, .instruction = ~std::uint64_t{1}}));
+        CHECK_FALSE(
+            codes.instruction_offset(code, {.code = address, .instruction = ~std::uint64_t{1}}));
         const auto before = codes.instruction_offset(code, objects.frame(address, -2));
         if (fake.layout.instruction == Instruction::kPreviousUnit) {
             CHECK(before == -1);
         } else {
             CHECK_FALSE(before);
         }
-        CHECK_FALSE(codes.instructions_fit(std::vector{objects.frame(address, 0), objects.frame(address, 3)}));
+        CHECK_FALSE(codes.instructions_fit(
+            std::vector{objects.frame(address, 0), objects.frame(address, 3)}));
     });
 }
 
@@ -261,18 +278,22 @@ TEST_CASE("random code objects end in time") {
             Objects objects(fake);
             const std::size_t size = fake.layout.code_object.struct_size;
             const RemoteAddr address = objects.code("f", "f.py");
-            const RemoteAddr type = *fake.memory().read_pointer(address + *fake.layout.pyobject.ob_type);
+            const RemoteAddr type =
+                *fake.memory().read_pointer(address + *fake.layout.pyobject.ob_type);
             for (std::size_t at = 0; at + 8 <= size; at += 8) {
-                const std::uint64_t word = random() % 2 == 0 ? random() : address.value + random() % size;
+                const std::uint64_t word =
+                    random() % 2 == 0 ? random() : address.value + random() % size;
                 fake.memory().put(address + at, word);
             }
             if (round % 2 == 0) fake.memory().put(address + *fake.layout.pyobject.ob_type, type);
             CodeReader codes(fake.memory(), fake.layout);
             // Below 3.11 the instruction is a 32-bit index.
             const std::uint64_t anywhere = random();
-            const auto index = static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(anywhere)});
-            const std::vector frames{objects.frame(address, 4),
-                                     RawFrame{.code = address, .instruction = fake.is_index() ? index : anywhere}};
+            const auto index =
+                static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(anywhere)});
+            const std::vector frames{
+                objects.frame(address, 4),
+                RawFrame{.code = address, .instruction = fake.is_index() ? index : anywhere}};
             codes.load(frames);
             const Code* code = codes.find(address);
             REQUIRE(code != nullptr);

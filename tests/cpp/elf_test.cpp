@@ -180,7 +180,7 @@ SmallElf make_small_elf(bool gnu_hash) {
 
 /// Changes one field of the file's header.
 template <class T>
-Content with_header_field(Content content, T Elf64_Ehdr::*field, T value) {
+Content with_header_field(Content content, T Elf64_Ehdr::* field, T value) {
     Elf64_Ehdr header;
     std::memcpy(&header, content.data(), sizeof header);
     header.*field = value;

@@ -9,8 +9,8 @@
 
 namespace pystack::testing {
 
-/// The lists of interpreters, threads and frames, as the interpreter of `layout` would have them. Unlike other
-/// fake memory it is readable by whole pages, as a process's is.
+/// The lists of interpreters, threads and frames, as the interpreter of `layout` would have them.
+/// Unlike other fake memory it is readable by whole pages, as a process's is.
 class FakeInterpreter {
   public:
     static constexpr std::uint64_t kFirstPage = 16 << 20;
@@ -35,8 +35,12 @@ class FakeInterpreter {
         const std::uint64_t bytes = (kOffset + size + kPage - 1) / kPage * kPage;
         next_page_ += bytes + kPage;
         memory().add(page, std::vector<std::byte>(bytes));
+        pages_.push_back({page, page + bytes});
         return page + kOffset;
     }
+
+    // All that was allocated, by rising address.
+    const std::vector<RemoteRange>& pages() const { return pages_; }
 
     void unmap(RemoteAddr allocated) { memory().remove(allocated - kOffset); }
 
@@ -46,8 +50,21 @@ class FakeInterpreter {
         const RemoteAddr interpreter = allocate(fields.struct_size);
         memory().put(interpreter + *fields.next, first_interpreter());
         if (fields.id) memory().put(interpreter + *fields.id, id);
+        memory().put(interpreter + *fields.sysdict, dict());
+        memory().put(interpreter + *fields.builtins, dict());
         memory().put(runtime.interpreters_head, interpreter);
         return interpreter;
+    }
+
+    // No more of it than its type.
+    RemoteAddr dict() {
+        const RemoteAddr type = allocate(layout.type_object.struct_size);
+        const RemoteAddr name = allocate(8);
+        memory().put_text(name, "dict");
+        memory().put(type + *layout.type_object.tp_name, name);
+        const RemoteAddr object = allocate(layout.pyobject.struct_size + 64);
+        memory().put(object + *layout.pyobject.ob_type, type);
+        return object;
     }
 
     RemoteAddr first_interpreter() { return *memory().read_pointer(runtime.interpreters_head); }
@@ -84,7 +101,9 @@ class FakeInterpreter {
     // One after the other in one piece, as on the data stack (objects of their own below 3.11).
     RemoteAddr frames(std::size_t count) { return allocate(count * frame_size()); }
 
-    std::uint64_t frame_size() const { return (layout.interpreter_frame.struct_size + 32 + 7) / 8 * 8; }
+    std::uint64_t frame_size() const {
+        return (layout.interpreter_frame.struct_size + 32 + 7) / 8 * 8;
+    }
 
     struct Frame {
         RemoteAddr previous;
@@ -105,25 +124,31 @@ class FakeInterpreter {
             memory().put(address + *fields.instr_ptr, frame.instruction);
         }
         if (fields.owner) memory().put(address + *fields.owner, frame.owner);
-        if (fields.is_entry) memory().put(address + *fields.is_entry, static_cast<std::uint8_t>(frame.is_entry));
+        if (fields.is_entry)
+            memory().put(address + *fields.is_entry, static_cast<std::uint8_t>(frame.is_entry));
         put_calls(address, frame.calls);
     }
 
-    // Whether the frame says of itself that it may be a caller: by what it says, see RawFrame::calls.
+    // Whether the frame says of itself that it may be a caller: by what it says, see
+    // RawFrame::calls.
     void put_calls(RemoteAddr address, bool calls) {
         const auto& fields = layout.interpreter_frame;
-        if (fields.executing) memory().put(address + *fields.executing, static_cast<std::uint8_t>(calls));
+        if (fields.executing)
+            memory().put(address + *fields.executing, static_cast<std::uint8_t>(calls));
         // FRAME_EXECUTING, or FRAME_RETURNED.
-        if (fields.state) memory().put(address + *fields.state, static_cast<std::int8_t>(calls ? 0 : 2));
+        if (fields.state)
+            memory().put(address + *fields.state, static_cast<std::int8_t>(calls ? 0 : 2));
         const RemoteAddr place = address + *layout.interpreter_frame.stackpointer;
-        if (layout.stack_top == cpython::StackTop::kIndex) memory().put(place, std::int32_t{calls ? 1 : -1});
+        if (layout.stack_top == cpython::StackTop::kIndex)
+            memory().put(place, std::int32_t{calls ? 1 : -1});
         if (layout.stack_top == cpython::StackTop::kPointer) {
-            memory().put(place, calls ? address + layout.interpreter_frame.struct_size : RemoteAddr{});
+            memory().put(place,
+                         calls ? address + layout.interpreter_frame.struct_size : RemoteAddr{});
         }
     }
 
-    // A stack of that depth in one piece: frame i is called by frame i - 1, and the last one runs. Where
-    // versions have shims, frame 0 is called by one.
+    // A stack of that depth in one piece: frame i is called by frame i - 1, and the last one runs.
+    // Where versions have shims, frame 0 is called by one.
     RemoteAddr stack(RemoteAddr thread, std::size_t depth, RemoteAddr code) {
         const RemoteAddr base = frames(depth);
         for (std::size_t i = 0; i < depth; ++i) {
@@ -153,7 +178,9 @@ class FakeInterpreter {
         return address;
     }
 
-    RemoteAddr frame(RemoteAddr base, std::size_t index) const { return base + index * frame_size(); }
+    RemoteAddr frame(RemoteAddr base, std::size_t index) const {
+        return base + index * frame_size();
+    }
 
     bool is_index() const {
         return layout.instruction == cpython::Instruction::kByteIndex ||
@@ -169,6 +196,7 @@ class FakeInterpreter {
     static constexpr std::uint64_t kOffset = 64;
 
     std::uint64_t next_page_ = kFirstPage;
+    std::vector<RemoteRange> pages_;
     std::map<RemoteAddr, RemoteAddr> tops_;
     std::uint64_t threads_made_ = 0;
 };
@@ -179,8 +207,8 @@ struct LayoutKind {
 };
 
 inline constexpr LayoutKind kLayoutKinds[] = {
-    {6, false},  {7, false},  {8, false},  {9, false},  {10, false}, {11, false}, {12, false},
-    {13, false}, {14, false}, {15, false}, {13, true},  {14, true},  {15, true},
+    {6, false},  {7, false},  {8, false},  {9, false}, {10, false}, {11, false}, {12, false},
+    {13, false}, {14, false}, {15, false}, {13, true}, {14, true},  {15, true},
 };
 
 /// Calls `test(FakeInterpreter&)` with an empty one of each version.

@@ -19,9 +19,12 @@ constexpr RemoteAddr kOther{0x8000};
 RemoteAddr make_gil(FakeInterpreter& fake, RemoteAddr interpreter) {
     const Layout& layout = fake.layout;
     switch (layout.gil_place) {
-        case GilPlace::kSymbols: return {};
-        case GilPlace::kRuntime: return fake.runtime.address + *layout.runtime_state.ceval_gil;
-        case GilPlace::kInterpreter: break;
+        case GilPlace::kSymbols:
+            return {};
+        case GilPlace::kRuntime:
+            return fake.runtime.address + *layout.runtime_state.ceval_gil;
+        case GilPlace::kInterpreter:
+            break;
     }
     const RemoteAddr gil = fake.allocate(layout.gil.struct_size);
     fake.memory().put(interpreter + *layout.interpreter_state.ceval_gil, gil);
@@ -34,7 +37,9 @@ void put_gil(FakeInterpreter& fake, RemoteAddr gil, std::int32_t locked) {
     if (fake.layout.gil.enabled) fake.memory().put(gil + *fake.layout.gil.enabled, std::int32_t{1});
 }
 
-threads::Syscall futex(RemoteAddr address) { return {threads::kFutexSyscall, address.value}; }
+threads::Syscall futex(RemoteAddr address) {
+    return {threads::kFutexSyscall, address.value};
+}
 
 }  // namespace
 
@@ -59,9 +64,11 @@ TEST_CASE("who holds the GIL, and who waits for it") {
         CHECK(gil_state(*gil, kOther, futex(address + fields.struct_size)) == GilState::kNone);
         CHECK(gil_state(*gil, kOther, futex(address + *fields.cond - 1)) == GilState::kNone);
         // The kernel's word for a futex call with a timeout that was interrupted.
-        CHECK(gil_state(*gil, kOther, threads::Syscall{threads::kRestartSyscall, (address + *fields.cond).value}) ==
-              GilState::kWaits);
-        CHECK(gil_state(*gil, kOther, threads::Syscall{0, (address + *fields.cond).value}) == GilState::kNone);
+        CHECK(gil_state(*gil, kOther,
+                        threads::Syscall{threads::kRestartSyscall,
+                                         (address + *fields.cond).value}) == GilState::kWaits);
+        CHECK(gil_state(*gil, kOther, threads::Syscall{0, (address + *fields.cond).value}) ==
+              GilState::kNone);
     });
 }
 
@@ -113,7 +120,8 @@ TEST_CASE("a GIL that cannot be read is not known") {
         if (fake.layout.gil_place == GilPlace::kInterpreter) {
             const RemoteAddr place = interpreter + *fake.layout.interpreter_state.ceval_gil;
             CHECK_FALSE(read_gil(fake.memory(), fake.runtime, interpreter));
-            for (const std::uint64_t wild : {std::uint64_t{0x10}, ~std::uint64_t{0}, ~std::uint64_t{7}}) {
+            for (const std::uint64_t wild :
+                 {std::uint64_t{0x10}, ~std::uint64_t{0}, ~std::uint64_t{7}}) {
                 fake.memory().put(place, wild);
                 CHECK_FALSE(read_gil(fake.memory(), fake.runtime, interpreter));
             }

@@ -35,7 +35,8 @@ std::vector<RemoteAddr> sorted_addresses(const WalkedInterpreters& walked) {
 class Watched final : public memory::MemoryReader {
   public:
     template <class Action>
-    Watched(const memory::MemoryReader& source, Action action) : source_(source), action_(std::move(action)) {}
+    Watched(const memory::MemoryReader& source, Action action)
+        : source_(source), action_(std::move(action)) {}
 
     std::size_t read_up_to(RemoteAddr address, std::span<std::byte> destination) const override {
         action_(address);
@@ -88,7 +89,8 @@ TEST_CASE("lists that are rings end, with each thread once") {
             const RemoteAddr next = first + *fake.layout.thread_state.next;
             if (kind == "threads") fake.memory().put(next, second);
             if (kind == "one thread") fake.memory().put(next, first);
-            if (kind == "interpreters") fake.memory().put(main + *fake.layout.interpreter_state.next, main);
+            if (kind == "interpreters")
+                fake.memory().put(main + *fake.layout.interpreter_state.next, main);
             const WalkedInterpreters walked = walk_interpreters(fake.memory(), fake.runtime);
             CHECK(sorted_addresses(walked) == std::vector{first, second});
             REQUIRE(walked.problem);
@@ -169,9 +171,12 @@ TEST_CASE("collecting and finalizing are what the target says") {
         const Layout& layout = fake.layout;
         const RemoteAddr main = fake.add_interpreter(0);
         fake.add_thread(main, 1);
-        const auto walk = [&] { return walk_interpreters(fake.memory(), fake.runtime).interpreters.at(0); };
+        const auto walk = [&] {
+            return walk_interpreters(fake.memory(), fake.runtime).interpreters.at(0);
+        };
         std::optional<RemoteAddr> gc;
-        if (layout.gc_place == GcPlace::kRuntime) gc = fake.runtime.address + *layout.runtime_state.gc;
+        if (layout.gc_place == GcPlace::kRuntime)
+            gc = fake.runtime.address + *layout.runtime_state.gc;
         if (layout.gc_place == GcPlace::kInterpreter) gc = main + *layout.interpreter_state.gc;
         CHECK(walk().gc_collecting == (gc ? std::optional(false) : std::nullopt));
         if (gc) {
@@ -180,7 +185,8 @@ TEST_CASE("collecting and finalizing are what the target says") {
         }
         if (layout.runtime_state.finalizing) {
             CHECK(walk().finalizing == false);
-            fake.memory().put(fake.runtime.address + *layout.runtime_state.finalizing, std::uint64_t{8});
+            fake.memory().put(fake.runtime.address + *layout.runtime_state.finalizing,
+                              std::uint64_t{8});
             CHECK(walk().finalizing == true);
         }
     });
@@ -195,7 +201,8 @@ TEST_CASE("a list that changes is walked until two walks agree") {
     int walks = 0;
     // In each of the first three walks a thread more is there.
     const Watched memory(fake.memory(), [&](RemoteAddr address) {
-        if (address == head && ++walks <= 3) fake.add_thread(main, 10 + static_cast<std::uint64_t>(walks));
+        if (address == head && ++walks <= 3)
+            fake.add_thread(main, 10 + static_cast<std::uint64_t>(walks));
     });
     const WalkedInterpreters walked = walk_moving_interpreters(memory, fake.runtime, 20);
     CHECK(walks == 4);

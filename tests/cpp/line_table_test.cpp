@@ -33,7 +33,7 @@ std::vector<std::byte> bytes_of(std::initializer_list<int> values) {
 // them.
 std::filesystem::path records_folder() {
     if (const char* folder = std::getenv("PYSTACK_LINE_TABLE_RECORDS")) return folder;
-    return std::filesystem::path(__FILE__).parent_path() / "fixtures" / "line_tables";
+    return std::filesystem::path(PYSTACK_FIXTURES) / "line_tables";
 }
 
 LineTableFormat parse_format(const std::string& name) {

@@ -30,13 +30,14 @@ std::vector<std::byte> text_bytes(const std::string& text) {
     return {bytes.begin(), bytes.end()};
 }
 
-/// Our own memory, with pages in it that cannot be read: the odd ones. They are pages behind the end of a file,
-/// so that they stay so; an unmapped page is soon somebody else's.
+/// Our own memory, with pages in it that cannot be read: the odd ones. They are pages behind the
+/// end of a file, so that they stay so; an unmapped page is soon somebody else's.
 class PagesWithGaps {
   public:
     static constexpr std::size_t kPage = 4096;
 
-    explicit PagesWithGaps(std::size_t count) : size_(count * kPage), file_(::memfd_create("gaps", 0)) {
+    explicit PagesWithGaps(std::size_t count)
+        : size_(count * kPage), file_(::memfd_create("gaps", 0)) {
         void* const pages =
             ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         REQUIRE(pages != MAP_FAILED);
@@ -55,7 +56,9 @@ class PagesWithGaps {
     PagesWithGaps(const PagesWithGaps&) = delete;
     PagesWithGaps& operator=(const PagesWithGaps&) = delete;
 
-    RemoteAddr page(std::size_t index) const { return {reinterpret_cast<std::uint64_t>(base_) + index * kPage}; }
+    RemoteAddr page(std::size_t index) const {
+        return {reinterpret_cast<std::uint64_t>(base_) + index * kPage};
+    }
 
   private:
     std::size_t size_;
@@ -203,7 +206,8 @@ TEST_CASE("a batch goes on behind each gap, however many pieces it has") {
         for (std::size_t i = 0; i < kPieces; ++i) {
             // In a page, in a gap, or over the edge of one.
             const std::uint64_t offset = random() % 3 == 0 ? PagesWithGaps::kPage - 16 : 32;
-            requests.push_back({pages.page(random() % 8) + offset, std::span(bytes).subspan(i * kSize, kSize)});
+            requests.push_back(
+                {pages.page(random() % 8) + offset, std::span(bytes).subspan(i * kSize, kSize)});
         }
         memory.read_many(requests);
         for (const ReadRequest& request : requests) {
@@ -218,7 +222,8 @@ TEST_CASE("a batch goes on behind each gap, however many pieces it has") {
 }
 
 TEST_CASE("access to a process that is not there") {
-    const ProcessMemory memory(0x3fffff);  // The kernel's PID_MAX_LIMIT is one more, and never reached.
+    const ProcessMemory memory(
+        0x3fffff);  // The kernel's PID_MAX_LIMIT is one more, and never reached.
     const auto access = memory.check_access({0x1000});
     REQUIRE_FALSE(access);
     CHECK(access.error().code == ErrorCode::kNoSuchProcess);

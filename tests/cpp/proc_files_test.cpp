@@ -46,7 +46,8 @@ TEST_CASE("our own threads are listed") {
 }
 
 TEST_CASE("fields of a status file") {
-    const std::string status = "Name:\tpython\nNSpid:\t4711\t12\t1\nNSpidX:\t9\nTgid:\t\nVmRSS:\t  12 kB";
+    const std::string status =
+        "Name:\tpython\nNSpid:\t4711\t12\t1\nNSpidX:\t9\nTgid:\t\nVmRSS:\t  12 kB";
     CHECK(status_field(status, "Name") == "python");
     CHECK(status_field(status, "NSpid") == "4711\t12\t1");
     CHECK(status_field(status, "Tgid") == "");

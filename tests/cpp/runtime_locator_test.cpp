@@ -20,16 +20,30 @@ namespace {
 struct Word {
     std::uint64_t (*value)(const Layout&);
 };
-#define SIZE(section) Word{[](const Layout& l) -> std::uint64_t { return l.section.struct_size; }}
-#define WORD(section, field) \
-    Word{[](const Layout& l) -> std::uint64_t { return l.section.field ? *l.section.field : 0; }}
-#define FREE_THREADED_WORD(section, field)             \
-    Word{[](const Layout& l) -> std::uint64_t {        \
-        return l.free_threaded && l.section.field ? *l.section.field : 0; \
-    }}
-#define GIL_WORD(field) \
-    Word{[](const Layout& l) -> std::uint64_t { return *l.interpreter_state.own_gil + *l.gil.field; }}
-#define UNUSED Word{[](const Layout&) -> std::uint64_t { return 0; }}
+#define SIZE(section)                                                          \
+    Word {                                                                     \
+        [](const Layout& l) -> std::uint64_t { return l.section.struct_size; } \
+    }
+#define WORD(section, field)                                                                    \
+    Word {                                                                                      \
+        [](const Layout& l) -> std::uint64_t { return l.section.field ? *l.section.field : 0; } \
+    }
+#define FREE_THREADED_WORD(section, field)                                    \
+    Word {                                                                    \
+        [](const Layout& l) -> std::uint64_t {                                \
+            return l.free_threaded && l.section.field ? *l.section.field : 0; \
+        }                                                                     \
+    }
+#define GIL_WORD(field)                                         \
+    Word {                                                      \
+        [](const Layout& l) -> std::uint64_t {                  \
+            return *l.interpreter_state.own_gil + *l.gil.field; \
+        }                                                       \
+    }
+#define UNUSED                                           \
+    Word {                                               \
+        [](const Layout&) -> std::uint64_t { return 0; } \
+    }
 #include "cpython/debug_offsets_words.inc"
 #undef SIZE
 #undef WORD
@@ -43,7 +57,9 @@ std::span<const Word> words_of(std::uint8_t minor) {
     return kWords315;
 }
 
-bool has_table(const Layout& layout) { return layout.version >= PythonVersion{.major = 3, .minor = 13, .release_level = 0}; }
+bool has_table(const Layout& layout) {
+    return layout.version >= PythonVersion{.major = 3, .minor = 13, .release_level = 0};
+}
 
 void put_header(FakeInterpreter& fake, RemoteAddr place, std::uint32_t hex) {
     fake.memory().put_text(place, "xdebugpy");
@@ -51,7 +67,9 @@ void put_header(FakeInterpreter& fake, RemoteAddr place, std::uint32_t hex) {
     fake.memory().put(place + 16, std::uint64_t{fake.layout.free_threaded});
 }
 
-std::uint32_t final_hex(std::uint8_t minor) { return 0x030000F0u | static_cast<std::uint32_t>(minor) << 16; }
+std::uint32_t final_hex(std::uint8_t minor) {
+    return 0x030000F0u | static_cast<std::uint32_t>(minor) << 16;
+}
 
 void put_table(FakeInterpreter& fake) {
     put_header(fake, fake.runtime.address, final_hex(fake.layout.version.minor));
@@ -66,15 +84,18 @@ void put_table(FakeInterpreter& fake) {
 class FakeTarget final : public target::Target {
   public:
     explicit FakeTarget(FakeInterpreter& of) : fake_(of) {
-        // All that is allocated. The gaps in it are not readable, as in a core that was cut.
-        maps_.push_back({.range = {{0x10000}, {0x10000 + kSize}},
-                         .inode = 1,
-                         .readable = true,
-                         .writable = true,
-                         .path = "/usr/lib/libpython3." + std::to_string(of.layout.version.minor) + ".so.1.0"});
+        for (const RemoteRange& pages : of.pages()) {
+            maps_.push_back({.range = pages,
+                             .offset = {pages.begin.value - FakeInterpreter::kFirstPage},
+                             .inode = 1,
+                             .readable = true,
+                             .writable = true,
+                             .path = "/usr/lib/libpython3." +
+                                     std::to_string(of.layout.version.minor) + ".so.1.0"});
+        }
     }
 
-    elf::Mapping& map() { return maps_.front(); }
+    std::vector<elf::Mapping>& maps() { return maps_; }
 
     std::int32_t pid() const override { return 4711; }
     std::optional<std::int32_t> namespace_pid() const override { return {}; }
@@ -84,15 +105,17 @@ class FakeTarget final : public target::Target {
     Result<void> open_module(elf::Module&) const override {
         return fail(Error{.code = ErrorCode::kMissingBinary, .what = "binary"});
     }
-    Result<std::vector<target::ThreadInfo>> threads() const override { return std::vector<target::ThreadInfo>{}; }
-    Result<threads::Registers> registers(std::int32_t) const override { return fail(Error{.code = ErrorCode::kSystem}); }
+    Result<std::vector<target::ThreadInfo>> threads() const override {
+        return std::vector<target::ThreadInfo>{};
+    }
+    Result<threads::Registers> registers(std::int32_t) const override {
+        return fail(Error{.code = ErrorCode::kSystem});
+    }
     std::optional<threads::Syscall> blocked_syscall(std::int32_t) const override { return {}; }
     std::optional<std::string> executable() const override { return "/usr/bin/app"; }
     std::optional<std::vector<std::string>> command() const override { return {}; }
 
   private:
-    static constexpr std::uint64_t kSize = 64 << 20;
-
     FakeInterpreter& fake_;
     std::vector<elf::Mapping> maps_;
 };
@@ -130,8 +153,10 @@ TEST_CASE("memory of no file is searched when that is asked for") {
     for_each_version([](FakeInterpreter& fake) {
         make_runtime(fake);
         FakeTarget target(fake);
-        target.map().path.clear();
-        target.map().inode = 0;
+        for (elf::Mapping& map : target.maps()) {
+            map.path.clear();
+            map.inode = 0;
+        }
         CHECK(error_of(target) == ErrorCode::kNotPython);
         const auto runtime = locate_runtime(target, {.exhaustive = true});
         // Without a name a version below 3.13 can only be guessed.
@@ -148,7 +173,7 @@ TEST_CASE("a process without Python, and one whose interpreter has not started")
         CHECK(error_of(target, {.exhaustive = true}) == ErrorCode::kNotPython);
         if (has_table(fake.layout)) put_table(fake);
         CHECK(error_of(target, {.exhaustive = true}) == ErrorCode::kNotPython);
-        target.map().writable = false;
+        for (elf::Mapping& map : target.maps()) map.writable = false;
         CHECK(error_of(target, {.exhaustive = true}) == ErrorCode::kNotPython);
     });
 }
@@ -160,8 +185,9 @@ TEST_CASE("a table that cannot be used says why") {
     put_header(fake, fake.runtime.address, 0x033200F0);  // 3.50
     CHECK(error_of(target) == ErrorCode::kVersionUnsupported);
     put_header(fake, fake.runtime.address, 0x030e00A1);  // 3.14.0a1
-    CHECK(locate_runtime(target));  // Its table is that of the release.
-    for (const std::uint64_t wild : {std::uint64_t{1} << 20, std::uint64_t{1} << 32, ~std::uint64_t{0}}) {
+    CHECK(locate_runtime(target));                       // Its table is that of the release.
+    for (const std::uint64_t wild :
+         {std::uint64_t{1} << 20, std::uint64_t{1} << 32, ~std::uint64_t{0}}) {
         put_table(fake);
         fake.memory().put(fake.runtime.address + 24 + 8 * 8, wild);
         CHECK(error_of(target) == ErrorCode::kOffsetsRejected);
@@ -188,9 +214,11 @@ TEST_CASE("random memory has no interpreter, and the search ends") {
         const RemoteAddr place = fake.allocate(kBytes);
         for (std::size_t at = 0; at < kBytes; at += 8) {
             // Pointers into the memory itself: each is worth a look.
-            fake.memory().put(place + at, random() % 2 == 0 ? random() : place.value + random() % kBytes);
+            fake.memory().put(place + at,
+                              random() % 2 == 0 ? random() : place.value + random() % kBytes);
         }
-        for (std::size_t at = 0; at + 1024 < kBytes; at += 4096) put_header(fake, place + at, final_hex(13));
+        for (std::size_t at = 0; at + 1024 < kBytes; at += 4096)
+            put_header(fake, place + at, final_hex(13));
         const FakeTarget target(fake);
         const auto runtime = locate_runtime(target, {.exhaustive = true});
         // A random word may by chance be the head of something that holds together for one step.
@@ -201,7 +229,8 @@ TEST_CASE("random memory has no interpreter, and the search ends") {
 TEST_CASE("a mapping that claims the whole address space ends in time") {
     FakeInterpreter fake(pystack::testing::layout_of(12));
     FakeTarget target(fake);
-    target.map().range = {{0x10000}, {std::uint64_t{1} << 47}};
+    target.maps().resize(1);
+    target.maps().front().range.end = {std::uint64_t{1} << 47};
     const auto begin = std::chrono::steady_clock::now();
     CHECK(error_of(target, {.exhaustive = true}) == ErrorCode::kNotPython);
     CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));

@@ -22,7 +22,8 @@ namespace {
 constexpr std::size_t kMaxDepth = 1'000'000;
 constexpr RemoteAddr kCode{0x5000};
 
-/// A target that runs: `moves(piece)` is called before each piece of a batched read, counted within it.
+/// A target that runs: `moves(piece)` is called before each piece of a batched read, counted within
+/// it.
 class MovingTarget final : public memory::MemoryReader {
   public:
     explicit MovingTarget(const FakeMemory& memory) : memory_(memory) {}
@@ -32,7 +33,8 @@ class MovingTarget final : public memory::MemoryReader {
     }
 
     void read_many(std::span<memory::ReadRequest> requests) const override {
-        const bool is_proof = requests.size() > 2;  // Those of a standing target are one page, or two.
+        const bool is_proof =
+            requests.size() > 2;  // Those of a standing target are one page, or two.
         for (std::size_t i = 0; i < requests.size(); ++i) {
             if (is_proof && moves) moves(i, requests.size());
             requests[i].done = memory_.read_up_to(requests[i].address, requests[i].destination);
@@ -73,7 +75,9 @@ std::vector<RawFrame> without_shims(std::vector<RawFrame> frames) {
 }
 
 /// Between the first copies of the frames and the thread state, which is in the middle.
-bool is_middle(std::size_t piece, std::size_t pieces) { return piece == pieces / 2; }
+bool is_middle(std::size_t piece, std::size_t pieces) {
+    return piece == pieces / 2;
+}
 
 }  // namespace
 
@@ -119,7 +123,8 @@ TEST_CASE("shims run no code and need none") {
         if (!fake.has_shims()) return;
         const RemoteAddr thread = fake.add_thread(fake.add_interpreter(0), 1);
         const RemoteAddr base = fake.stack(thread, 3, kCode);
-        fake.put_frame(fake.frame(base, 1), {.previous = base, .owner = fake.layout.first_shim_owner});
+        fake.put_frame(fake.frame(base, 1),
+                       {.previous = base, .owner = fake.layout.first_shim_owner});
         std::vector<RawFrame> frames;
         StackReader reader(fake.memory(), fake.layout, kMaxDepth);
         CHECK(reader.read_still(thread, frames).end == StackEnd::kComplete);
@@ -136,7 +141,8 @@ TEST_CASE("a chain that ends where no chain can end is not complete") {
         if (fake.layout.entry_mark == EntryMark::kNone) return;
         const RemoteAddr thread = fake.add_thread(fake.add_interpreter(0), 1);
         const RemoteAddr base = fake.stack(thread, 3, kCode);
-        fake.memory().put(fake.frame(base, 1) + *fake.layout.interpreter_frame.previous, RemoteAddr{});
+        fake.memory().put(fake.frame(base, 1) + *fake.layout.interpreter_frame.previous,
+                          RemoteAddr{});
         StackReader reader(fake.memory(), fake.layout, kMaxDepth);
         std::vector<RawFrame> frames;
         const StackOutcome outcome = reader.read_still(thread, frames);
@@ -167,7 +173,8 @@ TEST_CASE("chains that are rings end") {
         std::vector<RawFrame> frames;
         for (const std::size_t back_to : {0, 1, 2, 3, 50, 98, 99}) {
             CAPTURE(back_to);
-            fake.memory().put(base + *fake.layout.interpreter_frame.previous, fake.frame(base, back_to));
+            fake.memory().put(base + *fake.layout.interpreter_frame.previous,
+                              fake.frame(base, back_to));
             const StackOutcome outcome = reader.read_still(thread, frames);
             CHECK(outcome.end == StackEnd::kUnreadable);
             REQUIRE(outcome.problem);
@@ -181,19 +188,25 @@ TEST_CASE("chains that are rings end") {
 TEST_CASE("a frame that makes no sense ends the stack and keeps what was read") {
     using Fields = FakeInterpreter::Frame;
     const std::pair<const char*, std::function<void(FakeInterpreter&, RemoteAddr)>> cases[] = {
-        {"misaligned", [](FakeInterpreter& fake, RemoteAddr base) {
+        {"misaligned",
+         [](FakeInterpreter& fake, RemoteAddr base) {
              fake.put_frame(fake.frame(base, 2), Fields{.previous = base + 3, .code = kCode});
          }},
-        {"unmapped", [](FakeInterpreter& fake, RemoteAddr base) {
+        {"unmapped",
+         [](FakeInterpreter& fake, RemoteAddr base) {
              fake.put_frame(fake.frame(base, 2), Fields{.previous = {0x10}, .code = kCode});
          }},
-        {"at the end of the address space", [](FakeInterpreter& fake, RemoteAddr base) {
-             fake.put_frame(fake.frame(base, 2), Fields{.previous = {~std::uint64_t{7}}, .code = kCode});
+        {"at the end of the address space",
+         [](FakeInterpreter& fake, RemoteAddr base) {
+             fake.put_frame(fake.frame(base, 2),
+                            Fields{.previous = {~std::uint64_t{7}}, .code = kCode});
          }},
-        {"without code", [](FakeInterpreter& fake, RemoteAddr base) {
+        {"without code",
+         [](FakeInterpreter& fake, RemoteAddr base) {
              fake.put_frame(fake.frame(base, 1), Fields{.previous = base, .code = {}});
          }},
-        {"of an owner that there is not", [](FakeInterpreter& fake, RemoteAddr base) {
+        {"of an owner that there is not",
+         [](FakeInterpreter& fake, RemoteAddr base) {
              Fields fields{.previous = base, .code = kCode, .owner = 5};
              if (!fake.layout.interpreter_frame.owner) fields.code = {};
              fake.put_frame(fake.frame(base, 1), fields);
@@ -223,7 +236,8 @@ TEST_CASE("a thread state that cannot be read is an unreadable stack") {
         StackReader reader(fake.memory(), fake.layout, kMaxDepth);
         std::vector<RawFrame> frames;
         ReadPlan plan;
-        for (const RemoteAddr nowhere : {RemoteAddr{}, RemoteAddr{0x10}, RemoteAddr{~std::uint64_t{7}}}) {
+        for (const RemoteAddr nowhere :
+             {RemoteAddr{}, RemoteAddr{0x10}, RemoteAddr{~std::uint64_t{7}}}) {
             CHECK(reader.read_still(nowhere, frames).end == StackEnd::kUnreadable);
             const StackOutcome moving = reader.read_moving(nowhere, plan, 10, frames);
             CHECK(moving.end == StackEnd::kUnreadable);
@@ -245,7 +259,8 @@ TEST_CASE("deep stacks: read to the end in few reads, or to the limit") {
         CHECK(without_shims(frames).size() == kDepth);
         CHECK(fake.memory().calls() - before < kDepth / 8);
 
-        const StackOutcome cut = StackReader(fake.memory(), fake.layout, 1000).read_still(thread, frames);
+        const StackOutcome cut =
+            StackReader(fake.memory(), fake.layout, 1000).read_still(thread, frames);
         CHECK(cut.end == StackEnd::kDepthLimit);
         CHECK(frames.size() == 1000);
     });
@@ -283,7 +298,8 @@ TEST_CASE("a stack that stands still is proved, and the plan serves again") {
             CAPTURE(depth);
             MovingStack stack(fake, depth);
             for (int time = 0; time < 3; ++time) {
-                // Many attempts: one that took too long, on a machine with other work, is not accepted.
+                // Many attempts: one that took too long, on a machine with other work, is not
+                // accepted.
                 CHECK(stack.read(1000).end == StackEnd::kComplete);
                 CHECK(stack.frames == stack.truth);
             }
@@ -325,9 +341,9 @@ TEST_CASE("a caller that changes between the copies is not accepted") {
         stack.target.moves = [&](std::size_t piece, std::size_t pieces) {
             if (!is_middle(piece, pieces)) return;
             instruction += 2;
-            fake.put_frame(caller, {.previous = fake.frame(stack.base, 1),
-                                    .code = kCode,
-                                    .instruction = instruction});
+            fake.put_frame(
+                caller,
+                {.previous = fake.frame(stack.base, 1), .code = kCode, .instruction = instruction});
         };
         const StackOutcome outcome = stack.read(20);
         CHECK(outcome.end == StackEnd::kTorn);
@@ -340,7 +356,8 @@ TEST_CASE("a variable of a caller that changes between the copies is noticed") {
         // Below 3.11 frames are objects of their own, and only their heads are read.
         if (fake.layout.frame_chain == FrameChain::kFrameObject) return;
         MovingStack stack(fake, 5);
-        const RemoteAddr variable = fake.frame(stack.base, 2) + fake.layout.interpreter_frame.struct_size;
+        const RemoteAddr variable =
+            fake.frame(stack.base, 2) + fake.layout.interpreter_frame.struct_size;
         std::uint64_t value = 0;
         stack.target.moves = [&](std::size_t piece, std::size_t pieces) {
             if (is_middle(piece, pieces)) fake.memory().put(variable, ++value);
@@ -390,7 +407,8 @@ TEST_CASE("a caller that does not stand at a call has returned") {
         if (fake.layout.entry_mark == EntryMark::kNone) return;
 
         // Unless what it called runs in an activation of its own.
-        FakeInterpreter::Frame callee{.previous = fake.frame(stack.base, 2), .code = kCode, .is_entry = true};
+        FakeInterpreter::Frame callee{
+            .previous = fake.frame(stack.base, 2), .code = kCode, .is_entry = true};
         if (fake.has_shims()) callee.owner = fake.layout.first_shim_owner;
         fake.put_frame(fake.frame(stack.base, 3), callee);
         CHECK(stack.read(1000).end == StackEnd::kComplete);
@@ -403,9 +421,10 @@ TEST_CASE("a stack that comes to rest is accepted then, as it is then") {
         int moves = 0;
         stack.target.moves = [&](std::size_t piece, std::size_t pieces) {
             if (!is_middle(piece, pieces) || ++moves > 10) return;
-            fake.put_frame(fake.frame(stack.base, 1), {.previous = stack.base,
-                                                       .code = kCode + 0x100u * static_cast<unsigned>(moves),
-                                                       .instruction = 2});
+            fake.put_frame(fake.frame(stack.base, 1),
+                           {.previous = stack.base,
+                            .code = kCode + 0x100u * static_cast<unsigned>(moves),
+                            .instruction = 2});
         };
         const StackOutcome outcome = stack.read(1000);
         CHECK(outcome.end == StackEnd::kComplete);
@@ -429,7 +448,8 @@ TEST_CASE("a read that took long is not one moment") {
 TEST_CASE("a ring or a damaged chain is no proof of anything, and ends") {
     for_each_version([](FakeInterpreter& fake) {
         MovingStack stack(fake, 5);
-        fake.memory().put(stack.base + *fake.layout.interpreter_frame.previous, fake.frame(stack.base, 4));
+        fake.memory().put(stack.base + *fake.layout.interpreter_frame.previous,
+                          fake.frame(stack.base, 4));
         const StackOutcome outcome = stack.read(20);
         CHECK(outcome.end != StackEnd::kComplete);
         CHECK(outcome.attempts <= 20);

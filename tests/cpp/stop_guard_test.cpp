@@ -52,8 +52,8 @@ char state_of(pid_t pid, pid_t tid) {
 class Child {
   public:
     explicit Child(void (*body)()) {
-        void* const memory =
-            ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        void* const memory = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
+                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         REQUIRE(memory != MAP_FAILED);
         shared = new (memory) Shared();
         pid = ::fork();
@@ -87,7 +87,9 @@ class Child {
     pid_t pid;
 };
 
-void count_signal(int) { ++shared->signals; }
+void count_signal(int) {
+    ++shared->signals;
+}
 
 void run_forever(std::size_t index) {
     for (;;) ++shared->steps[index];
@@ -174,7 +176,8 @@ TEST_CASE("every thread is held, also of those that come while we look") {
             for (const pid_t tid : list_tasks(child.pid)) {
                 const char state = state_of(child.pid, tid);
                 // A thread that has ended may still be listed.
-                CHECK_MESSAGE((state == 't' || state == 'X' || state == 'Z' || state == '-'), state);
+                CHECK_MESSAGE((state == 't' || state == 'X' || state == 'Z' || state == '-'),
+                              state);
             }
             CHECK(child.stands());
         }
@@ -195,9 +198,11 @@ TEST_CASE("no signal is lost, not even those that arrive with a stop") {
     });
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     int pending = 0;
-    for (int time = 0; (time < 200 || pending == 0) && std::chrono::steady_clock::now() < end; ++time) {
+    for (int time = 0; (time < 200 || pending == 0) && std::chrono::steady_clock::now() < end;
+         ++time) {
         const StopGuard guard = stop(child.pid);
-        for (const StoppedThread& thread : guard.threads()) pending += thread.pending_signal == SIGRTMIN;
+        for (const StoppedThread& thread : guard.threads())
+            pending += thread.pending_signal == SIGRTMIN;
     }
     enough = true;
     sender.join();

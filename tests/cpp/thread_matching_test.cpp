@@ -22,8 +22,12 @@ ThreadInfo info(std::int32_t tid, std::optional<std::int32_t> namespace_tid = {}
     return {.tid = tid, .namespace_tid = namespace_tid, .name = {}, .run_state = {}};
 }
 
-ThreadState state(RemoteAddr pthread, std::optional<std::uint64_t> native_id = {}, std::size_t interpreter = 0) {
-    return {.address = {0x100}, .interpreter = interpreter, .python_thread_id = pthread.value, .native_thread_id = native_id};
+ThreadState state(RemoteAddr pthread, std::optional<std::uint64_t> native_id = {},
+                  std::size_t interpreter = 0) {
+    return {.address = {0x100},
+            .interpreter = interpreter,
+            .python_thread_id = pthread.value,
+            .native_thread_id = native_id};
 }
 
 /// struct pthread, with the tid where glibc has it on x86-64.
@@ -55,7 +59,8 @@ TEST_CASE("without ids the thread pointer tells") {
     const FakeMemory memory;
     const std::vector infos{info(10), info(11)};
     const std::vector states{state({0x7000}), state({0x8000}), state({0x9000})};
-    CHECK(match_threads(states, infos, {{10, {0x8000}}, {11, {0x7000}}}, memory) == Matches{1, 0, std::nullopt});
+    CHECK(match_threads(states, infos, {{10, {0x8000}}, {11, {0x7000}}}, memory) ==
+          Matches{1, 0, std::nullopt});
 }
 
 TEST_CASE("without registers the C library's own record tells") {
@@ -95,7 +100,8 @@ TEST_CASE("a structure that is freed between two looks at it") {
     class Freed final : public memory::MemoryReader {
       public:
         explicit Freed(const FakeMemory& source) : source_(source) {}
-        std::size_t read_up_to(RemoteAddr address, std::span<std::byte> destination) const override {
+        std::size_t read_up_to(RemoteAddr address,
+                               std::span<std::byte> destination) const override {
             const std::size_t done = source_.read_up_to(address, destination);
             if (address == last_) std::fill(destination.begin(), destination.end(), std::byte{});
             last_ = address;

@@ -160,7 +160,7 @@ void install_handler(bool own_stack) {
         alternate.ss_size = stack.size();
         ::sigaltstack(&alternate, nullptr);
     }
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = on_signal;
     action.sa_flags = own_stack ? SA_ONSTACK : 0;
     ::sigaction(SIGUSR1, &action, nullptr);

@@ -1,13 +1,12 @@
-"""The values that `--locals` shows equal what the target itself says of them, for every interpreter.
+"""The values that `--locals` shows equal what the target says of them, for every interpreter.
 
 `programs/values.py` has the frames and the expected texts: its own `repr()`s and the rules of
-docs/locals.md.
+`docs/locals.md`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -94,8 +93,8 @@ def test_every_kind_of_value_is_there(target: TruthfulTarget) -> None:
         name: reason for name, reason in target.truth["skipped"].items() if name != "scene_numpy"
     }
     assert all(reason.startswith("the syntax came with") for reason in skipped.values())
-    if target.interpreter.version >= (3, 8):
-        assert not skipped
+    major, minor = (int(part) for part in target.truth["version"].split(".")[:2])
+    assert (major, minor) < (3, 8) or not skipped
     assert len(target.truth["expected"]) >= 35
 
 
@@ -163,11 +162,10 @@ def test_the_target_goes_on(target: TruthfulTarget) -> None:
 
 
 def find(dump: dict[str, Any], function: str) -> dict[str, Any]:
-    found = [
+    [found] = [
         frame
         for thread in dump["threads"]
         for frame in thread["frames"]
-        if frame["function"] == function and PurePosixPath(frame["file"]).name == "values.py"
+        if frame["function"] == function
     ]
-    assert len(found) == 1
-    return found[0]
+    return found

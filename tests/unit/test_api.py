@@ -3,10 +3,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from raw_snapshots import raw_snapshot
 
 import pystack
 from pystack import api, errors
+from raw_snapshots import raw_snapshot
 
 
 class FakeCore:

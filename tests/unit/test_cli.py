@@ -8,11 +8,11 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
-from raw_snapshots import raw_frame, raw_snapshot, raw_thread
 
 from pystack import __version__, api, errors
 from pystack.cli import cli
 from pystack.model import Snapshot
+from raw_snapshots import raw_frame, raw_snapshot, raw_thread
 
 Run = Callable[..., Result]
 

@@ -1,9 +1,8 @@
 from typing import Any
 
-from raw_snapshots import raw_frame, raw_snapshot, raw_thread
-
 from pystack.model import Frame, Snapshot, Thread
 from pystack.render.folding import fold_frames, group_threads
+from raw_snapshots import raw_frame, raw_snapshot, raw_thread
 
 
 def frames(names: str) -> list[Frame]:

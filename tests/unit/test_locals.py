@@ -25,9 +25,16 @@ def text_of(snapshot: Snapshot) -> list[str]:
 
 
 def test_arguments_come_before_locals() -> None:
-    lines = text_of(snapshot_with(raw_variable("a", "1", kind="positional"), raw_variable("b", "2")))
+    lines = text_of(
+        snapshot_with(raw_variable("a", "1", kind="positional"), raw_variable("b", "2"))
+    )
     start = lines.index("    Arguments:")
-    assert lines[start : start + 4] == ["    Arguments:", "      a = 1", "    Locals:", "      b = 2"]
+    assert lines[start : start + 4] == [
+        "    Arguments:",
+        "      a = 1",
+        "    Locals:",
+        "      b = 2",
+    ]
 
 
 def test_what_is_left_out_is_said() -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from raw_snapshots import raw_core, raw_core_module, raw_frame, raw_snapshot, raw_thread
 
 from pystack.model import SCHEMA_VERSION, CoreDetails, Snapshot
 from pystack.render.json import render_json
+from raw_snapshots import raw_core, raw_core_module, raw_frame, raw_snapshot, raw_thread
 
 SCHEMA: dict[str, Any] = json.loads(
     (resources.files("pystack") / "schemas" / "dump-v1.schema.json").read_text()

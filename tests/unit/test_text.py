@@ -1,10 +1,9 @@
 from typing import Any
 
-from raw_snapshots import raw_frame, raw_snapshot, raw_thread
-
 from pystack.model import Snapshot
 from pystack.render.source import SourceFile, SourceReader
 from pystack.render.text import render_text
+from raw_snapshots import raw_frame, raw_snapshot, raw_thread
 
 
 class FakeSources(SourceReader):
