@@ -26,6 +26,6 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
     if _IN_CI and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
-        _, _, reason = report.longrepr  # type: ignore[misc]
+        _, _, reason = report.longrepr  # type: ignore[misc, str-unpack]
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {reason}"

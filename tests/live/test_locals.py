@@ -168,4 +168,5 @@ def find(dump: dict[str, Any], function: str) -> dict[str, Any]:
         for frame in thread["frames"]
         if frame["function"] == function
     ]
+    assert isinstance(found, dict)
     return found

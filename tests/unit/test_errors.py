@@ -36,7 +36,7 @@ def test_each_code_has_its_class_and_exit_code(code: str, exit_code: int) -> Non
 
 
 def test_codes_are_those_of_the_core() -> None:
-    names = re.findall(r'case ErrorCode::k\w+: return "(\w+)";', ERROR_CPP.read_text())
+    names = re.findall(r'case ErrorCode::k\w+:\s+return "(\w+)";', ERROR_CPP.read_text())
     assert set(names) == set(EXIT_CODES)
 
 

@@ -89,6 +89,6 @@ def test_record_opens_a_sampler_with_what_was_asked(monkeypatch: pytest.MonkeyPa
         opened.append((pid, asked))
         return FakeSampler()
 
-    monkeypatch.setattr(recording.pystack, "open_sampler", open_sampler)
+    monkeypatch.setattr("pystack.open_sampler", open_sampler)
     recording.record(17, duration_s=0.01, rate_hz=1000, stop=True)
     assert opened == [(17, {"rate_hz": 1000, "stop": True, "exhaustive": False})]
