@@ -2,7 +2,7 @@ import json
 from importlib import resources
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 
 from pystack.model import SCHEMA_VERSION, CoreDetails, Snapshot
