@@ -51,6 +51,7 @@ std::optional<std::span<const std::byte>> MemoryCopy::view(RemoteAddr address,
 }
 
 std::size_t MemoryCopy::read_up_to(RemoteAddr address, std::span<std::byte> destination) const {
+    if (destination.empty()) return 0;
     if (const auto held = view(address, destination.size())) {
         std::memcpy(destination.data(), held->data(), held->size());
         return held->size();
