@@ -72,7 +72,9 @@ void match_pthread_structures(std::span<const cpython::ThreadState> states,
         for (const std::size_t owner : owners) distinct.insert(states[owner].python_thread_id);
         if (tids.size() != distinct.size()) continue;
         for (std::size_t k = 0; k < owners.size(); ++k) {
-            matches[owners[k]] = by_tid.at(structures[k][word]);
+            // Not there: a structure that was read twice and freed in between.
+            const auto known = by_tid.find(structures[k][word]);
+            if (known != by_tid.end()) matches[owners[k]] = known->second;
         }
         return;
     }

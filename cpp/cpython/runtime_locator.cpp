@@ -289,7 +289,7 @@ class Locator {
             if (const auto symbol = module.image->symbol("Py_Version")) {
                 if (const auto hex =
                         memory_.read_value<std::uint32_t>({symbol->address + module.bias})) {
-                    return {PythonVersion::from_hex(*hex)};
+                    return without_tables({PythonVersion::from_hex(*hex)});
                 }
             }
             versions = versions_in_data(*module.image);
@@ -303,6 +303,15 @@ class Locator {
                 versions.push_back({.major = 3, .minor = minor});
             }
         }
+        return without_tables(std::move(versions));
+    }
+
+    /// Later versions are found by their table or not at all: one that was rejected must not be
+    /// read by the row of a release after all.
+    static std::vector<PythonVersion> without_tables(std::vector<PythonVersion> versions) {
+        std::erase_if(versions, [](const PythonVersion& version) {
+            return version.major != 3 || version.minor > kNewestMinorWithoutTable;
+        });
         return versions;
     }
 
@@ -342,7 +351,8 @@ class Locator {
             if (searched_ > kMaxSearched) return std::nullopt;
             const std::size_t wanted = std::min<std::uint64_t>(kSearchBlock, range.end - at);
             const std::size_t size = memory_.read_up_to(at, std::span(block).first(wanted));
-            searched_ += size;
+            searched_ += wanted;  // Or the search may not end.
+            if (size == 0) continue;
             if (auto runtime = visit(at, std::span<const std::byte>(block).first(size)))
                 return runtime;
         }
