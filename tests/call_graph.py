@@ -101,7 +101,11 @@ def illegal(graph: dict[str, Function], frames: Sequence[Frame], root: str) -> s
             return wrong
     leaf = inner[-1]
     function = graph[leaf.function]
-    if leaf.line is None or not function.first_line <= leaf.line <= function.last_line:
+    if leaf.line is None:
+        # What a generator begins with belongs to no line (GEN_START of 3.10, RETURN_GENERATOR and
+        # POP_TOP later): its `f_lineno` is None there too.
+        return None if function.is_generator else f"{leaf.function} has no line"
+    if not function.first_line <= leaf.line <= function.last_line:
         return f"{leaf.function} has no line {leaf.line}"
     return None
 

@@ -28,12 +28,17 @@ constexpr auto kLookAgain = std::chrono::milliseconds(5);
 constexpr auto kProofBudget = std::chrono::milliseconds(500);
 /// Walks of the thread list until two agree.
 constexpr int kListAttempts = 20;
-/// Looks at a thread that may be between two waits for the GIL: it wakes every switch interval.
-constexpr int kWaitLooks = 10;
+/// A thread that waits for the GIL wakes every switch interval and runs for some microseconds. One
+/// that has run for longer than this while it was looked at runs indeed.
+constexpr std::uint64_t kAwakeNs = 500'000;
 constexpr auto kWaitPause = std::chrono::microseconds(50);
+/// How long all such looks may take: a thread that wakes on a busy machine waits for a CPU first.
+constexpr auto kWaitBudget = std::chrono::milliseconds(100);
 /// Proofs of a thread that is asked only whether it has not moved.
 constexpr int kStillAttempts = 5;
 constexpr int kHighestPriority = -20;
+
+using Calls = std::unordered_map<std::int32_t, threads::Syscall>;  ///< By tid.
 
 /// The steps of a live reading in the order in which they happen.
 class LiveCapture {
@@ -77,7 +82,7 @@ class LiveCapture {
         rehearse();
         // Scheduler states and names, as they are without us: a stopped thread only says "traced".
         if (auto infos = target_.threads()) reading_.infos = std::move(*infos);
-        const auto calls_before = blocked_calls();
+        const Calls calls_before = blocked_calls();
 
         for (int stops = 1;; ++stops) {
             PYSTACK_TRY(guard, target_.stop());
@@ -97,7 +102,7 @@ class LiveCapture {
             std::this_thread::sleep_for(kBetweenStops);
         }
         reading_.match();
-        add_waiters_between_two_waits(calls_before);
+        look_for_waiters(calls_before);
         return {};
     }
 
@@ -133,20 +138,6 @@ class LiveCapture {
         }
     }
 
-    /// A thread that waits for the GIL wakes every switch interval. If it is in no system call now
-    /// and was waiting just before the stop, it was caught awake between two waits.
-    void add_waiters_between_two_waits(
-        const std::unordered_map<std::int32_t, threads::Syscall>& calls_before) {
-        for (ThreadReading& thread : reading_.threads) {
-            if (!thread.info || thread.call) continue;
-            const auto before = calls_before.find(reading_.infos[*thread.info].tid);
-            const auto& gil = reading_.gils[thread.state.interpreter];
-            if (before == calls_before.end() || !gil || !gil->locked) continue;
-            const auto state = cpython::gil_state(*gil, thread.state.address, before->second);
-            if (state == model::GilState::kWaits) thread.call = before->second;
-        }
-    }
-
     void report_unstopped(const threads::StopGuard& guard) {
         for (const threads::StoppedThread& thread : guard.threads()) {
             if (thread.stopped) continue;
@@ -155,12 +146,46 @@ class LiveCapture {
         }
     }
 
-    std::unordered_map<std::int32_t, threads::Syscall> blocked_calls() const {
-        std::unordered_map<std::int32_t, threads::Syscall> calls;
+    Calls blocked_calls() const {
+        Calls calls;
         for (const target::ThreadInfo& info : reading_.infos) {
             if (const auto call = target_.blocked_syscall(info.tid)) calls[info.tid] = *call;
         }
         return calls;
+    }
+
+    /// A thread that waits for the GIL wakes every switch interval, and when it is handed over. One
+    /// that was found awake without the GIL waits if it did so just before, does so a moment later
+    /// without having run for long, or has the GIL by then.
+    void look_for_waiters(const Calls& calls_before) {
+        const auto deadline = Clock::now() + kWaitBudget;
+        for (ThreadReading& thread : reading_.threads) {
+            const auto& gil = reading_.gils[thread.state.interpreter];
+            if (!thread.info || thread.call || !gil || !gil->enabled) continue;
+            if (gil->locked && gil->holder == thread.state.address) continue;
+            const std::int32_t tid = reading_.infos[*thread.info].tid;
+            const auto before = calls_before.find(tid);
+            if (before != calls_before.end() &&
+                cpython::gil_state(*gil, thread.state.address, before->second) ==
+                    model::GilState::kWaits) {
+                thread.call = before->second;
+                continue;
+            }
+            const std::uint64_t ran_before = target_.run_time_ns(tid).value_or(0);
+            do {
+                thread.call = target_.blocked_syscall(tid);
+                thread.got_gil = holds_gil(thread.state);
+                if (thread.call || thread.got_gil) break;
+                std::this_thread::sleep_for(kWaitPause);
+            } while (Clock::now() < deadline &&
+                     target_.run_time_ns(tid).value_or(0) - ran_before < kAwakeNs);
+        }
+    }
+
+    bool holds_gil(const cpython::ThreadState& state) const {
+        const auto gil = cpython::read_gil(target_.memory(), reading_.runtime,
+                                           reading_.walked.interpreters[state.interpreter].address);
+        return gil && gil->locked && gil->holder == state.address;
     }
 
     // --- with the target running
@@ -183,8 +208,9 @@ class LiveCapture {
         }
         reading_.read_gils();
         read_names_twice();
+        reading_.calls = blocked_calls();
         reading_.match();
-        look_for_waiters();
+        look_for_waiters({});
         return {};
     }
 
@@ -244,22 +270,6 @@ class LiveCapture {
                 const auto before = first[i].find(item.first);
                 return before == first[i].end() || before->second != item.second;
             });
-        }
-    }
-
-    void look_for_waiters() {
-        for (ThreadReading& thread : reading_.threads) {
-            if (!thread.info) continue;
-            const auto& gil = reading_.gils[thread.state.interpreter];
-            const bool may_wait =
-                gil && gil->enabled && gil->locked && gil->holder != thread.state.address;
-            for (int look = 0; look < kWaitLooks; ++look) {
-                thread.call = target_.blocked_syscall(reading_.infos[*thread.info].tid);
-                // Blocked somewhere, or nobody to wait for: that is an answer. Running: it may be
-                // awake between two waits.
-                if (thread.call || !may_wait) break;
-                std::this_thread::sleep_for(kWaitPause);
-            }
         }
     }
 

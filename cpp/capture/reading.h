@@ -27,6 +27,7 @@ struct ThreadReading {
     std::vector<model::FrameVariables> variables;  ///< As `frames`; empty when not asked for.
     std::optional<std::size_t> info;               ///< Index into Reading::infos.
     std::optional<threads::Syscall> call;  ///< What the thread is blocked in, if it is known.
+    bool got_gil = false;  ///< Just after the reading, when another held it: so it waited.
 };
 
 /// One reading of one target: what was copied from it, and the readers that did it. How the parts

@@ -93,7 +93,8 @@ model::Thread build_thread(Reading& reading, const ThreadReading& read) {
     const auto name = names.find(read.state.python_thread_id);
     if (read.info && name != names.end()) thread.name = name->second;
     if (const auto& gil = reading.gils[read.state.interpreter]) {
-        thread.gil = cpython::gil_state(*gil, read.state.address, read.call);
+        thread.gil = read.got_gil ? model::GilState::kWaits
+                                  : cpython::gil_state(*gil, read.state.address, read.call);
     }
     thread.gc_collecting = collects(reading, read);
     thread.raising = read.exceptions.raising;

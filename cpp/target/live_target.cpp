@@ -229,6 +229,10 @@ std::optional<threads::Syscall> LiveTarget::blocked_syscall(std::int32_t tid) co
     return call;
 }
 
+std::optional<std::uint64_t> LiveTarget::run_time_ns(std::int32_t tid) const {
+    return threads::read_run_time_ns(pid_, tid);
+}
+
 std::optional<std::string> LiveTarget::executable() const {
     auto path = read_link(proc_path("exe"));
     constexpr std::string_view kDeleted = " (deleted)";

@@ -36,6 +36,9 @@ class LiveTarget final : public Target {
     /// False once the process has ended, even when its pid was given to another.
     bool alive() const;
 
+    /// How long a thread has been on a CPU, in nanoseconds.
+    std::optional<std::uint64_t> run_time_ns(std::int32_t tid) const;
+
     /// Stops every thread until the guard is destroyed; registers() works meanwhile. One guard at a
     /// time.
     Result<threads::StopGuard> stop() const;

@@ -90,6 +90,12 @@ std::optional<ProcStat> read_stat(pid_t pid, pid_t tid) {
     return stat;
 }
 
+std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid) {
+    const auto text = read_proc_file(task_path(pid, tid, "schedstat"), 128);
+    if (!text) return std::nullopt;
+    return parse_number<std::uint64_t>(word(*text, 0));
+}
+
 std::optional<std::string_view> status_field(std::string_view status, std::string_view key) {
     while (!status.empty()) {
         const std::size_t end = std::min(status.find('\n'), status.size());

@@ -30,6 +30,10 @@ struct ProcStat {
 };
 std::optional<ProcStat> read_stat(pid_t pid, pid_t tid);
 
+/// How long a thread has been on a CPU, in nanoseconds (schedstat; absent where the kernel does not
+/// keep it).
+std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid);
+
 /// The value of one line of a status file, without the key and the blanks: `status_field(text,
 /// "NSpid")`.
 std::optional<std::string_view> status_field(std::string_view status, std::string_view key);

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <ctime>
 #include <string>
 
 using namespace pystack;
@@ -25,9 +27,29 @@ TEST_CASE("a stat line is read whatever the thread calls itself") {
     ::prctl(PR_SET_NAME, before);
 }
 
+TEST_CASE("a thread's run time grows while it runs") {
+    const auto cpu_time_ns = [] {
+        timespec time{};
+        ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+        return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+               static_cast<std::uint64_t>(time.tv_nsec);
+    };
+    const auto before = read_run_time_ns(::getpid(), ::gettid());
+    REQUIRE(before);
+    // The kernel brings the figure up to date at its ticks, at most 10 ms apart.
+    const std::uint64_t begin = cpu_time_ns();
+    while (cpu_time_ns() - begin < 40'000'000) {
+    }
+    const auto after = read_run_time_ns(::getpid(), ::gettid());
+    REQUIRE(after);
+    CHECK(*after - *before >= 20'000'000);
+    CHECK(*after - *before <= 60'000'000);
+}
+
 TEST_CASE("what is not there") {
     constexpr pid_t kNobody = 0x3fffff;
     CHECK_FALSE(read_stat(kNobody, kNobody));
+    CHECK_FALSE(read_run_time_ns(kNobody, kNobody));
     CHECK(list_tasks(kNobody).empty());
     const auto file = read_proc_file("/proc/4194303/status");
     REQUIRE_FALSE(file);

@@ -152,10 +152,10 @@ def test_contention_of_pure_python(
             assert len(holding) <= 1, f"dump {number}: {len(holding)} hold the GIL"
             seen.update(states[ident] for ident in busy)
             holders.update(holding)
-    # Between two holders there is a moment without, and each is awake for a moment before it has
-    # it; those are microseconds of 5 milliseconds.
-    assert seen["holds"] >= 0.9 * DUMPS, dict(seen)
-    assert seen["waits"] >= 0.9 * DUMPS * (len(busy) - 1), dict(seen)
+    # Between two holders there is a moment without: until the next one has a CPU, which on a busy
+    # machine takes a part of the 5 milliseconds that it then holds it for.
+    assert seen["holds"] >= 0.5 * DUMPS, dict(seen)
+    assert seen["none"] + seen["dropping"] <= 0.1 * DUMPS * len(busy), dict(seen)
     assert None not in seen
     assert set(holders) == set(busy), "each must have been seen with it"
 
