@@ -22,11 +22,27 @@ constexpr std::uint64_t kTableGuess = 512;
 constexpr std::int64_t kUnitBytes = 2;
 /// CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR [Include/cpython/code.h].
 constexpr std::uint32_t kGeneratorFlags = 0x20 | 0x80 | 0x200;
+/// In place of an index: the address was known and is not any more.
+constexpr std::uint32_t kForgotten = 0xffffffff;
+
+/// Offsets of the fields of Code::Identity.
+RemoteRange identity_offsets(const Layout& layout) {
+    const auto& fields = layout.code_object;
+    std::uint32_t begin = *fields.firstlineno;
+    std::uint32_t end = *fields.firstlineno + 4;
+    for (const FieldOffset field :
+         {fields.filename, fields.name, fields.qualname, fields.linetable}) {
+        if (!field) continue;
+        begin = std::min(begin, *field);
+        end = std::max(end, *field + 8);
+    }
+    return {{begin}, {end}};
+}
 
 }  // namespace
 
 CodeReader::CodeReader(const memory::MemoryReader& memory, const Layout& layout)
-    : memory_(memory), layout_(layout) {}
+    : memory_(memory), layout_(layout), identity_(identity_offsets(layout)) {}
 
 std::vector<RemoteAddr> CodeReader::distinct(std::span<const RawFrame> frames) const {
     std::vector<RemoteAddr> addresses;
@@ -43,7 +59,7 @@ std::vector<RemoteAddr> CodeReader::distinct(std::span<const RawFrame> frames) c
 
 void CodeReader::load(std::span<const RawFrame> frames) {
     std::vector<RemoteAddr> addresses = distinct(frames);
-    std::erase_if(addresses, [this](RemoteAddr address) { return known_.contains(address); });
+    std::erase_if(addresses, [this](RemoteAddr address) { return find(address) != nullptr; });
     if (addresses.empty()) return;
 
     MemoryCopy copy(memory_);
@@ -68,7 +84,9 @@ void CodeReader::load(std::span<const RawFrame> frames) {
     copy.fetch(ranges);
     for (const RemoteAddr address : addresses) {
         codes_.push_back(read(address, copy));
-        known_[address] = codes_.back().get();
+        const auto index = static_cast<std::uint32_t>(codes_.size() - 1);
+        codes_.back()->index = index;
+        known_.find_or_insert(address.value, index) = index;
     }
 }
 
@@ -122,19 +140,6 @@ Result<void> CodeReader::check_type(RemoteAddr address, RemoteAddr type) {
     return {};
 }
 
-RemoteRange CodeReader::identity_range(RemoteAddr address) const {
-    const auto& fields = layout_.code_object;
-    std::uint32_t begin = *fields.firstlineno;
-    std::uint32_t end = *fields.firstlineno + 4;
-    for (const FieldOffset field :
-         {fields.filename, fields.name, fields.qualname, fields.linetable}) {
-        if (!field) continue;
-        begin = std::min(begin, *field);
-        end = std::max(end, *field + 8);
-    }
-    return {address + begin, address + end};
-}
-
 std::optional<Code::Identity> CodeReader::read_identity(RemoteAddr address,
                                                         std::span<const std::byte> bytes) const {
     const auto& fields = layout_.code_object;
@@ -165,19 +170,27 @@ bool CodeReader::verify(std::span<const RawFrame> frames) {
     for (const RemoteAddr address : addresses) {
         const Code* code = find(address);
         const auto bytes = copy.view(identity_range(address).begin, identity_range(address).size());
-        const auto identity = bytes ? read_identity(address, *bytes) : std::nullopt;
-        const bool unchanged =
-            code != nullptr && !code->problem && identity && code->identity == *identity;
-        if (unchanged) continue;
-        known_.erase(address);
+        if (code != nullptr && bytes && is_same(*code, *bytes)) continue;
+        if (code != nullptr) forget(*code);
         same = false;
     }
     return same;
 }
 
+bool CodeReader::is_same(const Code& code, std::span<const std::byte> bytes) const {
+    return !code.problem && bytes.size() == identity_.size() &&
+           read_identity(code.address, bytes) == code.identity;
+}
+
+void CodeReader::forget(const Code& code) {
+    if (std::uint32_t* known = known_.find(code.address.value); known && *known == code.index) {
+        *known = kForgotten;
+    }
+}
+
 const Code* CodeReader::find(RemoteAddr code) const {
-    const auto known = known_.find(code);
-    return known == known_.end() ? nullptr : known->second;
+    const std::uint32_t* known = known_.find(code.value);
+    return known == nullptr || *known == kForgotten ? nullptr : codes_[*known].get();
 }
 
 std::optional<RemoteAddr> CodeReader::bytecode(const Code& code, const RawFrame& frame) {
@@ -223,12 +236,16 @@ bool CodeReader::instructions_fit(std::span<const RawFrame> frames) {
     });
 }
 
+bool Code::is_generator() const {
+    return (flags & kGeneratorFlags) != 0;
+}
+
 bool CodeReader::looks_cut(std::span<const RawFrame> frames) const {
     const auto outermost = std::find_if(frames.rbegin(), frames.rend(),
                                         [](const RawFrame& frame) { return !frame.shim; });
     if (outermost == frames.rend()) return false;
     const Code* code = find(outermost->code);
-    return code != nullptr && (code->flags & kGeneratorFlags) != 0;
+    return code != nullptr && code->is_generator();
 }
 
 bool CodeReader::is_incomplete(const Code& code, const RawFrame& frame) {

@@ -5,7 +5,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -13,6 +12,7 @@
 #include "cpython/stack_reader.h"
 #include "memory/memory_copy.h"
 #include "model/snapshot.h"
+#include "model/tables.h"
 
 namespace pystack::cpython {
 
@@ -31,6 +31,7 @@ struct Code {
     };
 
     RemoteAddr address;
+    std::uint32_t index = 0;  ///< A small number of its own; never used again.
     Identity identity;
     std::string function;                 ///< co_name, in UTF-8.
     std::optional<std::string> qualname;  ///< co_qualname; 3.11+.
@@ -43,6 +44,9 @@ struct Code {
     RemoteAddr tlbc;              ///< Free-threaded 3.14+: the array of per-thread copies, or null.
     /// Set when the code object could not be read; the names are then empty.
     std::optional<Error> problem;
+
+    /// Of a generator, a coroutine or both.
+    bool is_generator() const;
 };
 
 /// Reads and keeps code objects, by address. Strings and tables are copied in batches, few system
@@ -60,6 +64,19 @@ class CodeReader {
 
     /// Null when the address was never loaded. Valid as long as the reader.
     const Code* find(RemoteAddr code) const;
+    /// All ever read, by index.
+    std::size_t count() const { return codes_.size(); }
+
+    // For a caller that verifies in batches of its own:
+    /// What to read of a code object to see whether it is still the same.
+    RemoteRange identity_range(RemoteAddr address) const {
+        return {address + identity_.begin.value, address + identity_.end.value};
+    }
+    /// `bytes` are those of identity_range.
+    bool is_same(const Code& code, std::span<const std::byte> bytes) const;
+    /// Another code object may be at its address now.
+    void forget(const Code& code);
+    void forget_all() { known_.clear(); }
 
     /// Byte offset of the instruction that the frame executes, -1 for a frame that has not started;
     /// nullopt when it does not lie in the code object.
@@ -82,12 +99,12 @@ class CodeReader {
     std::optional<RemoteAddr> bytecode(const Code& code, const RawFrame& frame);
     std::optional<Code::Identity> read_identity(RemoteAddr address,
                                                 std::span<const std::byte> bytes) const;
-    RemoteRange identity_range(RemoteAddr address) const;
     std::vector<RemoteAddr> distinct(std::span<const RawFrame> frames) const;
 
     const memory::MemoryReader& memory_;
     const Layout layout_;
-    std::unordered_map<RemoteAddr, const Code*> known_;
+    RemoteRange identity_;                      ///< Offsets of what identity_range covers.
+    mutable model::IdMap known_;                ///< Index by address.
     std::vector<std::unique_ptr<Code>> codes_;  ///< All ever read: pointers to them stay valid.
     std::vector<RemoteAddr> code_types_;        ///< Addresses of types whose name is "code".
 };

@@ -2,25 +2,19 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
-
-#include "memory/remote_struct.h"
 
 namespace pystack::cpython {
 
 namespace {
 
-using memory::RemoteStruct;
 using model::StackEnd;
 
 constexpr std::uint64_t kPage = 4096;
 /// Frames of one thread lie behind each other and are walked downwards, so a fault fetches this
 /// much below.
 constexpr std::uint64_t kFetchBelow = 4 * kPage;
-/// Read beyond the innermost frame, so that a few calls more are still in the copy.
-constexpr std::uint64_t kSlack = 1024;
-/// Frames nearer than this are read as one range: bytes are cheaper than pieces.
+/// Values of a caller are compared up to the frame it called, if that is not farther.
 constexpr std::uint64_t kMaxGap = 2048;
 /// One batched read takes 1 to 2 us for a shallow stack. One that took much longer was interrupted
 /// half way (another program, the hypervisor), and a program that repeats itself may look the same
@@ -29,59 +23,13 @@ constexpr auto kLongestRead = std::chrono::microseconds(8);
 /// What more pieces and more bytes may take in addition, for deep stacks: of the pieces, so many
 /// times what they take when nothing disturbs.
 constexpr std::int64_t kLongestReadInPieces = 4;
-constexpr auto kLongestReadPerMiB = std::chrono::milliseconds(2);
-/// The highest value of enum _frameowner in any version [pycore_interpframe.h of 3.14].
-constexpr std::uint8_t kMaxOwner = 4;
-/// FRAME_EXECUTING of 3.10's enum _framestate [Include/cpython/frameobject.h].
-constexpr std::int8_t kFrameExecuting = 0;
-
-/// The smallest range of offsets that covers the fields given.
-class Cover {
-  public:
-    void add(FieldOffset field, std::uint32_t width) {
-        if (!field) return;
-        begin_ = std::min(begin_, *field);
-        end_ = std::max(end_, *field + width);
-    }
-    RemoteRange range() const { return {{std::min(begin_, end_)}, {end_}}; }
-
-  private:
-    std::uint32_t begin_ = 0xffffffff;
-    std::uint32_t end_ = 0;
-};
-
-RemoteRange header_offsets(const Layout& layout) {
-    const auto& frame = layout.interpreter_frame;
-    Cover cover;
-    cover.add(frame.previous, 8);
-    cover.add(frame.executable, 8);
-    cover.add(frame.instr_ptr, 8);
-    cover.add(frame.owner, 1);
-    cover.add(frame.is_entry, 1);
-    cover.add(frame.tlbc_index, 4);
-    cover.add(frame.executing, 1);
-    if (frame.executing) cover.add(frame.stackpointer, 8);
-    cover.add(frame.state, 1);
-    if (layout.stack_top == StackTop::kIndex) cover.add(frame.stackpointer, 4);
-    if (layout.stack_top == StackTop::kPointer) cover.add(frame.stackpointer, 8);
-    return cover.range();
-}
-
-RemoteRange thread_offsets(const Layout& layout) {
-    const auto& thread = layout.thread_state;
-    Cover cover;
-    cover.add(thread.frame, 8);
-    cover.add(thread.cframe, 8);
-    cover.add(thread.current_frame, 8);
-    cover.add(thread.datastack_chunk, 8);
-    cover.add(thread.datastack_top, 8);
-    cover.add(thread.id, 8);
-    return cover.range();
-}
-
-RemoteRange at(RemoteAddr base, RemoteRange offsets) {
-    return {base + offsets.begin.value, base + offsets.end.value};
-}
+constexpr auto kLongestReadPerMiB = std::chrono::milliseconds(1);
+/// After so many frames that were not in the plan, one after the other, the whole stack is looked
+/// for.
+constexpr std::uint32_t kMissesBeforeSearch = 3;
+constexpr auto kLongestPause = std::chrono::nanoseconds(600);
+/// Frames at which a walk asks whether the rest is known: more are too many to ask for.
+constexpr int kMaxKnownChecks = 16;
 
 /// Notices when an address comes again (Brent): a corrupt or torn chain may be a ring.
 class CycleCheck {
@@ -100,6 +48,28 @@ class CycleCheck {
     std::uint64_t steps_ = 0;
     std::uint64_t limit_ = 2;
 };
+
+std::uint32_t common_prefix(const std::byte* one, const std::byte* other, std::uint32_t size) {
+    if (std::memcmp(one, other, size) == 0) return size;
+    std::uint32_t equal = 0;
+    std::uint64_t a;
+    std::uint64_t b;
+    for (; equal + sizeof(a) <= size; equal += sizeof(a)) {
+        std::memcpy(&a, one + equal, sizeof(a));
+        std::memcpy(&b, other + equal, sizeof(b));
+        if (a != b) break;
+    }
+    while (equal < size && one[equal] == other[equal]) ++equal;
+    return equal;
+}
+
+StackOutcome unreadable(Error problem) {
+    return {.end = StackEnd::kUnreadable, .problem = std::move(problem)};
+}
+
+Error cut_chain(const RawFrame& outermost) {
+    return corrupt("link to the caller of a frame", outermost.address);
+}
 
 }  // namespace
 
@@ -124,305 +94,401 @@ class StackReader::StillSource {
     memory::MemoryCopy& pages_;
 };
 
-/// Bytes of the first of the two copies; what was not planned is a miss.
-class StackReader::CopySource {
-  public:
-    CopySource(const StackReader& reader, const ReadPlan& plan) : reader_(reader), plan_(plan) {}
-
-    Result<std::span<const std::byte>> view(RemoteRange range) {
-        const auto offset = reader_.offset_of(plan_, range.begin, range.size());
-        if (!offset) return fail(read_fault(range.begin, range.size()));
-        return std::span(reader_.first_copy_).subspan(*offset, range.size());
-    }
-
-  private:
-    const StackReader& reader_;
-    const ReadPlan& plan_;
-};
-
 StackReader::StackReader(const memory::MemoryReader& memory, const Layout& layout,
                          std::size_t max_depth)
-    : memory_(memory),
-      layout_(layout),
-      max_depth_(max_depth),
-      header_(header_offsets(layout)),
-      thread_(thread_offsets(layout)),
-      pages_(memory) {}
+    : memory_(memory), format_(layout), max_depth_(max_depth), pages_(memory) {}
 
-template <class Source>
-Result<RemoteAddr> StackReader::first_frame(Source& source, RemoteAddr thread_state) const {
-    PYSTACK_TRY(bytes, source.view(at(thread_state, thread_)));
-    const RemoteStruct thread(thread_state, bytes);
-    const auto field = [&](FieldOffset offset) {
-        return thread.pointer(*offset - thread_.begin.value).value_or(RemoteAddr{});
-    };
-    switch (layout_.frame_chain) {
-        case FrameChain::kFrameObject:
-            return field(layout_.thread_state.frame);
-        case FrameChain::kCurrentFrame:
-            return field(layout_.thread_state.current_frame);
-        case FrameChain::kCFrame:
-            break;
-    }
-    const RemoteAddr cframe = field(layout_.thread_state.cframe);
-    if (!cframe) return RemoteAddr{};
-    const RemoteAddr current = cframe + *layout_.cframe.current_frame;
-    PYSTACK_TRY(pointer, source.view({current, current + 8}));
-    return RemoteStruct(current, pointer).pointer(0).value_or(RemoteAddr{});
-}
-
-Result<RawFrame> StackReader::parse(RemoteAddr address, std::span<const std::byte> header,
-                                    RemoteAddr& previous) const {
-    const auto& fields = layout_.interpreter_frame;
-    const RemoteStruct bytes(address, header);
-    const auto offset = [&](FieldOffset field) { return *field - header_.begin.value; };
-    RawFrame frame{.address = address};
-    previous = bytes.pointer(offset(fields.previous)).value_or(RemoteAddr{});
-    frame.code = bytes.pointer(offset(fields.executable)).value_or(RemoteAddr{});
-    const bool is_index = layout_.instruction == Instruction::kByteIndex ||
-                          layout_.instruction == Instruction::kUnitIndex;
-    if (is_index) {
-        const auto lasti = bytes.get<std::int32_t>(offset(fields.instr_ptr)).value_or(-1);
-        frame.instruction = static_cast<std::uint64_t>(std::int64_t{lasti});
-    } else {
-        frame.instruction = bytes.get<std::uint64_t>(offset(fields.instr_ptr)).value_or(0);
-    }
-    if (fields.owner) frame.owner = bytes.get<std::uint8_t>(offset(fields.owner)).value_or(0);
-    if (frame.owner > kMaxOwner) return fail(corrupt("frame owner", address));
-    if (fields.is_entry)
-        frame.is_entry = bytes.get<std::uint8_t>(offset(fields.is_entry)).value_or(0) != 0;
-    if (fields.tlbc_index)
-        frame.tlbc_index = bytes.get<std::int32_t>(offset(fields.tlbc_index)).value_or(0);
-    if (fields.executing) {
-        // generator.throw() links a suspended generator into the chain, which has a stack pointer
-        // instead.
-        frame.calls = bytes.get<std::uint8_t>(offset(fields.executing)).value_or(0) != 0 ||
-                      bytes.get<std::uint64_t>(offset(fields.stackpointer)).value_or(0) != 0;
-    } else if (fields.state) {
-        frame.calls = bytes.get<std::int8_t>(offset(fields.state)).value_or(-1) == kFrameExecuting;
-    } else if (layout_.stack_top == StackTop::kIndex) {
-        frame.calls = bytes.get<std::int32_t>(offset(fields.stackpointer)).value_or(-1) >= 0;
-    } else if (layout_.stack_top == StackTop::kPointer) {
-        frame.calls = bytes.get<std::uint64_t>(offset(fields.stackpointer)).value_or(0) != 0;
-    }
-    frame.shim = layout_.entry_mark == EntryMark::kOwner && frame.owner >= layout_.first_shim_owner;
-    // 3.13 leaves any object in a shim frame; the low bits of a _PyStackRef are flags.
-    if (layout_.stack_ref != StackRef::kPointer) frame.code.value &= ~std::uint64_t{3};
-    if (!frame.shim && !frame.code) return fail(corrupt("code of a frame", address));
-    return frame;
-}
-
-template <class Source>
-StackOutcome StackReader::walk(Source& source, RemoteAddr thread_state,
-                               std::vector<RawFrame>& frames) const {
-    frames.clear();
-    auto next = first_frame(source, thread_state);
-    CycleCheck cycle;
-    while (next && *next) {
-        if (frames.size() >= max_depth_) return {.end = StackEnd::kDepthLimit, .problem = {}};
-        if (next->value % alignof(void*) != 0 || cycle.seen(*next)) {
-            return {.end = StackEnd::kUnreadable, .problem = corrupt("chain of frames", *next)};
-        }
-        const auto header = source.view(at(*next, header_));
-        if (!header) return {.end = StackEnd::kUnreadable, .problem = header.error()};
-        RemoteAddr previous;
-        auto frame = parse(*next, *header, previous);
-        if (!frame) return {.end = StackEnd::kUnreadable, .problem = frame.error()};
-        frames.push_back(*frame);
-        next = previous;
-    }
-    if (!next) return {.end = StackEnd::kUnreadable, .problem = next.error()};
-    if (!frames.empty() && !is_outermost(frames.back())) {
-        return {.end = StackEnd::kUnreadable,
-                .problem = corrupt("link to the caller of a frame", frames.back().address)};
-    }
-    return {.end = frames.empty() ? StackEnd::kNoPython : StackEnd::kComplete, .problem = {}};
-}
-
-bool StackReader::is_outermost(const RawFrame& frame) const {
-    switch (layout_.entry_mark) {
-        case EntryMark::kNone:
-            return true;
-        case EntryMark::kIsEntry:
-            return frame.is_entry;
-        case EntryMark::kOwner:
-            break;
-    }
-    return frame.shim;
-}
+// --- a target that stands still ---
 
 StackOutcome StackReader::read_still(RemoteAddr thread_state, std::vector<RawFrame>& frames) {
     pages_.clear();
+    frames.clear();
     StillSource source(pages_);
-    return walk(source, thread_state, frames);
+    return walk_still(source, thread_state, frames);
 }
+
+StackOutcome StackReader::walk_still(StillSource& source, RemoteAddr thread_state,
+                                     std::vector<RawFrame>& frames) {
+    const auto thread = source.view(format_.thread_at(thread_state));
+    if (!thread) return unreadable(thread.error());
+    RemoteAddr next = format_.top(thread->data());
+    found_limit_ = format_.data_stack_limit(thread->data());
+    found_cframe_ = {};
+    if (format_.top_is_cframe() && next) {
+        found_cframe_ = format_.current_frame_of(next);
+        const auto pointer = source.view(found_cframe_);
+        if (!pointer) return unreadable(pointer.error());
+        std::memcpy(&next.value, pointer->data(), sizeof(next.value));
+    }
+    CycleCheck cycle;
+    while (next) {
+        if (frames.size() >= max_depth_) return {.end = StackEnd::kDepthLimit, .problem = {}};
+        if (next.value % alignof(void*) != 0 || cycle.seen(next)) {
+            return unreadable(corrupt("chain of frames", next));
+        }
+        const auto header = source.view(format_.header_at(next));
+        if (!header) return unreadable(header.error());
+        RawFrame frame;
+        RemoteAddr previous;
+        if (const char* wrong = format_.parse(next, header->data(), frame, previous)) {
+            return unreadable(corrupt(wrong, next));
+        }
+        frames.push_back(frame);
+        next = previous;
+    }
+    if (!frames.empty() && !format_.is_outermost(frames.back()))
+        return unreadable(cut_chain(frames.back()));
+    return {.end = frames.empty() ? StackEnd::kNoPython : StackEnd::kComplete, .problem = {}};
+}
+
+// --- a target that runs ---
 
 StackOutcome StackReader::read_moving(RemoteAddr thread_state, ReadPlan& plan, int attempts,
                                       std::vector<RawFrame>& frames) {
-    StackOutcome outcome{.end = StackEnd::kTorn, .problem = {}, .attempts = 0};
-    while (outcome.attempts < attempts) {
-        ++outcome.attempts;
-        if (plan.ranges.empty() || plan.ranges.front() != at(thread_state, thread_)) {
-            read_still(thread_state, frames);  // Torn, most likely: only says where to look.
-            plan_from(thread_state, frames, plan);
-        }
-        const bool in_time = read_twice(plan);
-        if (plan_sizes_.front() < thread_.size()) {
-            outcome.problem = read_fault(thread_state, thread_.size());
-            outcome.end = StackEnd::kUnreadable;
-            return outcome;
-        }
-        if (!in_time) continue;
-        CopySource source(*this, plan);
-        const StackOutcome walked = walk(source, thread_state, frames);
-        const bool whole = walked.end != StackEnd::kUnreadable;
-        if (whole && callers_call(frames) && copies_agree(plan, frames)) {
-            outcome.end = walked.end;
-            plan_from(thread_state, frames, plan);
-            return outcome;
-        }
-        outcome.problem = walked.problem;
-        // A frame elsewhere needs a new plan; a mere disagreement is tried again as it is.
-        if (!whole && walked.problem->code == ErrorCode::kReadFault) plan.ranges.clear();
+    StackOutcome outcome = prove(thread_state, plan, attempts);
+    frames.clear();
+    if (outcome.end != StackEnd::kTorn && outcome.end != StackEnd::kUnreadable) {
+        frames.assign(plan.frames_.rbegin(), plan.frames_.rend());
     }
     return outcome;
 }
 
-bool StackReader::callers_call(std::span<const RawFrame> frames) const {
-    const bool on_data_stack = layout_.frame_chain != FrameChain::kFrameObject;
-    for (std::size_t i = 1; i < frames.size(); ++i) {
-        // A frame called through C runs in a new activation, and its caller's loop has not saved
-        // anything. generator.throw() is such a call, too, and makes no activation
-        // [Objects/genobject.c: _gen_throw].
-        const bool is_generator = on_data_stack && frames[i - 1].owner == layout_.generator_owner;
-        const bool called_directly =
-            !frames[i - 1].shim && !frames[i - 1].is_entry && !is_generator;
-        if (called_directly && !frames[i].shim && !frames[i].calls) return false;
+StackOutcome StackReader::prove(RemoteAddr thread_state, ReadPlan& plan, int attempts) {
+    StackOutcome outcome{.end = StackEnd::kTorn, .problem = {}, .attempts = 0};
+    for (int attempt = 1; attempt <= attempts; ++attempt) {
+        // A program that repeats itself as fast as this loop would be met at the same bad moment
+        // each time.
+        if (attempt > 1) wait_up_to(kLongestPause);
+        if (!has_plan(thread_state, plan)) {
+            read_still(thread_state, fresh_);  // Torn, most likely: only says where to look.
+            plan.limit_ = found_limit_;
+            plan.cframe_ = found_cframe_;
+            plan.build(format_, thread_state, fresh_);
+        }
+        batch_.clear();
+        const std::size_t first = add_proof(plan, batch_);
+        const auto begin = std::chrono::steady_clock::now();
+        batch_.read(memory_);
+        const bool in_time = took_one_moment(batch_, std::chrono::steady_clock::now() - begin);
+        outcome = judge_proof(plan, batch_, first, in_time);
+        outcome.attempts = attempt;
+        if (outcome.end != StackEnd::kTorn) break;
     }
-    return true;
+    return outcome;
 }
 
-void StackReader::plan_from(RemoteAddr thread_state, std::span<const RawFrame> frames,
-                            ReadPlan& plan) const {
-    plan.ranges.clear();
-    plan.ranges.push_back(at(thread_state, thread_));
-    if (layout_.frame_chain == FrameChain::kCFrame) {
-        // Its address can only be learned from the thread state; the root one lies in the thread
-        // state.
-        if (const auto cframe = memory_.read_pointer(thread_state + *layout_.thread_state.cframe)) {
-            const RemoteAddr current = *cframe + *layout_.cframe.current_frame;
-            plan.ranges.push_back({current, current + 8});
-        }
-    }
-    for (const RawFrame& frame : frames) {
-        RemoteRange wanted = at(frame.address, header_);
-        const bool on_data_stack = layout_.frame_chain != FrameChain::kFrameObject && !frame.shim &&
-                                   frame.owner != layout_.generator_owner;
-        if (on_data_stack && plan.ranges.size() > first_frame_range()) {
-            RemoteRange& last = plan.ranges.back();
-            if (wanted.begin < last.begin && last.begin - wanted.begin < kMaxGap) {
-                last.begin = wanted.begin;
-                continue;
-            }
-        }
-        // Not past the page: what follows may be unmapped, and the piece would be cut anyway.
-        if (on_data_stack && plan.ranges.size() == first_frame_range()) {
-            wanted.end =
-                std::min(wanted.end + kSlack, RemoteAddr{(wanted.end.value | (kPage - 1)) + 1});
-        }
-        plan.ranges.push_back(wanted);
-    }
+void StackReader::wait_up_to(std::chrono::nanoseconds longest) {
+    const auto wait =
+        std::chrono::nanoseconds(random_() % static_cast<std::uint64_t>(longest.count()));
+    const auto until = std::chrono::steady_clock::now() + wait;
+    while (std::chrono::steady_clock::now() < until) continue;
 }
 
-bool StackReader::read_twice(const ReadPlan& plan) {
-    std::size_t total = 0;
-    plan_offsets_.clear();
-    for (const RemoteRange& range : plan.ranges) {
-        plan_offsets_.push_back(total);
-        total += range.size();
-    }
-    if (first_copy_.size() < total) {
-        first_copy_.resize(total);
-        second_copy_.resize(total);
-    }
-    const std::size_t count = plan.ranges.size();
-    requests_.clear();
-    const auto add = [&](std::vector<std::byte>& copy, std::size_t i) {
-        requests_.push_back({plan.ranges[i].begin,
-                             std::span(copy).subspan(plan_offsets_[i], plan.ranges[i].size())});
-    };
-    // Outermost frames first and last, which change least; the thread state in the middle.
-    for (std::size_t i = count - 1; i > 0; --i) add(first_copy_, i);
-    add(first_copy_, 0);
-    for (std::size_t i = 1; i < count; ++i) add(second_copy_, i);
-    const auto begin = std::chrono::steady_clock::now();
-    memory_.read_many(requests_);
-    const auto took = std::chrono::steady_clock::now() - begin;
-    plan_sizes_.resize(count);
-    plan_sizes_[0] = requests_[count - 1].done;
-    for (std::size_t i = 1; i < count; ++i) {
-        plan_sizes_[i] = std::min(requests_[count - 1 - i].done, requests_[count - 1 + i].done);
-    }
-    last_range_ = 0;
-    const auto pieces = static_cast<std::int64_t>(requests_.size());
-    fastest_piece_ns_ =
-        std::min<std::int64_t>(fastest_piece_ns_, took / std::chrono::nanoseconds(pieces));
+bool StackReader::took_one_moment(const memory::ReadBatch& batch, std::chrono::nanoseconds took) {
+    const auto pieces = static_cast<std::int64_t>(batch.size());
+    fastest_piece_ns_ = std::min<std::int64_t>(fastest_piece_ns_, took.count() / pieces);
     return took <= kLongestRead +
                        std::chrono::nanoseconds(kLongestReadInPieces * pieces * fastest_piece_ns_) +
-                       kLongestReadPerMiB * total / (1 << 20);
+                       kLongestReadPerMiB * batch.total_bytes() / (1 << 20);
 }
 
-std::optional<std::size_t> StackReader::offset_of(const ReadPlan& plan, RemoteAddr address,
-                                                  std::size_t size) const {
-    const std::size_t count = plan.ranges.size();
-    for (std::size_t step = 0; step < count; ++step) {
-        const std::size_t i = (last_range_ + step) % count;
-        const RemoteAddr begin = plan.ranges[i].begin;
-        if (begin <= address && address - begin <= plan_sizes_[i] &&
-            plan_sizes_[i] - (address - begin) >= size) {
-            last_range_ = i;
-            return plan_offsets_[i] + (address - begin);
+std::size_t StackReader::add_once(const ReadPlan& plan, memory::ReadBatch& batch) const {
+    const std::size_t first = batch.size();
+    for (std::size_t i = plan.ranges_.size(); i-- > 0;) batch.add(plan.ranges_[i]);
+    return first;
+}
+
+std::size_t StackReader::add_proof(const ReadPlan& plan, memory::ReadBatch& batch) const {
+    const std::size_t first = add_once(plan, batch);
+    for (std::size_t i = 1; i < plan.ranges_.size(); ++i) batch.add(plan.ranges_[i]);
+    return first;
+}
+
+void StackReader::take_pieces(const ReadPlan& plan, const memory::ReadBatch& batch,
+                              std::size_t first) {
+    const std::size_t count = plan.ranges_.size();
+    pieces_.resize(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t one = first + count - 1 - i;
+        const std::size_t other = first + count - 1 + i;
+        Piece& piece = pieces_[i];
+        piece.first = batch.data(one);
+        piece.second = batch.data(other);
+        piece.size = static_cast<std::uint32_t>(std::min(batch.done(one), batch.done(other)));
+        piece.agree = i == 0 ? piece.size : common_prefix(piece.first, piece.second, piece.size);
+        piece.known =
+            plan.has_bytes_
+                ? common_prefix(piece.first, plan.accepted_.data() + plan.offsets_[i], piece.size)
+                : 0;
+    }
+    last_range_ = 0;
+}
+
+StackOutcome StackReader::judge_proof(ReadPlan& plan, const memory::ReadBatch& batch,
+                                      std::size_t first, bool in_time) {
+    StackOutcome outcome{.end = StackEnd::kTorn, .problem = {}};
+    take_pieces(plan, batch, first);
+    const Piece& thread = pieces_[plan.thread_range_];
+    if (thread.size < format_.thread().size()) {
+        return unreadable(read_fault(plan.thread_state_, format_.thread().size()));
+    }
+    if (!in_time || !format_.same_chain(thread.first, thread.second)) return outcome;
+    StackOutcome walked = walk(plan);
+    if (walked.end == StackEnd::kUnreadable) {
+        // A frame elsewhere needs a new plan; a mere disagreement is tried again as it is.
+        if (walked.problem->code == ErrorCode::kReadFault) {
+            if (!plan.has_bytes_ || ++plan.misses_ % kMissesBeforeSearch == 0) {
+                plan.ranges_.clear();
+                plan.has_bytes_ = false;
+            } else {
+                plan.rebuild(format_);
+            }
         }
+        outcome.problem = std::move(walked.problem);
+        return outcome;
+    }
+    if (!callers_call(plan) || !frames_agree(plan)) return outcome;
+    // A frame that is left stays as it is for a moment, one that was left does not: the next
+    // attempt tells.
+    const bool is_same = fresh_.empty() && tail_ == plan.frames_.size();
+    const bool holds = is_same || !innermost_looks_left(plan);
+    accept(plan);
+    if (holds) outcome.end = walked.end;
+    return outcome;
+}
+
+Result<RemoteAddr> StackReader::first_frame(ReadPlan& plan) {
+    const std::byte* thread = pieces_[plan.thread_range_].first;
+    plan.limit_ = format_.data_stack_limit(thread);
+    const RemoteAddr top = format_.top(thread);
+    if (!format_.top_is_cframe() || !top) return top;
+    const RemoteRange pointer = format_.current_frame_of(top);
+    if (plan.cframe_ != pointer) plan.places_moved_ = true;
+    plan.cframe_ = pointer;
+    const auto place = plan.find(plan.cframe_, last_range_);
+    if (!place || pieces_[place->range].size < place->offset + 8) {
+        plan.keep_recent(plan.cframe_);
+        return fail(read_fault(plan.cframe_.begin, 8));
+    }
+    if (!agrees(place->range, place->offset, place->offset + 8)) {
+        return fail(corrupt("C frame", plan.cframe_.begin));
+    }
+    RemoteAddr frame;
+    std::memcpy(&frame.value, pieces_[place->range].first + place->offset, sizeof(frame.value));
+    return frame;
+}
+
+/// Leaves the frames that are not as they were in fresh_, and the number of those that are in
+/// tail_.
+StackOutcome StackReader::walk(ReadPlan& plan) {
+    fresh_.clear();
+    fresh_places_.clear();
+    tail_ = 0;
+    const auto first = first_frame(plan);
+    if (!first) return unreadable(first.error());
+    RemoteAddr next = *first;
+    CycleCheck cycle;
+    int known_checks = 0;
+    while (next) {
+        if (fresh_.size() >= max_depth_) return {.end = StackEnd::kDepthLimit, .problem = {}};
+        if (next.value % alignof(void*) != 0 || cycle.seen(next)) {
+            return unreadable(corrupt("chain of frames", next));
+        }
+        const RemoteRange header = format_.header_at(next);
+        auto place = plan.find(header, last_range_);
+        if (!place || pieces_[place->range].size < place->offset + header.size()) {
+            plan.keep_recent(header);
+            return unreadable(read_fault(header.begin, header.size()));
+        }
+        place->still_end = place->offset + static_cast<std::uint32_t>(header.size());
+        if (known_checks < kMaxKnownChecks) {
+            if (const auto known = known_frame(plan, next, *place)) {
+                ++known_checks;
+                if (fresh_.size() + *known < max_depth_ && tail_holds(plan, *known)) {
+                    tail_ = *known + 1;
+                    break;
+                }
+            }
+        }
+        RawFrame frame;
+        RemoteAddr previous;
+        if (const char* wrong =
+                format_.parse(next, pieces_[place->range].first + place->offset, frame, previous)) {
+            return unreadable(corrupt(wrong, next));
+        }
+        fresh_.push_back(frame);
+        fresh_places_.push_back(*place);
+        next = previous;
+    }
+    if (tail_ == 0 && !fresh_.empty() && !format_.is_outermost(fresh_.back())) {
+        return unreadable(cut_chain(fresh_.back()));
+    }
+    return {.end = fresh_.empty() && tail_ == 0 ? StackEnd::kNoPython : StackEnd::kComplete,
+            .problem = {}};
+}
+
+bool StackReader::is_known(const ReadPlan& plan, const Place& place) const {
+    const Piece& piece = pieces_[place.range];
+    const auto size = static_cast<std::uint32_t>(format_.header().size());
+    if (place.offset + size <= piece.known) return true;
+    return place.offset + size <= piece.size &&
+           std::memcmp(piece.first + place.offset,
+                       plan.accepted_.data() + plan.offsets_[place.range] + place.offset,
+                       size) == 0;
+}
+
+bool StackReader::agrees(std::uint32_t range, std::uint32_t begin, std::uint32_t end) const {
+    const Piece& piece = pieces_[range];
+    if (end <= piece.agree) return true;
+    return end <= piece.size &&
+           std::memcmp(piece.first + begin, piece.second + begin, end - begin) == 0;
+}
+
+std::optional<std::size_t> StackReader::known_frame(const ReadPlan& plan, RemoteAddr address,
+                                                    const Place& place) const {
+    if (!plan.has_bytes_ || !is_known(plan, place)) return std::nullopt;
+    for (std::size_t i = plan.frames_.size(); i-- > 0;) {
+        if (plan.frames_[i].address == address) return i;
     }
     return std::nullopt;
 }
 
-bool StackReader::same_bytes(const ReadPlan& plan, RemoteRange range) const {
-    const auto offset = offset_of(plan, range.begin, range.size());
-    return offset && std::memcmp(first_copy_.data() + *offset, second_copy_.data() + *offset,
-                                 range.size()) == 0;
+bool StackReader::tail_holds(const ReadPlan& plan, std::size_t innermost) const {
+    const auto size = static_cast<std::uint32_t>(format_.header().size());
+    for (std::size_t i = innermost + 1; i-- > 0;) {
+        const Place& place = plan.places_[i];
+        const std::uint32_t end = i == innermost ? place.offset + size : place.still_end;
+        if (!is_known(plan, place) || !agrees(place.range, place.offset, end)) return false;
+    }
+    return true;
 }
 
-bool StackReader::copies_agree(const ReadPlan& plan, std::span<const RawFrame> frames) const {
-    // Ranges before the first frame: the thread state, read once, and the C frame's pointer.
-    for (std::size_t i = 1; i < first_frame_range(); ++i) {
-        if (!same_bytes(plan, plan.ranges[i])) return false;
+bool StackReader::callers_call(const ReadPlan& plan) const {
+    const auto can_call = [this](const RawFrame& caller, const RawFrame& callee) {
+        // A frame called through C runs in a new activation, and its caller's loop has not saved
+        // anything. generator.throw() is such a call, too, and makes no activation
+        // [Objects/genobject.c: _gen_throw].
+        const bool called_directly =
+            !callee.shim && !callee.is_entry && !format_.is_generator(callee);
+        return !called_directly || caller.shim || caller.calls;
+    };
+    for (std::size_t i = 1; i < fresh_.size(); ++i) {
+        if (!can_call(fresh_[i], fresh_[i - 1])) return false;
     }
-    const auto& fields = layout_.interpreter_frame;
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-        const RemoteAddr address = frames[i].address;
-        if (i == 0) {
-            // The innermost frame runs: its instruction and its values change, its identity does
-            // not.
-            for (const FieldOffset field : {fields.previous, fields.executable}) {
-                if (!same_bytes(plan, {address + *field, address + *field + 8})) return false;
-            }
-            if (fields.owner &&
-                !same_bytes(plan, {address + *fields.owner, address + *fields.owner + 1})) {
-                return false;
-            }
-            continue;
+    return fresh_.empty() || tail_ == 0 || can_call(plan.frames_[tail_ - 1], fresh_.back());
+}
+
+bool StackReader::stands_still(const ReadPlan& plan, RemoteAddr begin, RemoteAddr end) {
+    while (begin < end) {
+        const auto place = plan.find({begin, begin + 1}, last_range_);
+        if (!place) return true;
+        const auto last = static_cast<std::uint32_t>(
+            std::min<std::uint64_t>(pieces_[place->range].size, place->offset + (end - begin)));
+        if (last <= place->offset) return true;
+        if (!agrees(place->range, place->offset, last)) return false;
+        begin = begin + (last - place->offset);
+    }
+    return true;
+}
+
+bool StackReader::frames_agree(const ReadPlan& plan) {
+    if (fresh_.empty()) return true;
+    // The innermost frame runs: its instruction and its values change, its identity does not.
+    const Piece& piece = pieces_[fresh_places_.front().range];
+    const std::uint32_t offset = fresh_places_.front().offset;
+    if (!format_.same_identity(piece.first + offset, piece.second + offset)) return false;
+    // A caller stands still: its header, and its variables and values where they were read, up to
+    // the frame it called.
+    last_range_ = fresh_places_.front().range;
+    const auto caller_stands = [&](const RawFrame& caller, const Place& place,
+                                   const RawFrame& callee) {
+        if (!agrees(place.range, place.offset, place.offset + format_.header().size()))
+            return false;
+        const RemoteAddr values = format_.header_at(caller.address).end;
+        const bool near = callee.address > values && callee.address - values < kMaxGap;
+        return !near || !format_.on_data_stack(caller) || !format_.on_data_stack(callee) ||
+               stands_still(plan, values, callee.address);
+    };
+    for (std::size_t i = 1; i < fresh_.size(); ++i) {
+        if (!caller_stands(fresh_[i], fresh_places_[i], fresh_[i - 1])) return false;
+    }
+    return tail_ == 0 ||
+           caller_stands(plan.frames_[tail_ - 1], plan.places_[tail_ - 1], fresh_.back());
+}
+
+bool StackReader::innermost_looks_left(const ReadPlan& plan) const {
+    if (fresh_.empty() && tail_ == 0) return false;
+    const RawFrame& frame = fresh_.empty() ? plan.frames_[tail_ - 1] : fresh_.front();
+    const Place& place = fresh_.empty() ? plan.places_[tail_ - 1] : fresh_places_.front();
+    return format_.looks_left(frame, pieces_[place.range].second + place.offset);
+}
+
+void StackReader::accept(ReadPlan& plan) {
+    const std::size_t old_size = plan.proved_ ? plan.frames_.size() : 0;
+    const std::size_t size = tail_ + fresh_.size();
+    bool places_moved = plan.places_moved_ || !plan.has_bytes_ || size != old_size;
+    plan.frames_.resize(size);
+    plan.places_.resize(size);
+    std::size_t unchanged = tail_;
+    for (std::size_t i = tail_; i < size; ++i) {
+        const RawFrame& frame = fresh_[size - 1 - i];
+        const Place& place = fresh_places_[size - 1 - i];
+        if (i < old_size && unchanged == i && plan.frames_[i] == frame) ++unchanged;
+        if (i >= old_size || plan.places_[i].range != place.range ||
+            plan.places_[i].offset != place.offset) {
+            places_moved = true;
+            plan.places_[i] = place;
         }
-        // A caller stands still: header, and its variables and values where they were read, up to
-        // the frame it called.
-        RemoteRange range = at(address, header_);
-        const RemoteAddr callee = frames[i - 1].address;
-        const bool on_data_stack = layout_.frame_chain != FrameChain::kFrameObject;
-        if (on_data_stack && callee > range.end && callee - address < kMaxGap) {
-            const RemoteRange values{range.begin, callee};
-            if (offset_of(plan, values.begin, values.size())) range = values;
+        plan.frames_[i] = frame;
+    }
+    for (std::size_t i = 0; i < pieces_.size(); ++i) {
+        const Piece& piece = pieces_[i];
+        const std::uint32_t begin = plan.has_bytes_ ? piece.known : 0;
+        std::memcpy(plan.accepted_.data() + plan.offsets_[i] + begin, piece.first + begin,
+                    piece.size - begin);
+    }
+    plan.unchanged_ = std::min(plan.unchanged_, unchanged);
+    plan.proved_ = true;
+    plan.has_bytes_ = true;
+    plan.misses_ = 0;
+    plan.places_moved_ = false;
+    ++plan.proofs_since_build_;
+    if (!plan.frames_.empty() && format_.on_data_stack(plan.frames_.back())) {
+        plan.highest_ = std::max(plan.highest_, format_.header_at(plan.frames_.back().address).end);
+    }
+    if (places_moved) plan.set_extents(format_, tail_ == 0 ? 0 : tail_ - 1);
+    if (plan.is_worn(format_)) plan.rebuild(format_);
+}
+
+bool StackReader::is_unchanged(const ReadPlan& plan, const memory::ReadBatch& batch,
+                               std::size_t first) const {
+    if (!plan.has_bytes_) return false;
+    const std::size_t count = plan.ranges_.size();
+    const auto piece_of = [&](std::size_t range) { return first + count - 1 - range; };
+    const std::size_t thread = piece_of(plan.thread_range_);
+    const std::byte* const accepted_thread =
+        plan.accepted_.data() + plan.offsets_[plan.thread_range_];
+    if (!batch.complete(thread) || !format_.same_place(batch.data(thread), accepted_thread))
+        return false;
+    if (format_.frames_are_objects()) {
+        // What lies between them is not theirs.
+        const std::size_t size = format_.header().size();
+        return std::all_of(plan.places_.begin(), plan.places_.end(), [&](const Place& place) {
+            const std::size_t piece = piece_of(place.range);
+            return batch.done(piece) >= place.offset + size &&
+                   std::memcmp(batch.data(piece) + place.offset,
+                               plan.accepted_.data() + plan.offsets_[place.range] + place.offset,
+                               size) == 0;
+        });
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t piece = piece_of(i);
+        if (plan.needed_[i] == 0) continue;
+        if (batch.done(piece) < plan.needed_[i] ||
+            std::memcmp(batch.data(piece), plan.accepted_.data() + plan.offsets_[i],
+                        plan.needed_[i]) != 0) {
+            return false;
         }
-        if (!same_bytes(plan, range)) return false;
     }
     return true;
 }

@@ -1,119 +1,141 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
+#include <random>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
+#include "cpython/frame_format.h"
 #include "cpython/layout.h"
+#include "cpython/read_plan.h"
 #include "memory/memory_copy.h"
+#include "memory/read_batch.h"
 #include "model/snapshot.h"
 
 namespace pystack::cpython {
 
-/// One frame of the interpreter as it stands in memory, before its code object is looked at.
-struct RawFrame {
-    RemoteAddr address;
-    RemoteAddr code;  ///< PyCodeObject*; meaningless when `shim`.
-    std::uint64_t instruction =
-        0;  ///< See Layout::instruction: an address, or f_lasti sign-extended.
-    std::int32_t tlbc_index =
-        0;  ///< Which copy of the bytecode runs (free-threaded 3.14+), else 0.
-    std::uint8_t owner = 0;
-    bool shim =
-        false;  ///< Marks one C-level activation of the interpreter loop; runs no Python code.
-    bool is_entry = false;  ///< 3.11: the first frame of an activation.
-    /// The frame is alive and may be a caller. From 3.11: the interpreter loop has left it for
-    /// another and saved its stack pointer, which it clears when it comes back [StackTop]; 3.14
-    /// also saves it around calls of C functions. Below: it is marked as executing, which a frame
-    /// that has returned and waits to be used again is not.
-    bool calls = true;
-
-    bool operator==(const RawFrame&) const = default;
-};
-
-/// What one read of a stack came to. `frames` of the call hold what was read, innermost first,
-/// whatever the outcome.
+/// What one read of a stack came to.
 struct StackOutcome {
     model::StackEnd end = model::StackEnd::kComplete;
     std::optional<Error> problem;
     int attempts = 1;
 };
 
-/// Where a thread's stack was at its last read: the bytes to ask for next time. Belongs to one
-/// thread state.
-struct ReadPlan {
-    std::vector<RemoteRange> ranges;
-};
-
 /// Reads the chain of frames of one thread state. Holds buffers that are reused, so a reader in
 /// steady use allocates nothing. Not thread-safe.
 ///
 /// On a running target nothing can be trusted that was read once: the stack moves ten million times
-/// a second. read_moving therefore reads the frames, the thread state and the frames again in one
+/// a second. A proof therefore reads the frames, the thread state and the frames again in one
 /// system call. The thread state says at one instant which frame is the innermost; it is accepted
 /// only when the frames were the same before and after that instant: byte-equal below the innermost
 /// one (a caller's frame, its instruction and its variables included, cannot change while its
-/// callee runs), equal in identity for the innermost, and every caller stands at a call. See
-/// docs/architecture.md for what this proves on which version.
+/// callee runs), equal in identity for the innermost, every caller stands at a call, and the
+/// innermost does not look as if it had returned, or stays so (what lies above a running frame is
+/// left over from earlier calls, and may look like its callees). The outermost frames are read
+/// first and last. See docs/architecture.md for what this proves on which version.
 class StackReader {
   public:
     StackReader(const memory::MemoryReader& memory, const Layout& layout, std::size_t max_depth);
 
-    /// For a stopped target or a core: reads once.
+    /// For a stopped target or a core: reads once. `frames`: innermost first, as far as it went.
     StackOutcome read_still(RemoteAddr thread_state, std::vector<RawFrame>& frames);
 
-    /// For a running target: at most `attempts` proofs, else kTorn with the frames of the last
-    /// attempt. `plan` is used and left up to date.
+    /// For a running target: at most `attempts` proofs, else kTorn. `frames` are those of the stack
+    /// that was proved, innermost first, else none. `plan` is used and left up to date.
     StackOutcome read_moving(RemoteAddr thread_state, ReadPlan& plan, int attempts,
                              std::vector<RawFrame>& frames);
 
+    /// The same, with the frames in the plan, and only when they were proved.
+    StackOutcome prove(RemoteAddr thread_state, ReadPlan& plan, int attempts);
+
+    // The steps of one proof, for a caller that reads more than stacks in one call. Each add_*
+    // returns the index of its first piece; what was added is judged after the batch was read.
+
+    /// Whether the plan knows where this thread state's stack was.
+    bool has_plan(RemoteAddr thread_state, const ReadPlan& plan) const {
+        return !plan.ranges_.empty() && plan.thread_state_ == thread_state;
+    }
+    std::size_t add_proof(const ReadPlan& plan, memory::ReadBatch& batch) const;
+    /// `in_time`: see took_one_moment.
+    StackOutcome judge_proof(ReadPlan& plan, const memory::ReadBatch& batch, std::size_t first,
+                             bool in_time);
+    /// The piece of the proof that is the thread state.
+    static std::size_t thread_piece(const ReadPlan& plan, std::size_t first) {
+        return first + plan.ranges_.size() - 1 - plan.thread_range_;
+    }
+
+    /// For a proved thread that does not move: everything once, the thread state last.
+    std::size_t add_look(const ReadPlan& plan, memory::ReadBatch& batch) const {
+        return add_once(plan, batch);
+    }
+    /// Whether every byte of the stack, the innermost frame's instruction included, is as it was
+    /// proved. Whatever a moving thread does between the two readings, what is confirmed was a
+    /// stack once.
+    bool is_unchanged(const ReadPlan& plan, const memory::ReadBatch& batch,
+                      std::size_t first) const;
+
+    /// Whether a batch that took that long can have been one moment of the target.
+    bool took_one_moment(const memory::ReadBatch& batch, std::chrono::nanoseconds took);
+
+    const FrameFormat& format() const { return format_; }
+
   private:
     class StillSource;
-    class CopySource;
+    /// One planned range, as it was read.
+    struct Piece {
+        const std::byte* first = nullptr;
+        const std::byte* second = nullptr;
+        std::uint32_t size = 0;   ///< That both copies have.
+        std::uint32_t agree = 0;  ///< Length of the beginning that is equal in both copies.
+        std::uint32_t known = 0;  ///< Length of the beginning that is as it was at the last proof.
+    };
+    using Place = ReadPlan::Place;
 
-    template <class Source>
-    StackOutcome walk(Source& source, RemoteAddr thread_state, std::vector<RawFrame>& frames) const;
-    template <class Source>
-    Result<RemoteAddr> first_frame(Source& source, RemoteAddr thread_state) const;
-    Result<RawFrame> parse(RemoteAddr address, std::span<const std::byte> header,
-                           RemoteAddr& previous) const;
+    StackOutcome walk_still(StillSource& source, RemoteAddr thread_state,
+                            std::vector<RawFrame>& frames);
+    std::size_t add_once(const ReadPlan& plan, memory::ReadBatch& batch) const;
+    void take_pieces(const ReadPlan& plan, const memory::ReadBatch& batch, std::size_t first);
 
-    /// Whether a chain of frames can end here. A generator that yields is unlinked from its caller
-    /// an instruction before it stops being the current frame: a thread may be seen in between.
-    bool is_outermost(const RawFrame& frame) const;
-    void plan_from(RemoteAddr thread_state, std::span<const RawFrame> frames, ReadPlan& plan) const;
+    void wait_up_to(std::chrono::nanoseconds longest);
+
+    StackOutcome walk(ReadPlan& plan);
+    Result<RemoteAddr> first_frame(ReadPlan& plan);
+    /// Which frame of the last proof lies there, if its bytes are as they were then.
+    std::optional<std::size_t> known_frame(const ReadPlan& plan, RemoteAddr address,
+                                           const Place& place) const;
+    /// Whether that frame and all its callers are as they were at the last proof, in both copies.
+    bool tail_holds(const ReadPlan& plan, std::size_t innermost) const;
+    bool is_known(const ReadPlan& plan, const Place& place) const;
+    bool agrees(std::uint32_t range, std::uint32_t begin, std::uint32_t end) const;
+    /// Whether bytes of a caller are the same in both copies; those that were not read do not
+    /// count.
+    bool stands_still(const ReadPlan& plan, RemoteAddr begin, RemoteAddr end);
+    bool frames_agree(const ReadPlan& plan);
     /// Whether each frame that was called without leaving the interpreter loop has a caller that
     /// stands at a call: one that does not has returned, and what lies above it is left over.
-    bool callers_call(std::span<const RawFrame> frames) const;
-    /// Fills both copies; false when it took too long to be one moment.
-    bool read_twice(const ReadPlan& plan);
-    bool copies_agree(const ReadPlan& plan, std::span<const RawFrame> frames) const;
-    /// In a plan: the thread state comes first, on 3.11 and 3.12 the C frame's pointer second.
-    std::size_t first_frame_range() const {
-        return layout_.frame_chain == FrameChain::kCFrame ? 2 : 1;
-    }
-    std::optional<std::size_t> offset_of(const ReadPlan& plan, RemoteAddr address,
-                                         std::size_t size) const;
-    bool same_bytes(const ReadPlan& plan, RemoteRange range) const;
+    bool callers_call(const ReadPlan& plan) const;
+    bool innermost_looks_left(const ReadPlan& plan) const;
+    void accept(ReadPlan& plan);
 
     const memory::MemoryReader& memory_;
-    const Layout layout_;
+    const FrameFormat format_;
     const std::size_t max_depth_;
-    // The part of a frame that the walk needs, and of a thread state that locates the stack.
-    RemoteRange header_;  ///< Offsets, not addresses.
-    RemoteRange thread_;  ///< Offsets, not addresses.
     memory::MemoryCopy pages_;
-    std::vector<std::byte> first_copy_;
-    std::vector<std::byte> second_copy_;
-    std::vector<std::size_t> plan_offsets_;  ///< Start of each planned range in the copies.
-    std::vector<std::size_t> plan_sizes_;    ///< Bytes of it that both copies have.
-    std::vector<memory::ReadRequest> requests_;
+    memory::ReadBatch batch_;
+    std::vector<Piece> pieces_;    ///< As the plan's ranges.
+    std::vector<RawFrame> fresh_;  ///< Innermost first: the frames of a walk that were not known.
+    std::vector<Place> fresh_places_;  ///< As fresh_.
+    std::size_t tail_ = 0;             ///< How many of the plan's outermost frames follow those.
+    RemoteRange found_cframe_;         ///< By read_still, with the limit of the data stack.
+    RemoteAddr found_limit_;
     /// What a piece of a batch takes when nothing disturbs: the least seen, in ns. By file it takes
     /// more.
     std::int64_t fastest_piece_ns_ = 1'000'000;
-    mutable std::size_t last_range_ = 0;  ///< Search hint of offset_of: stacks are walked in order.
+    std::minstd_rand random_;
+    std::size_t last_range_ = 0;  ///< Search hint: stacks are walked in order.
 };
 
 }  // namespace pystack::cpython

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -35,6 +36,31 @@ class StringTable {
     std::unordered_map<std::string, StringId, Hash, std::equal_to<>> ids_;
 };
 
+/// Small numbers by 64-bit keys, in one array (open addressing): a lookup touches one cache line,
+/// mostly, and allocates nothing. Standard maps take a node for each key, which is most of the cost
+/// of a deep stack.
+class IdMap {
+  public:
+    /// Null when there is none. Valid until the next insertion.
+    std::uint32_t* find(std::uint64_t key);
+    /// The value of the key, which is `fresh` if it had none.
+    std::uint32_t& find_or_insert(std::uint64_t key, std::uint32_t fresh);
+    std::size_t size() const { return size_; }
+    void clear() { *this = {}; }
+
+  private:
+    struct Slot {
+        std::uint64_t key = 0;
+        std::uint32_t value = 0;
+        bool used = false;
+    };
+    std::size_t place_of(std::uint64_t key) const;
+    void grow();
+
+    std::vector<Slot> slots_;  ///< A power of two of them, or none.
+    std::size_t size_ = 0;
+};
+
 struct FrameRow {
     FrameKind kind = FrameKind::kPython;
     StringId function = 0;
@@ -60,14 +86,8 @@ class StackTable {
     const std::vector<Row>& rows() const { return rows_; }
 
   private:
-    struct Hash {
-        std::size_t operator()(const Row& row) const {
-            // Fibonacci hashing of the pair: both halves are dense small numbers.
-            return ((std::uint64_t{row.parent} << 32) | row.frame) * 0x9E3779B97F4A7C15u;
-        }
-    };
     std::vector<Row> rows_;
-    std::unordered_map<Row, StackId, Hash> ids_;
+    IdMap ids_;
 };
 
 }  // namespace pystack::model

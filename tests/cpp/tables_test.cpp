@@ -43,3 +43,27 @@ TEST_CASE("ids at the edge of their range stay apart") {
     CHECK(one != two);
     CHECK(stacks.push(0, 0xffffffff) == one);
 }
+
+TEST_CASE("a map of small numbers keeps what was put in first") {
+    IdMap map;
+    CHECK(map.find(0) == nullptr);
+    CHECK(map.find_or_insert(0, 7) == 7);
+    CHECK(map.find_or_insert(0, 8) == 7);
+    CHECK(map.find_or_insert(~std::uint64_t{0}, 9) == 9);
+    // Many, and such that differ in high bits only.
+    for (std::uint64_t i = 1; i <= 10'000; ++i) {
+        map.find_or_insert(i << 40, static_cast<std::uint32_t>(i));
+    }
+    CHECK(map.size() == 10'002);
+    for (std::uint64_t i = 1; i <= 10'000; ++i) {
+        const std::uint32_t* value = map.find(i << 40);
+        REQUIRE(value != nullptr);
+        CHECK(*value == i);
+    }
+    CHECK(map.find(5) == nullptr);
+    *map.find(0) = 1;
+    CHECK(map.find_or_insert(0, 2) == 1);
+    map.clear();
+    CHECK(map.find(0) == nullptr);
+    CHECK(map.size() == 0);
+}
