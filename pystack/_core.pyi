@@ -142,11 +142,13 @@ class Batch:
     string 0 is "", stack 0 is the empty stack (parent 0, frame 0: not a row to follow).
     """
 
-    # One element a sample.
+    # One element a row: equal samples of a thread, one after the other without a gap.
     @property
-    def time_ns(self) -> Sequence[int]: ...  # CLOCK_MONOTONIC at the read, uint64
+    def time_ns(self) -> Sequence[int]: ...  # CLOCK_MONOTONIC at the read of the last one, uint64
     @property
-    def weight_ns(self) -> Sequence[int]: ...  # time since the thread's previous sample, uint64
+    def weight_ns(self) -> Sequence[int]: ...  # time since the thread's previous row, uint64
+    @property
+    def count(self) -> Sequence[int]: ...  # samples in the row, uint32
     @property
     def thread(self) -> Sequence[int]: ...  # index into threads, uint32
     @property

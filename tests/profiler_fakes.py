@@ -23,6 +23,7 @@ class Frame(NamedTuple):
 class FakeBatch:
     time_ns: list[int] = field(default_factory=list)
     weight_ns: list[int] = field(default_factory=list)
+    count: list[int] = field(default_factory=list)
     thread: list[int] = field(default_factory=list)
     stack: list[int] = field(default_factory=list)
     state: list[int] = field(default_factory=list)
@@ -57,7 +58,13 @@ class BatchWriter:
         self._batch.threads.append((thread, pid, tid, 0, name))
 
     def sample(
-        self, thread: int, time_ns: int, weight_ns: int, frames: Sequence[Frame], state: int = 0
+        self,
+        thread: int,
+        time_ns: int,
+        weight_ns: int,
+        frames: Sequence[Frame],
+        state: int = 0,
+        count: int = 1,
     ) -> None:
         stack = 0
         for frame in frames:
@@ -69,6 +76,7 @@ class BatchWriter:
             stack = self._stacks[key]
         self._batch.time_ns.append(time_ns)
         self._batch.weight_ns.append(weight_ns)
+        self._batch.count.append(count)
         self._batch.thread.append(thread)
         self._batch.stack.append(stack)
         self._batch.state.append(state)

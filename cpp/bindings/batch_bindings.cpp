@@ -49,6 +49,7 @@ class PyBatch {
 
     nb::object time_ns() const { return column(batch_, batch_->time_ns); }
     nb::object weight_ns() const { return column(batch_, batch_->weight_ns); }
+    nb::object count() const { return column(batch_, batch_->count); }
     nb::object thread() const { return column(batch_, batch_->thread); }
     nb::object stack() const { return column(batch_, batch_->stack); }
     nb::object state() const { return column(batch_, batch_->state); }
@@ -170,6 +171,7 @@ void define_batch(nb::module_& module) {
     nb::class_<PyBatch>(module, "Batch")
         .def_prop_ro("time_ns", &PyBatch::time_ns)
         .def_prop_ro("weight_ns", &PyBatch::weight_ns)
+        .def_prop_ro("count", &PyBatch::count)
         .def_prop_ro("thread", &PyBatch::thread)
         .def_prop_ro("stack", &PyBatch::stack)
         .def_prop_ro("state", &PyBatch::state)

@@ -1,26 +1,45 @@
 #include "capture/sample_engine.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "capture/thread_matching.h"
 #include "cpython/gil_state.h"
 #include "cpython/thread_names.h"
+#include "memory/remote_struct.h"
 
 namespace pystack::capture {
 
 namespace {
 
-using cpython::RawFrame;
+using model::StackEnd;
 
 /// Each attempt is one system call; what fails that often changes too fast to be seen at this
 /// moment.
-constexpr int kProofAttempts = 30;
-constexpr int kProofRounds = 4;
+constexpr int kProofAttempts = 200;
+constexpr int kProofRounds = 8;
 constexpr int kListAttempts = 4;
+/// A call that was never seen before counts when so many of the next proofs show it too.
+constexpr int kCallProofs = 2;
+constexpr int kCallAttempts = 300;
+/// With more threads, the batch of a tick takes too long to be the moment of a proof.
+constexpr std::size_t kMostThreadsInline = 6;
 /// A target that executes another program has no interpreter for a while.
 constexpr std::uint64_t kFindAgainEveryNs = 20'000'000;
 constexpr std::uint64_t kFirstIdentifyPauseNs = 5'000'000;
-constexpr std::uint64_t kLongestIdentifyPauseNs = 2'000'000'000;
+constexpr std::uint64_t kLongestIdentifyPauseNs = 10'000'000'000;
+/// A thread whose Python stack stands still may begin to wait for the GIL, or to compute in C. It
+/// is looked at again after an eighth of the time that it has stood still for, at most this long.
+constexpr std::uint64_t kLongestLookPauseNs = 100'000'000;
+constexpr std::uint64_t kLookPauseShare = 8;
+/// So many proofs in a row find the same stack, before it is looked for only once.
+constexpr int kProofsBeforeQuiet = 2;
+
+bool waits(const cpython::Gil& gil, RemoteAddr thread_state,
+           const std::optional<threads::Syscall>& call) {
+    const model::GilState state = cpython::gil_state(gil, thread_state, call);
+    return state == model::GilState::kWaits || state == model::GilState::kDropping;
+}
 
 }  // namespace
 
@@ -39,13 +58,21 @@ SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target, cpython::
 
 void SampleEngine::use(cpython::Runtime runtime) {
     runtime_ = std::move(runtime);
-    stacks_ = std::make_unique<cpython::StackReader>(target_->memory(), runtime_.layout,
-                                                     options_.max_depth);
-    codes_ = std::make_unique<cpython::CodeReader>(target_->memory(), runtime_.layout);
-    // Rows stay; what leads to them goes, because addresses mean something else now.
-    frame_ids_.clear();
+    const memory::MemoryReader& memory = target_->memory();
+    stacks_ = std::make_unique<cpython::StackReader>(memory, runtime_.layout, options_.max_depth);
+    codes_ = std::make_unique<cpython::CodeReader>(memory, runtime_.layout);
+    if (interner_) {
+        interner_->use(*codes_);
+    } else {
+        interner_ = std::make_unique<FrameInterner>(*codes_);
+    }
+    interner_->set_still(options_.stop);
+    watch_ = std::make_unique<InterpreterWatch>(memory, runtime_, stacks_->format());
+    code_watch_ = std::make_unique<CodeWatch>(memory, *codes_, *interner_);
+    order_.clear();
     by_state_.clear();
-    unique_ids_.clear();
+    followed_ = 0;
+    use_changed_ = true;
 }
 
 Result<void> SampleEngine::find_again() {
@@ -59,152 +86,354 @@ Result<void> SampleEngine::find_again() {
 
 Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
                                   model::SamplerStats& stats) {
-    ++tick_;
     ++stats.ticks;
     if (previous_ns_ == 0) previous_ns_ = now_ns;
     Result<void> result;
     if (options_.stop) {
         result = sample_stopped(now_ns, batch, stats);
     } else {
-        walked_ = cpython::walk_moving_interpreters(target_->memory(), runtime_, kListAttempts);
         sample_moving(now_ns, batch, stats);
     }
-    if (walked_.interpreters.empty() && result && now_ns >= retry_find_at_ns_) {
+    if (watch_->interpreters().empty() && result && now_ns >= retry_find_at_ns_) {
         retry_find_at_ns_ = now_ns + kFindAgainEveryNs;
         result = find_again();
     }
-    forget_vanished();
     previous_ns_ = now_ns;
     return result;
 }
+
+// --- with the target stopped ---
 
 Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& batch,
                                           model::SamplerStats& stats) {
     auto guard = target_->stop();
     if (!guard) {
-        walked_ = {};
         if (guard.error().code != ErrorCode::kPermissionDenied) return find_again();
         return fail(std::move(guard).error());
     }
     struct Read {
         cpython::StackOutcome outcome;
-        std::vector<RawFrame> frames;
+        std::vector<cpython::RawFrame> frames;
     };
-    walked_ = cpython::walk_interpreters(target_->memory(), runtime_);
-    std::vector<Read> reads(walked_.threads.size());
+    watch_->walk_still();
+    std::vector<Read> reads(watch_->threads().size());
     for (std::size_t i = 0; i < reads.size(); ++i) {
-        reads[i].outcome = stacks_->read_still(walked_.threads[i].address, reads[i].frames);
-        codes_->verify(reads[i].frames);
+        reads[i].outcome = stacks_->read_still(watch_->threads()[i].address, reads[i].frames);
+        if (!codes_->verify(reads[i].frames)) interner_->start_anew();
         codes_->load(reads[i].frames);
+        std::reverse(reads[i].frames.begin(), reads[i].frames.end());
     }
-    read_gils();
     guard->release();
     const auto stopped = static_cast<std::uint64_t>(guard->stop_time().count());
     stats.stop_ns_total += stopped;
     stats.stop_ns_max = std::max(stats.stop_ns_max, stopped);
 
+    batch_holds_ = false;
+    follow_threads(now_ns);
     identify(now_ns);
     for (std::size_t i = 0; i < reads.size(); ++i) {
-        frames_.swap(reads[i].frames);
-        const cpython::ThreadState& state = walked_.threads[i];
-        record(state, reads[i].outcome, now_ns, state_bits(state), batch, stats);
+        interner_->intern(reads[i].frames, 0, order_[i]->stack);
+        record(i, reads[i].outcome.end, true, now_ns, batch, stats);
     }
     return {};
 }
 
+// --- with the target running ---
+
 void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
                                  model::SamplerStats& stats) {
+    read_tick(now_ns);
+    if (watch_->interpreters().empty()) return;
+    code_watch_->take(batch_, *watch_);
     identify(now_ns);
-    for (const cpython::ThreadState& state : walked_.threads) {
-        const cpython::StackOutcome outcome = prove(state, thread_of(state, now_ns).plan);
-        read_gils();
-        record(state, outcome, now_ns, state_bits(state), batch, stats);
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        bool moved = true;
+        const StackEnd end = sample_thread(i, moved);
+        record(i, end, moved, now_ns, batch, stats);
     }
+    update_use();
 }
 
-/// As in Capture::prove: code objects must be known before the proof, and unchanged after it.
-cpython::StackOutcome SampleEngine::prove(const cpython::ThreadState& state,
-                                          cpython::ReadPlan& plan) {
-    cpython::StackOutcome outcome;
-    for (int round = 0; round < kProofRounds; ++round) {
-        outcome = stacks_->read_moving(state.address, plan, kProofAttempts, frames_);
-        if (outcome.end == model::StackEnd::kTorn || outcome.end == model::StackEnd::kUnreadable) {
-            return outcome;
+/// The lists are those that the batch was made for, or the batch is made anew.
+void SampleEngine::read_tick(std::uint64_t now_ns) {
+    for (int attempt = 0; attempt < kListAttempts; ++attempt) {
+        follow_threads(now_ns);
+        plan_tick();
+        const auto begin = std::chrono::steady_clock::now();
+        batch_.read(target_->memory());
+        batch_in_time_ = stacks_->took_one_moment(batch_, std::chrono::steady_clock::now() - begin);
+        batch_holds_ = watch_->take(batch_, thread_pieces_);
+        if (batch_holds_ || watch_->interpreters().empty()) break;
+        // Whose states were freed, of them the code objects may have been as well.
+        code_watch_->doubt_all();
+    }
+    follow_threads(now_ns);
+}
+
+void SampleEngine::plan_tick() {
+    batch_.clear();
+    watch_->add_to(batch_);
+    thread_pieces_.resize(order_.size());
+    const bool with_proof = order_.size() <= kMostThreadsInline && inline_thread_ < order_.size() &&
+                            !order_[inline_thread_]->quiet;
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        if (with_proof && i == inline_thread_) continue;
+        Thread& thread = *order_[i];
+        const RemoteAddr state = watch_->threads()[i].address;
+        if (thread.quiet && stacks_->has_plan(state, thread.plan)) {
+            thread.asked = Asked::kLook;
+            thread.first_piece = stacks_->add_look(thread.plan, batch_);
+            thread_pieces_[i] = cpython::StackReader::thread_piece(thread.plan, thread.first_piece);
+        } else {
+            thread.asked = Asked::kState;
+            thread_pieces_[i] = batch_.add(stacks_->format().thread_at(state));
         }
-        const bool known =
-            std::all_of(frames_.begin(), frames_.end(), [this](const RawFrame& frame) {
-                return frame.shim || codes_->find(frame.code) != nullptr;
-            });
-        codes_->load(frames_);
-        // Believed in the end: some threads do begin with a generator.
-        if (codes_->looks_cut(frames_) && round + 1 < kProofRounds) continue;
-        if (known && codes_->instructions_fit(frames_) && codes_->verify(frames_)) return outcome;
     }
-    outcome.end = model::StackEnd::kTorn;
-    return outcome;
+    if (with_proof) {
+        Thread& thread = *order_[inline_thread_];
+        const RemoteAddr state = watch_->threads()[inline_thread_].address;
+        if (stacks_->has_plan(state, thread.plan)) {
+            thread.asked = Asked::kProof;
+            thread.first_piece = stacks_->add_proof(thread.plan, batch_);
+            thread_pieces_[inline_thread_] =
+                cpython::StackReader::thread_piece(thread.plan, thread.first_piece);
+        } else {
+            thread.asked = Asked::kState;
+            thread_pieces_[inline_thread_] = batch_.add(stacks_->format().thread_at(state));
+        }
+    }
+    code_watch_->add_to(batch_,
+                        runtime_.layout.interpreter_state.code_object_generation.has_value());
+    watch_->add_end_to(batch_);
 }
 
-void SampleEngine::record(const cpython::ThreadState& state, const cpython::StackOutcome& outcome,
-                          std::uint64_t now_ns, std::uint8_t bits, model::Batch& batch,
-                          model::SamplerStats& stats) {
+void SampleEngine::follow_threads(std::uint64_t now_ns) {
+    if (followed_ == watch_->changes()) return;
+    followed_ = watch_->changes();
+    use_changed_ = true;
+    std::unordered_map<RemoteAddr, std::unique_ptr<Thread>> known;
+    known.swap(by_state_);
+    order_.clear();
+    for (const cpython::ThreadState& state : watch_->threads()) {
+        auto& thread = by_state_[state.address];
+        // The address of a dead thread's state may be a new thread's.
+        const auto place = known.find(state.address);
+        if (place != known.end() && place->second && place->second->unique_id == state.unique_id) {
+            thread = std::move(place->second);
+        } else if (!thread) {
+            thread = std::make_unique<Thread>();
+            thread->index = static_cast<std::uint32_t>(threads_.size());
+            thread->unique_id = state.unique_id;
+            thread->last_ns = previous_ns_ != 0 ? previous_ns_ : now_ns;
+            thread->identify_at_ns = now_ns;
+            thread->identify_pause_ns = kFirstIdentifyPauseNs;
+            identify_at_ns_ = 0;
+            threads_.push_back({.pid = target_->pid(), .tid = 0, .interpreter_id = 0, .name = {}});
+            changed_threads_.push_back(thread->index);
+        }
+        order_.push_back(thread.get());
+    }
+}
+
+/// What the next tick verifies in its batch, and which thread it proves there.
+void SampleEngine::update_use() {
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        if (!order_[i]->quiet) inline_thread_ = i;
+    }
+    if (!use_changed_) return;
+    use_changed_ = false;
+    code_watch_->begin_use();
+    for (const Thread* thread : order_) code_watch_->use(thread->stack);
+}
+
+StackEnd SampleEngine::sample_thread(std::size_t index, bool& moved) {
+    Thread& thread = *order_[index];
+    const std::size_t old_size = thread.stack.entries.size();
+    StackEnd end = StackEnd::kTorn;
+    bool in_batch = batch_holds_;
+    if (batch_holds_ && thread.asked == Asked::kLook &&
+        stacks_->is_unchanged(thread.plan, batch_, thread.first_piece)) {
+        moved = false;
+        end = thread.plan.frames().empty() ? StackEnd::kNoPython : StackEnd::kComplete;
+    } else if (batch_holds_ && thread.asked == Asked::kProof) {
+        end = stacks_->judge_proof(thread.plan, batch_, thread.first_piece, batch_in_time_).end;
+    }
+    for (int round = 0; round < kProofRounds; ++round) {
+        if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) {
+            in_batch = false;
+            end = prove(index);
+            if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) break;
+        }
+        const std::size_t unchanged = thread.plan.take_unchanged();
+        const std::size_t size = thread.plan.frames().size();
+        const bool same = unchanged == size && size == old_size;
+        const auto interned = interner_->intern(thread.plan.frames(), unchanged, thread.stack);
+        switch (interned) {
+            case FrameInterner::Outcome::kDone:
+                // Believed in the end: some threads do begin with a generator.
+                if (!same && interner_->looks_cut(thread.stack) && round + 1 < kProofRounds) break;
+                if (!code_watch_->holds(thread.stack, in_batch,
+                                        watch_->threads()[index].interpreter, *watch_)) {
+                    break;
+                }
+                if (!same) use_changed_ = true;
+                moved = !same;
+                thread.same_proofs =
+                    same ? std::min(thread.same_proofs + 1, kProofsBeforeQuiet) : 0;
+                thread.quiet = thread.same_proofs == kProofsBeforeQuiet;
+                return end;
+            case FrameInterner::Outcome::kUnknownCode:
+                codes_->load(thread.plan.frames());
+                break;
+            case FrameInterner::Outcome::kUnproved:
+                prove_call(index);
+                break;
+            case FrameInterner::Outcome::kUnfit:
+                break;
+        }
+        end = StackEnd::kTorn;
+    }
+    thread.same_proofs = 0;
+    thread.quiet = false;
+    return end;
+}
+
+StackEnd SampleEngine::prove(std::size_t index) {
+    return stacks_->prove(watch_->threads()[index].address, order_[index]->plan, kProofAttempts)
+        .end;
+}
+
+/// Whether the call that was found for the first time is found again, and again. One that is made
+/// up by mixing two moments is not.
+bool SampleEngine::prove_call(std::size_t index) {
+    Thread& thread = *order_[index];
+    const FrameInterner::CallId call = interner_->unproved_call();
+    // What was looked for in vain is looked for ever more seldom.
+    const std::uint32_t failures = interner_->count_failure(call);
+    if ((failures & (failures - 1)) != 0) return false;
+    int seen = 0;
+    for (int attempt = 0; attempt < kCallAttempts; ++attempt) {
+        const StackEnd end = stacks_->prove(watch_->threads()[index].address, thread.plan, 1).end;
+        if (end != StackEnd::kComplete) continue;
+        const std::size_t unchanged = thread.plan.take_unchanged();
+        const auto interned = interner_->intern(thread.plan.frames(), unchanged, thread.stack);
+        if (interned == FrameInterner::Outcome::kUnknownCode) codes_->load(thread.plan.frames());
+        const bool again =
+            interned == FrameInterner::Outcome::kUnproved && interner_->unproved_call() == call;
+        if (again && ++seen == kCallProofs) {
+            interner_->prove_call(call);
+            return true;
+        }
+    }
+    return false;
+}
+
+// --- what a sample is ---
+
+void SampleEngine::record(std::size_t index, StackEnd end, bool moved, std::uint64_t now_ns,
+                          model::Batch& batch, model::SamplerStats& stats) {
     ++stats.attempted;
-    Thread& thread = thread_of(state, now_ns);
+    Thread& thread = *order_[index];
     const std::uint64_t weight = now_ns - std::min(now_ns, thread.last_ns);
     thread.last_ns = now_ns;
-    thread.seen_at_tick = tick_;
-    switch (outcome.end) {
-        case model::StackEnd::kTorn:
-            ++stats.torn;
-            return;
-        case model::StackEnd::kUnreadable:
-            ++stats.failed;
-            return;
-        case model::StackEnd::kComplete:
-        case model::StackEnd::kNoPython:
-        case model::StackEnd::kDepthLimit:
-            break;
+    if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) {
+        if (!options_.stop && !watch_->is_linked(index)) {
+            ++stats.vanished;
+        } else {
+            ++(end == StackEnd::kTorn ? stats.torn : stats.failed);
+        }
+        return;
     }
     ++stats.taken;
-    batch.add(now_ns, weight, thread.index, intern(frames_), bits);
+    const std::uint8_t bits = state_bits(index, moved, now_ns);
+    const model::StackId stack = thread.stack.id();
+    if (thread.row_batch == batch_number_ && batch.extend(thread.row, now_ns, weight, stack, bits))
+        return;
+    thread.row_batch = batch_number_;
+    thread.row = batch.add(now_ns, weight, thread.index, stack, bits);
 }
 
-SampleEngine::Thread& SampleEngine::thread_of(const cpython::ThreadState& state,
-                                              std::uint64_t now_ns) {
-    const auto [place, added] = by_state_.try_emplace(state.address);
-    // The address of a dead thread's state may be a new thread's.
-    if (!added && unique_ids_[state.address] == state.unique_id) return place->second;
-    unique_ids_[state.address] = state.unique_id;
-    place->second = Thread{.index = static_cast<std::uint32_t>(threads_.size()),
-                           .last_ns = previous_ns_ != 0 ? previous_ns_ : now_ns,
-                           .seen_at_tick = tick_,
-                           .identify_at_ns = now_ns,
-                           .identify_pause_ns = kFirstIdentifyPauseNs,
-                           .plan = {}};
-    threads_.push_back({.pid = target_->pid(), .tid = 0, .interpreter_id = 0, .name = {}});
-    changed_threads_.push_back(place->second.index);
-    return place->second;
+bool SampleEngine::is_attached(std::size_t index) const {
+    constexpr std::int32_t kAttached =
+        1;  // _Py_THREAD_ATTACHED [Include/internal/pycore_pystate.h of 3.13]
+    const auto field = runtime_.layout.thread_state.state;
+    if (!field || !batch_holds_ || !batch_.complete(thread_pieces_[index])) return false;
+    const memory::RemoteStruct state({}, batch_.bytes(thread_pieces_[index]));
+    return state.get<std::int32_t>(*field - stacks_->format().thread().begin.value) == kAttached;
 }
+
+bool SampleEngine::asks_for_gil(std::size_t index) const {
+    const auto field = runtime_.layout.thread_state.gil_requested;
+    if (!field || !batch_holds_ || !batch_.complete(thread_pieces_[index])) return false;
+    const memory::RemoteStruct state({}, batch_.bytes(thread_pieces_[index]));
+    return state.get<std::int32_t>(*field - stacks_->format().thread().begin.value).value_or(0) !=
+           0;
+}
+
+/// Who moves is on a CPU when it may run Python code; of all others the kernel is asked.
+std::uint8_t SampleEngine::state_bits(std::size_t index, bool moved, std::uint64_t now_ns) {
+    Thread& thread = *order_[index];
+    const cpython::ThreadState& state = watch_->threads()[index];
+    const InterpreterWatch::Interpreter& interpreter = watch_->now(state.interpreter);
+    const bool holds = interpreter.gil_holder() == state.address;
+    std::uint8_t bits = 0;
+    if (interpreter.gil_known) bits |= model::kGilKnown;
+    if (holds) bits |= model::kHoldsGil;
+    if (holds && interpreter.collecting) bits |= model::kGc;
+    if (moved) thread.moved_ns = now_ns;
+    if (options_.stop) return bits;
+
+    const bool runs_python = runtime_.layout.free_threaded ? is_attached(index) : holds;
+    if (moved && runs_python) {
+        thread.activity_bits = model::kOnCpu | model::kCpuKnown;
+        thread.look_at_ns = 0;
+    } else if (!holds && asks_for_gil(index)) {
+        thread.activity_bits = model::kWaitsForGil | model::kCpuKnown;
+        thread.look_at_ns = 0;
+    } else if (moved || now_ns >= thread.look_at_ns) {
+        const std::uint64_t pause = (now_ns - thread.moved_ns) / kLookPauseShare;
+        thread.look_at_ns = now_ns + std::min(pause, kLongestLookPauseNs);
+        thread.activity_bits = 0;
+        if (const auto activity = thread.activity.look()) {
+            thread.activity_bits |= model::kCpuKnown;
+            if (activity->running) thread.activity_bits |= model::kOnCpu;
+            if (interpreter.gil_known && waits(interpreter.gil, state.address, activity->call)) {
+                thread.activity_bits |= model::kWaitsForGil;
+            }
+        }
+    }
+    return bits | thread.activity_bits;
+}
+
+// --- who the threads are ---
 
 /// Finds out who the threads are, for those whose time has come. A thread that has just started is
 /// known by its creator's id, and the main one has no name before `threading` is imported: so each
 /// is asked about again, less and less often.
 void SampleEngine::identify(std::uint64_t now_ns) {
-    std::vector<cpython::ThreadState> due;
-    for (const cpython::ThreadState& state : walked_.threads) {
-        Thread& thread = thread_of(state, now_ns);
-        if (now_ns < thread.identify_at_ns) continue;
-        thread.identify_at_ns = now_ns + thread.identify_pause_ns;
-        thread.identify_pause_ns = std::min(thread.identify_pause_ns * 4, kLongestIdentifyPauseNs);
-        due.push_back(state);
+    if (now_ns < identify_at_ns_) return;
+    identify_at_ns_ = ~std::uint64_t{0};
+    std::vector<bool> due(order_.size());
+    bool any_due = false;
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        Thread& thread = *order_[i];
+        if (now_ns >= thread.identify_at_ns) {
+            thread.identify_at_ns = now_ns + thread.identify_pause_ns;
+            thread.identify_pause_ns =
+                std::min(thread.identify_pause_ns * 4, kLongestIdentifyPauseNs);
+            due[i] = any_due = true;
+        }
+        identify_at_ns_ = std::min(identify_at_ns_, thread.identify_at_ns);
     }
-    if (due.empty()) return;
+    if (!any_due) return;
+    const auto& states = watch_->threads();
     const auto infos = target_->threads().value_or(std::vector<target::ThreadInfo>{});
-    const auto matches = match_threads(walked_.threads, infos, {}, target_->memory());
+    const auto matches = match_threads(states, infos, {}, target_->memory());
     std::unordered_map<std::size_t, std::unordered_map<std::uint64_t, std::string>> names;
-    for (std::size_t i = 0; i < walked_.threads.size(); ++i) {
-        const cpython::ThreadState& state = walked_.threads[i];
-        if (std::find(due.begin(), due.end(), state) == due.end()) continue;
-        const cpython::InterpreterState& interpreter = walked_.interpreters[state.interpreter];
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        if (!due[i]) continue;
+        const cpython::ThreadState& state = states[i];
+        const cpython::InterpreterState& interpreter = watch_->interpreters()[state.interpreter];
         model::SampledThread identity{.pid = target_->pid(), .interpreter_id = interpreter.id};
         if (matches[i]) {
             identity.tid = infos[*matches[i]].tid;
@@ -218,81 +447,27 @@ void SampleEngine::identify(std::uint64_t now_ns) {
             const auto name = place->second.find(state.python_thread_id);
             if (name != place->second.end()) identity.name = name->second;
         }
-        set_identity(thread_of(state, now_ns).index, std::move(identity));
+        set_identity(*order_[i], std::move(identity));
     }
 }
 
-void SampleEngine::set_identity(std::uint32_t index, model::SampledThread identity) {
-    if (threads_[index] == identity) return;
-    threads_[index] = std::move(identity);
-    changed_threads_.push_back(index);
-}
-
-void SampleEngine::forget_vanished() {
-    std::erase_if(by_state_, [this](const auto& item) {
-        if (item.second.seen_at_tick == tick_) return false;
-        unique_ids_.erase(item.first);
-        return true;
-    });
-}
-
-void SampleEngine::read_gils() {
-    gil_holders_.assign(walked_.interpreters.size(), {});
-    gil_known_.assign(walked_.interpreters.size(), false);
-    for (std::size_t i = 0; i < walked_.interpreters.size(); ++i) {
-        const auto gil =
-            cpython::read_gil(target_->memory(), runtime_, walked_.interpreters[i].address);
-        gil_known_[i] = gil.has_value();
-        if (gil && gil->enabled && gil->locked) gil_holders_[i] = gil->holder;
-    }
-}
-
-std::uint8_t SampleEngine::state_bits(const cpython::ThreadState& state) const {
-    std::uint8_t bits = 0;
-    if (gil_known_[state.interpreter]) bits |= model::kGilKnown;
-    const bool holds = gil_holders_[state.interpreter] == state.address;
-    if (holds) bits |= model::kHoldsGil;
-    if (holds && walked_.interpreters[state.interpreter].gc_collecting.value_or(false))
-        bits |= model::kGc;
-    return bits;
-}
-
-model::StackId SampleEngine::intern(std::span<const RawFrame> frames) {
-    model::StackId stack = 0;
-    for (auto frame = frames.rbegin(); frame != frames.rend(); ++frame) {
-        if (frame->shim) continue;
-        const cpython::Code* code = codes_->find(frame->code);
-        if (code == nullptr || code->problem || codes_->is_incomplete(*code, *frame)) continue;
-        constexpr std::int64_t kOutside = -2;
-        const auto offset = codes_->instruction_offset(*code, *frame);
-        stack = stack_table_.push(stack, intern(*code, offset.value_or(kOutside)));
-    }
-    return stack;
-}
-
-model::FrameId SampleEngine::intern(const cpython::Code& code, std::int64_t offset) {
-    const auto [place, added] =
-        frame_ids_.try_emplace({&code, offset}, static_cast<model::FrameId>(frame_rows_.size()));
-    if (added) {
-        frame_rows_.push_back(
-            {.kind = model::FrameKind::kPython,
-             .function = strings_.intern(code.qualname.value_or(code.function)),
-             .file = strings_.intern(code.file),
-             .line = offset < -1 ? -1 : codes_->position(code, offset).line.value_or(-1),
-             .first_line = code.identity.first_line});
-    }
-    return place->second;
+void SampleEngine::set_identity(Thread& thread, model::SampledThread identity) {
+    thread.activity.set_thread(identity.pid, identity.tid);
+    if (threads_[thread.index] == identity) return;
+    threads_[thread.index] = std::move(identity);
+    changed_threads_.push_back(thread.index);
 }
 
 void SampleEngine::add_new_rows(model::Batch& batch) {
+    ++batch_number_;
     const auto tail = [](const auto& rows, std::size_t& handed) {
         const auto begin = rows.begin() + static_cast<std::ptrdiff_t>(handed);
         handed = rows.size();
         return std::vector(begin, rows.end());
     };
-    batch.strings = tail(strings_.rows(), handed_.strings);
-    batch.frames = tail(frame_rows_, handed_.frames);
-    batch.stacks = tail(stack_table_.rows(), handed_.stacks);
+    batch.strings = tail(interner_->strings().rows(), handed_.strings);
+    batch.frames = tail(interner_->frames(), handed_.frames);
+    batch.stacks = tail(interner_->stacks().rows(), handed_.stacks);
     std::sort(changed_threads_.begin(), changed_threads_.end());
     const auto end = std::unique(changed_threads_.begin(), changed_threads_.end());
     for (auto index = changed_threads_.begin(); index != end; ++index) {

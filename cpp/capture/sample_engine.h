@@ -5,10 +5,14 @@
 #include <unordered_map>
 #include <vector>
 
+#include "capture/code_watch.h"
+#include "capture/frame_interner.h"
+#include "capture/interpreter_watch.h"
+#include "capture/thread_activity.h"
 #include "cpython/code_reader.h"
-#include "cpython/interpreter_walker.h"
 #include "cpython/runtime_locator.h"
 #include "cpython/stack_reader.h"
+#include "memory/read_batch.h"
 #include "model/sample.h"
 #include "target/live_target.h"
 
@@ -23,6 +27,11 @@ struct SamplerOptions {
 
 /// Takes one sample of every thread of one process when asked. Knows nothing of clocks and
 /// consumers: that is the Sampler's part.
+///
+/// A tick that stops nothing is one batched read: the links of the lists of interpreters and
+/// threads, their GILs, each thread state, the stacks of the threads that did not move of late, the
+/// proof of one that did, and the code objects in use. What that read confirms is a sample; a
+/// thread that moved is proved by calls of its own.
 class SampleEngine {
   public:
     static Result<std::unique_ptr<SampleEngine>> open(int pid, const SamplerOptions& options);
@@ -32,20 +41,35 @@ class SampleEngine {
     /// fails leaves a gap: the next one's weight begins where it was tried.
     Result<void> sample(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
 
-    /// Moves the table rows that are new since the last call into `batch`.
+    /// Moves the table rows that are new since the last call into `batch`, which is then handed
+    /// over: the next sample needs another.
     void add_new_rows(model::Batch& batch);
 
     const cpython::PythonVersion& version() const { return runtime_.version; }
 
   private:
+    enum class Asked : std::uint8_t { kState, kLook, kProof };
+
     struct Thread {
         std::uint32_t index = 0;  ///< In threads_.
+        std::uint64_t unique_id = 0;
         std::uint64_t last_ns = 0;
-        std::uint64_t seen_at_tick = 0;
-        /// When to ask again who it is, and how long to wait after that.
+        // When to ask again who it is, and how long to wait after that.
         std::uint64_t identify_at_ns = 0;
         std::uint64_t identify_pause_ns = 0;
         cpython::ReadPlan plan;
+        InternedStack stack;
+        int same_proofs = 0;  ///< In a row, that found the same.
+        bool quiet = false;   ///< Does not move, as far as the last proofs say.
+        Asked asked = Asked::kState;
+        std::size_t first_piece = 0;
+        // Its row in the batch that is being filled, to which an equal sample is added.
+        std::uint64_t row_batch = 0;
+        std::size_t row = 0;
+        ActivityFile activity;
+        std::uint64_t moved_ns = 0;  ///< When its stack was last found another.
+        std::uint64_t look_at_ns = 0;
+        std::uint8_t activity_bits = 0;
     };
 
     SampleEngine(std::unique_ptr<target::LiveTarget> target, cpython::Runtime runtime,
@@ -56,49 +80,47 @@ class SampleEngine {
     Result<void> sample_stopped(std::uint64_t now_ns, model::Batch& batch,
                                 model::SamplerStats& stats);
     void sample_moving(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
-    Thread& thread_of(const cpython::ThreadState& state, std::uint64_t now_ns);
+
+    void read_tick(std::uint64_t now_ns);
+    void plan_tick();
+    void follow_threads(std::uint64_t now_ns);
     void identify(std::uint64_t now_ns);
-    void set_identity(std::uint32_t index, model::SampledThread identity);
-    void forget_vanished();
-    cpython::StackOutcome prove(const cpython::ThreadState& state, cpython::ReadPlan& plan);
-    void record(const cpython::ThreadState& state, const cpython::StackOutcome& outcome,
-                std::uint64_t now_ns, std::uint8_t state_bits, model::Batch& batch,
-                model::SamplerStats& stats);
-    std::uint8_t state_bits(const cpython::ThreadState& state) const;
-    void read_gils();
-    model::StackId intern(std::span<const cpython::RawFrame> frames);
-    model::FrameId intern(const cpython::Code& code, std::int64_t offset);
+    void set_identity(Thread& thread, model::SampledThread identity);
+    void update_use();
+
+    model::StackEnd sample_thread(std::size_t index, bool& moved);
+    model::StackEnd prove(std::size_t index);
+    bool prove_call(std::size_t index);
+    void record(std::size_t index, model::StackEnd end, bool moved, std::uint64_t now_ns,
+                model::Batch& batch, model::SamplerStats& stats);
+    std::uint8_t state_bits(std::size_t index, bool moved, std::uint64_t now_ns);
+    bool is_attached(std::size_t index) const;
+    bool asks_for_gil(std::size_t index) const;
 
     std::unique_ptr<target::LiveTarget> target_;
     SamplerOptions options_;
     cpython::Runtime runtime_;
     std::unique_ptr<cpython::StackReader> stacks_;
     std::unique_ptr<cpython::CodeReader> codes_;
-    cpython::WalkedInterpreters walked_;
-    std::vector<cpython::RawFrame> frames_;  ///< Of the thread being sampled, innermost first.
-    std::vector<RemoteAddr> gil_holders_;    ///< Per interpreter; null: nobody or unknown.
-    std::vector<bool> gil_known_;
+    std::unique_ptr<InterpreterWatch> watch_;
+    std::unique_ptr<FrameInterner> interner_;
+    std::unique_ptr<CodeWatch> code_watch_;
 
-    struct FrameKey {
-        const cpython::Code* code;
-        std::int64_t offset;
-        bool operator==(const FrameKey&) const = default;
-    };
-    struct FrameKeyHash {
-        std::size_t operator()(const FrameKey& key) const {
-            return std::hash<const void*>{}(key.code) ^
-                   (static_cast<std::size_t>(key.offset) * 0x9E3779B97F4A7C15u);
-        }
-    };
-    model::StringTable strings_;
-    std::vector<model::FrameRow> frame_rows_;
-    std::unordered_map<FrameKey, model::FrameId, FrameKeyHash> frame_ids_;
-    model::StackTable stack_table_;
+    memory::ReadBatch batch_;  ///< Of the tick.
+    bool batch_holds_ = false;
+    bool batch_in_time_ = false;
+    std::vector<std::size_t> thread_pieces_;  ///< Per thread, the piece that is its thread state.
+    std::vector<Thread*> order_;              ///< As the watch's threads.
+    std::size_t inline_thread_ = 0;           ///< The one whose proof is part of the tick's batch.
+    std::uint64_t followed_ = 0;              ///< The watch's changes that order_ is made of.
+    bool use_changed_ = true;
+
+    std::unordered_map<RemoteAddr, std::unique_ptr<Thread>>
+        by_state_;  ///< By address of the thread state.
     std::vector<model::SampledThread> threads_;
-    std::vector<std::uint32_t> changed_threads_;       ///< Not handed over yet.
-    std::unordered_map<RemoteAddr, Thread> by_state_;  ///< By address of the thread state.
-    std::unordered_map<RemoteAddr, std::uint64_t> unique_ids_;
-    std::uint64_t tick_ = 0;
+    std::vector<std::uint32_t> changed_threads_;  ///< Not handed over yet.
+    std::uint64_t identify_at_ns_ = 0;            ///< The earliest of all threads.
+    std::uint64_t batch_number_ = 1;
     std::uint64_t previous_ns_ = 0;
     std::uint64_t retry_find_at_ns_ = 0;
     struct Handed {

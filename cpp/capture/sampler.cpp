@@ -1,8 +1,11 @@
 #include "capture/sampler.h"
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <random>
 
@@ -11,7 +14,12 @@ namespace pystack::capture {
 namespace {
 
 /// Samples are handed over at least this often.
-constexpr auto kHandOver = std::chrono::milliseconds(50);
+constexpr auto kHandOver = std::chrono::milliseconds(100);
+/// A sleep costs some microseconds of CPU and is as late as that: shorter waits spin.
+constexpr auto kSpin = std::chrono::microseconds(5);
+/// How long stop() may have to wait for a sampling thread that sleeps.
+constexpr auto kLongestSleep = std::chrono::milliseconds(20);
+constexpr int kHighestPriority = -20;
 
 std::uint64_t to_ns(std::chrono::steady_clock::duration duration) {
     return static_cast<std::uint64_t>(
@@ -32,6 +40,7 @@ void append(model::Batch& pending, const model::Batch& batch) {
     };
     add(pending.time_ns, batch.time_ns);
     add(pending.weight_ns, batch.weight_ns);
+    add(pending.count, batch.count);
     add(pending.thread, batch.thread);
     add(pending.stack, batch.stack);
     add(pending.state, batch.state);
@@ -76,6 +85,8 @@ void Sampler::stop() {
 void Sampler::run() {
     // The default slack of 50 us would blur the sampling instants.
     ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    // A sample that comes late is a sample of another moment. Refused without privileges.
+    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kHighestPriority);
     std::minstd_rand random(std::random_device{}());
     std::uniform_real_distribution<double> instant(0.0, 1.0);
     const std::chrono::duration<double> interval(1.0 / options_.rate_hz);
@@ -122,9 +133,23 @@ void Sampler::run() {
     }
 }
 
+/// False when stop was asked for.
 bool Sampler::sleep_until(Clock::time_point time) {
-    std::unique_lock lock(mutex_);
-    return !wake_.wait_until(lock, time, [this] { return stop_asked_; });
+    if (const auto left = time - Clock::now(); left > kLongestSleep) {
+        std::unique_lock lock(mutex_);
+        if (wake_.wait_until(lock, time - kLongestSleep / 2, [this] { return stop_asked_.load(); }))
+            return false;
+    }
+    if (time - Clock::now() > kSpin) {
+        // steady_clock is CLOCK_MONOTONIC.
+        const std::uint64_t ns = to_ns(time.time_since_epoch());
+        const timespec until{.tv_sec = static_cast<time_t>(ns / 1'000'000'000),
+                             .tv_nsec = static_cast<long>(ns % 1'000'000'000)};
+        while (::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == EINTR)
+            continue;
+    }
+    while (Clock::now() < time && !stop_asked_) continue;
+    return !stop_asked_;
 }
 
 void Sampler::finish(End end, std::optional<Error> error) {

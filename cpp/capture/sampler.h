@@ -53,7 +53,7 @@ class Sampler {
     mutable std::mutex mutex_;
     std::condition_variable wake_;      ///< For the sampling thread: stop was asked for.
     std::condition_variable progress_;  ///< For the consumer: samples, or the end.
-    bool stop_asked_ = false;
+    std::atomic<bool> stop_asked_ = false;
     bool final_batch_taken_ = false;
     model::Batch pending_;
     model::SamplerStats stats_;

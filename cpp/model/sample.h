@@ -46,13 +46,15 @@ struct SamplerStats {
 };
 
 /// Samples since the last batch, as columns of equal length, and the rows that are new in the
-/// tables.
+/// tables. Neighbouring samples of a thread that are equal are one row.
 struct Batch {
-    std::vector<std::uint64_t> time_ns;    ///< CLOCK_MONOTONIC.
-    std::vector<std::uint64_t> weight_ns;  ///< Since the previous attempt on the same thread.
-    std::vector<std::uint32_t> thread;     ///< Index into the threads of all batches.
-    std::vector<StackId> stack;            ///< 0: the thread runs no Python code.
-    std::vector<std::uint8_t> state;       ///< SampleState bits.
+    std::vector<std::uint64_t> time_ns;  ///< CLOCK_MONOTONIC; of the last sample of the row.
+    std::vector<std::uint64_t>
+        weight_ns;  ///< Since the previous attempt on the same thread, summed up.
+    std::vector<std::uint32_t> count;   ///< Samples in the row.
+    std::vector<std::uint32_t> thread;  ///< Index into the threads of all batches.
+    std::vector<StackId> stack;         ///< 0: the thread runs no Python code.
+    std::vector<std::uint8_t> state;    ///< SampleState bits.
 
     std::vector<std::string> strings;
     std::vector<FrameRow> frames;
@@ -60,13 +62,27 @@ struct Batch {
     std::vector<std::pair<std::uint32_t, SampledThread>> threads;  ///< By index; new, or changed.
     bool finished = false;
 
-    void add(std::uint64_t time, std::uint64_t weight, std::uint32_t thread_index, StackId stack_id,
-             std::uint8_t state_bits) {
+    /// The new row's number.
+    std::size_t add(std::uint64_t time, std::uint64_t weight, std::uint32_t thread_index,
+                    StackId stack_id, std::uint8_t state_bits) {
         time_ns.push_back(time);
         weight_ns.push_back(weight);
+        count.push_back(1);
         thread.push_back(thread_index);
         stack.push_back(stack_id);
         state.push_back(state_bits);
+        return time_ns.size() - 1;
+    }
+
+    /// Adds a sample to a row, if it is equal and follows without a gap.
+    bool extend(std::size_t row, std::uint64_t time, std::uint64_t weight, StackId stack_id,
+                std::uint8_t state_bits) {
+        if (stack[row] != stack_id || state[row] != state_bits || time - weight != time_ns[row])
+            return false;
+        time_ns[row] = time;
+        weight_ns[row] += weight;
+        ++count[row];
+        return true;
     }
 };
 

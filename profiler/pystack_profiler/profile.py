@@ -54,12 +54,14 @@ class SamplerStats(TypedDict):
 
 
 class Batch(Protocol):
-    """Columns of samples, and the table rows that are new since the last batch."""
+    """Columns of samples, equal neighbours as one, and the table rows that are new in it."""
 
     @property
     def time_ns(self) -> Sequence[int]: ...
     @property
     def weight_ns(self) -> Sequence[int]: ...
+    @property
+    def count(self) -> Sequence[int]: ...
     @property
     def thread(self) -> Sequence[int]: ...
     @property
@@ -148,8 +150,8 @@ class Track:
     def run_count(self) -> int:
         return len(self._stack) + (self.open_samples > 0)
 
-    def begin_run(self, time_ns: int, weight_ns: int, stack: int, state: int) -> None:
-        """Starts a run with the sample read at `time_ns`, after a gap where there was one."""
+    def begin_run(self, time_ns: int, weight_ns: int, stack: int, state: int, samples: int) -> None:
+        """Starts a run with samples up to `time_ns`, after a gap where there was one."""
         start_ns = time_ns - weight_ns
         if self.open_samples == 0:
             self.start_ns = start_ns
@@ -161,7 +163,7 @@ class Track:
         self.open_stack = stack
         self.open_state = state
         self.open_weight_ns = weight_ns
-        self.open_samples = 1
+        self.open_samples = samples
         self.end_ns = time_ns
 
     def runs(self) -> Iterator[Run]:
@@ -272,8 +274,14 @@ class Profile:
     def append(self, batch: Batch) -> None:
         self._append_rows(batch)
         tracks = self.tracks
-        for time_ns, weight_ns, thread, stack, state in zip(
-            batch.time_ns, batch.weight_ns, batch.thread, batch.stack, batch.state, strict=True
+        for time_ns, weight_ns, samples, thread, stack, state in zip(
+            batch.time_ns,
+            batch.weight_ns,
+            batch.count,
+            batch.thread,
+            batch.stack,
+            batch.state,
+            strict=True,
         ):
             track = tracks[thread]
             if (
@@ -283,10 +291,10 @@ class Profile:
                 and time_ns - weight_ns <= track.end_ns
             ):
                 track.open_weight_ns += weight_ns
-                track.open_samples += 1
+                track.open_samples += samples
                 track.end_ns = time_ns
             else:
-                track.begin_run(time_ns, weight_ns, stack, state)
+                track.begin_run(time_ns, weight_ns, stack, state, samples)
         if self._run_count() > self._runs_allowed:
             self._coarsen()
 

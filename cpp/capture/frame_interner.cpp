@@ -1,0 +1,99 @@
+#include "capture/frame_interner.h"
+
+#include <algorithm>
+
+namespace pystack::capture {
+
+using cpython::Code;
+using cpython::RawFrame;
+
+namespace {
+
+/// In place of the offset of an instruction that does not lie in its code object.
+constexpr std::int64_t kOutside = -2;
+
+}  // namespace
+
+void FrameInterner::use(cpython::CodeReader& codes) {
+    codes_ = &codes;
+    frame_ids_.clear();
+    call_ids_.clear();
+    calls_proved_.clear();
+    call_failures_.clear();
+    start_anew();
+}
+
+FrameInterner::Outcome FrameInterner::intern(std::span<const RawFrame> frames,
+                                             std::size_t unchanged, InternedStack& interned) {
+    auto& entries = interned.entries;
+    if (interned.epoch != epoch_) unchanged = 0;
+    // Of what could not be interned to its end, the rest is not known.
+    unchanged = std::min({unchanged, entries.size(), frames.size()});
+    interned.epoch = epoch_;
+    entries.resize(unchanged);
+    model::StackId stack = interned.id();
+    std::optional<model::FrameId> caller;
+    for (std::size_t i = unchanged; i-- > 0 && !caller;) {
+        if (entries[i].shown) caller = entries[i].frame;
+    }
+    for (std::size_t i = unchanged; i < frames.size(); ++i) {
+        const RawFrame& frame = frames[i];
+        InternedStack::Entry entry{.stack = stack};
+        if (!frame.shim) {
+            entry.code = codes_->find(frame.code);
+            if (entry.code == nullptr) return Outcome::kUnknownCode;
+            auto offset =
+                entry.code->problem ? std::nullopt : codes_->instruction_offset(*entry.code, frame);
+            if (!offset && !is_still_) return Outcome::kUnfit;
+            entry.shown = !entry.code->problem && !codes_->is_incomplete(*entry.code, frame);
+            if (!offset) offset = kOutside;
+            if (entry.shown) {
+                if (caller && !is_proved_call(*caller, *entry.code)) return Outcome::kUnproved;
+                entry.frame = frame_id(*entry.code, *offset);
+                entry.stack = stack = stacks_.push(stack, entry.frame);
+                caller = entry.frame;
+            }
+        }
+        entries.push_back(entry);
+    }
+    return Outcome::kDone;
+}
+
+bool FrameInterner::looks_cut(const InternedStack& stack) const {
+    for (const InternedStack::Entry& entry : stack.entries) {
+        if (entry.code != nullptr) return entry.code->is_generator();
+    }
+    return false;
+}
+
+bool FrameInterner::is_proved_call(model::FrameId caller, const Code& callee) {
+    if (is_still_) return true;
+    const auto fresh = static_cast<CallId>(calls_proved_.size());
+    const CallId call =
+        call_ids_.find_or_insert((std::uint64_t{caller} << 32) | callee.index, fresh);
+    if (call == fresh) {
+        calls_proved_.push_back(false);
+        call_failures_.push_back(0);
+    }
+    if (calls_proved_[call]) return true;
+    unproved_ = call;
+    return false;
+}
+
+model::FrameId FrameInterner::frame_id(const Code& code, std::int64_t offset) {
+    const auto fresh = static_cast<model::FrameId>(frames_.size());
+    const std::uint64_t key =
+        (std::uint64_t{code.index} << 32) | static_cast<std::uint32_t>(offset);
+    const model::FrameId id = frame_ids_.find_or_insert(key, fresh);
+    if (id == fresh) {
+        frames_.push_back(
+            {.kind = model::FrameKind::kPython,
+             .function = strings_.intern(code.qualname.value_or(code.function)),
+             .file = strings_.intern(code.file),
+             .line = offset == kOutside ? -1 : codes_->position(code, offset).line.value_or(-1),
+             .first_line = code.identity.first_line});
+    }
+    return id;
+}
+
+}  // namespace pystack::capture

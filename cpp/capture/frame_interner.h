@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpython/code_reader.h"
+#include "model/tables.h"
+
+namespace pystack::capture {
+
+/// The stack of one thread as it was interned last, outermost frame first: what has not changed
+/// need not be looked up again.
+struct InternedStack {
+    struct Entry {
+        const cpython::Code* code = nullptr;  ///< Null: a shim.
+        model::StackId stack = 0;             ///< Of this frame and its callers.
+        model::FrameId frame = 0;             ///< Meaningless where the frame is not shown.
+        bool shown = false;
+    };
+    std::vector<Entry> entries;
+    std::uint64_t epoch = 0;  ///< Of the interner, see FrameInterner::start_anew.
+
+    model::StackId id() const { return entries.empty() ? 0 : entries.back().stack; }
+};
+
+/// Turns raw stacks into rows of the tables. A row, once made, is complete: its code object may
+/// die.
+class FrameInterner {
+  public:
+    enum class Outcome : std::uint8_t {
+        kDone,
+        kUnknownCode,  ///< A code object must be loaded first.
+        kUnfit,  ///< A frame does not execute its code object: it was read while it was replaced.
+        kUnproved,  ///< A caller was never seen to call this: see unproved_call().
+    };
+
+    explicit FrameInterner(cpython::CodeReader& codes) : codes_(&codes) {}
+
+    /// `frames` are outermost first; the first `unchanged` are as they were when `interned` was
+    /// filled.
+    Outcome intern(std::span<const cpython::RawFrame> frames, std::size_t unchanged,
+                   InternedStack& interned);
+
+    /// Whether the outermost frame is a generator's or coroutine's: see CodeReader::looks_cut.
+    bool looks_cut(const InternedStack& stack) const;
+
+    // A call site and the function that it called. A proof of a fast program can be fooled, very
+    // seldom, by frames of two moments that look alike; what it makes up is a call that the program
+    // never makes. A call counts only after it was proved more than once.
+    using CallId = std::uint32_t;
+    CallId unproved_call() const { return unproved_; }
+    void prove_call(CallId call) { calls_proved_[call] = true; }
+    /// A target that stands still needs no proofs: what does not fit is shown as far as it can be.
+    void set_still(bool is_still) { is_still_ = is_still; }
+    /// How often the call was found and not proved; counts this time.
+    std::uint32_t count_failure(CallId call) { return ++call_failures_[call]; }
+
+    /// Rows stay; what leads to them goes, because addresses mean something else now.
+    void use(cpython::CodeReader& codes);
+    /// A code object that was read is no more: stacks that were interned must be looked up again.
+    void start_anew() { ++epoch_; }
+
+    const model::StringTable& strings() const { return strings_; }
+    const std::vector<model::FrameRow>& frames() const { return frames_; }
+    const model::StackTable& stacks() const { return stacks_; }
+
+  private:
+    model::FrameId frame_id(const cpython::Code& code, std::int64_t offset);
+    bool is_proved_call(model::FrameId caller, const cpython::Code& callee);
+
+    cpython::CodeReader* codes_;
+    model::StringTable strings_;
+    std::vector<model::FrameRow> frames_;
+    model::StackTable stacks_;
+    model::IdMap frame_ids_;  ///< By code index and instruction offset.
+    model::IdMap call_ids_;   ///< By caller's frame id and callee's code index.
+    std::vector<bool> calls_proved_;
+    std::vector<std::uint32_t> call_failures_;
+    CallId unproved_ = 0;
+    std::uint64_t epoch_ = 1;
+    bool is_still_ = false;
+};
+
+}  // namespace pystack::capture
