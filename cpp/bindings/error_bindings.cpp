@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "bindings/text.h"
+
 namespace nb = nanobind;
 
 namespace pystack::bindings {
@@ -18,7 +20,8 @@ void raise(const Error& error, std::optional<int> pid) {
     }
     const nb::object exception =
         nb::module_::import_("pystack.errors")
-            .attr("from_code")(std::string(error_code_name(error.code)), error.message(),
+            .attr("from_code")(std::string(error_code_name(error.code)),
+                               to_os_str(error.message()),  // Names of files may be in it.
                                nb::arg("address") = address, nb::arg("size") = size,
                                nb::arg("pid") = pid ? nb::object(nb::int_(*pid)) : nb::none());
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());

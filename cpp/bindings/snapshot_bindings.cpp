@@ -193,7 +193,7 @@ nb::dict to_dict(const model::Snapshot& snapshot) {
     for (const model::Thread& thread : snapshot.threads) threads.append(to_dict(thread));
     item["threads"] = threads;
     nb::list problems;
-    for (const std::string& problem : snapshot.problems) problems.append(to_str(problem));
+    for (const std::string& problem : snapshot.problems) problems.append(to_os_str(problem));
     item["problems"] = problems;
     item["core"] = snapshot.core ? nb::object(to_dict(*snapshot.core)) : nb::none();
     return item;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cpython/builtin_types.h"
 #include "cpython/line_table.h"
 #include "cpython/objects.h"
 #include "memory/remote_struct.h"
@@ -132,10 +133,8 @@ std::unique_ptr<Code> CodeReader::read(RemoteAddr address, MemoryCopy& copy) {
 
 Result<void> CodeReader::check_type(RemoteAddr address, RemoteAddr type) {
     if (std::find(code_types_.begin(), code_types_.end(), type) != code_types_.end()) return {};
-    const auto name_pointer = memory_.read_pointer(type + *layout_.type_object.tp_name);
-    if (!name_pointer) return fail(corrupt("type of a code object", address));
-    const auto name = memory_.read_c_string(*name_pointer, 16);
-    if (!name || *name != "code") return fail(corrupt("type of a code object", address));
+    if (!is_code_type(memory_, layout_, type))
+        return fail(corrupt("type of a code object", address));
     code_types_.push_back(type);
     return {};
 }

@@ -106,7 +106,7 @@ class CodeReader {
     RemoteRange identity_;                      ///< Offsets of what identity_range covers.
     mutable model::IdMap known_;                ///< Index by address.
     std::vector<std::unique_ptr<Code>> codes_;  ///< All ever read: pointers to them stay valid.
-    std::vector<RemoteAddr> code_types_;        ///< Addresses of types whose name is "code".
+    std::vector<RemoteAddr> code_types_;  ///< Addresses of what was found to be the type `code`.
 };
 
 }  // namespace pystack::cpython

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "cpython/builtin_types.h"
 #include "cpython/debug_offsets.h"
 #include "cpython/layout_check.h"
 #include "cpython/layout_table.h"
@@ -37,6 +38,12 @@ Error not_python(const target::Target& target) {
 
 std::string_view base_name(std::string_view path) {
     return path.substr(path.rfind('/') + 1);
+}
+
+/// `python3.8` or `libpython3.8.so.1.0`, and no extension module (`_heapq.cpython-38.so`).
+bool is_interpreter_name(std::string_view path) {
+    const std::string_view name = base_name(path);
+    return name.starts_with("python") || name.starts_with("libpython");
 }
 
 /// "3.8" in `libpython3.8.so.1.0` or `python3.8`, as a minor version.
@@ -116,8 +123,8 @@ bool is_interpreter(const MemoryReader& memory, const Layout& layout, RemoteAddr
 bool is_dict(const MemoryReader& memory, const Layout& layout, RemoteAddr address_of_pointer) {
     const auto object = memory.read_pointer(address_of_pointer);
     if (!object || !*object) return false;
-    const auto name = read_type_name(memory, layout, *object);
-    return name && *name == "dict";
+    const auto type = read_type(memory, layout, *object);
+    return type && is_dict_type(memory, layout, *type);
 }
 
 /// Where the version is only a guess, the shape of one list could be met by chance (any two
@@ -163,11 +170,11 @@ class Locator {
     }
 
   private:
-    /// Files whose name says python first, then the program, then everything else.
+    /// Files named as interpreters are first, then the program, then everything else.
     void sort_by_promise() {
         const std::string program = target_.executable().value_or("");
         const auto rank = [&](const Module& module) {
-            if (base_name(module.path).find("python") != std::string_view::npos) return 0;
+            if (is_interpreter_name(module.path)) return 0;
             return module.path == program ? 1 : 2;
         };
         std::stable_sort(modules_.begin(), modules_.end(),
@@ -484,7 +491,7 @@ class Locator {
     /// Only files that can hold an interpreter are worth a search: those that say so, by their name
     /// or by the symbols any embedded interpreter exports.
     bool prepare_shape_search(Module& module) {
-        const bool named = base_name(module.path).find("python") != std::string_view::npos;
+        const bool named = is_interpreter_name(module.path);
         const bool opened = target_.open_module(module).has_value();
         const bool exports = opened && module.image->symbol("PyEval_EvalCode").has_value();
         const bool is_program = module.path == target_.executable().value_or("");

@@ -80,6 +80,10 @@ constexpr CodeRow kCodes[] = {
     {SIGSYS, 2, {"SYS_USER_DISPATCH", "system call refused by user dispatch"}},
 };
 
+bool is_letter(char state) {
+    return (state >= 'A' && state <= 'Z') || (state >= 'a' && state <= 'z');
+}
+
 std::vector<std::string> split_at_blanks(std::string_view text) {
     std::vector<std::string> words;
     while (true) {
@@ -116,7 +120,7 @@ CoreHeader header_from_notes(const elf::CoreFile& core) {
         header.uid = process->uid;
         header.gid = process->gid;
         header.nice = process->nice;
-        header.state = process->state;
+        if (is_letter(process->state)) header.state = process->state;
         header.fname = process->fname;
         header.arguments = split_at_blanks(process->psargs);
         header.arguments_cut = true;
