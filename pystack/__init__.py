@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from pystack.model import CoreDetails as CoreDetails
     from pystack.model import CoreModule as CoreModule
     from pystack.model import Frame as Frame
+    from pystack.model import Gap as Gap
     from pystack.model import Interpreter as Interpreter
+    from pystack.model import NativeFrame as NativeFrame
     from pystack.model import Snapshot as Snapshot
     from pystack.model import Thread as Thread
     from pystack.model import Variable as Variable
+    from pystack.native_options import Native as Native
 
 __version__ = "0.1.0"
 
@@ -53,8 +56,11 @@ _LAZY = {
     "CoreDetails": "pystack.model",
     "CoreModule": "pystack.model",
     "Frame": "pystack.model",
+    "Gap": "pystack.model",
     "Interpreter": "pystack.model",
     "Locals": "pystack.locals_options",
+    "Native": "pystack.native_options",
+    "NativeFrame": "pystack.model",
     "Snapshot": "pystack.model",
     "Thread": "pystack.model",
     "Variable": "pystack.model",
@@ -64,8 +70,11 @@ __all__ = [
     "CoreDetails",
     "CoreModule",
     "Frame",
+    "Gap",
     "Interpreter",
     "Locals",
+    "Native",
+    "NativeFrame",
     "PystackError",
     "Sampler",
     "Snapshot",

@@ -4,7 +4,7 @@ Every failure leaves through `pystack.errors.from_code`, so callers see the clas
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 GilState = Literal["holds", "waits", "dropping", "none"]
 StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]
@@ -36,7 +36,7 @@ class RawLocals(TypedDict):
     redact: list[str]  # parts of names, in any case
 
 class RawFrame(TypedDict):
-    kind: Literal["python", "native"]
+    kind: Literal["python"]
     function: str  # co_name
     qualname: str | None  # co_qualname; None below 3.11
     file: str  # co_filename as the target has it
@@ -49,11 +49,40 @@ class RawFrame(TypedDict):
     variables_omitted: int  # how many more there are
     variables_problem: str | None
 
+    interpreter_id: NotRequired[int]  # where it is another than its thread's
+
+class RawNativeFrame(TypedDict):
+    kind: Literal["native"]
+    function: str  # short; module+0xoffset where there is no name
+    python_name: str | None  # by the tables of the interpreter
+    signature: str  # with parameters
+    symbol: str | None  # mangled
+    name_source: Literal["debug-info", "symbols", "method-table", "none"]
+    file: str | None
+    line: int | None
+    module: str | None  # path; None for code that is in no file
+    build_id: str | None
+    offset: int  # of the next instruction, as in the module's headers
+    address: int  # of the same in the target
+    is_inlined: bool
+    is_plumbing: bool
+    is_guess: bool
+
+class RawGap(TypedDict):
+    kind: Literal["gap"]
+    reason: str
+
+class RawNative(TypedDict):
+    """Which native frames to read."""
+
+    all_threads: bool  # those as well that the interpreter does not know
+    last_only: bool  # only what the innermost Python frame called
+
 class RawThread(TypedDict):
     tid: int | None  # in the tool's pid namespace
     namespace_tid: int | None  # in the target's, where it differs
-    python_thread_id: int  # threading.get_ident(), the pthread_t
-    interpreter_id: int
+    python_thread_id: int | None  # threading.get_ident(), the pthread_t
+    interpreter_id: int | None  # both None: not known to any interpreter
     name: str | None  # threading.Thread.name
     kernel_name: str | None
     is_main: bool | None
@@ -64,7 +93,7 @@ class RawThread(TypedDict):
     handling: str | None  # type name of the exception being handled
     stack_end: StackEnd
     stack_problem: str | None  # one sentence when stack_end is not "complete"
-    frames: list[RawFrame]  # outermost first
+    frames: list[RawFrame | RawNativeFrame | RawGap]  # outermost first
 
 class RawInterpreter(TypedDict):
     id: int
@@ -123,7 +152,12 @@ class RawCore(TypedDict):
     modules: list[RawCoreModule]
 
 def dump_live(
-    pid: int, *, stop: bool = True, exhaustive: bool = False, locals: RawLocals | None = None
+    pid: int,
+    *,
+    stop: bool = True,
+    exhaustive: bool = False,
+    locals: RawLocals | None = None,
+    native: RawNative | None = None,
 ) -> RawSnapshot: ...
 def dump_core(
     path: str,
@@ -133,6 +167,7 @@ def dump_core(
     library_root: str | None = None,
     exhaustive: bool = False,
     locals: RawLocals | None = None,
+    native: RawNative | None = None,
 ) -> RawSnapshot: ...
 
 class Batch:

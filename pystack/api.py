@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pystack._core import Sampler as Sampler
     from pystack.core_unpack import Progress, UnpackedCore
     from pystack.locals_options import Locals
+    from pystack.native_options import Native
 
     StrPath = str | os.PathLike[str]
 
@@ -24,7 +25,12 @@ _ELF_MAGIC = b"\x7fELF"
 
 
 def dump(
-    pid: int, *, block: bool = True, exhaustive: bool = False, locals: Locals | None = None
+    pid: int,
+    *,
+    block: bool = True,
+    exhaustive: bool = False,
+    locals: Locals | None = None,
+    native: Native | None = None,
 ) -> Snapshot:
     """Reads where every Python thread of a running process is.
 
@@ -35,6 +41,8 @@ def dump(
         exhaustive: Also search memory that no file backs for the interpreter: slower, and needed
             only where the plain search finds none.
         locals: Read arguments and local variables, too, within these limits. Needs `block`.
+        native: Read the frames of compiled code, too, and put the Python frames in their places
+            among them. Needs `block`.
 
     Raises:
         NoSuchProcess: There is no such process.
@@ -44,7 +52,7 @@ def dump(
         UnsupportedTarget: A zombie, a kernel thread, a 32-bit process.
         LayoutError: Its Python is one we do not know.
         MemoryFault: Its interpreter's memory makes no sense.
-        InvalidArgument: `pid` is not a positive number, or `locals` without `block`.
+        InvalidArgument: `pid` is not a positive number, or `locals` or `native` without `block`.
 
     All are `PystackError`s; the tree is drawn in `pystack.errors`.
     """
@@ -57,6 +65,7 @@ def dump(
             stop=block,
             exhaustive=exhaustive,
             locals=None if locals is None else locals.to_raw(),
+            native=None if native is None else native.to_raw(),
         )
     except errors.TargetError as error:
         raise _explained(error, pid, stop=block) from None
@@ -71,6 +80,7 @@ def dump_core(
     library_root: StrPath | None = None,
     exhaustive: bool = False,
     locals: Locals | None = None,
+    native: Native | None = None,
     progress: Progress | None = None,
 ) -> Snapshot:
     """Reads where every Python thread was when a core file was written.
@@ -88,6 +98,7 @@ def dump_core(
             written, or any folder to be searched recursively.
         exhaustive: As for `dump`.
         locals: As for `dump`.
+        native: As for `dump`.
         progress: Called while a compressed core is unpacked, with the compressed bytes read, their
             total, and the bytes unpacked.
 
@@ -117,6 +128,7 @@ def dump_core(
             library_root=root,
             exhaustive=exhaustive,
             locals=None if locals is None else locals.to_raw(),
+            native=None if native is None else native.to_raw(),
         )
 
     if not _may_be_compressed(name):

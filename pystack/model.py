@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from pystack._core import RawCore, RawFrame, RawSnapshot, RawThread
+    from pystack._core import RawCore, RawFrame, RawGap, RawNativeFrame, RawSnapshot, RawThread
 
 #: Version of the JSON form. It changes when the meaning of a field does, or one goes away; readers
 #: must let fields pass that they do not know.
 SCHEMA_VERSION = 1
 
 Kind = Literal["live", "core"]
-FrameKind = Literal["python", "native"]
+NameSource = Literal["debug-info", "symbols", "method-table", "none"]
 GilState = Literal["holds", "waits", "dropping", "none"]
 StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]
 VariableKind = Literal[
@@ -47,9 +47,12 @@ class Variable(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """One call. Lines count from 1; columns are UTF-8 byte offsets from 0, as `co_positions()`."""
+    """One call of Python code.
 
-    kind: FrameKind
+    Lines count from 1; columns are UTF-8 byte offsets from 0, as `co_positions()`.
+    """
+
+    kind: Literal["python"]
     #: `co_name`.
     function: str
     #: `co_qualname`; None below 3.11.
@@ -69,6 +72,8 @@ class Frame(NamedTuple):
     variables_omitted: int = 0
     #: Why there are none, or not all.
     variables_problem: str | None = None
+    #: The interpreter that runs it, where that is another than its thread's.
+    interpreter_id: int | None = None
 
     @classmethod
     def from_raw(cls, raw: RawFrame) -> Frame:
@@ -83,6 +88,8 @@ class Frame(NamedTuple):
         fields = self._asdict()
         if self.variables is not None:
             fields["variables"] = [variable._asdict() for variable in self.variables]
+        if self.interpreter_id is None:
+            del fields["interpreter_id"]
         return fields
 
     @property
@@ -91,16 +98,91 @@ class Frame(NamedTuple):
         return self.function if self.qualname is None else self.qualname
 
 
+class NativeFrame(NamedTuple):
+    """One call of compiled code. Only where native frames were asked for."""
+
+    kind: Literal["native"]
+    #: The short name, without parameters. "module+0xoffset" where there is no name, never that of
+    #: a neighbour.
+    function: str
+    #: What Python calls it, as "list.sort", by the interpreter's own tables of functions.
+    python_name: str | None
+    #: With parameters and template arguments; equal to `function` in C.
+    signature: str
+    #: As in the symbol table, mangled.
+    symbol: str | None
+    #: Where `function` is from.
+    name_source: NameSource
+    #: As in the debug information.
+    file: str | None
+    line: int | None
+    #: The path of the file that the code is in; None for code that is in no file.
+    module: str | None
+    build_id: str | None
+    #: Of the next instruction, as in the module's headers: what other tools take.
+    offset: int
+    #: The same in the memory of the target.
+    address: int
+    #: Whether the compiler inlined this call into the one before.
+    is_inlined: bool
+    #: Whether it is only the machinery by which the interpreter calls things, and starts.
+    is_plumbing: bool
+    #: Whether it was found without call frame information that leads to it.
+    is_guess: bool
+
+    @classmethod
+    def from_raw(cls, raw: RawNativeFrame) -> NativeFrame:
+        """From the mapping of the C++ core."""
+        return cls(**raw)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """As in the document of `dump --json`."""
+        return self._asdict()
+
+    @property
+    def name(self) -> str:
+        """What Python calls it where that is known, else the name of the function."""
+        return self.function if self.python_name is None else self.python_name
+
+
+class Gap(NamedTuple):
+    """A place in a stack where native frames are missing."""
+
+    kind: Literal["gap"]
+    #: Why, one sentence.
+    reason: str
+
+    @classmethod
+    def from_raw(cls, raw: RawGap) -> Gap:
+        """From the mapping of the C++ core."""
+        return cls(**raw)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """As in the document of `dump --json`."""
+        return self._asdict()
+
+
+AnyFrame = Frame | NativeFrame | Gap
+
+
+def _frame_from_raw(raw: RawFrame | RawNativeFrame | RawGap) -> AnyFrame:
+    if raw["kind"] == "python":
+        return Frame.from_raw(raw)
+    if raw["kind"] == "native":
+        return NativeFrame.from_raw(raw)
+    return Gap.from_raw(raw)
+
+
 class Thread(NamedTuple):
-    """One thread of one interpreter."""
+    """One thread of one interpreter, or one that no interpreter knows."""
 
     #: In the pid namespace of the reader.
     tid: int | None
     #: In the pid namespace of the target, where that is another.
     namespace_tid: int | None
-    #: `threading.get_ident()`.
-    python_thread_id: int
-    interpreter_id: int
+    #: `threading.get_ident()`; None, as the next, of a thread that no interpreter knows.
+    python_thread_id: int | None
+    interpreter_id: int | None
     #: `threading.Thread.name`.
     name: str | None
     #: What the kernel calls it, cut by the kernel to 15 bytes.
@@ -118,15 +200,20 @@ class Thread(NamedTuple):
     stack_end: StackEnd
     #: One sentence where `stack_end` is not "complete".
     stack_problem: str | None
-    #: Outermost call first.
-    frames: tuple[Frame, ...]
+    #: Outermost call first. All are `Frame`s, unless native frames were asked for.
+    frames: tuple[AnyFrame, ...]
 
     @classmethod
     def from_raw(cls, raw: RawThread) -> Thread:
         """From the mapping of the C++ core."""
         fields: dict[str, Any] = dict(raw)
-        fields["frames"] = tuple([Frame.from_raw(frame) for frame in raw["frames"]])
+        fields["frames"] = tuple([_frame_from_raw(frame) for frame in raw["frames"]])
         return cls(**fields)
+
+    @property
+    def python_frames(self) -> tuple[Frame, ...]:
+        """The calls of Python code among `frames`."""
+        return tuple([frame for frame in self.frames if isinstance(frame, Frame)])
 
 
 class Interpreter(NamedTuple):

@@ -25,12 +25,27 @@ std::optional<pystack::capture::LocalsOptions> locals_options(const nb::object& 
     return options;
 }
 
-nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals) {
-    const auto options = locals_options(locals);
+/// None, or a dict: all_threads, last_only.
+std::optional<pystack::capture::NativeOptions> native_options(const nb::object& given) {
+    if (given.is_none()) return std::nullopt;
+    const auto values = nb::cast<nb::dict>(given);
+    pystack::capture::NativeOptions options;
+    options.all_threads = nb::cast<bool>(values["all_threads"]);
+    options.last_only = nb::cast<bool>(values["last_only"]);
+    return options;
+}
+
+nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals,
+                   const nb::object& native) {
+    const auto locals_wanted = locals_options(locals);
+    const auto native_wanted = native_options(native);
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
         return pystack::capture::capture_live(
-            pid, {.stop = stop, .exhaustive = exhaustive, .locals = options});
+            pid, {.stop = stop,
+                  .exhaustive = exhaustive,
+                  .locals = locals_wanted,
+                  .native = native_wanted});
     }();
     if (!snapshot) pystack::bindings::raise(snapshot.error(), pid);
     return pystack::bindings::to_dict(*snapshot);
@@ -39,15 +54,17 @@ nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals
 nb::dict dump_core(const std::string& path, std::optional<std::string> executable,
                    std::vector<std::string> library_folders,
                    std::optional<std::string> library_root, bool exhaustive,
-                   const nb::object& locals) {
+                   const nb::object& locals, const nb::object& native) {
     const auto locals_wanted = locals_options(locals);
+    const auto native_wanted = native_options(native);
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
         return pystack::capture::capture_core(path, {.executable = std::move(executable),
                                                      .library_folders = std::move(library_folders),
                                                      .library_root = std::move(library_root),
                                                      .exhaustive = exhaustive,
-                                                     .locals = locals_wanted});
+                                                     .locals = locals_wanted,
+                                                     .native = native_wanted});
     }();
     if (!snapshot) pystack::bindings::raise(snapshot.error());
     return pystack::bindings::to_dict(*snapshot);
@@ -58,11 +75,12 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
 // The signatures and their meaning are in pystack/_core.pyi.
 NB_MODULE(_core, module) {
     module.def("dump_live", &dump_live, nb::arg("pid"), nb::kw_only(), nb::arg("stop") = true,
-               nb::arg("exhaustive") = false, nb::arg("locals") = nb::none());
+               nb::arg("exhaustive") = false, nb::arg("locals") = nb::none(),
+               nb::arg("native") = nb::none());
     module.def("dump_core", &dump_core, nb::arg("path"), nb::kw_only(),
                nb::arg("executable") = nb::none(),
                nb::arg("library_folders") = std::vector<std::string>(),
                nb::arg("library_root") = nb::none(), nb::arg("exhaustive") = false,
-               nb::arg("locals") = nb::none());
+               nb::arg("locals") = nb::none(), nb::arg("native") = nb::none());
     pystack::bindings::define_sampler(module);
 }

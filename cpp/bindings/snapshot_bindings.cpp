@@ -40,8 +40,18 @@ const char* end_word(model::StackEnd end) {
     return "no_python";
 }
 
-const char* kind_word(model::FrameKind kind) {
-    return kind == model::FrameKind::kPython ? "python" : "native";
+const char* source_word(model::NameSource source) {
+    switch (source) {
+        case model::NameSource::kDebugInfo:
+            return "debug-info";
+        case model::NameSource::kSymbols:
+            return "symbols";
+        case model::NameSource::kMethodTable:
+            return "method-table";
+        case model::NameSource::kNone:
+            break;
+    }
+    return "none";
 }
 
 template <class Value>
@@ -76,9 +86,40 @@ nb::list to_list(const model::FrameVariables& frame) {
     return items;
 }
 
-nb::dict to_dict(const model::Frame& frame) {
+nb::object str_or_none(const std::string& text) {
+    return text.empty() ? nb::none() : to_str(text);
+}
+
+nb::dict native_dict(const model::Frame& frame) {
     nb::dict item;
-    item["kind"] = kind_word(frame.kind);
+    if (frame.kind == model::FrameKind::kGap) {
+        item["kind"] = "gap";
+        item["reason"] = to_str(frame.function);
+        return item;
+    }
+    const model::NativeDetails details = frame.native.value_or(model::NativeDetails());
+    item["kind"] = "native";
+    item["function"] = to_str(frame.function);
+    item["python_name"] = str_or_none(details.python_name);
+    item["signature"] = to_str(details.signature);
+    item["symbol"] = str_or_none(details.symbol);
+    item["name_source"] = source_word(details.name_source);
+    item["file"] = str_or_none(frame.file);
+    item["line"] = optional_number(frame.position.line);
+    item["module"] = details.module.empty() ? nb::none() : to_os_str(details.module);
+    item["build_id"] = str_or_none(details.build_id);
+    item["offset"] = details.offset;
+    item["address"] = details.address;
+    item["is_inlined"] = details.is_inlined;
+    item["is_plumbing"] = details.is_plumbing;
+    item["is_guess"] = details.is_guess;
+    return item;
+}
+
+nb::dict to_dict(const model::Frame& frame) {
+    if (frame.kind != model::FrameKind::kPython) return native_dict(frame);
+    nb::dict item;
+    item["kind"] = "python";
     item["function"] = to_str(frame.function);
     item["qualname"] = optional_str(frame.qualname);
     item["file"] = to_str(frame.file);
@@ -92,6 +133,7 @@ nb::dict to_dict(const model::Frame& frame) {
     item["variables_omitted"] = omitted ? nb::int_(frame.variables->omitted) : nb::int_(0);
     const bool problem = frame.variables && !frame.variables->problem.empty();
     item["variables_problem"] = problem ? to_str(frame.variables->problem) : nb::none();
+    if (frame.interpreter_id) item["interpreter_id"] = *frame.interpreter_id;
     return item;
 }
 
@@ -99,8 +141,8 @@ nb::dict to_dict(const model::Thread& thread) {
     nb::dict item;
     item["tid"] = optional_number(thread.tid);
     item["namespace_tid"] = optional_number(thread.namespace_tid);
-    item["python_thread_id"] = thread.python_thread_id;
-    item["interpreter_id"] = thread.interpreter_id;
+    item["python_thread_id"] = optional_number(thread.python_thread_id);
+    item["interpreter_id"] = optional_number(thread.interpreter_id);
     item["name"] = optional_str(thread.name);
     item["kernel_name"] = optional_str(thread.kernel_name);
     item["is_main"] = optional_bool(thread.is_main);

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "capture/locals_capture.h"
+#include "capture/native_capture.h"
 #include "model/snapshot.h"
 
 namespace pystack::capture {
@@ -17,6 +18,7 @@ struct CaptureOptions {
         false;  ///< Search all writable memory for the interpreter when it is nowhere else.
     std::size_t max_depth = 1'000'000;      ///< Frames of one thread.
     std::optional<LocalsOptions> locals{};  ///< Variables too; only of a stopped target.
+    std::optional<NativeOptions> native{};  ///< Native frames too; only of a stopped target.
 };
 
 /// Reads every thread of a live process once. A thread that cannot be read is in the snapshot with
@@ -34,6 +36,7 @@ struct CoreOptions {
     bool exhaustive = false;
     std::size_t max_depth = 1'000'000;
     std::optional<LocalsOptions> locals{};
+    std::optional<NativeOptions> native{};
 };
 
 /// Reads every thread of a dead process from its core file. What the core lacks is in the

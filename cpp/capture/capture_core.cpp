@@ -139,6 +139,19 @@ void read_registers(const CoreTarget& core, Reading& reading) {
     }
 }
 
+NativeOptions native_options(const CoreOptions& options) {
+    NativeOptions native = *options.native;
+    if (options.library_root) native.debug_roots.insert(native.debug_roots.begin(), *options.library_root);
+    return native;
+}
+
+void merge_native(const CoreTarget& core, Reading& reading, NativeCapture& native) {
+    for (const target::ThreadInfo& info : reading.infos) {
+        if (const auto registers = core.registers(info.tid)) native.add_thread(info.tid, *registers);
+    }
+    native.merge(reading);
+}
+
 /// An interpreter that was not found in a core may be a question of missing pages: says which, and
 /// what is known of the process all the same.
 Error explain(Error error, const CoreTarget& core) {
@@ -190,7 +203,13 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
     read_registers(*core, reading);
     reading.match();
     PYSTACK_CHECK(check_guess(*core, reading));
-    model::Snapshot snapshot = build_snapshot(reading);
+    std::unique_ptr<NativeCapture> native;
+    if (options.native) {
+        PYSTACK_TRY(capture, NativeCapture::create(*core, *runtime, native_options(options)));
+        native = std::move(capture);
+        merge_native(*core, reading, *native);
+    }
+    model::Snapshot snapshot = build_snapshot(reading, native.get());
     snapshot.core = describe(*core);
     snapshot.time_ns = core->header().written_ns;
     tell_missing_binary(*core, *runtime, snapshot);

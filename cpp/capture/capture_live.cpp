@@ -49,6 +49,8 @@ class LiveCapture {
         if (options.locals) locals_.emplace(target.memory(), runtime.layout, *options.locals);
     }
 
+    void use(std::unique_ptr<NativeCapture> native) { native_ = std::move(native); }
+
     Result<model::Snapshot> run(bool stop) {
         const auto begin = std::chrono::system_clock::now().time_since_epoch();
         auto read = stop ? read_stopped() : read_moving();
@@ -57,7 +59,8 @@ class LiveCapture {
             if (!target_.alive()) return fail(exited());
             return fail(reading_.walked.problem.value_or(no_interpreter(target_)));
         }
-        model::Snapshot snapshot = build_snapshot(reading_);
+        if (native_) native_->merge(reading_);
+        model::Snapshot snapshot = build_snapshot(reading_, native_.get());
         snapshot.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(begin).count();
         snapshot.stopped = stop;
         snapshot.stop_ns = stop_ns_;
@@ -90,6 +93,7 @@ class LiveCapture {
             reading_.read_still();
             if (locals_) locals_->read(reading_);
             read_registers(guard);
+            if (native_) native_->copy_stacks(reading_.walked.threads);
             target_.use_registers_of(nullptr);
             guard.release();
             stop_ns_ = stop_ns_.value_or(0) + guard.stop_time().count();
@@ -99,6 +103,7 @@ class LiveCapture {
                 break;
             }
             reading_.clear();
+            if (native_) native_->clear();
             std::this_thread::sleep_for(kBetweenStops);
         }
         reading_.match();
@@ -134,6 +139,7 @@ class LiveCapture {
             const auto registers = guard.registers(thread.tid);
             if (!registers) continue;
             reading_.thread_pointers[thread.tid] = registers->thread_pointer();
+            if (native_) native_->add_thread(thread.tid, *registers);
             if (const auto call = registers->syscall()) reading_.calls[thread.tid] = *call;
         }
     }
@@ -276,6 +282,7 @@ class LiveCapture {
     target::LiveTarget& target_;
     Reading reading_;
     std::optional<LocalsCapture> locals_;
+    std::unique_ptr<NativeCapture> native_;
     std::optional<std::int64_t> stop_ns_;
     bool was_stopped_ = false;
     int attempts_ = 1;
@@ -287,9 +294,22 @@ Result<model::Snapshot> capture_here(int pid, const CaptureOptions& options) {
         return fail(Error{.code = ErrorCode::kInvalidArgument,
                           .what = "variables can only be read of a stopped process"});
     }
+    if (options.native && !options.stop) {
+        return fail(Error{.code = ErrorCode::kInvalidArgument,
+                          .what = "native frames can only be read of a stopped process"});
+    }
     PYSTACK_TRY(target, target::LiveTarget::open(pid));
     PYSTACK_TRY(runtime, cpython::locate_runtime(*target, {.exhaustive = options.exhaustive}));
-    return LiveCapture(*target, runtime, options).run(options.stop);
+    LiveCapture capture(*target, runtime, options);
+    if (options.native) {
+        NativeOptions wanted = *options.native;
+        // Debug files may be where the target's are, and its root may be another.
+        wanted.debug_roots.insert(wanted.debug_roots.begin(),
+                                  "/proc/" + std::to_string(target->pid()) + "/root");
+        PYSTACK_TRY(native, NativeCapture::create(*target, runtime, wanted));
+        capture.use(std::move(native));
+    }
+    return capture.run(options.stop);
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ void Reading::clear() {
     threads.clear();
     gils.clear();
     names.clear();
+    natives.clear();
     thread_pointers.clear();
     calls.clear();
 }

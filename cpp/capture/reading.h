@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "capture/stack_merge.h"
 #include "cpython/code_reader.h"
 #include "cpython/exception_state.h"
 #include "cpython/gil_state.h"
@@ -13,6 +14,7 @@
 #include "cpython/stack_reader.h"
 #include "model/variables.h"
 #include "target/target.h"
+#include "unwind/native_frame.h"
 
 namespace pystack::capture {
 
@@ -28,6 +30,16 @@ struct ThreadReading {
     std::optional<std::size_t> info;               ///< Index into Reading::infos.
     std::optional<threads::Syscall> call;  ///< What the thread is blocked in, if it is known.
     bool got_gil = false;  ///< Just after the reading, when another held it: so it waited.
+    std::optional<std::size_t> native{};   ///< Index into Reading::natives.
+};
+
+/// The native stack of one OS thread, with the Python frames of its thread states in their places.
+struct NativeStack {
+    std::size_t info = 0;     ///< Index into Reading::infos.
+    bool is_missing = false;  ///< It could not be copied.
+    std::vector<unwind::NativeFrame> frames;  ///< Innermost first.
+    unwind::UnwindResult end;
+    MergedStack merged;  ///< Threads are indexes into Reading::threads.
 };
 
 /// One reading of one target: what was copied from it, and the readers that did it. How the parts
@@ -60,6 +72,7 @@ struct Reading {
     std::vector<ThreadReading> threads;                            ///< As walked.threads.
     std::vector<std::optional<cpython::Gil>> gils;                 ///< As walked.interpreters.
     std::vector<ThreadNames> names;                                ///< As walked.interpreters.
+    std::vector<NativeStack> natives;  ///< Only when they were asked for.
     std::vector<target::ThreadInfo> infos;                         ///< The OS threads.
     std::unordered_map<std::int32_t, RemoteAddr> thread_pointers;  ///< By tid.
     std::unordered_map<std::int32_t, threads::Syscall> calls;      ///< By tid.

@@ -1,14 +1,15 @@
 #pragma once
 
+#include "capture/native_capture.h"
 #include "capture/reading.h"
 #include "model/snapshot.h"
 
 namespace pystack::capture {
 
 /// Puts names, lines and words to what was read: the interpreters and threads of a snapshot. Reads
-/// almost nothing any more, so the target may run. What describes the target itself is added by the
-/// caller.
-model::Snapshot build_snapshot(Reading& reading);
+/// almost nothing any more, so the target may run. `native` has merged the stacks, or is null. What
+/// describes the target itself is added by the caller.
+model::Snapshot build_snapshot(Reading& reading, NativeCapture* native = nullptr);
 
 /// What a target says of itself: pid, program, command, version.
 void describe_target(const Reading& reading, model::Snapshot& snapshot);

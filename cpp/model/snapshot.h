@@ -22,7 +22,35 @@ enum class StackEnd : std::uint8_t {
 
 enum class GilState : std::uint8_t { kUnknown, kNone, kHolds, kWaits, kDropping };
 
-enum class FrameKind : std::uint8_t { kPython, kNative, kMarker };
+enum class FrameKind : std::uint8_t {
+    kPython,
+    kNative,
+    kMarker,
+    kGap,  ///< Native frames are missing here; `function` says why.
+};
+
+/// Where the name of a native function is from.
+enum class NameSource : std::uint8_t {
+    kNone,         ///< There is none: `function` is the module and the address.
+    kDebugInfo,    ///< DWARF.
+    kSymbols,      ///< A symbol table.
+    kMethodTable,  ///< The interpreter's tables of functions: the name is that in Python.
+};
+
+/// What a native frame has that a Python frame has not.
+struct NativeDetails {
+    std::string python_name;  ///< By the interpreter's tables of functions; empty if in none.
+    std::string signature;  ///< With parameters; as `function` where that is all there is.
+    std::string symbol;     ///< As in the symbol table; empty when there is none.
+    std::string module;     ///< Path; empty for code that is in no file.
+    std::string build_id;
+    std::uint64_t address = 0;  ///< The next instruction, in the target.
+    std::uint64_t offset = 0;   ///< The same as in the module's headers.
+    bool is_inlined = false;
+    bool is_plumbing = false;
+    bool is_guess = false;  ///< There was no call frame information that leads here.
+    NameSource name_source = NameSource::kNone;
+};
 
 /// Positions as co_positions() gives them: lines from 1, columns as UTF-8 byte offsets from 0.
 struct SourcePosition {
@@ -42,13 +70,17 @@ struct Frame {
     std::int32_t first_line = 0;
     SourcePosition position;
     std::optional<FrameVariables> variables;  ///< Only when they were asked for.
+    std::optional<NativeDetails> native;      ///< Only of native frames.
+    /// Of a Python frame that another interpreter runs than the thread it is listed with.
+    std::optional<std::int64_t> interpreter_id;
 };
 
 struct Thread {
     std::optional<std::int32_t> tid;            ///< In our pid namespace.
     std::optional<std::int32_t> namespace_tid;  ///< In the target's, where it differs.
-    std::uint64_t python_thread_id = 0;
-    std::int64_t interpreter_id = 0;
+    /// Both are absent of threads that the interpreter does not know.
+    std::optional<std::uint64_t> python_thread_id;
+    std::optional<std::int64_t> interpreter_id;
     std::optional<std::string> name;
     std::optional<std::string> kernel_name;
     std::optional<bool> is_main;

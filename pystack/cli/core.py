@@ -14,6 +14,8 @@ from pystack.cli.options import (
     common_options,
     locals_flags,
     locals_of,
+    native_flags,
+    native_of,
     settings_of,
     write_stdout,
 )
@@ -53,6 +55,7 @@ _PROGRESS_INTERVAL_S = 0.2
 @click.option("--no-group", is_flag=True, help="Show threads one by one that idle alike.")
 @click.option("--no-source", is_flag=True, help="Do not read source files.")
 @click.option("--full", is_flag=True, help="Show repeated frames and long lines in full.")
+@native_flags
 @locals_flags
 @common_options
 @click.pass_context
@@ -68,6 +71,10 @@ def core(
     no_group: bool,
     no_source: bool,
     full: bool,
+    native: bool,
+    native_all: bool,
+    native_last: bool,
+    signatures: bool,
     **flags: Any,
 ) -> None:
     """Show where every Python thread was when the core FILE was written.
@@ -86,6 +93,7 @@ def core(
         library_root=search_root,
         exhaustive=exhaustive,
         locals=locals_of(**flags),
+        native=native_of(native=native, native_all=native_all, native_last=native_last),
         progress=_progress(),
     )
     settings = settings_of(context)
@@ -105,6 +113,8 @@ def core(
         color=wants_colour(sys.stdout, no_color=settings.no_color),
         group=not no_group,
         full=full,
+        plumbing=settings.verbosity > 0,
+        signatures=signatures,
         sources=None if no_source else CoreSourceReader(snapshot.time_ns, search_root),
     )
     write_stdout(line + "\n" for line in lines)

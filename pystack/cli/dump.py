@@ -13,6 +13,8 @@ from pystack.cli.options import (
     common_options,
     locals_flags,
     locals_of,
+    native_flags,
+    native_of,
     settings_of,
     write_stdout,
 )
@@ -39,6 +41,7 @@ from pystack.cli.options import (
 @click.option("--no-group", is_flag=True, help="Show threads one by one that idle alike.")
 @click.option("--no-source", is_flag=True, help="Do not read source files.")
 @click.option("--full", is_flag=True, help="Show repeated frames and long lines in full.")
+@native_flags
 @locals_flags
 @common_options
 @click.pass_context
@@ -53,6 +56,10 @@ def dump(
     no_group: bool,
     no_source: bool,
     full: bool,
+    native: bool,
+    native_all: bool,
+    native_last: bool,
+    signatures: bool,
     **flags: Any,
 ) -> None:
     """Show where every Python thread of the process PID is.
@@ -68,7 +75,12 @@ def dump(
     variables = locals_of(**flags)
     if variables is not None and no_block:
         raise click.UsageError("--locals needs the process to be stopped: not with --no-block.")
-    snapshot = api.dump(pid, block=not no_block, exhaustive=exhaustive, locals=variables)
+    compiled = native_of(native=native, native_all=native_all, native_last=native_last)
+    if compiled is not None and no_block:
+        raise click.UsageError("--native needs the process to be stopped: not with --no-block.")
+    snapshot = api.dump(
+        pid, block=not no_block, exhaustive=exhaustive, locals=variables, native=compiled
+    )
     settings = settings_of(context)
     if settings.verbosity:
         click.echo(
@@ -90,6 +102,8 @@ def dump(
         color=wants_colour(sys.stdout, no_color=settings.no_color),
         group=not no_group,
         full=full,
+        plumbing=settings.verbosity > 0,
+        signatures=signatures,
         sources=None if no_source else SourceReader(pid),
     )
     write_stdout(line + "\n" for line in lines)

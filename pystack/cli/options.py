@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from pystack.locals_options import Locals
+    from pystack.native_options import Native
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -119,6 +120,47 @@ def locals_of(
         raise click.UsageError("--redact and --no-redact exclude each other.")
     patterns = () if no_redact else (*REDACTED_NAMES, *redact)
     return Locals(max_depth, max_items, max_string, max_bytes, patterns)
+
+
+def native_flags(function: Function) -> Function:
+    """Adds the flags about native frames; `native_of` makes one thing of their values."""
+    for option in reversed(
+        (
+            click.option(
+                "-n",
+                "--native",
+                is_flag=True,
+                help="Show C, C++ and Rust frames, with the Python frames in their places; with -v"
+                " also those of the interpreter's own machinery.",
+            ),
+            click.option(
+                "--native-all",
+                is_flag=True,
+                help="The same, and the threads that Python does not know.",
+            ),
+            click.option(
+                "--native-last",
+                is_flag=True,
+                help="The same, only what the innermost Python frame called.",
+            ),
+            click.option(
+                "--signatures",
+                is_flag=True,
+                help="Show C++ and Rust functions with parameters and template arguments.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def native_of(*, native: bool, native_all: bool, native_last: bool) -> Native | None:
+    """What `native_flags` came to; None: no native frames are wanted."""
+    if not (native or native_all or native_last):
+        return None
+    from pystack.native_options import Native
+
+    return Native(all_threads=native_all, last_only=native_last)
 
 
 def _add_verbosity(context: click.Context, _: click.Parameter, count: int) -> None:

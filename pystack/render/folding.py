@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from pystack.model import Frame, Thread
+from pystack.model import AnyFrame, Gap, Thread
 
 # As CPython's traceback module: a line is shown three times before it is counted.
 _SHOWN_REPEATS = 3
@@ -17,17 +17,17 @@ _MIN_ROUNDS = 4
 class Run(NamedTuple):
     """Frames to show, and how often all of them were repeated after that."""
 
-    frames: Sequence[Frame]
+    frames: Sequence[AnyFrame]
     repeats: int
 
 
-def fold_frames(frames: Sequence[Frame]) -> Iterator[Run]:
+def fold_frames(frames: Sequence[AnyFrame]) -> Iterator[Run]:
     """Folds recursion, also through several functions.
 
     Frames are the same, as in CPython's tracebacks, when function, file and line are.
     """
     ids: dict[Hashable, int] = {}
-    keys = [ids.setdefault((f.name, f.file, f.line), len(ids)) for f in frames]
+    keys = [ids.setdefault(_identity(frame), len(ids)) for frame in frames]
     total = len(keys)
     plain = position = 0  # frames[plain:position] are not repeated and not yet given
     while position < total:
@@ -43,6 +43,12 @@ def fold_frames(frames: Sequence[Frame]) -> Iterator[Run]:
         plain = position
     if plain < total:
         yield Run(frames[plain:], 0)
+
+
+def _identity(frame: AnyFrame) -> Hashable:
+    if isinstance(frame, Gap):
+        return frame
+    return frame.kind, frame.name, frame.file, frame.line
 
 
 def _repetition(keys: Sequence[int], start: int) -> tuple[int, int]:

@@ -8,9 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from pystack.model import CoreDetails, CoreModule, Frame, Snapshot, Thread
+from pystack.model import (
+    AnyFrame,
+    CoreDetails,
+    CoreModule,
+    Frame,
+    Gap,
+    NativeFrame,
+    Snapshot,
+    Thread,
+)
 from pystack.render.escape import display_width, escape, quote_command
 from pystack.render.folding import fold_frames, group_threads
+from pystack.render.native import gap_line, native_line, without_plumbing
 from pystack.render.source import MarkedLine, SourceReader, mark
 from pystack.render.terminal import COLOURS, PLAIN, Palette
 
@@ -52,6 +62,8 @@ def render_text(
     color: bool = False,
     group: bool = True,
     full: bool = False,
+    plumbing: bool = False,
+    signatures: bool = False,
     sources: SourceReader | None = None,
 ) -> Iterator[str]:
     """Gives the lines, without their ends.
@@ -61,9 +73,14 @@ def render_text(
         color: Use escape sequences of the terminal.
         group: Show idle threads with the same stack and state once.
         full: Neither fold repeated frames nor cut long lines.
+        plumbing: Show the native frames of the interpreter's machinery, too.
+        signatures: Show native functions with parameters and template arguments.
         sources: Where source lines come from; None leaves them out.
     """
-    return _Writer(snapshot, COLOURS if color else PLAIN, group, full, sources).lines()
+    palette = COLOURS if color else PLAIN
+    writer = _Writer(snapshot, palette, group, full, sources)
+    writer.shows_plumbing, writer.shows_signatures = plumbing, signatures
+    return writer.lines()
 
 
 class _Writer:
@@ -80,6 +97,8 @@ class _Writer:
         self._group = group
         self._full = full
         self._sources = sources
+        self.shows_plumbing = False
+        self.shows_signatures = False
         self._told_changed: set[str] = set()
         # A GIL belongs to an interpreter, or to all of them: whose holder is whose is certain only
         # within one.
@@ -250,7 +269,9 @@ class _Writer:
 
     def _states(self, thread: Thread) -> Iterator[str]:
         palette = self._palette
-        if len(self._snapshot.interpreters) > 1:
+        if thread.interpreter_id is None:
+            yield "not known to Python"
+        elif len(self._snapshot.interpreters) > 1:
             yield f"interpreter {thread.interpreter_id}"
         core = self._snapshot.core
         if core is not None and self._is_dead(thread):
@@ -280,18 +301,24 @@ class _Writer:
     # Its stack.
 
     def _stack(self, thread: Thread) -> Iterator[str]:
-        if thread.stack_end == "no_python":
+        frames: Sequence[AnyFrame] = thread.frames
+        if not self.shows_plumbing:
+            frames = without_plumbing(frames)
+        if thread.interpreter_id is None:
+            if not frames:
+                yield self._remark("no frames but those that every thread begins with")
+        elif thread.stack_end == "no_python":
             yield self._remark(thread.stack_problem or "no Python frames: it runs no Python code")
         elif thread.stack_end != "complete":
             problem = thread.stack_problem or _CUTS.get(thread.stack_end, thread.stack_end)
             yield self._paint(self._palette.bad, f"  [stack cut here: {escape(problem)}]")
-        elif not thread.frames:
+        elif not frames:
             yield self._remark("no Python frames")
         if self._full:
-            for frame in thread.frames:
+            for frame in frames:
                 yield from self._frame(frame)
             return
-        for run in fold_frames(thread.frames):
+        for run in fold_frames(frames):
             for frame in run.frames:
                 yield from self._frame(frame)
             if run.repeats:
@@ -302,14 +329,18 @@ class _Writer:
     def _remark(self, text: str) -> str:
         return self._paint(self._palette.dim, f"  ({escape(text)})")
 
-    def _frame(self, frame: Frame) -> Iterator[str]:
+    def _frame(self, frame: AnyFrame) -> Iterator[str]:
+        if isinstance(frame, NativeFrame):
+            yield native_line(frame, self._palette, signatures=self.shows_signatures)
+            return
+        if isinstance(frame, Gap):
+            yield gap_line(frame, self._palette)
+            return
         file = escape(frame.file)
         name = self._paint(self._palette.name, escape(frame.name))
         line = "?" if frame.line is None else frame.line
-        if frame.kind == "native":
-            yield f"  C {name}, {file}:{line}"
-            return
-        yield f'  File "{file}", line {line}, in {name}'
+        where = "" if frame.interpreter_id is None else f" (interpreter {frame.interpreter_id})"
+        yield f'  File "{file}", line {line}, in {name}{where}'
         yield from self._source(frame)
         yield from self._variables(frame)
 

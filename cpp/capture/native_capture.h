@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "capture/native_names.h"
+#include "capture/reading.h"
+#include "elf/module_map.h"
+#include "target/target.h"
+#include "threads/registers.h"
+#include "unwind/native_unwinder.h"
+
+namespace pystack::capture {
+
+struct NativeOptions {
+    bool all_threads = false;  ///< Those as well that the interpreter does not know.
+    bool last_only = false;    ///< Only the frames that the innermost Python frame called.
+    /// Roots of file systems where separate debug files may be.
+    std::vector<std::string> debug_roots = {""};
+};
+
+/// Native stacks of one reading: what has to be copied while the target stands still, and all that
+/// is made of it afterwards.
+class NativeCapture {
+  public:
+    /// Reads the target's mappings and opens its files, so that they are at hand even if it ends
+    /// right after it was read. Not to be called while it is stopped.
+    static Result<std::unique_ptr<NativeCapture>> create(const target::Target& target,
+                                                         const cpython::Runtime& runtime,
+                                                         NativeOptions options);
+
+    // --- while the target stands still
+
+    void add_thread(std::int32_t tid, const threads::Registers& registers);
+    /// Of a live target: the stacks of all threads that were added. (A core has them anyway.)
+    void copy_stacks(std::span<const cpython::ThreadState> states);
+    /// For another reading.
+    void clear();
+
+    // --- after it
+
+    /// Unwinds, and fills Reading::natives. Threads must have been matched.
+    void merge(Reading& reading);
+
+    const NativeOptions& options() const { return options_; }
+    NativeNames& names() { return names_; }
+
+  private:
+    struct CopiedThread {
+        threads::Registers registers;
+        RemoteAddr stack;                   // Where `bytes` are from.
+        std::span<const std::byte> bytes{};  // Of buffer_.
+    };
+
+    NativeCapture(const target::Target& target, const cpython::Runtime& runtime,
+                  std::unique_ptr<unwind::NativeUnwinder> unwinder, NativeOptions options);
+
+    std::uint64_t stack_size(RemoteAddr sp) const;
+    NativeStack merge_thread(const Reading& reading, std::size_t info,
+                             std::span<const std::size_t> states, const CopiedThread* copied);
+
+    const target::Target& target_;
+    const cpython::Runtime& runtime_;
+    NativeOptions options_;
+    std::unique_ptr<unwind::NativeUnwinder> unwinder_;
+    NativeNames names_;
+    std::vector<elf::Mapping> mappings_;
+    std::unordered_map<std::int32_t, CopiedThread> threads_;    // By tid.
+    std::unordered_map<RemoteAddr, RemoteAddr> c_frames_;       // By thread state.
+    std::unique_ptr<std::byte[]> buffer_;
+    bool copied_ = false;
+};
+
+}  // namespace pystack::capture

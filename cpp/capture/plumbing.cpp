@@ -1,0 +1,94 @@
+#include "capture/plumbing.h"
+
+#include <algorithm>
+#include <array>
+
+namespace pystack::capture {
+
+namespace {
+
+// Each list is sorted. They hold names of CPython 3.6 to 3.15 that are not exported: what is, is
+// told by its prefix.
+
+/// How threads and programs start, in any file.
+constexpr std::array<std::string_view, 10> kStart = {
+    "__clone",          "__clone3",       "__libc_start_call_main", "__libc_start_main",
+    "__libc_start_main_impl", "_start",   "clone",                  "clone3",
+    "start_thread",     "thread_start",
+};
+
+/// Functions of the interpreter.
+constexpr std::array<std::string_view, 42> kGlue = {
+    "binary_iop1",
+    "binary_op1",
+    "bootstrap_thread",
+    "builtin___import__",
+    "do_call_core",
+    "do_richcompare",
+    "fast_function",
+    "function_code_fastcall",
+    "func_call",
+    "gen_iternext",
+    "gen_send_ex",
+    "gen_send_ex2",
+    "import_find_and_load",
+    "instancemethod_call",
+    "instancemethod_vectorcall",
+    "lookup_maybe_method",
+    "lookup_method",
+    "lookup_one",
+    "main",
+    "method_call",
+    "methoddescr_call",
+    "object_isinstance",
+    "object_recursive_isinstance",
+    "object_vacall",
+    "property_descr_get",
+    "property_descr_set",
+    "pyrun_file",
+    "pyrun_one_parse_ast",
+    "pyrun_simple_file",
+    "pythread_wrapper",
+    "resume_gen",
+    "run_eval_code_obj",
+    "run_mod",
+    "run_pyc_file",
+    "super_getattro",
+    "t_bootstrap",
+    "thread_run",
+    "tuple_vectorcall",
+    "type_call",
+    "type_new_set_names",
+    "wrapper_call",
+    "wrapperdescr_call",
+};
+
+constexpr std::array<std::string_view, 18> kGluePrefixes = {
+    "Py",        "_Py",          "_TAIL_CALL_", "__Py",        "call_",     "cfunction_",
+    "do_call",   "import_",      "method_vectorcall", "object_call", "object_vectorcall",
+    "pymain_",   "slot_",        "vectorcall",  "wrap_",       "warn_",     "wrapperdescr_",
+    "lookup_",
+};
+
+/// Compilers make several of a function, and say so behind a dot.
+std::string_view without_suffix(std::string_view name) {
+    return name.substr(0, name.find('.'));
+}
+
+template <std::size_t size>
+bool is_in(const std::array<std::string_view, size>& names, std::string_view name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+}  // namespace
+
+bool is_plumbing(std::string_view function, bool in_interpreter) {
+    const std::string_view name = without_suffix(function);
+    if (is_in(kStart, name)) return true;
+    if (!in_interpreter) return false;
+    return name.empty() || is_in(kGlue, name) ||
+           std::any_of(kGluePrefixes.begin(), kGluePrefixes.end(),
+                       [name](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
+}  // namespace pystack::capture

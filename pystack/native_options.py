@@ -1,0 +1,21 @@
+"""Which native frames are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pystack._core import RawNative
+
+
+class Native(NamedTuple):
+    """Native frames of the threads that Python knows, with the Python frames in their places."""
+
+    #: Those of other threads, too, such as the workers of a library.
+    all_threads: bool = False
+    #: Only the frames that the innermost Python frame called.
+    last_only: bool = False
+
+    def to_raw(self) -> RawNative:
+        """For the C++ core."""
+        return {"all_threads": self.all_threads, "last_only": self.last_only}
