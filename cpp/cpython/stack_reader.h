@@ -133,7 +133,7 @@ class StackReader {
     RemoteAddr found_limit_;
     /// What a piece of a batch takes when nothing disturbs: the least seen, in ns. By file it takes
     /// more.
-    std::int64_t fastest_piece_ns_ = 1'000'000;
+    std::int64_t fastest_piece_ns_ = 1'000;  ///< Before any is known: more than it takes.
     std::minstd_rand random_;
     std::size_t last_range_ = 0;  ///< Search hint: stacks are walked in order.
 };
