@@ -299,7 +299,8 @@ StackEnd SampleEngine::sample_thread(std::size_t index, bool& moved) {
 }
 
 StackEnd SampleEngine::prove(std::size_t index) {
-    return stacks_->prove(watch_->threads()[index].address, order_[index]->plan, kProofAttempts)
+    return stacks_
+        ->prove(watch_->threads()[index].address, order_[index]->plan, kProofAttempts, false)
         .end;
 }
 
@@ -313,8 +314,9 @@ bool SampleEngine::prove_call(std::size_t index) {
     if ((failures & (failures - 1)) != 0) return false;
     int seen = 0;
     for (int attempt = 0; attempt < kCallAttempts; ++attempt) {
-        const StackEnd end = stacks_->prove(watch_->threads()[index].address, thread.plan, 1).end;
-        if (end != StackEnd::kComplete) continue;
+        const auto outcome =
+            stacks_->prove(watch_->threads()[index].address, thread.plan, 1, true);
+        if (outcome.end != StackEnd::kComplete) continue;
         const std::size_t unchanged = thread.plan.take_unchanged();
         const auto interned = interner_->intern(thread.plan.frames(), unchanged, thread.stack);
         if (interned == FrameInterner::Outcome::kUnknownCode) codes_->load(thread.plan.frames());

@@ -145,7 +145,7 @@ StackOutcome StackReader::walk_still(StillSource& source, RemoteAddr thread_stat
 
 StackOutcome StackReader::read_moving(RemoteAddr thread_state, ReadPlan& plan, int attempts,
                                       std::vector<RawFrame>& frames) {
-    StackOutcome outcome = prove(thread_state, plan, attempts);
+    StackOutcome outcome = prove(thread_state, plan, attempts, true);
     frames.clear();
     if (outcome.end != StackEnd::kTorn && outcome.end != StackEnd::kUnreadable) {
         frames.assign(plan.frames_.rbegin(), plan.frames_.rend());
@@ -153,7 +153,8 @@ StackOutcome StackReader::read_moving(RemoteAddr thread_state, ReadPlan& plan, i
     return outcome;
 }
 
-StackOutcome StackReader::prove(RemoteAddr thread_state, ReadPlan& plan, int attempts) {
+StackOutcome StackReader::prove(RemoteAddr thread_state, ReadPlan& plan, int attempts,
+                                bool certain) {
     StackOutcome outcome{.end = StackEnd::kTorn, .problem = {}, .attempts = 0};
     for (int attempt = 1; attempt <= attempts; ++attempt) {
         // A program that repeats itself as fast as this loop would be met at the same bad moment
@@ -172,8 +173,9 @@ StackOutcome StackReader::prove(RemoteAddr thread_state, ReadPlan& plan, int att
         const bool in_time = took_one_moment(batch_, std::chrono::steady_clock::now() - begin);
         outcome = judge_proof(plan, batch_, first, in_time);
         outcome.attempts = attempt;
-        if (outcome.end != StackEnd::kTorn) break;
+        if (outcome.end != StackEnd::kTorn && (outcome.certain || !certain)) return outcome;
     }
+    outcome.end = StackEnd::kTorn;
     return outcome;
 }
 
@@ -251,9 +253,9 @@ StackOutcome StackReader::judge_proof(ReadPlan& plan, const memory::ReadBatch& b
     // A frame that is left stays as it is for a moment, one that was left does not: the next
     // attempt tells.
     const bool is_same = fresh_.empty() && tail_ == plan.frames_.size();
-    const bool holds = is_same || !innermost_looks_left(plan);
+    outcome.certain = is_same || !innermost_looks_left(plan);
+    outcome.end = walked.end;
     accept(plan);
-    if (holds) outcome.end = walked.end;
     return outcome;
 }
 

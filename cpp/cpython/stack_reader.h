@@ -22,6 +22,8 @@ struct StackOutcome {
     model::StackEnd end = model::StackEnd::kComplete;
     std::optional<Error> problem;
     int attempts = 1;
+    /// Proved beyond what a fast program's repetitions can fake: see StackReader::prove.
+    bool certain = true;
 };
 
 /// Reads the chain of frames of one thread state. Holds buffers that are reused, so a reader in
@@ -32,10 +34,9 @@ struct StackOutcome {
 /// system call. The thread state says at one instant which frame is the innermost; it is accepted
 /// only when the frames were the same before and after that instant: byte-equal below the innermost
 /// one (a caller's frame, its instruction and its variables included, cannot change while its
-/// callee runs), equal in identity for the innermost, every caller stands at a call, and the
-/// innermost does not look as if it had returned, or stays so (what lies above a running frame is
-/// left over from earlier calls, and may look like its callees). The outermost frames are read
-/// first and last. See docs/architecture.md for what this proves on which version.
+/// callee runs), equal in identity for the innermost, and every caller stands at a call. The
+/// outermost frames are read first and last. See docs/architecture.md for what this proves on which
+/// version.
 class StackReader {
   public:
     StackReader(const memory::MemoryReader& memory, const Layout& layout, std::size_t max_depth);
@@ -48,8 +49,12 @@ class StackReader {
     StackOutcome read_moving(RemoteAddr thread_state, ReadPlan& plan, int attempts,
                              std::vector<RawFrame>& frames);
 
-    /// The same, with the frames in the plan, and only when they were proved.
-    StackOutcome prove(RemoteAddr thread_state, ReadPlan& plan, int attempts);
+    /// The same, with the frames in the plan, and only when they were proved. `certain`: nothing
+    /// less is accepted. An outcome is certain when, after the thread state was read, the innermost
+    /// frame did not look as if it had returned, or the next proof shows it unmoved: what lies above
+    /// a running frame is left over from earlier calls, and may look like its callees. Short calls
+    /// are seldom met so; which calls a program makes can be learnt from those that are.
+    StackOutcome prove(RemoteAddr thread_state, ReadPlan& plan, int attempts, bool certain);
 
     // The steps of one proof, for a caller that reads more than stacks in one call. Each add_*
     // returns the index of its first piece; what was added is judged after the batch was read.
