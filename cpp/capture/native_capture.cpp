@@ -103,6 +103,9 @@ void NativeCapture::merge(Reading& reading) {
         const auto pointer = target_.memory().read_pointer(thread.state.address + *c_frame);
         if (pointer) c_frames_[thread.state.address] = *pointer;
     }
+    std::vector<RemoteAddr> interpreters;
+    for (const auto& one : reading.walked.interpreters) interpreters.push_back(one.address);
+    names_.use(cpython::read_function_names(target_.memory(), runtime_.layout, interpreters));
     for (std::size_t info = 0; info < reading.infos.size(); ++info) {
         const auto known = states.find(info);
         if (known == states.end() && !options_.all_threads) continue;

@@ -1,5 +1,6 @@
 #include "capture/native_names.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -13,6 +14,10 @@ using unwind::NameOrigin;
 using unwind::SymbolizedAddress;
 using unwind::SymbolizedFrame;
 
+/// How the names of its files begin, with glibc and with musl.
+constexpr std::array<std::string_view, 6> kCLibraries = {"libc.so", "libc-", "libpthread", "libm.so",
+                                                         "ld-linux", "ld-musl"};
+
 constexpr std::string_view kLoopName = "_PyEval_EvalFrameDefault";
 
 model::NameSource source_of(NameOrigin origin) {
@@ -25,7 +30,6 @@ model::NameSource source_of(NameOrigin origin) {
         case NameOrigin::kPlt:
             return model::NameSource::kSymbols;
         case NameOrigin::kGiven:
-            return model::NameSource::kMethodTable;
         case NameOrigin::kNone:
             break;
     }
@@ -41,6 +45,12 @@ std::string hex(std::uint64_t value) {
     std::array<char, 24> text;
     std::snprintf(text.data(), text.size(), "0x%llx", static_cast<unsigned long long>(value));
     return text.data();
+}
+
+bool is_c_library(std::string_view path) {
+    const std::string_view name = base_name(path);
+    return std::any_of(kCLibraries.begin(), kCLibraries.end(),
+                       [name](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
 bool is_guess(unwind::FrameOrigin origin) {
@@ -65,8 +75,9 @@ void NativeNames::append(const unwind::NativeFrame& native, bool runs_python,
                          std::vector<model::Frame>& out) {
     const SymbolizedAddress& address = symbolizer_.symbolize(native);
     const bool in_interpreter = address.module_path == runtime_.binary;
+    const std::string name = python_name(native);
     for (auto found = address.frames.rbegin(); found != address.frames.rend(); ++found) {
-        const bool has_name = found->origin != NameOrigin::kNone;
+        const bool is_nameless = found->origin == NameOrigin::kNone;
         model::Frame frame;
         frame.kind = model::FrameKind::kNative;
         frame.function = found->function;
@@ -82,12 +93,24 @@ void NativeNames::append(const unwind::NativeFrame& native, bool runs_python,
         details.is_inlined = found->is_inlined;
         details.is_guess = is_guess(native.origin);
         details.name_source = source_of(found->origin);
-        // Of a function the outermost frame says what it is; what is inlined into it is a part.
+        if (!found->is_inlined) details.python_name = name;
+        if (is_nameless && !details.python_name.empty()) {
+            frame.function = details.signature = details.python_name;
+            details.name_source = model::NameSource::kMethodTable;
+        }
         details.is_plumbing =
-            runs_python || (found->origin != NameOrigin::kGiven &&
-                            is_plumbing(has_name ? found->function : "", in_interpreter));
+            runs_python || is_plumbing(is_nameless ? "" : found->function, details.python_name,
+                                       in_interpreter);
         out.push_back(std::move(frame));
     }
+}
+
+std::string NativeNames::python_name(const unwind::NativeFrame& frame) {
+    if (python_names_.empty()) return {};
+    const auto function = symbolizer_.function_start(frame.lookup_address());
+    if (!function) return {};
+    const auto known = python_names_.find(*function);
+    return known != python_names_.end() ? known->second : std::string();
 }
 
 std::string NativeNames::place(RemoteAddr address) {
@@ -98,12 +121,30 @@ std::string NativeNames::place(RemoteAddr address) {
     return module ? name + "+" + hex(module->file_address(address)) : name;
 }
 
-void mark_start_up(std::vector<model::Frame>& frames) {
-    for (std::size_t i = 0; i + 1 < frames.size(); ++i) {
-        if (!frames[i].native) return;
-        if (frames[i].function == "main") {
-            frames[i].native->is_plumbing = frames[i + 1].native && frames[i + 1].native->is_plumbing;
-            return;
+void mark_plumbing_by_place(std::vector<model::Frame>& frames, bool complete) {
+    const auto is_nameless = [](const model::Frame& frame) {
+        return frame.native && frame.native->name_source == model::NameSource::kNone;
+    };
+    const auto same_module = [](const model::Frame& frame, const model::Frame& other) {
+        return frame.native && other.native && !frame.native->module.empty() &&
+               frame.native->module == other.native->module;
+    };
+    if (complete && !frames.empty() && is_nameless(frames.front())) {
+        frames.front().native->is_plumbing = true;
+    }
+    bool starts = complete;
+    for (std::size_t i = 1; i < frames.size(); ++i) {
+        model::Frame& frame = frames[i];
+        const model::Frame& caller = frames[i - 1];
+        starts = starts && caller.native && caller.native->is_plumbing;
+        if (starts && frame.function == "main" && i + 1 < frames.size()) {
+            const auto& next = frames[i + 1].native;
+            frame.native->is_plumbing = next && next->is_plumbing;
+        }
+        if (!is_nameless(frame) || !same_module(frame, caller)) continue;
+        const bool is_inside = !is_nameless(caller) || caller.native->is_plumbing;
+        if (starts || (is_inside && is_c_library(frame.native->module))) {
+            frame.native->is_plumbing = true;
         }
     }
 }

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "cpython/function_names.h"
 #include "cpython/runtime_locator.h"
 #include "model/snapshot.h"
 #include "unwind/code_map.h"
@@ -19,6 +21,9 @@ class NativeNames {
     NativeNames(const cpython::Runtime& runtime, unwind::CodeMap& modules,
                 unwind::DebugFileOptions debug_files);
 
+    /// What the interpreter's own tables call its functions.
+    void use(cpython::FunctionNames names) { python_names_ = std::move(names); }
+
     /// By its name, the interpreter loop.
     bool is_loop(const unwind::NativeFrame& frame);
 
@@ -30,13 +35,19 @@ class NativeNames {
     std::string place(RemoteAddr address);
 
   private:
+    std::string python_name(const unwind::NativeFrame& frame);
+
     const cpython::Runtime& runtime_;
     unwind::CodeMap& modules_;
     unwind::Symbolizer symbolizer_;
+    cpython::FunctionNames python_names_;
 };
 
-/// The frame of C's main() when it does nothing but run Python, which can be told from what it
-/// calls. `frames` are outermost first.
-void mark_start_up(std::vector<model::Frame>& frames);
+/// Marks what can be told to be machinery only by the frames around it. `frames` are outermost
+/// first, and `complete` if they begin where the thread does:
+/// - how programs and threads start, in C libraries without symbols;
+/// - C's main() when it does nothing but run Python;
+/// - what functions of the C library call inside of it, where that has no names.
+void mark_plumbing_by_place(std::vector<model::Frame>& frames, bool complete);
 
 }  // namespace pystack::capture

@@ -70,6 +70,14 @@ constexpr std::array<std::string_view, 18> kGluePrefixes = {
     "lookup_",
 };
 
+/// By the names that Python has for them: they are how other functions are called.
+constexpr std::array<std::string_view, 12> kPythonGlue = {
+    "builtins.__import__",  "classmethod.__get__",      "function.__get__",
+    "generator.__next__",   "coroutine_wrapper.__next__", "method.__call__",
+    "method-wrapper.__call__", "builtin_function_or_method.__call__", "property.__get__",
+    "type.__call__",        "wrapper_descriptor.__call__", "method_descriptor.__call__",
+};
+
 /// Compilers make several of a function, and say so behind a dot.
 std::string_view without_suffix(std::string_view name) {
     return name.substr(0, name.find('.'));
@@ -82,10 +90,11 @@ bool is_in(const std::array<std::string_view, size>& names, std::string_view nam
 
 }  // namespace
 
-bool is_plumbing(std::string_view function, bool in_interpreter) {
+bool is_plumbing(std::string_view function, std::string_view python_name, bool in_interpreter) {
     const std::string_view name = without_suffix(function);
     if (is_in(kStart, name)) return true;
     if (!in_interpreter) return false;
+    if (!python_name.empty()) return is_in(kPythonGlue, python_name);
     return name.empty() || is_in(kGlue, name) ||
            std::any_of(kGluePrefixes.begin(), kGluePrefixes.end(),
                        [name](std::string_view prefix) { return name.starts_with(prefix); });

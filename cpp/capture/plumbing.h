@@ -8,9 +8,9 @@ namespace pystack::capture {
 /// the ways from one call to the next, the start of programs and threads. Who looks for what their
 /// program does need not see it.
 ///
-/// `function`: the name in the symbol table, empty where there is none. `in_interpreter`: its code
-/// is in the file that has the interpreter. There it is machinery by its name, or because it has
-/// none: what Python code calls is named by the interpreter's own tables.
-bool is_plumbing(std::string_view function, bool in_interpreter);
+/// `function`: the name in the symbol table, empty where there is none. `python_name`: what Python
+/// calls it, likewise. `in_interpreter`: its code is in the file that has the interpreter. There it
+/// is machinery by its name, or because it has none.
+bool is_plumbing(std::string_view function, std::string_view python_name, bool in_interpreter);
 
 }  // namespace pystack::capture
