@@ -22,6 +22,9 @@ constexpr int kListAttempts = 4;
 /// A call that was never seen before counts when so many of the next proofs show it too.
 constexpr int kCallProofs = 2;
 constexpr int kCallAttempts = 300;
+/// A thread begins with a generator when so many proofs, over so long a time, say so.
+constexpr int kCutProofs = 40;
+constexpr std::uint64_t kCutForNs = 100'000'000;
 /// With more threads, the batch of a tick takes too long to be the moment of a proof.
 constexpr std::size_t kMostThreadsInline = 6;
 /// A target that executes another program has no interpreter for a while.
@@ -148,7 +151,7 @@ void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
     identify(now_ns);
     for (std::size_t i = 0; i < order_.size(); ++i) {
         bool moved = true;
-        const StackEnd end = sample_thread(i, moved);
+        const StackEnd end = sample_thread(i, now_ns, moved);
         record(i, end, moved, now_ns, batch, stats);
     }
     update_use();
@@ -246,7 +249,7 @@ void SampleEngine::update_use() {
     for (const Thread* thread : order_) code_watch_->use(thread->stack);
 }
 
-StackEnd SampleEngine::sample_thread(std::size_t index, bool& moved) {
+StackEnd SampleEngine::sample_thread(std::size_t index, std::uint64_t now_ns, bool& moved) {
     Thread& thread = *order_[index];
     const std::size_t old_size = thread.stack.entries.size();
     StackEnd end = StackEnd::kTorn;
@@ -270,8 +273,7 @@ StackEnd SampleEngine::sample_thread(std::size_t index, bool& moved) {
         const auto interned = interner_->intern(thread.plan.frames(), unchanged, thread.stack);
         switch (interned) {
             case FrameInterner::Outcome::kDone:
-                // Believed in the end: some threads do begin with a generator.
-                if (!same && interner_->looks_cut(thread.stack) && round + 1 < kProofRounds) break;
+                if (!may_begin_there(thread, now_ns)) break;
                 if (!code_watch_->holds(thread.stack, in_batch,
                                         watch_->threads()[index].interpreter, *watch_)) {
                     break;
@@ -296,6 +298,19 @@ StackEnd SampleEngine::sample_thread(std::size_t index, bool& moved) {
     thread.same_proofs = 0;
     thread.quiet = false;
     return end;
+}
+
+/// A chain that begins with a generator lacks its callers, mostly: see FrameFormat::is_outermost.
+/// Believed in the end, because some threads do begin so, but not while the thread may just have
+/// lost its processor at that moment.
+bool SampleEngine::may_begin_there(Thread& thread, std::uint64_t now_ns) const {
+    if (!interner_->looks_cut(thread.stack)) {
+        thread.cut_proofs = 0;
+        return true;
+    }
+    if (thread.cut_proofs == 0) thread.cut_since_ns = now_ns;
+    thread.cut_proofs = std::min(thread.cut_proofs + 1, kCutProofs);
+    return thread.cut_proofs == kCutProofs && now_ns - thread.cut_since_ns >= kCutForNs;
 }
 
 StackEnd SampleEngine::prove(std::size_t index) {

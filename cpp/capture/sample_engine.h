@@ -59,6 +59,9 @@ class SampleEngine {
         std::uint64_t identify_pause_ns = 0;
         cpython::ReadPlan plan;
         InternedStack stack;
+        // Proofs that showed no caller of a generator, since the last that did not, and since when.
+        int cut_proofs = 0;
+        std::uint64_t cut_since_ns = 0;
         int same_proofs = 0;  ///< In a row, that found the same.
         bool quiet = false;   ///< Does not move, as far as the last proofs say.
         Asked asked = Asked::kState;
@@ -88,9 +91,10 @@ class SampleEngine {
     void set_identity(Thread& thread, model::SampledThread identity);
     void update_use();
 
-    model::StackEnd sample_thread(std::size_t index, bool& moved);
+    model::StackEnd sample_thread(std::size_t index, std::uint64_t now_ns, bool& moved);
     model::StackEnd prove(std::size_t index);
     bool prove_call(std::size_t index);
+    bool may_begin_there(Thread& thread, std::uint64_t now_ns) const;
     void record(std::size_t index, model::StackEnd end, bool moved, std::uint64_t now_ns,
                 model::Batch& batch, model::SamplerStats& stats);
     std::uint8_t state_bits(std::size_t index, bool moved, std::uint64_t now_ns);

@@ -174,13 +174,13 @@ bool FrameFormat::same_place(const std::byte* one, const std::byte* other) const
 
 bool FrameFormat::same_chain(const std::byte* one, const std::byte* other) const {
     const auto& fields = layout_.thread_state;
-    for (const FieldOffset field : {fields.cframe, fields.id}) {
-        if (field && load<std::uint64_t>(one, field, thread_) !=
-                         load<std::uint64_t>(other, field, thread_)) {
-            return false;
-        }
-    }
-    return true;
+    return !fields.cframe || load<std::uint64_t>(one, fields.cframe, thread_) ==
+                                 load<std::uint64_t>(other, fields.cframe, thread_);
+}
+
+bool FrameFormat::same_thread(const std::byte* one, const std::byte* other) const {
+    const FieldOffset id = layout_.thread_state.id;
+    return !id || load<std::uint64_t>(one, id, thread_) == load<std::uint64_t>(other, id, thread_);
 }
 
 bool FrameFormat::same_identity(const std::byte* one, const std::byte* other) const {

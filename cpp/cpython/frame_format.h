@@ -64,8 +64,9 @@ class FrameFormat {
     /// Two readings of a thread state that are equal in all that moves when the thread calls or
     /// returns.
     bool same_place(const std::byte* one, const std::byte* other) const;
-    /// Two readings of a thread state that point to the same C frame, where there is one, of the
-    /// same thread.
+    /// Two readings of a thread state are of the same thread.
+    bool same_thread(const std::byte* one, const std::byte* other) const;
+    /// Two readings of a thread state point to the same C frame, where there are C frames.
     bool same_chain(const std::byte* one, const std::byte* other) const;
     /// Two readings of a frame that are equal in what it is, not in where it runs.
     bool same_identity(const std::byte* one, const std::byte* other) const;

@@ -234,7 +234,8 @@ StackOutcome StackReader::judge_proof(ReadPlan& plan, const memory::ReadBatch& b
     if (thread.size < format_.thread().size()) {
         return unreadable(read_fault(plan.thread_state_, format_.thread().size()));
     }
-    if (!in_time || !format_.same_chain(thread.first, thread.second)) return outcome;
+    if (!in_time || !format_.same_thread(thread.first, thread.second)) return outcome;
+    const bool chain_held = format_.same_chain(thread.first, thread.second);
     StackOutcome walked = walk(plan);
     if (walked.end == StackEnd::kUnreadable) {
         // A frame elsewhere needs a new plan; a mere disagreement is tried again as it is.
@@ -253,7 +254,7 @@ StackOutcome StackReader::judge_proof(ReadPlan& plan, const memory::ReadBatch& b
     // A frame that is left stays as it is for a moment, one that was left does not: the next
     // attempt tells.
     const bool is_same = fresh_.empty() && tail_ == plan.frames_.size();
-    outcome.certain = is_same || !innermost_looks_left(plan);
+    outcome.certain = is_same || (chain_held && !innermost_looks_left(plan));
     outcome.end = walked.end;
     accept(plan);
     return outcome;

@@ -50,10 +50,11 @@ class StackReader {
                              std::vector<RawFrame>& frames);
 
     /// The same, with the frames in the plan, and only when they were proved. `certain`: nothing
-    /// less is accepted. An outcome is certain when, after the thread state was read, the innermost
-    /// frame did not look as if it had returned, or the next proof shows it unmoved: what lies above
-    /// a running frame is left over from earlier calls, and may look like its callees. Short calls
-    /// are seldom met so; which calls a program makes can be learnt from those that are.
+    /// less is accepted. An outcome is certain when, after the thread state was read, that pointed
+    /// to the same C frame, where there are such, and the innermost frame did not look as if it had
+    /// returned; or when the next proof shows it unmoved. What lies above a running frame is left
+    /// over from earlier calls, and may look like its callees. Short calls are seldom met so; which
+    /// calls a program makes can be learnt from those that are.
     StackOutcome prove(RemoteAddr thread_state, ReadPlan& plan, int attempts, bool certain);
 
     // The steps of one proof, for a caller that reads more than stacks in one call. Each add_*
