@@ -192,6 +192,13 @@ void ReadPlan::rebuild(const FrameFormat& format) {
     for (std::size_t i = frames_.size(); i-- > 0;) {
         const auto place = find(format.header_at(frames_[i].address), hint);
         if (!place) return;
+        // Where ranges overlap, their bytes are of different instants: those count that the frame
+        // was read from.
+        const Place& old = places_[i];
+        const std::uint64_t room = ranges_[place->range].size() - place->offset;
+        std::memcpy(accepted_.data() + offsets_[place->range] + place->offset,
+                    old_bytes_.data() + old_offsets_[old.range] + old.offset,
+                    std::min<std::uint64_t>(old.still_end - old.offset, room));
         places_[i] = *place;
     }
     has_bytes_ = true;
