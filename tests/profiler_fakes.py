@@ -6,7 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pystack_profiler.profile import EndReason, Metadata, Profile, SamplerStats
+from pystack_profiler.profile import (
+    EndReason,
+    ProcessFacts,
+    Profile,
+    Recording,
+    SamplerStats,
+    no_stats,
+)
 
 MS = 1_000_000
 
@@ -104,21 +111,7 @@ class BatchWriter:
 
 
 def stats(**counts: int) -> SamplerStats:
-    zero: SamplerStats = {
-        "attempted": 0,
-        "taken": 0,
-        "torn": 0,
-        "failed": 0,
-        "vanished": 0,
-        "ticks": 0,
-        "late": 0,
-        "missed": 0,
-        "elapsed_ns": 0,
-        "cpu_ns": 0,
-        "stop_ns_total": 0,
-        "stop_ns_max": 0,
-    }
-    return zero | counts  # type: ignore[return-value]
+    return no_stats() | counts  # type: ignore[return-value]
 
 
 class FakeSampler:
@@ -153,20 +146,40 @@ class FakeSampler:
 
 
 def profile_of(
-    writer: BatchWriter, *, start_ns: int = 0, end_ns: int = 0, **counts: int
+    writer: BatchWriter, *, pid: int = 100, start_ns: int = 0, end_ns: int = 0, **counts: int
 ) -> Profile:
     """A finished profile of all that was written."""
-    metadata = Metadata(
-        pid=100,
-        command=("python", "app.py"),
-        python_version="3.13.5",
-        tool_version="0.1.0",
-        rate_hz=100.0,
-        start_ns=start_ns,
-        end_ns=end_ns,
-        end_reason="stopped",
+    profile = Profile(
+        ProcessFacts(
+            pid=pid,
+            command=("python", "app.py"),
+            python_version="3.13.5",
+            start_ns=start_ns,
+            end_ns=end_ns,
+            end_reason="stopped",
+        )
     )
-    profile = Profile(metadata)
     profile.append(writer.batch(finished=True))
     profile.stats = stats(**counts)
+    profile.finish()
     return profile
+
+
+def recording_of(
+    *writers: BatchWriter, start_ns: int = 0, end_ns: int = 0, **counts: int
+) -> Recording:
+    """A finished recording of one process a writer, whose pids are 100, 200 and so on."""
+    return Recording(
+        pid=100,
+        command=("python", "app.py"),
+        tool_version="0.1.0",
+        rate_hz=100.0,
+        subprocesses=len(writers) > 1,
+        began_ns=start_ns,
+        ended_ns=end_ns,
+        end_reason="stopped",
+        profiles=[
+            profile_of(writer, pid=100 * number, start_ns=start_ns, end_ns=end_ns, **counts)
+            for number, writer in enumerate(writers, 1)
+        ],
+    )

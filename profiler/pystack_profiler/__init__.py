@@ -1,23 +1,36 @@
 """The sampling profiler of pystack: where a Python process spends its time.
 
-profile = record(4711, duration_s=10)
+recording = record(4711, duration_s=10)
 with open("out.json", "w") as stream:
-    export_speedscope(profile, stream)
+    export_speedscope(recording, stream, View(mode="cpu"))
 """
 
-from .aggregate import FunctionTotal, ThreadTotal, function_totals, thread_totals
+from .aggregate import (
+    BlamedStack,
+    FunctionTotal,
+    ThreadTotal,
+    blamed_stacks,
+    function_totals,
+    thread_totals,
+)
 from .exporters.folded import export as export_folded
 from .exporters.speedscope import export as export_speedscope
-from .profile import Metadata, Profile, Run, ThreadIdentity
+from .profile import ProcessFacts, Profile, Recording
 from .recording import record
+from .track import Run, ThreadIdentity
+from .view import View
 
 __all__ = [
+    "BlamedStack",
     "FunctionTotal",
-    "Metadata",
+    "ProcessFacts",
     "Profile",
+    "Recording",
     "Run",
     "ThreadIdentity",
     "ThreadTotal",
+    "View",
+    "blamed_stacks",
     "export_folded",
     "export_speedscope",
     "function_totals",

@@ -1,12 +1,14 @@
-"""Sums over a profile: time per function and per thread. Pure: a profile in, plain data out."""
+"""Sums over a recording: time per function and per thread. Pure: a recording in, plain data out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .grouping import FrameLabel, Granularity, Grouping, group
-from .profile import EMPTY_STACK, Profile, SampleState, ThreadIdentity, Track
+from .grouping import FrameLabel, Grouping
+from .profile import Profile, Recording
+from .track import EMPTY_STACK, SampleState, ThreadIdentity, Track
+from .view import DEFAULT_VIEW, View, mode_bit
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +31,38 @@ class ThreadTotal:
     on_cpu_ns: int | None
     gil_held_ns: int | None
     gil_wait_ns: int | None
+    gil_without_ns: int | None  # neither held it nor waited
+    gil_blamed_ns: int | None  # others waited while it held it
+    gc_ns: int
     changes: int
 
 
+@dataclass(frozen=True, slots=True)
+class BlamedStack:
+    """A stack that held the GIL while others waited, and how long they did, all together."""
+
+    identity: ThreadIdentity
+    frames: tuple[FrameLabel, ...]  # root first
+    blamed_ns: int
+
+
 def function_totals(
-    profile: Profile, granularity: Granularity = "function", tracks: Iterable[Track] | None = None
+    recording: Recording,
+    view: View = DEFAULT_VIEW,
+    tracks: Iterable[tuple[Profile, Track]] | None = None,
 ) -> list[FunctionTotal]:
     """Totals of every frame seen, longest total first. `tracks`: only these threads."""
-    grouping = group(profile, granularity)
-    own_ns = [0] * len(grouping.parent)
-    for track in profile.tracks if tracks is None else tracks:
+    grouping = Grouping(recording.profiles, view.granularity)
+    bit = mode_bit(view.mode)
+    own: dict[int, int] = {}
+    for profile, track in recording.tracks() if tracks is None else tracks:
         for run in track.runs():
-            own_ns[grouping.stack_of[run.stack]] += run.weight_ns
+            if run.state & bit == bit:
+                stack = grouping.stack_of(profile, run.stack, run.state)
+                own[stack] = own.get(stack, 0) + run.weight_ns
+    own_ns = [0] * len(grouping.parent)
+    for stack, weight_ns in own.items():
+        own_ns[stack] = weight_ns
     self_ns = [0] * len(grouping.frames)
     for stack in range(1, len(own_ns)):
         self_ns[grouping.frame[stack]] += own_ns[stack]
@@ -54,16 +76,43 @@ def function_totals(
     return totals
 
 
-def thread_totals(profile: Profile) -> list[ThreadTotal]:
-    return [_thread_total(track) for track in profile.tracks]
+def thread_totals(recording: Recording) -> list[ThreadTotal]:
+    """In the order of `recording.tracks()`."""
+    totals: list[ThreadTotal] = []
+    for profile in recording.profiles:
+        blamed_ns = [0] * len(profile.tracks)
+        for (index, _), time_ns in profile.contention.blamed_ns.items():
+            blamed_ns[index] += time_ns
+        totals += [
+            _thread_total(track, blamed)
+            for track, blamed in zip(profile.tracks, blamed_ns, strict=True)
+        ]
+    return totals
 
 
-def busiest_track(profile: Profile) -> int | None:
+def blamed_stacks(recording: Recording, limit: int) -> list[BlamedStack]:
+    """Those that others waited for longest, by function."""
+    grouping = Grouping(recording.profiles, "function")
+    blamed: dict[tuple[ThreadIdentity, int], int] = {}
+    for profile in recording.profiles:
+        for (index, stack), time_ns in profile.contention.blamed_ns.items():
+            key = (profile.tracks[index].identity, grouping.stack_of(profile, stack, 0))
+            blamed[key] = blamed.get(key, 0) + time_ns
+    longest = sorted(blamed.items(), key=lambda item: -item[1])[:limit]
+    return [
+        BlamedStack(
+            identity, tuple(grouping.frames[frame] for frame in grouping.path(stack)), time_ns
+        )
+        for (identity, stack), time_ns in longest
+    ]
+
+
+def busiest_track(recording: Recording) -> int | None:
     """The thread a reader wants to see first: most time on a CPU, else with the GIL, else lively.
 
-    None: there are no threads.
+    Its position in `recording.tracks()`; None: there are no threads.
     """
-    totals = thread_totals(profile)
+    totals = thread_totals(recording)
     if not totals:
         return None
     return max(
@@ -102,30 +151,36 @@ def _inclusive(grouping: Grouping, own_ns: list[int]) -> list[int]:
     return total_ns
 
 
-def _thread_total(track: Track) -> ThreadTotal:
-    samples = seen_ns = gap_ns = on_cpu_ns = gil_held_ns = gil_wait_ns = states = 0
+def _thread_total(track: Track, blamed_ns: int) -> ThreadTotal:
+    samples = seen_ns = gap_ns = on_cpu_ns = held_ns = wait_ns = without_ns = gc_ns = 0
     for run in track.runs():
         if not run.samples:
             gap_ns += run.weight_ns
             continue
         samples += run.samples
         seen_ns += run.weight_ns
-        states |= run.state
         if run.state & SampleState.ON_CPU:
             on_cpu_ns += run.weight_ns
         if run.state & SampleState.HOLDS_GIL:
-            gil_held_ns += run.weight_ns
-        if run.state & SampleState.WAITS_FOR_GIL:
-            gil_wait_ns += run.weight_ns
-    cpu_known = bool(states & SampleState.CPU_KNOWN)
-    gil_known = bool(states & SampleState.GIL_KNOWN)
+            held_ns += run.weight_ns
+        elif run.state & SampleState.WAITS_FOR_GIL:
+            wait_ns += run.weight_ns
+        elif run.state & SampleState.GIL_KNOWN:
+            without_ns += run.weight_ns
+        if run.state & SampleState.GC:
+            gc_ns += run.weight_ns
+    cpu_known = bool(track.states & SampleState.CPU_KNOWN)
+    gil_known = bool(track.states & SampleState.GIL_KNOWN)
     return ThreadTotal(
         identity=track.identity,
         samples=samples,
         seen_ns=seen_ns,
         gap_ns=gap_ns,
         on_cpu_ns=on_cpu_ns if cpu_known else None,
-        gil_held_ns=gil_held_ns if gil_known else None,
-        gil_wait_ns=gil_wait_ns if gil_known else None,
+        gil_held_ns=held_ns if gil_known else None,
+        gil_wait_ns=wait_ns if gil_known else None,
+        gil_without_ns=without_ns if gil_known else None,
+        gil_blamed_ns=blamed_ns if gil_known else None,
+        gc_ns=gc_ns,
         changes=track.changes,
     )

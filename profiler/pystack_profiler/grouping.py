@@ -1,4 +1,4 @@
-"""Which frames count as the same one, and what they are called.
+"""Which frames count as the same one, and what they are called; the stacks of all processes in one.
 
 By function, all lines of a function are one frame, which makes the clearest flame graph. By line,
 each call site is its own frame, and its name ends in the line.
@@ -7,34 +7,77 @@ each call site is its own frame, and its name ends in the line.
 from __future__ import annotations
 
 import posixpath
+import re
 from array import array
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from pystack.render.escape import escape
 
-from .profile import EMPTY_STACK, Profile
+from .profile import Profile
+from .track import EMPTY_STACK, SampleState
+from .view import Granularity
 
-Granularity = Literal["function", "line"]
+FrameKind = Literal["python", "library", "native", "interpreter", "gc", "marker"]
+
+_NATIVE, _MARKER = 1, 2  # of the sampler's frame kinds; 0 is Python
+
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/(?:python|pypy)[\d.]+t?/|\.zip/")
+_INTERPRETER = re.compile(r"(?:^|/)(?:lib)?python[\d.]*[a-z]*(?:-dbg)?(?:\.so[\d.]*)?$")
 
 
 class FrameLabel(NamedTuple):
     """A frame as readers see it; equal labels are the same frame."""
 
-    kind: int
-    name: str
+    kind: FrameKind
+    function: str
     file: str
-    line: int | None  # the function's first line, or the line itself when grouped by line
+    first_line: int | None  # of the function
+    at: int | None = None  # the line that ran, when grouped by line
+
+    @property
+    def name(self) -> str:
+        suffix = f":{self.at}" if self.at is not None else ""
+        if self.function.startswith("<") and self.file:
+            # "<module>" and "<lambda>" alone say nothing; every file has them.
+            return f"{self.function} ({posixpath.basename(self.file)}{suffix})"
+        return self.function + suffix
+
+    @property
+    def line(self) -> int | None:
+        return self.first_line if self.at is None else self.at
 
 
-@dataclass(frozen=True, slots=True)
+#: On top of what ran when garbage was collected. `profiling.sampling` calls it the same.
+GARBAGE_COLLECTION = FrameLabel("gc", "<garbage collection>", "", None)
+
+
 class Grouping:
-    """The stacks of a profile in terms of labels. Stack 0 is the empty one; parents come first."""
+    """The stacks of some profiles in terms of labels. Stack 0 is the empty one; parents come first.
 
-    frames: list[FrameLabel]
-    parent: array[int]
-    frame: array[int]
-    stack_of: array[int]  # the profile's stack id -> the stack id here
+    Stacks that have a collector's frame on top are added when they are first asked for.
+    """
+
+    def __init__(self, profiles: Iterable[Profile], granularity: Granularity) -> None:
+        self.parent, self.frame = array("I", [0]), array("I", [0])
+        self._stack_ids: dict[tuple[int, int], int] = {}
+        self._stacks_of: dict[Profile, array[int]] = {}
+        label_ids: dict[FrameLabel, int] = {}
+        states = 0
+        for profile in profiles:
+            states |= profile.states
+            self._stacks_of[profile] = self._add(profile, granularity, label_ids)
+        self._collector = -1
+        if states & SampleState.GC:
+            self._collector = label_ids.setdefault(GARBAGE_COLLECTION, len(label_ids))
+        self.frames = list(label_ids)
+
+    def stack_of(self, profile: Profile, stack: int, state: int) -> int:
+        """The stack here that a sample of `profile` with this stack and state belongs to."""
+        here = self._stacks_of[profile][stack]
+        if state & SampleState.GC and self._collector >= 0:
+            return self._push(here, self._collector)
+        return here
 
     def path(self, stack: int) -> list[int]:
         """The frames of a stack, root first."""
@@ -45,36 +88,49 @@ class Grouping:
         frames.reverse()
         return frames
 
+    def _add(
+        self, profile: Profile, granularity: Granularity, label_ids: dict[FrameLabel, int]
+    ) -> array[int]:
+        label_of_frame = array("I")
+        for row in range(len(profile.frame_function)):
+            label = _label(profile, row, granularity)
+            label_of_frame.append(label_ids.setdefault(label, len(label_ids)))
+        stack_of = array("I", [EMPTY_STACK])
+        for row in range(1, len(profile.stack_parent)):
+            stack_of.append(
+                self._push(
+                    stack_of[profile.stack_parent[row]], label_of_frame[profile.stack_frame[row]]
+                )
+            )
+        return stack_of
 
-def group(profile: Profile, granularity: Granularity) -> Grouping:
-    label_ids: dict[FrameLabel, int] = {}
-    label_of_frame = array("I")
-    for row in range(len(profile.frame_function)):
-        label = _label(profile, row, granularity)
-        label_of_frame.append(label_ids.setdefault(label, len(label_ids)))
-
-    parent, frame = array("I", [0]), array("I", [0])
-    stack_ids: dict[tuple[int, int], int] = {}
-    stack_of = array("I", [EMPTY_STACK])
-    for row in range(1, len(profile.stack_parent)):
-        key = (stack_of[profile.stack_parent[row]], label_of_frame[profile.stack_frame[row]])
-        stack = stack_ids.setdefault(key, len(parent))
-        if stack == len(parent):
-            parent.append(key[0])
-            frame.append(key[1])
-        stack_of.append(stack)
-    return Grouping(list(label_ids), parent, frame, stack_of)
+    def _push(self, parent: int, frame: int) -> int:
+        stack = self._stack_ids.setdefault((parent, frame), len(self.parent))
+        if stack == len(self.parent):
+            self.parent.append(parent)
+            self.frame.append(frame)
+        return stack
 
 
 def _label(profile: Profile, row: int, granularity: Granularity) -> FrameLabel:
-    name = escape(profile.strings[profile.frame_function[row]]) or "<unnamed>"
     file = escape(profile.strings[profile.frame_file[row]])
-    kind = profile.frame_kind[row]
-    by_line = granularity == "line"
-    number = profile.frame_line[row] if by_line else profile.frame_first_line[row]
-    line = number if number >= 0 else None
-    suffix = f":{line}" if by_line and line is not None else ""
-    if name.startswith("<") and file:
-        # "<module>" and "<lambda>" alone say nothing; every file has them.
-        return FrameLabel(kind, f"{name} ({posixpath.basename(file)}{suffix})", file, line)
-    return FrameLabel(kind, name + suffix, file, line)
+    first_line = profile.frame_first_line[row]
+    line = profile.frame_line[row]
+    return FrameLabel(
+        kind=_kind(profile.frame_kind[row], file),
+        function=escape(profile.strings[profile.frame_function[row]]) or "<unnamed>",
+        file=file,
+        first_line=first_line if first_line >= 0 else None,
+        at=line if granularity == "line" and line >= 0 else None,
+    )
+
+
+def _kind(kind: int, file: str) -> FrameKind:
+    """The sampler's kind, and whose code it is, as far as the file's name says that."""
+    if kind == _NATIVE:
+        return "interpreter" if _INTERPRETER.search(file) else "native"
+    if kind == _MARKER:
+        return "marker"
+    if file.startswith("<frozen "):
+        return "interpreter"
+    return "library" if _LIBRARY.search(file) else "python"

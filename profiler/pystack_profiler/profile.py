@@ -1,20 +1,21 @@
-"""The recording of one sampler: tables of distinct things, and what each thread did when.
+"""What a recording knows: of each process tables of distinct things, and what its threads did when.
 
 A stack is (parent stack, frame), parents before children, so a sample holds one integer and equal
 stacks have equal ids. What a thread did is a `Track`: runs of equal samples, one after another.
 
-A profile holds the ids of ONE sampler. Several processes are several profiles; exporters bring
-them together by name.
+A profile holds the ids of ONE sampler, so of one process; a `Recording` is all profiles of one run.
+Whatever shows several of them brings them together by name.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypedDict
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypedDict
 
-EMPTY_STACK = 0
+from .contention import Contention
+from .track import ThreadIdentity, Track
 
 #: Runs kept before the order in time is given up below a growing window. A million runs are a
 #: speedscope file of some 100 MB, more than a browser opens gladly.
@@ -23,17 +24,6 @@ MAX_RUNS = 1_000_000
 _FIRST_WINDOW_NS = 10_000_000
 
 EndReason = Literal["running", "stopped", "target_exited", "failed"]
-
-
-class SampleState:
-    """Bits of a sample's state, as `pystack`'s sampler sets them."""
-
-    HOLDS_GIL = 1
-    WAITS_FOR_GIL = 2
-    ON_CPU = 4
-    GC = 8
-    CPU_KNOWN = 16
-    GIL_KNOWN = 32
 
 
 class SamplerStats(TypedDict):
@@ -90,154 +80,30 @@ class Batch(Protocol):
     def finished(self) -> bool: ...
 
 
-class Run(NamedTuple):
-    """Neighbouring samples of one thread that saw the same stack in the same state.
-
-    `samples == 0` is a gap: time in which the thread was not seen; its stack is the empty one.
-    """
-
-    start_ns: int
-    weight_ns: int
-    stack: int
-    state: int
-    samples: int
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadIdentity:
-    """What a thread is called by the kernel and by Python."""
-
-    pid: int
-    tid: int
-    interpreter_id: int
-    name: str
-
-
-class Track:
-    """The runs of one thread, in the order of time, without holes: gaps are runs too."""
-
-    __slots__ = (
-        "_samples",
-        "_stack",
-        "_state",
-        "_weight_ns",
-        "changes",
-        "end_ns",
-        "identity",
-        "open_samples",
-        "open_stack",
-        "open_state",
-        "open_weight_ns",
-        "start_ns",
-    )
-
-    def __init__(self, identity: ThreadIdentity) -> None:
-        self.identity = identity
-        self.start_ns = 0
-        self.end_ns = 0
-        self.changes = 0  # how often a run followed another; says how lively the thread is
-        # The last run is kept apart, so that an equal sample costs two additions.
-        self.open_stack = EMPTY_STACK
-        self.open_state = 0
-        self.open_weight_ns = 0
-        self.open_samples = 0
-        self._weight_ns = array("Q")
-        self._stack = array("I")
-        self._state = array("B")
-        self._samples = array("I")
-
-    @property
-    def run_count(self) -> int:
-        return len(self._stack) + (self.open_samples > 0)
-
-    def begin_run(self, time_ns: int, weight_ns: int, stack: int, state: int, samples: int) -> None:
-        """Starts a run with samples up to `time_ns`, after a gap where there was one."""
-        start_ns = time_ns - weight_ns
-        if self.open_samples == 0:
-            self.start_ns = start_ns
-        else:
-            self._close_run()
-            if start_ns > self.end_ns:
-                self._add(start_ns - self.end_ns, EMPTY_STACK, 0, 0)
-            self.changes += 1
-        self.open_stack = stack
-        self.open_state = state
-        self.open_weight_ns = weight_ns
-        self.open_samples = samples
-        self.end_ns = time_ns
-
-    def runs(self) -> Iterator[Run]:
-        start_ns = self.start_ns
-        for weight_ns, stack, state, samples in zip(
-            self._weight_ns, self._stack, self._state, self._samples, strict=True
-        ):
-            yield Run(start_ns, weight_ns, stack, state, samples)
-            start_ns += weight_ns
-        if self.open_samples:
-            yield Run(
-                start_ns, self.open_weight_ns, self.open_stack, self.open_state, self.open_samples
-            )
-
-    def coarsen(self, window_ns: int) -> None:
-        """Merges equal runs that begin in the same window. Sums stay; order in a window goes."""
-        closed = list(zip(self._weight_ns, self._stack, self._state, self._samples, strict=True))
-        for column in (self._weight_ns, self._stack, self._state, self._samples):
-            del column[:]
-        window: dict[tuple[int, int, bool], list[int]] = {}
-        begin_ns = window_end_ns = 0
-        for weight_ns, stack, state, samples in closed:
-            if begin_ns >= window_end_ns:
-                self._add_window(window)
-                window_end_ns = (begin_ns // window_ns + 1) * window_ns
-            sums = window.setdefault((stack, state, samples == 0), [0, 0])
-            sums[0] += weight_ns
-            sums[1] += samples
-            begin_ns += weight_ns
-        self._add_window(window)
-
-    def _add_window(self, window: dict[tuple[int, int, bool], list[int]]) -> None:
-        for (stack, state, _), (weight_ns, samples) in window.items():
-            self._add(weight_ns, stack, state, samples)
-        window.clear()
-
-    def _close_run(self) -> None:
-        self._add(self.open_weight_ns, self.open_stack, self.open_state, self.open_samples)
-
-    def _add(self, weight_ns: int, stack: int, state: int, samples: int) -> None:
-        self._weight_ns.append(weight_ns)
-        self._stack.append(stack)
-        self._state.append(state)
-        self._samples.append(samples)
-
-
 @dataclass(slots=True)
-class Metadata:
-    """What was recorded, how, and how it ended."""
+class ProcessFacts:
+    """Which process a profile is of, and how its sampling ended."""
 
     pid: int
     command: tuple[str, ...] = ()
     python_version: str = ""
-    tool_version: str = ""
-    rate_hz: float = 0.0
-    stops_target: bool = False
-    start_time_ns: int = 0  # realtime clock
     start_ns: int = 0  # monotonic clock, as the samples' times
     end_ns: int = 0
     end_reason: EndReason = "running"
-    error: str | None = None  # one sentence, where the recording ended in a failure
-    tool_cpu_ns: int = 0  # the whole tool, all its threads, while it recorded
+    error: str | None = None  # one sentence, where it ended in a failure
 
 
 class Profile:
-    """Tables, tracks, metadata and loss counters of one recording.
+    """Tables, tracks and loss counters of one process.
 
     Memory grows with distinct stacks, and with runs up to `max_runs`; beyond that the order of
     samples is kept only to `time_resolution_ns`, while every sum stays exact.
     """
 
-    def __init__(self, metadata: Metadata, *, max_runs: int = MAX_RUNS) -> None:
-        self.metadata = metadata
+    def __init__(self, process: ProcessFacts, *, max_runs: int = MAX_RUNS) -> None:
+        self.process = process
         self.stats: SamplerStats | None = None
+        self.contention = Contention()
         self.time_resolution_ns = 0  # 0: every sample is at its own time
         self.strings: list[str] = []
         self.frame_kind = array("B")
@@ -253,23 +119,27 @@ class Profile:
 
     @property
     def start_ns(self) -> int:
-        """When the recording began, or the first weight, whichever is earlier."""
+        """When the sampling began, or the first weight, whichever is earlier."""
         starts = [track.start_ns for track in self.tracks if track.run_count]
-        if self.metadata.start_ns:
-            starts.append(self.metadata.start_ns)
+        if self.process.start_ns:
+            starts.append(self.process.start_ns)
         return min(starts, default=0)
 
     @property
     def end_ns(self) -> int:
-        return max([self.metadata.end_ns, *(track.end_ns for track in self.tracks)])
-
-    @property
-    def duration_ns(self) -> int:
-        return max(0, self.end_ns - self.start_ns)
+        return max([self.process.end_ns, *(track.end_ns for track in self.tracks)])
 
     @property
     def sample_count(self) -> int:
         return sum(run.samples for track in self.tracks for run in track.runs())
+
+    @property
+    def states(self) -> int:
+        """All bits that any sample of any thread had."""
+        states = 0
+        for track in self.tracks:
+            states |= track.states
+        return states
 
     def append(self, batch: Batch) -> None:
         self._append_rows(batch)
@@ -298,6 +168,10 @@ class Profile:
         if self._run_count() > self._runs_allowed:
             self._coarsen()
 
+    def finish(self) -> None:
+        """To be called when no more batches come."""
+        self.contention.add_up(self.tracks, self.end_ns)
+
     def _append_rows(self, batch: Batch) -> None:
         self.strings.extend(batch.strings)
         self.frame_kind.extend(batch.frame_kind)
@@ -318,13 +192,103 @@ class Profile:
         return sum(track.run_count for track in self.tracks)
 
     def _coarsen(self) -> None:
+        # What needs the order in time is worked out before that goes.
+        self.contention.add_up(self.tracks, self.end_ns)
         window_ns = self.time_resolution_ns or _FIRST_WINDOW_NS
+        duration_ns = self.end_ns - self.start_ns
         while True:
             self.time_resolution_ns = window_ns
             for track in self.tracks:
                 track.coarsen(window_ns)
-            if self._run_count() <= self._max_runs // 2 or window_ns >= self.duration_ns:
+            if self._run_count() <= self._max_runs // 2 or window_ns >= duration_ns:
                 break
             window_ns *= 4
         # Where nothing more can be merged, growth is allowed: it is distinct stacks now.
         self._runs_allowed = max(self._max_runs, 2 * self._run_count())
+
+
+@dataclass(slots=True)
+class Recording:
+    """One run of the recorder: how it was done, and the profile of each process that it met."""
+
+    pid: int  # the process that was asked for; it may have no profile, as a shell has none
+    command: tuple[str, ...] = ()
+    tool_version: str = ""
+    rate_hz: float = 0.0
+    stops_target: bool = False
+    subprocesses: bool = False
+    start_time_ns: int = 0  # realtime clock
+    began_ns: int = 0  # monotonic clock
+    ended_ns: int = 0
+    end_reason: EndReason = "running"
+    error: str | None = None
+    tool_cpu_ns: int = 0  # the whole tool, all its threads, while it recorded
+    profiles: list[Profile] = field(default_factory=list)
+
+    @property
+    def start_ns(self) -> int:
+        starts = [profile.start_ns for profile in self.profiles]
+        if self.began_ns:
+            starts.append(self.began_ns)
+        return min(starts, default=0)
+
+    @property
+    def end_ns(self) -> int:
+        return max([self.ended_ns, *(profile.end_ns for profile in self.profiles)])
+
+    @property
+    def duration_ns(self) -> int:
+        return max(0, self.end_ns - self.start_ns)
+
+    @property
+    def sample_count(self) -> int:
+        return sum(profile.sample_count for profile in self.profiles)
+
+    @property
+    def states(self) -> int:
+        """All bits that any sample had."""
+        states = 0
+        for profile in self.profiles:
+            states |= profile.states
+        return states
+
+    @property
+    def time_resolution_ns(self) -> int:
+        return max((profile.time_resolution_ns for profile in self.profiles), default=0)
+
+    @property
+    def stats(self) -> SamplerStats:
+        """The counters of all samplers together."""
+        total = no_stats()
+        for profile in self.profiles:
+            if profile.stats is not None:
+                add_stats(total, profile.stats)
+        return total
+
+    def tracks(self) -> Iterator[tuple[Profile, Track]]:
+        return ((profile, track) for profile in self.profiles for track in profile.tracks)
+
+
+def no_stats() -> SamplerStats:
+    return SamplerStats(
+        attempted=0,
+        taken=0,
+        torn=0,
+        failed=0,
+        vanished=0,
+        ticks=0,
+        late=0,
+        missed=0,
+        elapsed_ns=0,
+        cpu_ns=0,
+        stop_ns_total=0,
+        stop_ns_max=0,
+    )
+
+
+def add_stats(total: SamplerStats, stats: SamplerStats) -> None:
+    """Adds up what adds up; the longest stop is the longest of all."""
+    for name, value in stats.items():
+        total[name] += value  # type: ignore[literal-required]
+    longest_ns = max(total["stop_ns_max"] - stats["stop_ns_max"], stats["stop_ns_max"])
+    total["stop_ns_max"] = longest_ns

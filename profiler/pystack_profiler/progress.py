@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TextIO
 
 from .recording import Progress
-from .stats import achieved_rate_hz, format_rate, lost_samples
+from .stats import achieved_rate_hz, coverage, format_rate, format_share, lost_samples, plural
 
 _INTERVAL_S = 0.5
 _CLEAR_LINE = "\r\x1b[K"
@@ -47,8 +47,16 @@ class ProgressLine:
 
     def _text(self, progress: Progress) -> str:
         stats = progress.stats
-        return (
-            f"Recording {self._pid}: {progress.elapsed_s:.0f} s{self._of_duration},"
-            f" {format_rate(achieved_rate_hz(stats))}, {stats['taken']:,} samples,"
-            f" {progress.threads} threads, {lost_samples(stats):,} lost (Ctrl-C ends)"
-        )
+        covered = coverage(stats)
+        parts = [
+            f"Recording {self._pid}: {progress.elapsed_s:.0f} s{self._of_duration}",
+            format_rate(achieved_rate_hz(stats)),
+            plural(stats["taken"], "sample"),
+            plural(progress.threads, "thread"),
+            plural(lost_samples(stats), "error"),
+        ]
+        if progress.processes > 1:
+            parts.insert(3, f"{progress.processes} processes")
+        if covered is not None:
+            parts.append(f"coverage {format_share(covered, 1)}")
+        return f"{', '.join(parts)} (Ctrl-C ends)"

@@ -1,4 +1,4 @@
-"""Drives a sampler: its batches into a profile, until told to stop or the target ends.
+"""Drives samplers: their batches into profiles, until told to stop or the targets end.
 
 No command line, no signals, no files in here.
 """
@@ -6,7 +6,7 @@ No command line, no signals, no files in here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,16 @@ from typing import Protocol
 import pystack
 from pystack.errors import PystackError
 
-from .profile import Batch, EndReason, Metadata, Profile, SamplerStats
+from .profile import (
+    Batch,
+    EndReason,
+    ProcessFacts,
+    Profile,
+    Recording,
+    SamplerStats,
+    add_stats,
+    no_stats,
+)
 
 #: How soon a stop request is noticed, and how often progress is told.
 POLL_S = 0.1
@@ -46,6 +55,7 @@ class Settings:
     duration_s: float | None = None  # None: until stopped, or the target's end
     stops_target: bool = False
     exhaustive: bool = False
+    subprocesses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ class Progress:
     """Where a running recording stands."""
 
     elapsed_s: float
+    processes: int
     threads: int
     stats: SamplerStats
 
@@ -68,45 +79,138 @@ def open_sampler(pid: int, settings: Settings) -> Sampler:
     return sampler
 
 
-def record_samples(
-    sampler: Sampler,
-    pid: int,
-    settings: Settings,
+class ProcessRecorder:
+    """A sampler and the profile that it fills."""
+
+    def __init__(self, sampler: Sampler, pid: int) -> None:
+        """Begins to sample."""
+        self._sampler = sampler
+        self.has_ended = False  # nothing more will come
+        self.profile = Profile(
+            ProcessFacts(
+                pid=pid,
+                command=command_line(pid),
+                python_version=sampler.python_version,
+                start_ns=time.monotonic_ns(),
+            )
+        )
+        sampler.start()
+
+    def receive(self, timeout_s: float) -> bool:
+        """Waits for samples; whether some came. A failure ends it, and is noted in the profile."""
+        try:
+            batch = self._sampler.next_batch(timeout_s)
+        except PystackError as error:
+            self.profile.process.end_reason = "failed"
+            self.profile.process.error = str(error)
+            self.has_ended = True
+            return False
+        if batch is not None:
+            self.profile.append(batch)
+            self.has_ended = batch.finished
+        return batch is not None
+
+    def stats(self) -> SamplerStats:
+        return self._sampler.stats()
+
+    def stop(self) -> None:
+        """Ends the sampling; returns when it has. What was sampled is still there to be received."""
+        self._sampler.stop()
+        self.profile.process.end_ns = self.profile.process.end_ns or time.monotonic_ns()
+
+    def complete(self) -> None:
+        """Takes what the stopped sampler still holds, and closes the profile."""
+        self.stop()
+        deadline_s = time.monotonic() + _DRAIN_S
+        while not self.has_ended and time.monotonic() < deadline_s:
+            if not self.receive(POLL_S):
+                break
+        process = self.profile.process
+        if process.end_reason == "running":
+            process.end_reason, process.error = self._sampler.end_reason, self._sampler.error
+        self.profile.stats = self._sampler.stats()
+        self.profile.finish()
+
+
+class Targets(Protocol):
+    """The processes that are being recorded; more may come while it goes on."""
+
+    @property
+    def recorders(self) -> Sequence[ProcessRecorder]: ...
+    def have_ended(self) -> bool: ...
+    def close(self) -> None:
+        """No more come. Idempotent."""
+
+
+class OneProcess:
+    """The usual case: the one that was asked for."""
+
+    def __init__(self, recorder: ProcessRecorder) -> None:
+        self.recorders = (recorder,)
+
+    def have_ended(self) -> bool:
+        return self.recorders[0].has_ended
+
+    def close(self) -> None:
+        pass
+
+
+def record_targets(
+    targets: Targets,
+    recording: Recording,
+    duration_s: float | None = None,
     *,
     stop_requested: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda _: None,
-) -> Profile:
-    """Records with an opened sampler, which is stopped when this returns, whichever way.
+) -> None:
+    """Records until the duration ends, a stop is requested, or the targets end.
 
-    A failure on the way does not lose what was recorded before: it is in the profile's metadata.
+    All samplers are stopped when this returns, whichever way. A failure on the way does not lose
+    what was recorded before: it is in the profile.
     """
-    metadata = Metadata(
+    cpu_before_ns = time.process_time_ns()
+    completed: set[ProcessRecorder] = set()
+    try:
+        begin_s = time.monotonic()
+        while not (stop_requested() or targets.have_ended()):
+            elapsed_s = time.monotonic() - begin_s
+            if duration_s is not None and elapsed_s >= duration_s:
+                break
+            timeout_s = POLL_S if duration_s is None else min(POLL_S, duration_s - elapsed_s)
+            recorders = list(targets.recorders)
+            _receive([one for one in recorders if one not in completed], timeout_s)
+            for ended in [one for one in recorders if one.has_ended and one not in completed]:
+                completed.add(ended)
+                ended.complete()
+            on_progress(_progress(time.monotonic() - begin_s, recorders))
+        targets.close()
+        # All at once, so that they end at the same moment.
+        for recorder in targets.recorders:
+            recorder.stop()
+        recording.ended_ns = time.monotonic_ns()
+        for recorder in targets.recorders:
+            if recorder not in completed:
+                recorder.complete()
+    finally:
+        targets.close()
+        for recorder in targets.recorders:
+            recorder.stop()
+    recording.tool_cpu_ns = time.process_time_ns() - cpu_before_ns
+    recording.profiles = [recorder.profile for recorder in targets.recorders]
+    _set_end(recording, targets.have_ended())
+
+
+def new_recording(pid: int, settings: Settings) -> Recording:
+    return Recording(
         pid=pid,
-        command=_command_line(pid),
-        python_version=sampler.python_version,
+        command=command_line(pid),
         tool_version=pystack.__version__,
         rate_hz=settings.rate_hz,
         stops_target=settings.stops_target,
+        subprocesses=settings.subprocesses,
         start_time_ns=time.time_ns(),
-        start_ns=time.monotonic_ns(),
+        began_ns=time.monotonic_ns(),
     )
-    profile = Profile(metadata)
-    cpu_before_ns = time.process_time_ns()
-    sampler.start()
-    try:
-        _receive(sampler, profile, settings.duration_s, stop_requested, on_progress)
-        sampler.stop()
-        metadata.end_ns = time.monotonic_ns()
-        _drain(sampler, profile)
-        metadata.end_reason, metadata.error = sampler.end_reason, sampler.error
-    except PystackError as error:
-        metadata.end_reason, metadata.error = "failed", str(error)
-    finally:
-        sampler.stop()
-    metadata.end_ns = metadata.end_ns or time.monotonic_ns()
-    metadata.tool_cpu_ns = time.process_time_ns() - cpu_before_ns
-    profile.stats = sampler.stats()
-    return profile
 
 
 def record(
@@ -116,51 +220,46 @@ def record(
     rate_hz: float = 100.0,
     stop: bool = False,
     exhaustive: bool = False,
-) -> Profile:
+) -> Recording:
     """Samples the Python process `pid` for `duration_s` seconds, or until it ends.
 
     `stop` stops the target for each sample; without it the target is never stopped.
     """
     settings = Settings(rate_hz, duration_s, stop, exhaustive)
-    return record_samples(open_sampler(pid, settings), pid, settings)
+    sampler = open_sampler(pid, settings)
+    recording = new_recording(pid, settings)
+    record_targets(OneProcess(ProcessRecorder(sampler, pid)), recording, duration_s)
+    return recording
 
 
-def _receive(
-    sampler: Sampler,
-    profile: Profile,
-    duration_s: float | None,
-    stop_requested: Callable[[], bool],
-    on_progress: Callable[[Progress], None],
-) -> None:
-    begin_s = time.monotonic()
-    while not stop_requested():
-        elapsed_s = time.monotonic() - begin_s
-        if duration_s is not None and elapsed_s >= duration_s:
-            return
-        timeout_s = POLL_S if duration_s is None else min(POLL_S, duration_s - elapsed_s)
-        batch = sampler.next_batch(timeout_s)
-        if batch is not None:
-            profile.append(batch)
-            if batch.finished:
-                return
-        on_progress(Progress(time.monotonic() - begin_s, len(profile.tracks), sampler.stats()))
-
-
-def _drain(sampler: Sampler, profile: Profile) -> None:
-    """Takes what the sampler held when it was stopped, up to the batch that says it is the last."""
-    deadline_s = time.monotonic() + _DRAIN_S
-    while time.monotonic() < deadline_s:
-        batch = sampler.next_batch(POLL_S)
-        if batch is None:
-            return
-        profile.append(batch)
-        if batch.finished:
-            return
-
-
-def _command_line(pid: int) -> tuple[str, ...]:
+def command_line(pid: int) -> tuple[str, ...]:
     try:
         raw = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return ()
     return tuple(raw.decode("utf-8", "surrogateescape").rstrip("\0").split("\0")) if raw else ()
+
+
+def _receive(recorders: Sequence[ProcessRecorder], timeout_s: float) -> None:
+    """Waits for the samples of one, or looks after many once in a while."""
+    if len(recorders) == 1:
+        recorders[0].receive(timeout_s)
+        return
+    time.sleep(max(0.0, timeout_s))
+    for recorder in recorders:
+        recorder.receive(0)
+
+
+def _progress(elapsed_s: float, recorders: Sequence[ProcessRecorder]) -> Progress:
+    stats = no_stats()
+    for recorder in recorders:
+        add_stats(stats, recorder.stats())
+    threads = sum(len(recorder.profile.tracks) for recorder in recorders)
+    return Progress(elapsed_s, len(recorders), threads, stats)
+
+
+def _set_end(recording: Recording, targets_ended: bool) -> None:
+    recording.end_reason = "target_exited" if targets_ended else "stopped"
+    if len(recording.profiles) == 1 and not recording.subprocesses:
+        process = recording.profiles[0].process
+        recording.end_reason, recording.error = process.end_reason, process.error

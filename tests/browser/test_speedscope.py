@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import speedscope_bundle
-from profiler_fakes import MS, BatchWriter, Frame, profile_of
+from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack_profiler import export_folded, export_speedscope, function_totals
 
 if TYPE_CHECKING:
@@ -150,18 +150,18 @@ def written_profile() -> tuple[BatchWriter, list[Frame]]:
 
 
 def test_names_and_times_arrive(viewed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    profile = profile_of(written_profile()[0], start_ns=1, end_ns=1200 * MS)
+    recording = recording_of(written_profile()[0], start_ns=1, end_ns=1200 * MS)
     path = tmp_path / "small.json"
     with path.open("w") as stream:
-        export_speedscope(profile, stream)
+        export_speedscope(recording, stream)
     viewer = viewed(path)
     assert viewer.title().startswith("python app.py (pid 100, CPython 3.13.5)")
-    assert viewer.shown_profile() == "100/101 worker & co (2/2)"
+    assert viewer.shown_profile() == "worker & co 101 · app.py 100 (2/2)"
     assert viewer.profiles() == {
-        "100/100 MainThread": pytest.approx(1000 * MS, rel=0.01),
-        "100/101 worker & co": pytest.approx(500 * MS, rel=0.01),
+        "MainThread 100 · app.py 100": pytest.approx(1000 * MS, rel=0.01),
+        "worker & co 101 · app.py 100": pytest.approx(500 * MS, rel=0.01),
     }
-    expected = function_totals(profile, tracks=[profile.tracks[1]])
+    expected = function_totals(recording, tracks=list(recording.tracks())[1:])
     assert len(expected) == 3
     assert viewer.functions() == {
         total.label.name: (
@@ -175,7 +175,7 @@ def test_names_and_times_arrive(viewed, tmp_path: Path) -> None:  # type: ignore
 def test_an_empty_recording_opens(viewed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "empty.json"
     with path.open("w") as stream:
-        export_speedscope(profile_of(BatchWriter(), start_ns=1, end_ns=500 * MS), stream)
+        export_speedscope(recording_of(BatchWriter(), start_ns=1, end_ns=500 * MS), stream)
     viewer = viewed(path)
     assert viewer.title().startswith("python app.py")
 
@@ -183,7 +183,7 @@ def test_an_empty_recording_opens(viewed, tmp_path: Path) -> None:  # type: igno
 def test_collapsed_stacks_open_too(viewed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "small.folded"
     with path.open("w", encoding="utf-8") as stream:
-        export_folded(profile_of(written_profile()[0]), stream)
+        export_folded(recording_of(written_profile()[0]), stream)
     viewer = viewed(path)
     assert viewer.title().startswith("small.folded")
 
@@ -198,7 +198,7 @@ def test_a_recording_of_the_workload(viewed, tmp_path: Path) -> None:  # type: i
         timeout=120,
     )
     viewer = viewed(path)
-    names = {name.partition(" ")[2] for name in viewer.profiles()}
+    names = {name.partition(" ")[0] for name in viewer.profiles()}
     assert {"MainThread", "worker_0", "packer", "books", "stock", "suppliers", "patient"} <= names
     functions = viewer.functions()
     assert {"Shop.serve", "Shop.handle_order", "render_invoice"} <= {

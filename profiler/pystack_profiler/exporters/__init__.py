@@ -1,46 +1,46 @@
-"""The files a profile can become: one function each, from a profile to a text stream."""
+"""The files a recording can become: one function each, from a recording to a text stream."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from ..grouping import Granularity
-from ..profile import Profile
+from ..profile import Recording
+from ..view import DEFAULT_VIEW, View
 from . import folded, speedscope
 
 
 class Export(Protocol):
-    def __call__(
-        self, profile: Profile, stream: TextIO, *, granularity: Granularity = "function"
-    ) -> None: ...
+    def __call__(self, recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     name: str
     aliases: tuple[str, ...]
-    suffixes: tuple[str, ...]
+    suffixes: tuple[str, ...]  # the first is that of files without a name of their own
     export: Export
     how_to_open: str  # `{path}` stands for the file
 
 
-FORMATS = (
-    Format(
-        "speedscope",
-        (),
-        (".json",),
-        speedscope.export,
-        "npx speedscope {path}, or drag it to https://www.speedscope.app (nothing is uploaded)",
-    ),
-    Format(
-        "folded",
-        ("collapsed", "raw"),
-        (".txt", ".folded", ".collapsed"),
-        folded.export,
-        "flamegraph.pl {path} > flame.svg, or drag it to https://www.speedscope.app",
-    ),
+SPEEDSCOPE = Format(
+    "speedscope",
+    ("json",),
+    (".json",),
+    speedscope.export,
+    "npx speedscope {path}, or drag it to https://www.speedscope.app (nothing is uploaded)",
 )
+FOLDED = Format(
+    "folded",
+    ("collapsed", "raw"),
+    (".txt", ".folded", ".collapsed"),
+    folded.export,
+    "flamegraph.pl {path} > flame.svg, or drag it to https://www.speedscope.app",
+)
+
+FORMATS = (SPEEDSCOPE, FOLDED)
+DEFAULT = SPEEDSCOPE
+DEFAULT_ON_STDOUT = SPEEDSCOPE
 
 
 def by_name(name: str) -> Format | None:

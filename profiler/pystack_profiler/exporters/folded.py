@@ -1,7 +1,8 @@
 """Collapsed stacks: `root (app.py);handler (app.py);query (db.py) 1500`, one line a distinct stack.
 
-The number is microseconds of real time, all threads together. The format has no place for files,
-so the file's name is part of each frame's name; `;` in a name becomes `:`.
+The number is microseconds of real time, all threads together unless threads are asked for as root
+frames. The format has no place for files, so the file's name is part of each frame's name; `;` in a
+name becomes `:`.
 """
 
 from __future__ import annotations
@@ -9,30 +10,51 @@ from __future__ import annotations
 import posixpath
 from typing import TextIO
 
-from ..grouping import FrameLabel, Granularity, group
-from ..profile import EMPTY_STACK, Profile
+from ..grouping import FrameLabel, Grouping
+from ..naming import process_title, thread_title
+from ..profile import Profile, Recording
+from ..track import EMPTY_STACK, Track
+from ..view import DEFAULT_VIEW, View, mode_bit
+
+#: Of time in which a thread ran no Python code; shown only where threads are, to be complete.
+_NO_PYTHON = "<no Python code>"
 
 
-def export(profile: Profile, stream: TextIO, *, granularity: Granularity = "function") -> None:
-    grouping = group(profile, granularity)
-    weight_ns = [0] * len(grouping.parent)
-    for track in profile.tracks:
+def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
+    grouping = Grouping(recording.profiles, view.granularity)
+    names = [_name(label) for label in grouping.frames]
+    several = len(recording.profiles) > 1
+    weight_ns: dict[tuple[str, int], int] = {}
+    bit = mode_bit(view.mode)
+    for profile, track in recording.tracks():
+        root = _root(profile, track, several) if view.threads else ""
         for run in track.runs():
-            weight_ns[grouping.stack_of[run.stack]] += run.weight_ns
-    names = [_name(label, granularity) for label in grouping.frames]
-    for stack, sum_ns in enumerate(weight_ns):
+            if run.samples and run.state & bit == bit:
+                key = (root, grouping.stack_of(profile, run.stack, run.state))
+                weight_ns[key] = weight_ns.get(key, 0) + run.weight_ns
+    for (root, stack), sum_ns in sorted(weight_ns.items()):
         microseconds = (sum_ns + 500) // 1000
-        if stack != EMPTY_STACK and microseconds:
-            path = ";".join(names[frame] for frame in grouping.path(stack))
-            stream.write(f"{path} {microseconds}\n")
+        if not microseconds or (stack == EMPTY_STACK and not root):
+            continue
+        path = ";".join(names[frame] for frame in grouping.path(stack)) or _NO_PYTHON
+        stream.write(f"{root}{path} {microseconds}\n")
 
 
-def _name(label: FrameLabel, granularity: Granularity) -> str:
+def _root(profile: Profile, track: Track, several: bool) -> str:
+    titles = [process_title(profile)] if several else []
+    titles.append(thread_title(track.identity))
+    return "".join(f"{_clean(title)};" for title in titles)
+
+
+def _name(label: FrameLabel) -> str:
     name = label.name
-    if label.file and not name.startswith("<"):
+    if label.file and not label.function.startswith("<"):
         position = posixpath.basename(label.file)
-        if granularity == "line" and label.line is not None:
-            name = name.removesuffix(f":{label.line}")
-            position = f"{position}:{label.line}"
-        name = f"{name} ({position})"
-    return name.replace(";", ":")
+        if label.at is not None:
+            position = f"{position}:{label.at}"
+        name = f"{label.function} ({position})"
+    return _clean(name)
+
+
+def _clean(text: str) -> str:
+    return text.replace(";", ":")

@@ -1,73 +1,75 @@
 """speedscope's JSON: one sampled profile per thread, on one common clock.
 
-Weights are nanoseconds of real time. Time in which a thread was not seen is an empty stack, from
-the recording's first moment to its last, so the time axes of all threads agree. What speedscope
-has no place for is under the key `pystack`, which viewers ignore.
+Weights are nanoseconds of real time. Time in which a thread was not seen, or was not in the mode
+asked for, is an empty stack, from the recording's first moment to its last, so the time axes of all
+threads agree. What speedscope has no place for is under the key `pystack`, which viewers ignore.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, TextIO
 
-from pystack.render.escape import escape, quote_command
-
-from ..aggregate import ThreadTotal, busiest_track, thread_totals
-from ..grouping import FrameLabel, Granularity, Grouping, group
-from ..profile import EMPTY_STACK, Profile, ThreadIdentity, Track
-from ..stats import achieved_rate_hz
+from ..aggregate import busiest_track
+from ..grouping import FrameLabel, Grouping
+from ..metadata import metadata_of
+from ..naming import process_title, recording_title, thread_title
+from ..profile import Profile, Recording
+from ..track import EMPTY_STACK, Track
+from ..view import DEFAULT_VIEW, View, mode_bit
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
-
-#: Of the `pystack` key.
-METADATA_VERSION = 1
 
 _ITEMS_PER_WRITE = 4096
 _CACHED_CHARACTERS = 1 << 24
 
 
-def export(profile: Profile, stream: TextIO, *, granularity: Granularity = "function") -> None:
+def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
     """Writes piece by piece: the file is never in memory as a whole."""
-    grouping = group(profile, granularity)
-    metadata = profile.metadata
+    grouping = Grouping(recording.profiles, view.granularity)
     write = stream.write
     write("{")
     _write_field(stream, "$schema", SCHEMA)
-    _write_field(stream, "exporter", f"pystack@{metadata.tool_version or 'unknown'}")
-    _write_field(stream, "name", _title(profile))
-    order = _order(profile)
-    busiest = busiest_track(profile)
+    _write_field(stream, "exporter", f"pystack@{recording.tool_version or 'unknown'}")
+    _write_field(stream, "name", recording_title(recording))
+    tracks = list(recording.tracks())
+    order = _order(tracks)
+    busiest = busiest_track(recording)
     _write_field(stream, "activeProfileIndex", 0 if busiest is None else order.index(busiest))
-    _write_field(stream, "pystack", _metadata(profile, granularity, order))
+    _write_field(stream, "pystack", metadata_of(recording, view, order))
+    # Labels may differ in what speedscope does not know. It takes frames that are equal for several.
+    frames: dict[str, int] = {}
+    frame_ids = [frames.setdefault(_frame(label), len(frames)) for label in grouping.frames]
     write('"shared":{"frames":')
-    _write_array(stream, (json.dumps(_frame(label)) for label in grouping.frames))
+    _write_array(stream, frames)
     write('},"profiles":[')
-    stack_text = _StackText(grouping)
+    stack_text = _StackText(grouping, frame_ids)
     for position, index in enumerate(order):
-        track = profile.tracks[index]
+        profile, track = tracks[index]
         write(",\n" if position else "\n")
-        weighted = [*_weighted_stacks(profile, track, grouping)]
-        _write_profile(stream, _thread_title(track.identity), weighted, stack_text)
-    if not profile.tracks:
+        weighted = [*_weighted_stacks(recording, profile, track, grouping, mode_bit(view.mode))]
+        title = f"{thread_title(track.identity)} · {process_title(profile)}"
+        _write_profile(stream, title, weighted, stack_text)
+    if not tracks:
         # speedscope refuses a file without profiles; an empty answer should open too.
-        nothing = [(EMPTY_STACK, profile.duration_ns)]
+        nothing = [(EMPTY_STACK, recording.duration_ns)]
         write("\n")
         _write_profile(stream, "no Python thread was seen", nothing, stack_text)
     write("]}\n")
 
 
-def _order(profile: Profile) -> list[int]:
+def _order(tracks: list[tuple[Profile, Track]]) -> list[int]:
     """Indices of the tracks: each process's main thread first, the others as they were started."""
-    identities = [track.identity for track in profile.tracks]
+    place = {profile: index for index, profile in enumerate(dict(tracks))}
 
     def key(index: int) -> tuple[int, bool, int, int]:
-        who = identities[index]
-        return who.pid, who.tid != who.pid, who.tid, who.interpreter_id
+        profile, track = tracks[index]
+        who = track.identity
+        return place[profile], who.tid != who.pid, who.tid, who.interpreter_id
 
-    return sorted(range(len(identities)), key=key)
+    return sorted(range(len(tracks)), key=key)
 
 
 def _write_profile(
@@ -86,15 +88,17 @@ def _write_profile(
 
 
 def _weighted_stacks(
-    profile: Profile, track: Track, grouping: Grouping
+    recording: Recording, profile: Profile, track: Track, grouping: Grouping, bit: int
 ) -> Iterator[tuple[int, int]]:
     """A thread's stacks and their times, from the recording's begin to its end, without holes."""
     stack, weight_ns = EMPTY_STACK, 0
-    end_ns = profile.start_ns
+    end_ns = recording.start_ns
     for run in track.runs():
+        seen = run.state & bit == bit
+        run_stack = grouping.stack_of(profile, run.stack, run.state) if seen else EMPTY_STACK
         for next_stack, next_weight_ns in (
             (EMPTY_STACK, max(0, run.start_ns - end_ns)),
-            (grouping.stack_of[run.stack], run.weight_ns),
+            (run_stack, run.weight_ns),
         ):
             if not next_weight_ns:
                 continue
@@ -104,7 +108,7 @@ def _weighted_stacks(
                 stack, weight_ns = next_stack, 0
             weight_ns += next_weight_ns
         end_ns = max(end_ns, run.start_ns + run.weight_ns)
-    rest_ns = max(0, profile.end_ns - end_ns)
+    rest_ns = max(0, recording.end_ns - end_ns)
     if stack == EMPTY_STACK:
         weight_ns += rest_ns
         rest_ns = 0
@@ -117,15 +121,17 @@ def _weighted_stacks(
 class _StackText:
     """Stack id -> `[1,2,3]`. Remembers recent ones, but not without bound: stacks can be deep."""
 
-    def __init__(self, grouping: Grouping) -> None:
+    def __init__(self, grouping: Grouping, frame_ids: list[int]) -> None:
         self._grouping = grouping
+        self._frame_texts = [str(frame) for frame in frame_ids]
         self._known: dict[int, str] = {}
         self._characters = 0
 
     def __call__(self, stack: int) -> str:
         text = self._known.get(stack)
         if text is None:
-            text = f"[{','.join(map(str, self._grouping.path(stack)))}]"
+            frames = [self._frame_texts[frame] for frame in self._grouping.path(stack)]
+            text = f"[{','.join(frames)}]"
             if self._characters > _CACHED_CHARACTERS:
                 self._known.clear()
                 self._characters = 0
@@ -146,66 +152,10 @@ def _write_array(stream: TextIO, items: Iterable[str]) -> None:
     stream.write("]")
 
 
-def _frame(label: FrameLabel) -> dict[str, str | int]:
+def _frame(label: FrameLabel) -> str:
     frame: dict[str, str | int] = {"name": label.name}
     if label.file:
         frame["file"] = label.file
     if label.line is not None:
         frame["line"] = label.line
-    return frame
-
-
-def _title(profile: Profile) -> str:
-    metadata = profile.metadata
-    command = quote_command(metadata.command) or "process"
-    shortened = command if len(command) <= 80 else f"{command[:79]}…"
-    version = f", CPython {metadata.python_version}" if metadata.python_version else ""
-    return f"{shortened} (pid {metadata.pid}{version})"
-
-
-def _thread_title(identity: ThreadIdentity) -> str:
-    title = f"{identity.pid}/{identity.tid} {escape(identity.name)}".rstrip()
-    return f"{title} (interpreter {identity.interpreter_id})" if identity.interpreter_id else title
-
-
-def _metadata(profile: Profile, granularity: Granularity, order: list[int]) -> dict[str, Any]:
-    metadata = profile.metadata
-    totals = thread_totals(profile)
-    start = datetime.fromtimestamp(metadata.start_time_ns / 1e9, timezone.utc)
-    return {
-        "schema_version": METADATA_VERSION,
-        "target": {
-            "pid": metadata.pid,
-            "command": list(metadata.command),
-            "python_version": metadata.python_version,
-        },
-        "recording": {
-            "start_time": start.isoformat(timespec="milliseconds"),
-            "duration_ns": profile.duration_ns,
-            "rate_hz": metadata.rate_hz,
-            "achieved_rate_hz": achieved_rate_hz(profile.stats) if profile.stats else None,
-            "stops_target": metadata.stops_target,
-            "granularity": granularity,
-            "time_resolution_ns": profile.time_resolution_ns,
-            "end_reason": metadata.end_reason,
-            "error": metadata.error,
-            "tool_cpu_ns": metadata.tool_cpu_ns,
-        },
-        "counts": profile.stats,
-        "threads": [_thread(totals[index]) for index in order],  # in the order of the profiles
-    }
-
-
-def _thread(total: ThreadTotal) -> dict[str, Any]:
-    return {
-        "pid": total.identity.pid,
-        "tid": total.identity.tid,
-        "interpreter_id": total.identity.interpreter_id,
-        "name": total.identity.name,
-        "samples": total.samples,
-        "seen_ns": total.seen_ns,
-        "gap_ns": total.gap_ns,
-        "on_cpu_ns": total.on_cpu_ns,
-        "gil_held_ns": total.gil_held_ns,
-        "gil_wait_ns": total.gil_wait_ns,
-    }
+    return json.dumps(frame)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from profiler_fakes import MS, BatchWriter, Frame, profile_of
+from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack_profiler.aggregate import busiest_track, function_totals, thread_totals
-from pystack_profiler.profile import SampleState
+from pystack_profiler.track import SampleState
 
 MAIN, WALK, WORK = Frame("main"), Frame("walk"), Frame("work")
 
@@ -13,7 +13,7 @@ def test_self_and_total_time_with_recursion_counted_once() -> None:
     writer.sample(thread, 1 * MS, 1 * MS, [MAIN])
     writer.sample(thread, 3 * MS, 2 * MS, [MAIN, WALK, WALK, WORK])
     writer.sample(thread, 7 * MS, 4 * MS, [MAIN, WALK, WORK, WALK])
-    totals = function_totals(profile_of(writer))
+    totals = function_totals(recording_of(writer))
     assert {total.label.name: (total.self_ns // MS, total.total_ns // MS) for total in totals} == {
         "main": (1, 7),
         "walk": (4, 6),
@@ -27,8 +27,8 @@ def test_function_totals_of_some_threads() -> None:
     first, second = writer.thread(100), writer.thread(101)
     writer.sample(first, MS, MS, [MAIN])
     writer.sample(second, MS, MS, [WORK])
-    profile = profile_of(writer)
-    only_second = function_totals(profile, tracks=[profile.tracks[1]])
+    recording = recording_of(writer)
+    only_second = function_totals(recording, tracks=list(recording.tracks())[1:])
     assert [total.label.name for total in only_second] == ["work"]
 
 
@@ -39,7 +39,7 @@ def test_thread_totals_say_none_for_what_was_never_measured() -> None:
     writer.sample(thread, MS, MS, [MAIN], state=known | SampleState.HOLDS_GIL)
     writer.sample(thread, 3 * MS, 2 * MS, [MAIN], state=known | SampleState.WAITS_FOR_GIL)
     writer.sample(thread, 9 * MS, 2 * MS, [MAIN], state=known)
-    (total,) = thread_totals(profile_of(writer))
+    (total,) = thread_totals(recording_of(writer))
     assert (total.samples, total.seen_ns, total.gap_ns) == (3, 5 * MS, 4 * MS)
     assert (total.gil_held_ns, total.gil_wait_ns, total.on_cpu_ns) == (MS, 2 * MS, None)
 
@@ -52,12 +52,12 @@ def test_the_busiest_thread_is_the_one_on_the_cpu_else_the_liveliest() -> None:
         for tick in range(1, 5):
             writer.sample(threads[0], tick * MS, MS, [MAIN] * (1 + tick % 2), state=states[0])
             writer.sample(threads[1], tick * MS, MS, [MAIN], state=states[1])
-        assert busiest_track(profile_of(writer)) == busiest
-    assert busiest_track(profile_of(BatchWriter())) is None
+        assert busiest_track(recording_of(writer)) == busiest
+    assert busiest_track(recording_of(BatchWriter())) is None
 
 
 def test_a_stack_of_many_thousand_frames() -> None:
     writer = BatchWriter()
     writer.sample(writer.thread(100), MS, MS, [Frame("deep")] * 50_000)
-    (total,) = function_totals(profile_of(writer))
+    (total,) = function_totals(recording_of(writer))
     assert (total.self_ns, total.total_ns) == (MS, MS)

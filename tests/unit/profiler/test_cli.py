@@ -71,10 +71,10 @@ def test_records_a_process_into_a_file(world: World) -> None:
     assert result.exit_code == 0
     assert result.stdout == ""
     assert [profile["name"] for profile in json.loads(world.out.read_text())["profiles"]] == [
-        "100/1"
+        "1 · process 4711"
     ]
-    account, look = result.stderr.splitlines()
-    assert account.startswith("pystack: out.json: 1 sample of 1 thread in ")
+    look, account = result.stderr.splitlines()
+    assert account.startswith("pystack: out.json: 1 sample of 1 thread over ")
     assert "none lost" in account
     assert "npx speedscope out.json" in look
     assert world.opened == [(4711, Settings())]
@@ -92,7 +92,7 @@ def test_the_default_name_has_pid_and_time(world: World) -> None:
     (path,) = world.folder.iterdir()
     assert path.name.startswith("pystack-4711-20")
     assert path.suffix == ".json"
-    assert result.stderr.startswith(f"pystack: {path.name}: ")
+    assert f"\npystack: {path.name}: " in result.stderr
 
 
 def test_stdout_carries_data_only(world: World) -> None:
@@ -192,7 +192,7 @@ def test_more_is_told_on_request(world: World) -> None:
     lines = world.run(PID, "-o", "out.json", "-v").stderr.splitlines()
     assert lines[0] == "pystack: CPython 3.13.5, ended: target_exited"
     assert any(line.startswith("pystack: thread 100/1: 1 sample,") for line in lines)
-    assert lines[-2].startswith("pystack: out.json: ")
+    assert lines[-1].startswith("pystack: out.json: ")
 
 
 def test_a_commands_status_comes_back(world: World) -> None:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from profiler_fakes import MS, BatchWriter, Frame, profile_of
-from pystack_profiler.profile import Metadata, Profile, Run
+from profiler_fakes import MS, BatchWriter, Frame, profile_of, recording_of
+from pystack_profiler.profile import ProcessFacts, Profile, Recording
+from pystack_profiler.track import Run
 
 MAIN, WORK, REST = Frame("main"), Frame("work"), Frame("rest")
 
@@ -21,7 +22,7 @@ def test_equal_neighbours_become_one_run() -> None:
 def test_runs_continue_across_batches() -> None:
     writer = BatchWriter()
     thread = writer.thread(100)
-    profile = Profile(Metadata(pid=100))
+    profile = Profile(ProcessFacts(pid=100))
     for tick in range(1, 4):
         writer.sample(thread, tick * MS, MS, [MAIN])
         profile.append(writer.batch())
@@ -61,22 +62,22 @@ def test_a_thread_without_python_is_not_a_gap() -> None:
 def test_duration_begins_with_the_recording_or_the_first_weight() -> None:
     writer = BatchWriter()
     writer.sample(writer.thread(100), 50 * MS, 20 * MS, [MAIN])
-    assert profile_of(writer, start_ns=10 * MS, end_ns=70 * MS).duration_ns == 60 * MS
+    assert recording_of(writer, start_ns=10 * MS, end_ns=70 * MS).duration_ns == 60 * MS
     writer = BatchWriter()
     writer.sample(writer.thread(100), 50 * MS, 20 * MS, [MAIN])
-    assert profile_of(writer, start_ns=40 * MS, end_ns=45 * MS).duration_ns == 20 * MS
+    assert recording_of(writer, start_ns=40 * MS, end_ns=45 * MS).duration_ns == 20 * MS
 
 
 def test_an_empty_profile_has_no_samples() -> None:
-    profile = profile_of(BatchWriter(), start_ns=MS, end_ns=3 * MS)
-    assert (profile.sample_count, profile.duration_ns) == (0, 2 * MS)
-    assert Profile(Metadata(pid=1)).duration_ns == 0
+    recording = recording_of(BatchWriter(), start_ns=MS, end_ns=3 * MS)
+    assert (recording.sample_count, recording.duration_ns) == (0, 2 * MS)
+    assert Recording(pid=1).duration_ns == 0
 
 
 @pytest.mark.parametrize("max_runs", [64, 1000])
 def test_memory_stops_growing_with_time_and_sums_stay_exact(max_runs: int) -> None:
     writer = BatchWriter()
-    profile = Profile(Metadata(pid=100), max_runs=max_runs)
+    profile = Profile(ProcessFacts(pid=100), max_runs=max_runs)
     threads = [writer.thread(tid) for tid in (100, 101)]
     stacks = [[MAIN, Frame(f"work{number}")] for number in range(7)]
     expected: dict[tuple[int, int], int] = {}
@@ -111,7 +112,7 @@ def test_memory_stops_growing_with_time_and_sums_stay_exact(max_runs: int) -> No
 
 def test_distinct_stacks_are_kept_beyond_the_limit() -> None:
     writer = BatchWriter()
-    profile = Profile(Metadata(pid=100), max_runs=10)
+    profile = Profile(ProcessFacts(pid=100), max_runs=10)
     thread = writer.thread(100)
     for tick in range(1, 201):
         writer.sample(thread, tick * MS, MS, [Frame(f"f{tick}")])
@@ -120,7 +121,7 @@ def test_distinct_stacks_are_kept_beyond_the_limit() -> None:
 
 
 def test_a_thread_gets_its_name_later() -> None:
-    writer, profile = BatchWriter(), Profile(Metadata(pid=100))
+    writer, profile = BatchWriter(), Profile(ProcessFacts(pid=100))
     thread = writer.thread(7, "python3")
     writer.sample(thread, MS, MS, [MAIN])
     profile.append(writer.batch())

@@ -9,7 +9,10 @@ from pystack_profiler.progress import ProgressLine
 from pystack_profiler.recording import Progress
 
 PROGRESS = Progress(
-    elapsed_s=12.3, threads=5, stats=stats(taken=1234, torn=2, ticks=99, elapsed_ns=10**9)
+    elapsed_s=12.3,
+    processes=1,
+    threads=5,
+    stats=stats(attempted=1240, taken=1234, torn=2, ticks=99, elapsed_ns=10**9),
 )
 
 
@@ -25,8 +28,8 @@ def test_one_line_rewritten_and_wiped_at_the_end(monkeypatch: pytest.MonkeyPatch
         line.update(PROGRESS)
         line.update(PROGRESS)
     assert terminal.getvalue() == (
-        "\r\x1b[KRecording 4711: 12 s of 30 s, 99 Hz, 1,234 samples, 5 threads, 2 lost"
-        " (Ctrl-C ends)\r\x1b[K"
+        "\r\x1b[KRecording 4711: 12 s of 30 s, 99 Hz, 1,234 samples, 5 threads, 2 errors,"
+        " coverage 99.52 % (Ctrl-C ends)\r\x1b[K"
     )
 
 

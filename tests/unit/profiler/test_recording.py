@@ -2,13 +2,23 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 import pytest
 
 from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
 from pystack.errors import PystackError
 from pystack_profiler import recording
-from pystack_profiler.recording import Progress, Settings, record_samples
+from pystack_profiler.profile import Recording
+from pystack_profiler.recording import (
+    OneProcess,
+    ProcessRecorder,
+    Progress,
+    Sampler,
+    Settings,
+    new_recording,
+    record_targets,
+)
 
 
 def one_sample() -> FakeBatch:
@@ -18,40 +28,58 @@ def one_sample() -> FakeBatch:
     return writer.batch()
 
 
+def record_samples(
+    sampler: Sampler,
+    pid: int,
+    settings: Settings,
+    *,
+    stop_requested: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Recording:
+    made = new_recording(pid, settings)
+    record_targets(
+        OneProcess(ProcessRecorder(sampler, pid)),
+        made,
+        settings.duration_s,
+        stop_requested=stop_requested,
+        on_progress=on_progress,
+    )
+    return made
+
+
 def test_records_until_the_target_ends() -> None:
     sampler = FakeSampler([one_sample()], ends="target_exited", taken=1)
-    profile = record_samples(sampler, os.getpid(), Settings(rate_hz=50))
-    assert profile.sample_count == 1
-    assert profile.metadata.end_reason == "target_exited"
-    assert profile.metadata.python_version == "3.13.5"
-    assert profile.metadata.rate_hz == 50
-    assert profile.metadata.command[0]
-    assert profile.stats is not None
-    assert profile.stats["taken"] == 1
+    made = record_samples(sampler, os.getpid(), Settings(rate_hz=50))
+    assert made.sample_count == 1
+    assert made.end_reason == "target_exited"
+    assert made.profiles[0].process.python_version == "3.13.5"
+    assert made.rate_hz == 50
+    assert made.command[0]
+    assert made.stats["taken"] == 1
     assert sampler.started
     assert sampler.stopped
 
 
 def test_records_for_the_duration() -> None:
     begin = time.monotonic()
-    profile = record_samples(FakeSampler(), 1, Settings(duration_s=0.05))
+    made = record_samples(FakeSampler(), 1, Settings(duration_s=0.05))
     assert 0.05 <= time.monotonic() - begin < 5
-    assert profile.metadata.end_reason == "stopped"
-    assert profile.duration_ns >= 50 * MS
+    assert made.end_reason == "stopped"
+    assert made.duration_ns >= 50 * MS
 
 
 def test_takes_what_came_in_before_the_stop() -> None:
     sampler = FakeSampler([one_sample(), FakeBatch(), FakeBatch(finished=True)])
-    profile = record_samples(sampler, 1, Settings(), stop_requested=lambda: True)
-    assert profile.sample_count == 1
-    assert profile.metadata.end_reason == "stopped"
+    made = record_samples(sampler, 1, Settings(), stop_requested=lambda: True)
+    assert made.sample_count == 1
+    assert made.end_reason == "stopped"
 
 
 def test_tells_progress() -> None:
     told: list[Progress] = []
     sampler = FakeSampler([one_sample()], ends="target_exited", taken=1)
     record_samples(sampler, 1, Settings(), on_progress=told.append)
-    assert [progress.threads for progress in told] == [1]
+    assert {progress.threads for progress in told} == {1}
     assert told[0].stats["taken"] == 1
 
 
@@ -64,11 +92,11 @@ def test_a_failure_on_the_way_keeps_what_was_recorded() -> None:
             return batch
 
     sampler = Failing([one_sample()])
-    profile = record_samples(sampler, 1, Settings())
-    assert profile.sample_count == 1
-    assert profile.metadata.end_reason == "failed"
-    assert profile.metadata.error is not None
-    assert "the memory went away" in profile.metadata.error
+    made = record_samples(sampler, 1, Settings())
+    assert made.sample_count == 1
+    assert made.end_reason == "failed"
+    assert made.error is not None
+    assert "the memory went away" in made.error
     assert sampler.stopped
 
 

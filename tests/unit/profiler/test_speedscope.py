@@ -3,25 +3,28 @@ from __future__ import annotations
 import io
 import json
 import random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import speedscope_bundle
-from profiler_fakes import MS, BatchWriter, Frame, profile_of
+from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack_profiler import function_totals
 from pystack_profiler.exporters import speedscope
-from pystack_profiler.grouping import Granularity
-from pystack_profiler.profile import Profile, SampleState
+from pystack_profiler.profile import Recording
+from pystack_profiler.track import SampleState
+from pystack_profiler.view import MODES, Granularity, Mode, View
 
 MAIN = Frame("main", "/srv/app.py", 1, 5)
 WORK = Frame("Shop.work", "/srv/shop.py", 10, 12)
 WORK_ELSEWHERE = WORK._replace(line=14)
 
 
-def exported(profile: Profile, granularity: Granularity = "function") -> dict[str, Any]:
+def exported(
+    recording: Recording, granularity: Granularity = "function", mode: Mode = "wall"
+) -> dict[str, Any]:
     stream = io.StringIO()
-    speedscope.export(profile, stream, granularity=granularity)
+    speedscope.export(recording, stream, View(mode, granularity))
     document: dict[str, Any] = json.loads(stream.getvalue())
     check(document)
     return document
@@ -39,7 +42,7 @@ def check(document: dict[str, Any]) -> None:
         assert all(0 <= frame < len(frames) for stack in profile["samples"] for frame in stack)
 
 
-def small_profile() -> Profile:
+def small_recording() -> Recording:
     writer = BatchWriter()
     main, worker = writer.thread(100, "MainThread"), writer.thread(101, "worker")
     writer.sample(main, 1020 * MS, 10 * MS, [MAIN])
@@ -47,11 +50,11 @@ def small_profile() -> Profile:
     writer.sample(main, 1045 * MS, 15 * MS, [MAIN, WORK_ELSEWHERE])
     writer.sample(worker, 1030 * MS, 10 * MS, [WORK])
     writer.sample(worker, 1060 * MS, 10 * MS, [WORK])
-    return profile_of(writer, start_ns=1000 * MS, end_ns=1070 * MS, attempted=6, taken=5, torn=1)
+    return recording_of(writer, start_ns=1000 * MS, end_ns=1070 * MS, attempted=6, taken=5, torn=1)
 
 
 def test_one_profile_a_thread_on_a_common_clock() -> None:
-    document = exported(small_profile())
+    document = exported(small_recording())
     assert document["$schema"] == speedscope.SCHEMA
     assert document["exporter"] == "pystack@0.1.0"
     assert document["name"] == "python app.py (pid 100, CPython 3.13.5)"
@@ -62,7 +65,7 @@ def test_one_profile_a_thread_on_a_common_clock() -> None:
     assert document["profiles"] == [
         {
             "type": "sampled",
-            "name": "100/100 MainThread",
+            "name": "MainThread 100 · app.py 100",
             "unit": "nanoseconds",
             "startValue": 0,
             "endValue": 70 * MS,
@@ -71,7 +74,7 @@ def test_one_profile_a_thread_on_a_common_clock() -> None:
         },
         {
             "type": "sampled",
-            "name": "100/101 worker",
+            "name": "worker 101 · app.py 100",
             "unit": "nanoseconds",
             "startValue": 0,
             "endValue": 70 * MS,
@@ -82,7 +85,7 @@ def test_one_profile_a_thread_on_a_common_clock() -> None:
 
 
 def test_by_line_each_line_is_a_frame() -> None:
-    document = exported(small_profile(), "line")
+    document = exported(small_recording(), "line")
     assert document["shared"]["frames"] == [
         {"name": "main:5", "file": "/srv/app.py", "line": 5},
         {"name": "Shop.work:12", "file": "/srv/shop.py", "line": 12},
@@ -92,17 +95,21 @@ def test_by_line_each_line_is_a_frame() -> None:
 
 
 def test_counts_and_metadata_are_in_the_file() -> None:
-    metadata = exported(small_profile())["pystack"]
-    assert metadata["schema_version"] == 1
+    metadata = exported(small_recording())["pystack"]
+    assert metadata["schema_version"] == 2
     assert metadata["counts"]["attempted"] == 6
     assert metadata["counts"]["torn"] == 1
-    assert metadata["target"] == {
-        "pid": 100,
-        "command": ["python", "app.py"],
-        "python_version": "3.13.5",
-    }
+    assert metadata["target"]["pid"] == 100
+    assert metadata["target"]["command"] == ["python", "app.py"]
+    (process,) = metadata["target"]["processes"]
+    assert process["python_version"] == "3.13.5"
+    assert process["counts"] == metadata["counts"]
     assert metadata["recording"]["duration_ns"] == 70 * MS
-    assert metadata["recording"]["granularity"] == "function"
+    assert metadata["view"] == {
+        "mode": "wall",
+        "measured_modes": ["wall"],
+        "granularity": "function",
+    }
     assert [thread["samples"] for thread in metadata["threads"]] == [3, 2]
     assert metadata["threads"][1]["gap_ns"] == 20 * MS
 
@@ -113,20 +120,74 @@ def test_the_busiest_thread_is_shown_first() -> None:
     for tick in range(1, 4):
         writer.sample(idle, tick * MS, MS, [MAIN], SampleState.CPU_KNOWN)
         writer.sample(busy, tick * MS, MS, [MAIN], SampleState.CPU_KNOWN | SampleState.ON_CPU)
-    assert exported(profile_of(writer))["activeProfileIndex"] == 1
+    assert exported(recording_of(writer))["activeProfileIndex"] == 1
 
 
 def test_other_interpreters_are_named() -> None:
     writer = BatchWriter()
     writer.sample(writer.thread(100, "x", interpreter_id=2), MS, MS, [MAIN])
-    assert exported(profile_of(writer))["profiles"][0]["name"] == "100/100 x (interpreter 2)"
+    assert (
+        exported(recording_of(writer))["profiles"][0]["name"]
+        == "x 100 (interpreter 2) · app.py 100"
+    )
+
+
+def test_time_outside_the_mode_is_a_gap() -> None:
+    document = exported(small_recording(), mode="gil")
+    assert document["profiles"][0]["samples"] == [[], [0, 1], []]
+    assert document["profiles"][0]["weights"] == [20 * MS, 10 * MS, 40 * MS]
+    assert document["profiles"][1]["samples"] == [[]]
+
+
+def test_who_waited_for_the_gil_is_in_the_file() -> None:
+    known = SampleState.GIL_KNOWN
+    writer = BatchWriter()
+    holder, waiter = writer.thread(100, "holder"), writer.thread(101, "waiter")
+    writer.sample(holder, 10 * MS, 10 * MS, [MAIN, WORK], known | SampleState.HOLDS_GIL)
+    writer.sample(waiter, 10 * MS, 10 * MS, [MAIN], known | SampleState.WAITS_FOR_GIL)
+    metadata = exported(recording_of(writer))["pystack"]
+    threads = {thread["name"]: thread for thread in metadata["threads"]}
+    assert threads["holder"]["gil_held_ns"] == 10 * MS
+    assert threads["holder"]["gil_blamed_ns"] == 10 * MS
+    assert threads["waiter"]["gil_wait_ns"] == 10 * MS
+    assert threads["waiter"]["gil_without_ns"] == 0
+    assert metadata["gil"] == {
+        "held_ns": 10 * MS,
+        "wait_ns": 10 * MS,
+        "unexplained_wait_ns": 0,
+        "blamed": [
+            {
+                "pid": 100,
+                "tid": 100,
+                "blamed_ns": 10 * MS,
+                "stack": [
+                    {"name": "main", "file": "/srv/app.py", "line": 1},
+                    {"name": "Shop.work", "file": "/srv/shop.py", "line": 10},
+                ],
+            }
+        ],
+    }
+    assert exported(small_recording())["pystack"]["gil"] is None
+
+
+def test_threads_of_processes_that_began_later_keep_their_place_in_time() -> None:
+    writers = [BatchWriter(), BatchWriter()]
+    writers[0].sample(writers[0].thread(100), 10 * MS, 10 * MS, [MAIN])
+    writers[1].sample(writers[1].thread(200), 30 * MS, 10 * MS, [WORK])
+    document = exported(recording_of(*writers))
+    assert [profile["name"] for profile in document["profiles"]] == [
+        "100 · app.py 100",
+        "200 · app.py 200",
+    ]
+    assert document["profiles"][1]["samples"] == [[], [1]]
+    assert document["profiles"][1]["weights"] == [20 * MS, 10 * MS]
 
 
 def test_an_empty_profile_is_a_valid_file() -> None:
-    document = exported(profile_of(BatchWriter(), start_ns=5, end_ns=5 + MS))
+    document = exported(recording_of(BatchWriter(), start_ns=5, end_ns=5 + MS))
     assert document["profiles"][0]["weights"] == [MS]
     assert document["profiles"][0]["samples"] == [[]]
-    assert exported(profile_of(BatchWriter()))["profiles"][0]["weights"] == [0]
+    assert exported(recording_of(BatchWriter()))["profiles"][0]["weights"] == [0]
 
 
 @pytest.mark.parametrize("name", ['quote " and \\', "</script>", "größe", "\udcff", "a\nb", "\x00"])
@@ -134,12 +195,12 @@ def test_any_name_survives(name: str) -> None:
     writer = BatchWriter()
     writer.sample(writer.thread(100, name), MS, MS, [Frame(name, name)])
     stream = io.StringIO()
-    speedscope.export(profile_of(writer), stream)
+    speedscope.export(recording_of(writer), stream)
     assert stream.getvalue().isascii()
     assert len(json.loads(stream.getvalue())["shared"]["frames"]) == 1
 
 
-def random_profile(seed: int) -> Profile:
+def random_recording(seed: int) -> Recording:
     chance = random.Random(seed)
     functions = [Frame(f"f{number}", f"/srv/m{number % 3}.py", number) for number in range(12)]
     writer = BatchWriter()
@@ -155,14 +216,14 @@ def random_profile(seed: int) -> Profile:
                 for _ in range(chance.randrange(6))
             ]
             writer.sample(thread, time_ns, weight_ns, frames, state=chance.randrange(4))
-    return profile_of(writer, start_ns=start_ns, end_ns=start_ns + chance.randrange(10_000 * MS))
+    return recording_of(writer, start_ns=start_ns, end_ns=start_ns + chance.randrange(10_000 * MS))
 
 
 @pytest.mark.parametrize("granularity", ["function", "line"])
 @pytest.mark.parametrize("seed", range(20))
 def test_totals_read_from_the_file_are_the_profiles(seed: int, granularity: Granularity) -> None:
-    profile = random_profile(seed)
-    document = exported(profile, granularity)
+    recording = random_recording(seed)
+    document = exported(recording, granularity)
     frames = document["shared"]["frames"]
     self_ns = [0] * len(frames)
     total_ns = [0] * len(frames)
@@ -179,9 +240,9 @@ def test_totals_read_from_the_file_are_the_profiles(seed: int, granularity: Gran
     }
     assert found == {
         (total.label.name, total.label.file, total.label.line): (total.self_ns, total.total_ns)
-        for total in function_totals(profile, granularity)
+        for total in function_totals(recording, View(granularity=granularity))
     }
-    for thread, track in zip(document["profiles"], profile.tracks, strict=True):
+    for thread, (_, track) in zip(document["profiles"], recording.tracks(), strict=True):
         seen_ns = sum(run.weight_ns for run in track.runs() if run.stack)
         pairs = zip(thread["samples"], thread["weights"], strict=True)
         assert seen_ns == sum(weight_ns for stack, weight_ns in pairs if stack)
@@ -190,7 +251,8 @@ def test_totals_read_from_the_file_are_the_profiles(seed: int, granularity: Gran
 def test_files_obey_speedscopes_own_schema() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((speedscope_bundle.release() / "file-format-schema.json").read_text())
-    empty = profile_of(BatchWriter())
-    for profile in (small_profile(), random_profile(3), empty):
-        for granularity in ("function", "line"):
-            jsonschema.validate(exported(profile, granularity), schema)
+    empty = recording_of(BatchWriter())
+    for recording in (small_recording(), random_recording(3), empty):
+        for granularity in get_args(Granularity):
+            for mode in MODES:
+                jsonschema.validate(exported(recording, granularity, mode), schema)

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
-from profiler_fakes import MS, BatchWriter, Frame, profile_of, stats
-from pystack_profiler.stats import achieved_rate_hz, details, format_rate, losses, summary
+from profiler_fakes import MS, stats
+from pystack_profiler.stats import (
+    achieved_rate_hz,
+    coverage,
+    format_rate,
+    format_share,
+    format_time,
+    losses,
+)
 
 
 def test_losses_name_every_cause_that_happened() -> None:
@@ -11,6 +18,13 @@ def test_losses_name_every_cause_that_happened() -> None:
         "lost 2: 2 failed; ticks: 1,500 late, 7 missed"
     )
     assert losses(stats(missed=7)) == "none lost; ticks: 7 missed"
+
+
+def test_coverage_counts_failed_samples_and_missed_ticks() -> None:
+    assert coverage(stats()) is None
+    assert coverage(stats(attempted=200, taken=200, ticks=100)) == 1
+    assert coverage(stats(attempted=200, taken=150, ticks=100)) == 0.75
+    assert coverage(stats(attempted=200, taken=150, ticks=100, missed=300)) == 0.75 / 4
 
 
 def test_rates() -> None:
@@ -24,30 +38,26 @@ def test_rates() -> None:
     ]
 
 
-def test_the_summary_line() -> None:
-    writer = BatchWriter()
-    thread = writer.thread(100)
-    for tick in range(1, 101):
-        writer.sample(thread, tick * 10 * MS, 10 * MS, [Frame("f")])
-    profile = profile_of(writer, ticks=99, elapsed_ns=1000 * MS, torn=1, stop_ns_max=250_000)
-    profile.metadata.tool_cpu_ns = 4 * MS
-    assert summary(profile) == (
-        "100 samples of 1 thread in 1.0 s at 99 Hz (asked 100 Hz); lost 1: 1 torn; tool CPU 0.4 %"
-    )
-    profile.metadata.stops_target = True
-    assert summary(profile).endswith("; target stopped 0 %, at most 0.25 ms at once")
+def test_shares_round_nothing_away() -> None:
+    shares = [(0, 1), (1, 1), (1, 3), (99_996, 100_000), (99_999_999, 10**8), (1, 10**4), (5, 0)]
+    assert [format_share(part, whole) for part, whole in shares] == [
+        "0 %",
+        "100 %",
+        "33 %",
+        "99.99 %",
+        "99.99 %",
+        "0.01 %",
+        "0 %",
+    ]
 
 
-def test_an_empty_profile_has_a_summary() -> None:
-    profile = profile_of(BatchWriter())
-    assert summary(profile).startswith("0 samples of 0 threads in 0 ms")
-    profile.stats = None
-    assert summary(profile) == "0 samples of 0 threads in 0 ms"
-
-
-def test_details_name_threads_without_trusting_their_names() -> None:
-    writer = BatchWriter()
-    writer.sample(writer.thread(7, "evil\x1b[31m"), MS, MS, [Frame("f")])
-    text = "\n".join(details(profile_of(writer)))
-    assert 'thread 100/7 "evil\\x1b[31m": 1 sample,' in text
-    assert "\x1b" not in text
+def test_times() -> None:
+    assert [
+        format_time(time_ns) for time_ns in (0, 250_000, 12 * MS, 2500 * MS, 3_600_000 * MS)
+    ] == [
+        "0 ms",
+        "0.25 ms",
+        "12 ms",
+        "2.5 s",
+        "3,600.0 s",
+    ]

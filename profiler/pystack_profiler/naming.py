@@ -1,0 +1,57 @@
+"""What processes, threads and whole recordings are called. Everything that comes out is escaped."""
+
+from __future__ import annotations
+
+import posixpath
+
+from pystack.render.escape import escape, quote_command
+
+from .profile import Profile, Recording
+from .track import ThreadIdentity
+
+_LONGEST_TITLE = 80
+
+
+def recording_title(recording: Recording) -> str:
+    """`python app.py (pid 4711, CPython 3.13.5)`."""
+    command = quote_command(recording.command) or "process"
+    shortened = command if len(command) <= _LONGEST_TITLE else f"{command[: _LONGEST_TITLE - 1]}…"
+    facts = [f"pid {recording.pid}"]
+    versions = {profile.process.python_version for profile in recording.profiles} - {""}
+    facts += [f"CPython {version}" for version in sorted(versions)]
+    if (others := len(recording.profiles) - 1) > 0:
+        facts.append(f"{others} more process{'es' if others > 1 else ''}")
+    return f"{shortened} ({', '.join(facts)})"
+
+
+def process_title(profile: Profile) -> str:
+    """`app.py 4711`."""
+    return f"{process_name(profile.process.command)} {profile.process.pid}"
+
+
+def process_name(command: tuple[str, ...]) -> str:
+    """The script or module that runs, else the program."""
+    if not command:
+        return "process"
+    program = posixpath.basename(command[0])
+    if "python" in program:
+        arguments = iter(command[1:])
+        for argument in arguments:
+            if argument == "-m":
+                return escape(next(arguments, program))
+            if argument == "-c":
+                return escape(f"{program} -c")
+            if argument in ("-W", "-X"):
+                next(arguments, None)
+            elif not argument.startswith("-"):
+                return escape(posixpath.basename(argument))
+    return escape(program)
+
+
+def thread_title(identity: ThreadIdentity) -> str:
+    """`MainThread 4711`, `4712 (interpreter 2)`."""
+    number = str(identity.tid or identity.pid)
+    title = f"{escape(identity.name)} {number}" if identity.name else number
+    if identity.interpreter_id:
+        title += f" (interpreter {identity.interpreter_id})"
+    return title

@@ -1,0 +1,167 @@
+"""What is said at the end of a recording: whose time went where, what was lost, what it cost."""
+
+from __future__ import annotations
+
+from pystack.render.escape import escape
+
+from .aggregate import ThreadTotal, blamed_stacks, thread_totals
+from .grouping import FrameLabel
+from .naming import process_title
+from .profile import Profile, Recording
+from .stats import (
+    achieved_rate_hz,
+    coverage,
+    format_rate,
+    format_share,
+    format_time,
+    losses,
+    plural,
+)
+from .track import ThreadIdentity
+from .view import DEFAULT_VIEW, View, was_measured
+
+_NOTEWORTHY = 0.01  # of the time; less is not worth a line that was not asked for
+_THREADS_SHOWN = 5
+
+
+def account(recording: Recording) -> str:
+    """The last line: samples, rate, losses, cost."""
+    threads = sum(len(profile.tracks) for profile in recording.profiles)
+    samples = f"{plural(recording.sample_count, 'sample')} of {plural(threads, 'thread')}"
+    if len(recording.profiles) > 1:
+        samples += f" in {len(recording.profiles)} processes"
+    stats = recording.stats
+    rate = f"{format_rate(achieved_rate_hz(stats))} (asked {format_rate(recording.rate_hz)})"
+    parts = [f"{samples} over {format_time(recording.duration_ns)} at {rate}"]
+    covered = coverage(stats)
+    parts.append(losses(stats))
+    if covered is not None:
+        parts.append(f"coverage {format_share(covered, 1)}")
+    cost_ns = recording.tool_cpu_ns
+    parts.append(
+        f"tool CPU {format_time(cost_ns)} ({format_share(cost_ns, recording.duration_ns)})"
+    )
+    if recording.stops_target:
+        stopped = format_share(stats["stop_ns_total"], recording.duration_ns)
+        parts.append(
+            f"target stopped {stopped}, at most {stats['stop_ns_max'] / 1e6:.2f} ms at once"
+        )
+    return "; ".join(parts)
+
+
+def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
+    """What a reader should know before opening the file: GIL, garbage collection, what lacks."""
+    lines: list[str] = []
+    if recording.profiles and not was_measured(view.mode, recording.states):
+        what = {"cpu": "which threads ran", "gil": "which thread held the GIL"}.get(view.mode)
+        lines.append(f"mode {view.mode}: {what} was not measured in this target; nothing to show")
+    totals = thread_totals(recording)
+    lines += _gil(recording, totals)
+    gc_ns = sum(total.gc_ns for total in totals)
+    if gc_ns:
+        share = format_share(gc_ns, recording.duration_ns)
+        lines.append(f"garbage collection: {format_time(gc_ns)} ({share} of the time)")
+    return lines
+
+
+def details(recording: Recording) -> list[str]:
+    """The same at length: every counter, and a line for each process and thread."""
+    lines: list[str] = []
+    several = len(recording.profiles) > 1
+    for profile in recording.profiles:
+        if several:
+            lines.append(f"process {process_title(profile)}")
+        lines += _process(profile)
+    cost = format_time(recording.stats["cpu_ns"])
+    lines.append(f"CPU time: sampling {cost}, whole tool {format_time(recording.tool_cpu_ns)}")
+    if recording.time_resolution_ns:
+        resolution = format_time(recording.time_resolution_ns)
+        lines.append(f"order of samples kept to {resolution}; all sums are exact")
+    lines += [_thread(total) for total in thread_totals(recording)]
+    return lines
+
+
+def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
+    if not was_measured("gil", recording.states):
+        return []
+    held_ns = sum(total.gil_held_ns or 0 for total in totals)
+    waited_ns = sum(total.gil_wait_ns or 0 for total in totals)
+    first = f"GIL: held {format_share(held_ns, recording.duration_ns)} of the time"
+    if waited_ns < _NOTEWORTHY * recording.duration_ns:
+        return [f"{first}; threads waited {format_time(waited_ns)} for it"]
+    waiting = [total for total in totals if total.gil_wait_ns]
+    lines = [f"{first}; {plural(len(waiting), 'thread')} waited {format_time(waited_ns)} for it"]
+    involved = [
+        total
+        for total in totals
+        if (total.gil_held_ns or 0) + (total.gil_wait_ns or 0) > _NOTEWORTHY * total.seen_ns
+    ]
+    involved.sort(key=lambda total: -(total.gil_blamed_ns or 0))
+    for total in involved[:_THREADS_SHOWN]:
+        lines.append(f"  {_who(total.identity)}: {_gil_shares(total)}")
+    if len(involved) > _THREADS_SHOWN:
+        lines.append(f"  and {plural(len(involved) - _THREADS_SHOWN, 'thread')} more (-v)")
+    for blamed in blamed_stacks(recording, 1):
+        place = _place(blamed.frames[-1]) if blamed.frames else "no Python code"
+        lines.append(
+            f"  longest waited for: {place}, in {_who(blamed.identity)},"
+            f" {format_time(blamed.blamed_ns)}"
+        )
+    return lines
+
+
+def _gil_shares(total: ThreadTotal) -> str:
+    shares = [
+        f"{verb} {format_time(time_ns)} ({format_share(time_ns, total.seen_ns)})"
+        for verb, time_ns in (
+            ("held", total.gil_held_ns),
+            ("waited", total.gil_wait_ns),
+            ("did without", total.gil_without_ns),
+        )
+        if time_ns is not None
+    ]
+    text = ", ".join(shares)
+    if total.gil_blamed_ns:
+        text += f"; others waited {format_time(total.gil_blamed_ns)} for it"
+    return text
+
+
+def _process(profile: Profile) -> list[str]:
+    process = profile.process
+    lines = [f"CPython {process.python_version}, ended: {process.end_reason}"]
+    if profile.stats is not None:
+        lines.append(
+            "thread samples: {attempted:,} attempted, {taken:,} taken, {torn:,} torn,"
+            " {failed:,} failed, {vanished:,} vanished".format(**profile.stats)
+        )
+        lines.append(
+            "ticks: {ticks:,} served, {late:,} late, {missed:,} missed".format(**profile.stats)
+        )
+    lines.append(
+        f"tables: {len(profile.stack_parent):,} stacks, {len(profile.frame_function):,} frames,"
+        f" {len(profile.strings):,} strings"
+    )
+    return lines
+
+
+def _thread(total: ThreadTotal) -> str:
+    facts = [plural(total.samples, "sample"), f"seen {format_time(total.seen_ns)}"]
+    if total.on_cpu_ns is not None:
+        facts.append(f"on CPU {format_share(total.on_cpu_ns, total.seen_ns)}")
+    if total.gil_held_ns is not None:
+        facts.append(f"GIL: {_gil_shares(total)}")
+    if total.gc_ns:
+        facts.append(f"collected garbage {format_share(total.gc_ns, total.seen_ns)}")
+    return f"thread {_who(total.identity)}: {', '.join(facts)}"
+
+
+def _who(identity: ThreadIdentity) -> str:
+    name = f' "{escape(identity.name)}"' if identity.name else ""
+    return f"{identity.pid}/{identity.tid}{name}"
+
+
+def _place(label: FrameLabel) -> str:
+    if not label.file:
+        return label.name
+    position = label.file if label.line is None else f"{label.file}:{label.line}"
+    return f"{label.function} ({position})"

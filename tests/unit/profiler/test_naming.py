@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack_profiler.naming import process_name, recording_title, thread_title
+from pystack_profiler.profile import Recording
+from pystack_profiler.track import ThreadIdentity
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("python app.py --port 80", "app.py"),
+        ("/usr/bin/python3.13 -u -X dev /srv/app.py", "app.py"),
+        ("python -m http.server 80", "http.server"),
+        ("python3 -c pass", "python3 -c"),
+        ("python3", "python3"),
+        ("/usr/sbin/uwsgi --ini x.ini", "uwsgi"),
+        ("", "process"),
+    ],
+)
+def test_a_process_is_called_after_what_runs_in_it(command: str, name: str) -> None:
+    assert process_name(tuple(command.split())) == name
+
+
+def test_hostile_names_are_escaped() -> None:
+    assert process_name(("python", "a\x1b[2J.py")) == "a\\x1b[2J.py"
+    assert thread_title(ThreadIdentity(1, 2, 0, "x\ny")) == "x\\ny 2"
+    assert "\x1b" not in recording_title(Recording(pid=1, command=("a\x1b",)))
+
+
+def test_threads() -> None:
+    assert thread_title(ThreadIdentity(7, 8, 0, "worker")) == "worker 8"
+    assert thread_title(ThreadIdentity(7, 8, 2, "")) == "8 (interpreter 2)"
+    assert thread_title(ThreadIdentity(7, 0, 0, "")) == "7"
+
+
+def test_recordings() -> None:
+    writers = [BatchWriter(), BatchWriter(), BatchWriter()]
+    for writer in writers:
+        writer.sample(writer.thread(1), MS, MS, [Frame("f")])
+    title = "python app.py (pid 100, CPython 3.13.5"
+    assert recording_title(recording_of(writers[0])) == f"{title})"
+    assert recording_title(recording_of(*writers)) == f"{title}, 2 more processes)"
+    assert len(recording_title(Recording(pid=1, command=("x" * 500,)))) < 100

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack_profiler.profile import Recording
+from pystack_profiler.summary import account, details, findings
+from pystack_profiler.track import SampleState
+from pystack_profiler.view import View
+
+HOLDS = SampleState.GIL_KNOWN | SampleState.HOLDS_GIL
+WAITS = SampleState.GIL_KNOWN | SampleState.WAITS_FOR_GIL
+
+
+def a_second(state: int = 0) -> BatchWriter:
+    writer = BatchWriter()
+    thread = writer.thread(100)
+    for tick in range(1, 101):
+        writer.sample(thread, tick * 10 * MS, 10 * MS, [Frame("f")], state)
+    return writer
+
+
+def contended() -> Recording:
+    """Two threads take turns, 3 : 1; a third waits all the time."""
+    writer = BatchWriter()
+    threads = [
+        writer.thread(101, "greedy"),
+        writer.thread(102, "modest"),
+        writer.thread(103, "poor"),
+    ]
+    for tick in range(1, 101):
+        holder = threads[0] if tick % 4 else threads[1]
+        for thread in threads:
+            frames = [Frame("main"), Frame("crunch" if thread == holder else "wait", first_line=7)]
+            writer.sample(
+                thread, tick * 10 * MS, 10 * MS, frames, HOLDS if thread == holder else WAITS
+            )
+    return recording_of(writer, start_ns=1, end_ns=1000 * MS)
+
+
+def test_the_last_line() -> None:
+    recording = recording_of(
+        a_second(), ticks=99, elapsed_ns=1000 * MS, attempted=100, taken=99, torn=1
+    )
+    recording.tool_cpu_ns = 4 * MS
+    assert account(recording) == (
+        "100 samples of 1 thread over 1.0 s at 99 Hz (asked 100 Hz); lost 1: 1 torn;"
+        " coverage 99 %; tool CPU 4 ms (0.4 %)"
+    )
+    recording.stops_target = True
+    assert account(recording).endswith("; target stopped 0 %, at most 0.00 ms at once")
+    two = recording_of(a_second(), a_second())
+    assert account(two).startswith("200 samples of 2 threads in 2 processes over 1.0 s")
+
+
+def test_an_empty_recording_has_a_last_line() -> None:
+    assert account(recording_of(BatchWriter())).startswith("0 samples of 0 threads over 0 ms")
+    assert account(Recording(pid=1)).startswith("0 samples of 0 threads over 0 ms")
+    assert findings(Recording(pid=1), View("gil")) == []
+
+
+def test_who_held_the_gil_and_who_waited() -> None:
+    assert findings(contended()) == [
+        "GIL: held 100 % of the time; 3 threads waited 2.0 s for it",
+        '  100/101 "greedy": held 750 ms (75 %), waited 250 ms (25 %), did without 0 ms (0 %);'
+        " others waited 1.5 s for it",
+        '  100/102 "modest": held 250 ms (25 %), waited 750 ms (75 %), did without 0 ms (0 %);'
+        " others waited 500 ms for it",
+        '  100/103 "poor": held 0 ms (0 %), waited 1.0 s (100 %), did without 0 ms (0 %)',
+        '  longest waited for: crunch (/srv/app.py:7), in 100/101 "greedy", 1.5 s',
+    ]
+
+
+def test_a_gil_that_nobody_waits_for_is_one_line() -> None:
+    recording = recording_of(a_second(HOLDS), start_ns=1, end_ns=2000 * MS)
+    assert findings(recording) == ["GIL: held 50 % of the time; threads waited 0 ms for it"]
+
+
+def test_garbage_collection_is_told() -> None:
+    recording = recording_of(a_second(SampleState.GC), start_ns=1, end_ns=2000 * MS)
+    assert findings(recording) == ["garbage collection: 1.0 s (50 % of the time)"]
+
+
+def test_a_mode_that_was_not_measured_is_told() -> None:
+    assert findings(recording_of(a_second()), View("cpu")) == [
+        "mode cpu: which threads ran was not measured in this target; nothing to show"
+    ]
+    assert findings(recording_of(a_second(SampleState.CPU_KNOWN)), View("cpu")) == []
+
+
+def test_details_name_threads_without_trusting_their_names() -> None:
+    writer = BatchWriter()
+    writer.sample(writer.thread(7, "evil\x1b[31m"), MS, MS, [Frame("f")])
+    text = "\n".join(details(recording_of(writer)))
+    assert 'thread 100/7 "evil\\x1b[31m": 1 sample,' in text
+    assert "\x1b" not in text
