@@ -1,8 +1,8 @@
 """The sampling profiler of pystack: where a Python process spends its time.
 
 recording = record(4711, duration_s=10)
-with open("out.json", "w") as stream:
-    export_speedscope(recording, stream, View(mode="cpu"))
+with open("out.html", "w", encoding="utf-8") as stream:
+    export_html(recording, stream, View(mode="cpu"))
 """
 
 from .aggregate import (
@@ -14,6 +14,7 @@ from .aggregate import (
     thread_totals,
 )
 from .exporters.folded import export as export_folded
+from .exporters.html import export as export_html
 from .exporters.speedscope import export as export_speedscope
 from .profile import ProcessFacts, Profile, Recording
 from .recording import record
@@ -32,6 +33,7 @@ __all__ = [
     "View",
     "blamed_stacks",
     "export_folded",
+    "export_html",
     "export_speedscope",
     "function_totals",
     "record",

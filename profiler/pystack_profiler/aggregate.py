@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .grouping import FrameLabel, Grouping
@@ -125,6 +125,18 @@ def busiest_track(recording: Recording) -> int | None:
             -index,
         ),
     )
+
+
+def display_order(tracks: Sequence[tuple[Profile, Track]]) -> list[int]:
+    """Positions of the tracks as they are listed: by process, its main thread first, then by age."""
+    place = {profile: index for index, profile in enumerate(dict(tracks))}
+
+    def key(index: int) -> tuple[int, bool, int, int]:
+        profile, track = tracks[index]
+        who = track.identity
+        return place[profile], who.tid != who.pid, who.tid, who.interpreter_id
+
+    return sorted(range(len(tracks)), key=key)
 
 
 def _inclusive(grouping: Grouping, own_ns: list[int]) -> list[int]:

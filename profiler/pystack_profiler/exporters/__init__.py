@@ -7,7 +7,7 @@ from typing import Protocol, TextIO
 
 from ..profile import Recording
 from ..view import DEFAULT_VIEW, View
-from . import folded, speedscope
+from . import folded, html, speedscope
 
 
 class Export(Protocol):
@@ -23,6 +23,13 @@ class Format:
     how_to_open: str  # `{path}` stands for the file
 
 
+HTML = Format(
+    "html",
+    ("flamegraph",),
+    (".html", ".htm"),
+    html.export,
+    "open {path} in a browser",
+)
 SPEEDSCOPE = Format(
     "speedscope",
     ("json",),
@@ -38,8 +45,8 @@ FOLDED = Format(
     "flamegraph.pl {path} > flame.svg, or drag it to https://www.speedscope.app",
 )
 
-FORMATS = (SPEEDSCOPE, FOLDED)
-DEFAULT = SPEEDSCOPE
+FORMATS = (HTML, SPEEDSCOPE, FOLDED)
+DEFAULT = HTML
 DEFAULT_ON_STDOUT = SPEEDSCOPE
 
 

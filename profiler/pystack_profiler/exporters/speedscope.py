@@ -8,21 +8,20 @@ threads agree. What speedscope has no place for is under the key `pystack`, whic
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any, TextIO
 
-from ..aggregate import busiest_track
+from ..aggregate import busiest_track, display_order
 from ..grouping import FrameLabel, Grouping
 from ..metadata import metadata_of
 from ..naming import process_title, recording_title, thread_title
 from ..profile import Profile, Recording
 from ..track import EMPTY_STACK, Track
 from ..view import DEFAULT_VIEW, View, mode_bit
+from .pieces import write_array, write_numbers
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 
-_ITEMS_PER_WRITE = 4096
 _CACHED_CHARACTERS = 1 << 24
 
 
@@ -35,7 +34,7 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
     _write_field(stream, "exporter", f"pystack@{recording.tool_version or 'unknown'}")
     _write_field(stream, "name", recording_title(recording))
     tracks = list(recording.tracks())
-    order = _order(tracks)
+    order = display_order(tracks)
     busiest = busiest_track(recording)
     _write_field(stream, "activeProfileIndex", 0 if busiest is None else order.index(busiest))
     _write_field(stream, "pystack", metadata_of(recording, view, order))
@@ -43,7 +42,7 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
     frames: dict[str, int] = {}
     frame_ids = [frames.setdefault(_frame(label), len(frames)) for label in grouping.frames]
     write('"shared":{"frames":')
-    _write_array(stream, frames)
+    write_array(stream, frames)
     write('},"profiles":[')
     stack_text = _StackText(grouping, frame_ids)
     for position, index in enumerate(order):
@@ -60,18 +59,6 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
     write("]}\n")
 
 
-def _order(tracks: list[tuple[Profile, Track]]) -> list[int]:
-    """Indices of the tracks: each process's main thread first, the others as they were started."""
-    place = {profile: index for index, profile in enumerate(dict(tracks))}
-
-    def key(index: int) -> tuple[int, bool, int, int]:
-        profile, track = tracks[index]
-        who = track.identity
-        return place[profile], who.tid != who.pid, who.tid, who.interpreter_id
-
-    return sorted(range(len(tracks)), key=key)
-
-
 def _write_profile(
     stream: TextIO, name: str, weighted: list[tuple[int, int]], stack_text: _StackText
 ) -> None:
@@ -81,9 +68,9 @@ def _write_profile(
     _write_field(stream, "startValue", 0)
     _write_field(stream, "endValue", sum(weight_ns for _, weight_ns in weighted))
     stream.write('"samples":')
-    _write_array(stream, (stack_text(stack) for stack, _ in weighted))
+    write_array(stream, (stack_text(stack) for stack, _ in weighted))
     stream.write(',"weights":')
-    _write_array(stream, (str(weight_ns) for _, weight_ns in weighted))
+    write_numbers(stream, (weight_ns for _, weight_ns in weighted))
     stream.write("}")
 
 
@@ -142,14 +129,6 @@ class _StackText:
 
 def _write_field(stream: TextIO, name: str, value: Any) -> None:
     stream.write(f"{json.dumps(name)}:{json.dumps(value)},")
-
-
-def _write_array(stream: TextIO, items: Iterable[str]) -> None:
-    iterator = iter(items)
-    stream.write("[" + ",".join(islice(iterator, _ITEMS_PER_WRITE)))
-    while chunk := list(islice(iterator, _ITEMS_PER_WRITE)):
-        stream.write("," + ",".join(chunk))
-    stream.write("]")
 
 
 def _frame(label: FrameLabel) -> str:

@@ -91,8 +91,13 @@ def test_the_default_name_has_pid_and_time(world: World) -> None:
     result = world.run(PID)
     (path,) = world.folder.iterdir()
     assert path.name.startswith("pystack-4711-20")
-    assert path.suffix == ".json"
+    assert path.suffix == ".html"
     assert f"\npystack: {path.name}: " in result.stderr
+    for name, suffix in (("speedscope", ".json"), ("collapsed", ".txt"), ("flamegraph", ".html")):
+        path.unlink()
+        world.run(PID, "-f", name)
+        (path,) = world.folder.iterdir()
+        assert path.suffix == suffix
 
 
 def test_stdout_carries_data_only(world: World) -> None:
@@ -112,11 +117,19 @@ def test_stdout_carries_data_only(world: World) -> None:
         (["-o", "out", "-f", "speedscope"], "{"),
         (["-o", "out.txt", "--lines"], "main (app.py:1);work (app.py:1)"),
         (["-o", "out.txt", "-F"], "main (app.py);work"),
+        (["-o", "out.txt", "-t"], "1;main (app.py);work"),
+        (["-o", "out.txt", "--idle"], "main (app.py);work"),
+        (["-o", "out.txt", "--gil"], ""),
+        (["-o", "out.txt", "--mode", "cpu"], ""),
+        (["-o", "out.html"], "<!DOCTYPE html>"),
+        (["-o", "out", "-f", "flamegraph"], "<!DOCTYPE html>"),
     ],
 )
 def test_formats(world: World, arguments: list[str], begin: str) -> None:
     assert world.run(PID, *arguments).exit_code == 0
-    assert (world.folder / arguments[1]).read_text().startswith(begin)
+    text = (world.folder / arguments[1]).read_text()
+    assert text.startswith(begin)
+    assert bool(text) is bool(begin)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +140,8 @@ def test_formats(world: World, arguments: list[str], begin: str) -> None:
         ([PID, "--", "true"], "Give either one PID"),
         (["--"], "Give either one PID"),
         (["python"], "put `--` before it"),
-        ([PID, "-o", "out.pdf"], "known endings: .json, .txt, .folded, .collapsed"),
-        ([PID, "-f", "pdf"], "known: speedscope, folded"),
+        ([PID, "-o", "out.pdf"], "known endings: .html, .htm, .json, .txt, .folded, .collapsed"),
+        ([PID, "-f", "pdf"], "known: html, speedscope, folded"),
         ([PID, "-r", "fast"], "write it like 100, 1kHz or 10k"),
         ([PID, "-d", "soon"], "write it like 30, 30s"),
     ],
@@ -168,6 +181,12 @@ def test_a_second_signal_writes_nothing(world: World, monkeypatch: pytest.Monkey
     assert result.stderr == "pystack: abandoned; no file was written\n"
     assert world.out.read_text() == "before"
     assert list(world.folder.iterdir()) == [world.out]
+
+
+def test_a_mode_that_was_not_measured_is_said(world: World) -> None:
+    result = world.run(PID, "-o", "out.txt", "--mode", "cpu")
+    assert result.exit_code == 0
+    assert "which threads ran was not measured" in result.stderr
 
 
 def test_nothing_seen_is_an_answer(world: World) -> None:

@@ -1,0 +1,27 @@
+const recording = new Recording(JSON.parse(byId("recording").textContent));
+byId("recording").remove(); // It can be large, and is not needed as text any more.
+document.title = recording.title;
+byId("title").textContent = recording.title;
+byId("facts").textContent = factsLine(recording.metadata);
+fillInfo(recording);
+
+const page = new Page(recording);
+listen(page);
+page.rebuild();
+
+/** For tests and for the console: the boxes that are laid out, with their places on the page. */
+window.flameGraph = {
+  page,
+  boxes() {
+    const { left, top } = page.graph.getBoundingClientRect();
+    return page.rows.flatMap((row, depth) => row.node.map((node, index) => ({
+      name: node < 0 ? null : node === 0 ? "" : page.tree.label(node).name,
+      depth,
+      x: left + row.x[index],
+      y: top + depth * ROW_HEIGHT - page.graph.scrollTop,
+      width: row.width[index],
+      height: ROW_HEIGHT,
+      time: node < 0 ? null : page.tree.total(node),
+    })));
+  },
+};

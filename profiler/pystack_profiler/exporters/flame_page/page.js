@@ -1,0 +1,180 @@
+// The page as a whole: what is shown at the moment, and what changes when something is clicked or typed.
+
+const MODE_TITLES = { wall: "Wall", cpu: "CPU", gil: "GIL", blame: "Blocking" };
+const MODE_HELP = {
+  wall: "All time", cpu: "Time on a processor", gil: "Time with the GIL",
+  blame: "Time that other threads waited for the GIL while this held it",
+};
+
+class Page {
+  constructor(recording) {
+    this.recording = recording;
+    this.mode = recording.initial.mode;
+    this.byLine = recording.initial.lines;
+    this.threadRoots = recording.initial.threads;
+    this.isInverted = false;
+    this.search = new Search(recording, "", false);
+    this.zoom = 0;
+    this.selected = -1;
+    this.hovered = -1;
+    this.graph = byId("graph");
+    this.painter = new Painter(byId("canvas"));
+    this.tip = new Tip(byId("tip"));
+    this.threadPanel = new ThreadPanel(recording, () => this.rebuild());
+    this.setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  }
+
+  /** After a change of what is counted: mode, threads, lines or functions. */
+  rebuild() {
+    const { mode, byLine, threadRoots } = this;
+    this.calls = new CallTree(this.recording, { mode, byLine, threadRoots, threads: this.threadPanel.chosen });
+    this.inverted = null;
+    this.threadPanel.update(mode);
+    const text = `No time in this view: ${MODE_HELP[mode].toLowerCase()}, of the chosen threads.`;
+    byId("nothing").textContent = text;
+    byId("nothing").hidden = this.calls.total(0) > 0;
+    this.turn();
+  }
+
+  /** After a change of direction. Keeps the zoom where the same boxes are there again. */
+  turn() {
+    const path = this.tree ? pathOf(this.tree, this.zoom) : [];
+    if (this.isInverted && this.inverted === null) this.inverted = new InvertedTree(this.calls);
+    const before = this.tree;
+    this.tree = this.isInverted ? this.inverted : this.calls;
+    this.zoom = before && before.constructor === this.tree.constructor ? follow(this.tree, path) : 0;
+    this.selected = this.hovered = -1;
+    this.tip.hide();
+    this.find();
+  }
+
+  /** After a change of what is searched for. */
+  find() {
+    this.found = this.search.isEmpty ? null : this.search.found(this.calls);
+    this.lay();
+  }
+
+  zoomTo(node) {
+    this.zoom = node;
+    this.hovered = -1;
+    this.tip.hide();
+    this.lay();
+    const row = this.ancestors;
+    const top = row * ROW_HEIGHT;
+    if (top < this.graph.scrollTop || top > this.graph.scrollTop + this.painter.height - 3 * ROW_HEIGHT) {
+      this.graph.scrollTop = Math.max(0, top - 2 * ROW_HEIGHT);
+    }
+  }
+
+  /** After a change of the window or the zoom. */
+  lay() {
+    const width = this.graph.clientWidth;
+    const height = this.graph.clientHeight;
+    if (width !== this.painter.width || height !== this.painter.height) this.painter.resize(width, height);
+    this.rows = layOut(this.tree, this.zoom, width);
+    this.ancestors = depthOf(this.tree, this.zoom);
+    byId("spacer").style.height = `${Math.max(height, (this.rows.length + 1) * ROW_HEIGHT)}px`;
+    byId("reset").disabled = this.zoom === 0;
+    this.tellMatches();
+    this.tellSelected();
+    this.redraw();
+  }
+
+  redraw() {
+    if (this.isDrawing) return;
+    this.isDrawing = true;
+    requestAnimationFrame(() => {
+      this.isDrawing = false;
+      const { tree, rows, ancestors, search, selected, hovered } = this;
+      const title = `${this.isInverted ? "innermost frames of " : ""}all threads shown · ${formatTime(tree.total(0))}`;
+      this.painter.draw({ tree, rows, ancestors, search, selected, hovered, title }, this.palette, this.graph.scrollTop);
+    });
+  }
+
+  setTheme(name) {
+    document.documentElement.dataset.theme = name;
+    this.palette = new Palette(name);
+    byId("legend").replaceChildren(...this.legendEntries());
+    if (this.rows) this.redraw();
+  }
+
+  legendEntries() {
+    const kinds = new Set(this.recording.labels.map((label) => label.kind));
+    return KINDS.filter(({ kind }) => kinds.has(kind) && kind !== "thread" && kind !== "process").map(({ kind, title }) => {
+      const swatch = element("i");
+      swatch.style.background = this.palette.legend(kind);
+      return element("span", {}, swatch, title);
+    });
+  }
+
+  /** Everything that is known about a box, for people. Asked for at each move of the mouse. */
+  facts(node) {
+    const { tree, zoom } = this;
+    if (!this.known || this.known.tree !== tree || this.known.zoom !== zoom || this.known.node !== node) {
+      this.known = { tree, zoom, node, facts: this.#facts(node) };
+    }
+    return this.known.facts;
+  }
+
+  #facts(node) {
+    const { tree, calls } = this;
+    const whole = calls.total(0);
+    const total = tree.total(node);
+    if (node === tree.root) return { name: "all threads shown", position: "", total, lines: [], shares: [["all", formatTime(total), "100 %"]] };
+    const label = tree.label(node);
+    const shares = [["here", formatTime(total), formatShare(total, whole)]];
+    if (!this.isInverted) shares.push(["itself", formatTime(tree.self(node)), formatShare(tree.self(node), whole)]);
+    if (this.zoom !== tree.root) shares.push(["of the zoom", "", formatShare(total, tree.total(this.zoom))]);
+    const everywhere = weightOfLabel(calls, label);
+    if (Math.round(everywhere) > Math.round(total)) shares.push(["everywhere", formatTime(everywhere), formatShare(everywhere, whole)]);
+    return { name: label.name, position: label.position, total, shares, lines: this.byLine ? [] : tree.lines(node) };
+  }
+
+  tellMatches() {
+    const matches = byId("matches");
+    if (this.found === null) {
+      matches.textContent = "";
+      return;
+    }
+    const whole = this.calls.total(0);
+    let text = `${formatShare(this.found[0], whole)} found`;
+    if (this.zoom !== 0 && !this.isInverted) text += `, ${formatShare(this.found[this.zoom], this.calls.total(this.zoom))} of the zoom`;
+    matches.textContent = this.found[0] > 0 ? text : "not found";
+  }
+
+  tellSelected() {
+    const node = this.selected >= 0 ? this.selected : this.hovered;
+    const status = byId("status");
+    if (node < 0) {
+      status.textContent = "";
+      return;
+    }
+    const { name, position, shares } = this.facts(node);
+    const words = shares.map(([what, time, share]) => `${what} ${[time, share].filter(Boolean).join(", ")}`);
+    status.replaceChildren(element("b", {}, name), ` ${position ? `${position} — ` : ""}${words.join("; ")}`);
+  }
+}
+
+/** The labels from the outermost box to `node`. */
+function pathOf(tree, node) {
+  const path = [];
+  for (; node > 0; node = tree.parent(node)) path.unshift(tree.label(node));
+  return path;
+}
+
+/** The box that `path` leads to, or the last one on the way that there is. */
+function follow(tree, path) {
+  let node = tree.root;
+  for (const label of path) {
+    const next = tree.children(node).find((child) => tree.label(child) === label);
+    if (next === undefined) return node;
+    node = next;
+  }
+  return node;
+}
+
+function depthOf(tree, node) {
+  let depth = 0;
+  for (; node > 0; node = tree.parent(node)) depth++;
+  return depth;
+}

@@ -1,0 +1,90 @@
+// Draws the rows that are in sight on a canvas as large as the window.
+
+const FONT = '12px ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace';
+const PADDING = 4;
+
+class Painter {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d", { alpha: false });
+    this.context.font = FONT;
+    this.letter = this.context.measureText("0").width;
+  }
+
+  /** In CSS pixels. */
+  resize(width, height) {
+    this.width = width;
+    this.height = height;
+    const ratio = window.devicePixelRatio || 1;
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round(height * ratio);
+    this.canvas.style.width = `${width}px`;
+    this.canvas.style.height = `${height}px`;
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.context.font = FONT;
+    this.context.textBaseline = "middle";
+  }
+
+  /**
+   * `scene`: the tree, its rows, how many of them are ancestors of the zoomed box, the search, the selected box and the
+   * one under the mouse (nodes, or -1), and the text for the outermost box.
+   */
+  draw(scene, palette, scrollTop) {
+    const { context } = this;
+    context.fillStyle = palette.background;
+    context.fillRect(0, 0, this.width, this.height);
+    const first = Math.max(0, Math.floor(scrollTop / ROW_HEIGHT));
+    const last = Math.min(scene.rows.length, Math.ceil((scrollTop + this.height) / ROW_HEIGHT));
+    for (let index = first; index < last; index++) {
+      this.#drawRow(scene, palette, scene.rows[index], index * ROW_HEIGHT - scrollTop, index < scene.ancestors);
+    }
+  }
+
+  #drawRow(scene, palette, row, y, isAncestor) {
+    const { context } = this;
+    const { tree, search } = scene;
+    const height = ROW_HEIGHT - 1;
+    for (let index = 0; index < row.node.length; index++) {
+      const node = row.node[index];
+      const x = row.x[index];
+      // A gap between boxes, unless nothing but gaps would be left.
+      const width = row.width[index] > 3 ? row.width[index] - 1 : row.width[index];
+      if (node < 0) {
+        context.fillStyle = palette.narrow;
+        context.fillRect(x, y, width, height);
+        continue;
+      }
+      const label = node === tree.root ? null : tree.label(node);
+      const isFound = label !== null && !search.isEmpty && search.finds(label);
+      context.fillStyle = isFound ? palette.found : palette.box(label, isAncestor || !search.isEmpty);
+      context.fillRect(x, y, width, height);
+      if (width > 2 * PADDING) {
+        context.fillStyle = isAncestor && !isFound ? palette.faded : palette.text;
+        this.#drawText(label === null ? scene.title : label.name, x + PADDING, y + height / 2 + 0.5, width - 2 * PADDING);
+      }
+      if (node === scene.selected || node === scene.hovered) {
+        context.strokeStyle = palette.outline;
+        context.lineWidth = node === scene.selected ? 2 : 1;
+        const inset = context.lineWidth / 2;
+        context.strokeRect(x + inset, y + inset, Math.max(1, width - 2 * inset), height - 2 * inset);
+      }
+    }
+  }
+
+  #drawText(text, x, y, width) {
+    const { context } = this;
+    const letters = Math.floor(width / this.letter);
+    if (letters < 3) return;
+    if (/^[ -~…·]*$/.test(text)) {
+      // All letters are equally wide.
+      context.fillText(text.length <= letters ? text : `${text.slice(0, letters - 1)}…`, x, y);
+      return;
+    }
+    context.save();
+    context.beginPath();
+    context.rect(x, y - ROW_HEIGHT / 2, width, ROW_HEIGHT);
+    context.clip();
+    context.fillText(text.slice(0, letters + 1), x, y);
+    context.restore();
+  }
+}

@@ -1,0 +1,68 @@
+// Colours of boxes: by what kind of code they are, and a little by their name, so that neighbours can be told apart.
+
+const KINDS = [
+  { kind: "python", title: "Python", hue: 18, hues: 27, light: [94, 71], dark: [64, 38] },
+  { kind: "library", title: "libraries", hue: 203, hues: 18, light: [52, 82], dark: [26, 33] },
+  { kind: "native", title: "native", hue: 150, hues: 30, light: [36, 69], dark: [34, 29] },
+  { kind: "interpreter", title: "interpreter", hue: 250, hues: 20, light: [12, 80], dark: [9, 36] },
+  { kind: "gc", title: "garbage collection", hue: 346, hues: 0, light: [78, 74], dark: [56, 44] },
+  { kind: "marker", title: "task or marker", hue: 268, hues: 12, light: [52, 82], dark: [34, 41] },
+  { kind: "thread", title: "thread", hue: 40, hues: 0, light: [8, 80], dark: [6, 29] },
+  { kind: "process", title: "process", hue: 40, hues: 0, light: [8, 72], dark: [6, 24] },
+];
+const KIND = new Map(KINDS.map((kind) => [kind.kind, kind]));
+
+const THEMES = {
+  light: {
+    text: "#1d1b18", faded: "#8d877f", background: "#ffffff", all: "#e6e3de", narrow: "#e9e2d6",
+    found: "hsl(292 72% 78%)", outline: "#1d1b18",
+  },
+  dark: {
+    text: "#f3f0eb", faded: "#8b867f", background: "#1b1a19", all: "#33312f", narrow: "#322e29",
+    found: "hsl(292 52% 44%)", outline: "#ffffff",
+  },
+};
+
+class Palette {
+  constructor(themeName) {
+    this.themeName = themeName;
+    Object.assign(this, THEMES[themeName]);
+    this.known = new Map();
+  }
+
+  /** Of a box, faded when a search did not find it. */
+  box(label, isFaded) {
+    if (!label) return this.all;
+    const key = label.index * 2 + (isFaded ? 1 : 0);
+    let colour = this.known.get(key);
+    if (colour === undefined) {
+      colour = this.#mix(KIND.get(label.kind), hash(label.name), isFaded);
+      this.known.set(key, colour);
+    }
+    return colour;
+  }
+
+  legend(kind) {
+    const { hue, hues } = KIND.get(kind);
+    const [saturation, lightness] = KIND.get(kind)[this.themeName];
+    return `hsl(${hue + hues / 2} ${saturation}% ${lightness}%)`;
+  }
+
+  #mix(kind, nameHash, isFaded) {
+    const hue = kind.hue + (kind.hues * (nameHash % 101)) / 100;
+    let [saturation, lightness] = kind[this.themeName];
+    lightness += (((nameHash >>> 8) % 101) / 100 - 0.5) * 5;
+    if (isFaded) {
+      saturation *= 0.3;
+      lightness = this.themeName === "light" ? lightness * 0.4 + 57 : lightness * 0.6 + 4;
+    }
+    return `hsl(${hue.toFixed(0)} ${saturation.toFixed(0)}% ${lightness.toFixed(1)}%)`;
+  }
+}
+
+/** FNV-1a. */
+function hash(text) {
+  let value = 0x811c9dc5;
+  for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193);
+  return value >>> 0;
+}

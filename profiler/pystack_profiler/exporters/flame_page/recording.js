@@ -1,0 +1,83 @@
+// The recording as it is in the page: strings, functions, lines, stacks, and what each thread did.
+
+/** What a box stands for. Two boxes with the same label are the same function, line or thread. */
+class Label {
+  constructor(index, name, file, line, kind) {
+    this.index = index;
+    this.name = name;
+    this.file = file;
+    this.line = line; // -1: none
+    this.kind = kind;
+  }
+
+  get fileName() {
+    return this.file.slice(this.file.lastIndexOf("/") + 1);
+  }
+
+  /** `/srv/app.py:12`, or "" for what is in no file. */
+  get position() {
+    return this.file && this.line >= 0 ? `${this.file}:${this.line}` : this.file;
+  }
+}
+
+/** A thread, and how long it was in which stack: parallel columns, weights in microseconds. */
+class Thread {
+  constructor(index, data, process) {
+    this.index = index;
+    this.title = data.title;
+    this.process = process;
+    this.stacks = undifference(data.stack);
+    this.weights = { wall: data.wall, cpu: data.cpu, gil: data.gil, blame: data.blame };
+    this.totals = {};
+    for (const [mode, weights] of Object.entries(this.weights)) {
+      this.totals[mode] = weights ? weights.reduce((sum, weight) => sum + weight, 0) : 0;
+    }
+  }
+}
+
+class Recording {
+  constructor(data) {
+    this.title = data.title;
+    this.metadata = data.metadata;
+    this.modes = data.modes;
+    this.initial = data.initial;
+
+    // Stack 0 is the empty one. Parents come before their children.
+    const count = data.stacks.frame.length + 1;
+    this.stackCount = count;
+    this.stackParent = new Int32Array(count);
+    this.stackFrame = new Int32Array(count);
+    for (let stack = 1; stack < count; stack++) {
+      this.stackParent[stack] = stack - data.stacks.parent[stack - 1];
+      this.stackFrame[stack] = data.stacks.frame[stack - 1];
+    }
+
+    this.labels = [];
+    const { functions, frames, strings } = data;
+    const functionLabels = functions.name.map((name, index) =>
+      this.#addLabel(strings[name], strings[functions.file[index]], functions.line[index], data.kinds[functions.kind[index]]));
+    this.functionLabel = Int32Array.from(frames.function, (index) => functionLabels[index].index);
+    this.frameLine = Int32Array.from(frames.line);
+    this.lineLabel = Int32Array.from(frames.function, (index, frame) => {
+      const label = functionLabels[index];
+      const line = frames.line[frame];
+      return line < 0 ? label.index : this.#addLabel(`${label.name}:${line}`, label.file, line, label.kind).index;
+    });
+
+    this.processes = data.processes.map((process) => ({ title: process.title, label: this.#addLabel(process.title, "", -1, "process") }));
+    this.threads = data.threads.map((thread, index) => new Thread(index, thread, this.processes[thread.process]));
+    this.threadLabel = this.threads.map((thread) => this.#addLabel(thread.title, "", -1, "thread"));
+  }
+
+  #addLabel(name, file, line, kind) {
+    const label = new Label(this.labels.length, name, file, line, kind);
+    this.labels.push(label);
+    return label;
+  }
+}
+
+/** Undoes `differences` of the exporter: [3, 1, 5] is 3, 4, 9. */
+function undifference(differences) {
+  let sum = 0;
+  return Int32Array.from(differences, (difference) => (sum += difference));
+}

@@ -1,0 +1,55 @@
+// Which boxes a search finds, and what share of the time they are.
+
+class Search {
+  /** Throws SyntaxError for a regular expression that is none. */
+  constructor(recording, text, isRegex) {
+    this.isEmpty = text === "";
+    this.labels = new Uint8Array(recording.labels.length); // 1: found
+    if (this.isEmpty) return;
+    const withPath = text.includes("/");
+    const isFound = isRegex ? matcher(new RegExp(text, "i")) : containing(text.toLowerCase());
+    for (const label of recording.labels) {
+      const where = withPath ? label.position : label.fileName;
+      this.labels[label.index] = isFound(where ? `${label.name} ${where}` : label.name) ? 1 : 0;
+    }
+  }
+
+  finds(label) {
+    return this.labels[label.index] === 1;
+  }
+
+  /**
+   * Per box of a call tree, the time of stacks through it that hold a found box anywhere: each stack counts once,
+   * however many of its boxes are found. Of box 0 it is that of all.
+   */
+  found(calls) {
+    const weights = new Float64Array(calls.size);
+    const isFound = new Uint8Array(calls.size);
+    for (let node = 1; node < calls.size; node++) {
+      isFound[node] = isFound[calls.parents[node]] | this.labels[calls.labelIds[node]];
+      if (isFound[node]) weights[node] = calls.selves[node];
+    }
+    for (let node = calls.size - 1; node > 0; node--) weights[calls.parents[node]] += weights[node];
+    return weights;
+  }
+}
+
+function matcher(expression) {
+  return (text) => expression.test(text);
+}
+
+function containing(part) {
+  return (text) => text.toLowerCase().includes(part);
+}
+
+/** The time of all stacks that a label is part of. */
+function weightOfLabel(calls, label) {
+  const isIn = new Uint8Array(calls.size);
+  let weight = 0;
+  for (let node = 1; node < calls.size; node++) {
+    const isInCaller = isIn[calls.parents[node]];
+    if (!isInCaller && calls.labelIds[node] === label.index) weight += calls.totals[node];
+    isIn[node] = isInCaller || calls.labelIds[node] === label.index ? 1 : 0;
+  }
+  return weight;
+}

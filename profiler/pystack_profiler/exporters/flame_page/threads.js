@@ -1,0 +1,85 @@
+// The panel in which threads are chosen.
+
+const MANY_THREADS = 12;
+
+class ThreadPanel {
+  /** `onChange` is called when `chosen`, the set of thread numbers, has changed. */
+  constructor(recording, onChange) {
+    this.recording = recording;
+    this.onChange = onChange;
+    this.chosen = new Set(recording.threads.map((thread) => thread.index));
+    this.rows = [];
+    this.#build();
+    byId("threads-all").addEventListener("click", () => this.#choose(this.#listed()));
+    byId("threads-none").addEventListener("click", () => this.#choose([]));
+    byId("thread-query").addEventListener("input", () => this.#filter());
+    byId("thread-query").hidden = recording.threads.length < MANY_THREADS;
+    document.addEventListener("click", (event) => {
+      if (!byId("threads").contains(event.target)) byId("threads").open = false;
+    });
+  }
+
+  /** Shows what share of `mode` each thread has. */
+  update(mode) {
+    const { threads } = this.recording;
+    const all = threads.reduce((sum, thread) => sum + thread.totals[mode], 0);
+    for (const { thread, box, bar, share } of this.rows) {
+      box.checked = this.chosen.has(thread.index);
+      bar.style.width = `${all > 0 ? (100 * thread.totals[mode]) / all : 0}%`;
+      share.textContent = formatTime(thread.totals[mode]);
+    }
+    const [only] = this.chosen;
+    byId("threads-summary").textContent =
+      this.chosen.size === threads.length ? `All ${threads.length} threads`
+      : this.chosen.size === 1 ? threads[only].title
+      : `${this.chosen.size} of ${threads.length} threads`;
+  }
+
+  #build() {
+    const list = byId("thread-list");
+    let process = null;
+    for (const thread of this.recording.threads) {
+      if (this.recording.processes.length > 1 && thread.process !== process) {
+        process = thread.process;
+        list.append(this.#processRow(process));
+      }
+      const box = element("input", { type: "checkbox", change: () => this.#toggle(thread.index, box.checked) });
+      const bar = element("i");
+      const share = element("span", { class: "share" });
+      const row = element("div", { class: "thread" },
+        element("label", {}, box, element("span", { class: "name", title: thread.title }, thread.title), share),
+        element("button", { title: "Show this thread only", click: () => this.#choose([thread.index]) }, "only"),
+        element("div", { class: "bar" }, bar));
+      list.append(row);
+      this.rows.push({ thread, row, box, bar, share });
+    }
+  }
+
+  #processRow(process) {
+    const members = this.recording.threads.filter((thread) => thread.process === process).map((thread) => thread.index);
+    return element("div", { class: "process" }, element("span", {}, process.title),
+      element("button", { title: "Show this process only", click: () => this.#choose(members) }, "only"));
+  }
+
+  #filter() {
+    const part = byId("thread-query").value.toLowerCase();
+    for (const { thread, row } of this.rows) {
+      row.hidden = !`${thread.title} ${thread.process.title}`.toLowerCase().includes(part);
+    }
+  }
+
+  #listed() {
+    return this.rows.filter(({ row }) => !row.hidden).map(({ thread }) => thread.index);
+  }
+
+  #toggle(index, isChosen) {
+    if (isChosen) this.chosen.add(index);
+    else this.chosen.delete(index);
+    this.onChange();
+  }
+
+  #choose(indices) {
+    this.chosen = new Set(indices);
+    this.onChange();
+  }
+}

@@ -1,0 +1,181 @@
+// Trees of boxes: who called whom (CallTree), and the same from the innermost function out (InvertedTree).
+// Both give: `labels`, `total(node)`, `self(node)`, `label(node)`, `parent(node)`, `children(node)`, widest first. Node 0 is all.
+
+class CallTree {
+  /**
+   * The stacks of `threads` by their weights in `mode`, with those merged that `byLine` or not makes equal. With
+   * `threadRoots`, threads (and processes, if there are several) are the outermost boxes.
+   */
+  constructor(recording, { mode, threads, byLine, threadRoots }) {
+    this.recording = recording;
+    this.labels = recording.labels;
+    this.root = 0;
+    this.parents = [-1];
+    this.labelIds = [-1];
+    this.selves = [0];
+    this.nodeIds = new PairMap();
+    this.labelOfFrame = byLine ? recording.lineLabel : recording.functionLabel;
+    this.nodeOfStack = new Int32Array(recording.stackCount);
+    this.roundOfStack = new Int32Array(recording.stackCount); // for which root nodeOfStack holds
+    this.path = [];
+
+    const chosen = recording.threads.filter((thread) => threads.has(thread.index) && thread.weights[mode]);
+    if (threadRoots) {
+      chosen.forEach((thread, round) => this.#add(this.#rootOf(thread), round + 1, thread.stacks, thread.weights[mode]));
+    } else {
+      for (const thread of chosen) this.#add(0, 1, thread.stacks, thread.weights[mode]);
+    }
+    this.#addUp();
+    this.#weighStacks(chosen, mode);
+    this.isByRoot = threadRoots;
+  }
+
+  total(node) { return this.totals[node]; }
+  self(node) { return this.selves[node]; }
+  parent(node) { return this.parents[node]; }
+  label(node) { return this.labels[this.labelIds[node]]; }
+  get size() { return this.parents.length; }
+
+  children(node) {
+    const children = this.childList.subarray(this.firstChild[node], this.firstChild[node + 1]);
+    if (!this.isSorted[node]) {
+      children.sort((one, other) => this.totals[other] - this.totals[one] || one - other);
+      this.isSorted[node] = 1;
+    }
+    return children;
+  }
+
+  /** The lines of a box's function and their times, longest first; [] where that is not known. */
+  lines(node) {
+    if (this.isByRoot) return [];
+    return this.#lines(this.stackTotals, (stack) => this.roundOfStack[stack] && this.nodeOfStack[stack] === node);
+  }
+
+  /** The lines at which a function was the innermost one, and their times, longest first. */
+  innermostLines(label) {
+    return this.#lines(this.stackSelves, (stack) => this.labelOfFrame[this.recording.stackFrame[stack]] === label.index);
+  }
+
+  #lines(weights, isCounted) {
+    const times = new Map();
+    for (let stack = 1; stack < weights.length; stack++) {
+      if (!weights[stack] || !isCounted(stack)) continue;
+      const line = this.recording.frameLine[this.recording.stackFrame[stack]];
+      if (line >= 0) times.set(line, (times.get(line) || 0) + weights[stack]);
+    }
+    return [...times].sort((one, other) => other[1] - one[1]);
+  }
+
+  #rootOf(thread) {
+    const outer = this.recording.processes.length > 1 ? this.#child(0, thread.process.label.index) : 0;
+    return this.#child(outer, this.recording.threadLabel[thread.index].index);
+  }
+
+  #add(root, round, stacks, weights) {
+    const { stackParent, stackFrame } = this.recording;
+    for (let index = 0; index < stacks.length; index++) {
+      if (!weights[index]) continue;
+      let stack = stacks[index];
+      let depth = 0;
+      for (; stack !== 0 && this.roundOfStack[stack] !== round; stack = stackParent[stack]) this.path[depth++] = stack;
+      let node = stack === 0 ? root : this.nodeOfStack[stack];
+      while (depth > 0) {
+        stack = this.path[--depth];
+        node = this.#child(node, this.labelOfFrame[stackFrame[stack]]);
+        this.nodeOfStack[stack] = node;
+        this.roundOfStack[stack] = round;
+      }
+      this.selves[node] += weights[index];
+    }
+  }
+
+  #child(parent, label) {
+    const node = this.nodeIds.add(parent, label);
+    if (node === this.parents.length) {
+      this.parents.push(parent);
+      this.labelIds.push(label);
+      this.selves.push(0);
+    }
+    return node;
+  }
+
+  #addUp() {
+    const count = this.size;
+    this.nodeIds = null;
+    this.totals = Float64Array.from(this.selves);
+    this.firstChild = new Int32Array(count + 2);
+    for (let node = count - 1; node > 0; node--) {
+      this.totals[this.parents[node]] += this.totals[node];
+      this.firstChild[this.parents[node] + 2]++;
+    }
+    for (let node = 1; node < count + 2; node++) this.firstChild[node] += this.firstChild[node - 1];
+    this.childList = new Int32Array(count - 1);
+    for (let node = 1; node < count; node++) this.childList[this.firstChild[this.parents[node] + 1]++] = node;
+    this.isSorted = new Uint8Array(count);
+  }
+
+  #weighStacks(threads, mode) {
+    this.stackSelves = new Float64Array(this.recording.stackCount);
+    for (const thread of threads) {
+      thread.stacks.forEach((stack, index) => (this.stackSelves[stack] += thread.weights[mode][index]));
+    }
+    this.stackTotals = this.stackSelves.slice();
+    for (let stack = this.stackTotals.length - 1; stack > 0; stack--) {
+      this.stackTotals[this.recording.stackParent[stack]] += this.stackTotals[stack];
+    }
+  }
+}
+
+/** Made while it is looked at: the whole of it can be as many boxes as all stacks have frames. */
+class InvertedTree {
+  constructor(calls) {
+    this.calls = calls;
+    this.labels = calls.labels;
+    this.root = 0;
+    this.parents = [-1];
+    this.labelIds = [-1];
+    this.totals = [calls.total(0)];
+    this.known = [null]; // children
+    // Of each node, the frames of the call tree that stand for its callers' boxes, and their shares of it.
+    const frames = new Map();
+    for (let node = 1; node < calls.size; node++) if (calls.self(node)) frames.set(node, calls.self(node));
+    this.callers = [frames];
+  }
+
+  total(node) { return this.totals[node]; }
+  self(node) { return this.totals[node] - this.children(node).reduce((sum, child) => sum + this.totals[child], 0); }
+  parent(node) { return this.parents[node]; }
+  label(node) { return this.labels[this.labelIds[node]]; }
+
+  /** Of the innermost functions, which are the outermost boxes here. */
+  lines(node) {
+    return this.parents[node] === 0 ? this.calls.innermostLines(this.label(node)) : [];
+  }
+
+  children(node) {
+    if (this.known[node] === null) this.known[node] = this.#expand(node);
+    return this.known[node];
+  }
+
+  #expand(node) {
+    const groups = new Map(); // label -> its child
+    for (const [frame, weight] of this.callers[node]) {
+      const label = this.calls.labelIds[frame];
+      let child = groups.get(label);
+      if (child === undefined) {
+        child = this.parents.length;
+        groups.set(label, child);
+        this.parents.push(node);
+        this.labelIds.push(label);
+        this.totals.push(0);
+        this.known.push(null);
+        this.callers.push(new Map());
+      }
+      this.totals[child] += weight;
+      const caller = this.calls.parents[frame];
+      if (caller !== 0) this.callers[child].set(caller, (this.callers[child].get(caller) || 0) + weight);
+    }
+    this.callers[node] = null;
+    return [...groups.values()].sort((one, other) => this.totals[other] - this.totals[one]);
+  }
+}

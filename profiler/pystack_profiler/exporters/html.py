@@ -1,0 +1,179 @@
+"""A flame graph in one HTML file: it needs no network and no other file, and anyone can open it.
+
+The page's template, style and scripts are in `flame_page/`. The data is one JSON object: tables of
+strings, functions, lines and stacks as columns, and for each thread how long it was in which stack
+by mode. All views are made from that in the browser. Lines are always in it.
+
+Everything that comes from the target is inside that JSON. It is put into the page as text only, and
+`<` is written as an escape, so nothing in it can end the element that it stands in.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, TextIO
+
+from ..aggregate import display_order
+from ..grouping import FrameLabel, Grouping
+from ..metadata import metadata_of
+from ..naming import process_title, recording_title, thread_title
+from ..profile import Profile, Recording
+from ..track import Track
+from ..view import DEFAULT_VIEW, MODES, View, mode_bit, was_measured
+from .pieces import write_array, write_numbers
+
+_SCRIPTS = (
+    "words.js",
+    "recording.js",
+    "pairs.js",
+    "tree.js",
+    "search.js",
+    "layout.js",
+    "palette.js",
+    "painter.js",
+    "threads.js",
+    "info.js",
+    "tip.js",
+    "page.js",
+    "input.js",
+    "main.js",
+)
+_PLACE = re.compile("@([A-Z]+)@")
+_NO_LINE = -1
+_BLAME = "blame"  # beside the modes: time that others waited for the GIL, with the holder's stack
+
+
+def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
+    folder = files(__package__) / "flame_page"
+    # The template is text, and at every odd place the name of what belongs there.
+    for position, part in enumerate(_PLACE.split((folder / "page.html").read_text("utf-8"))):
+        if position % 2 == 0:
+            stream.write(part)
+        elif part == "TITLE":
+            stream.write(html.escape(recording_title(recording)))
+        elif part == "STYLE":
+            stream.write((folder / "style.css").read_text("utf-8"))
+        elif part == "SCRIPT":
+            stream.writelines((folder / name).read_text("utf-8") for name in _SCRIPTS)
+        elif part == "DATA":
+            _write_data(recording, stream, view)
+
+
+def _write_data(recording: Recording, stream: TextIO, view: View) -> None:
+    grouping = Grouping(recording.profiles, "line")
+    tracks = list(recording.tracks())
+    order = display_order(tracks)
+    modes = [mode for mode in MODES if was_measured(mode, recording.states)]
+    has_blame = any(profile.contention.blamed_ns for profile in recording.profiles)
+    threads = [_ThreadWeights(*tracks[index], grouping) for index in order]
+    fields: dict[str, Any] = {
+        "title": recording_title(recording),
+        "metadata": metadata_of(recording, view, order),
+        "modes": [*modes, *([_BLAME] if has_blame else [])],
+        "initial": {
+            "mode": view.mode if view.mode in modes else "wall",
+            "lines": view.granularity == "line",
+            "threads": view.threads,
+        },
+        "processes": [{"title": process_title(profile)} for profile in recording.profiles],
+    }
+    stream.write("{")
+    for name, value in fields.items():
+        stream.write(f"{_text(name)}:{_text(value)},\n")
+    _write_tables(grouping, stream)
+    stream.write(',\n"threads":[')
+    place = {profile: index for index, profile in enumerate(recording.profiles)}
+    for position, (index, weights) in enumerate(zip(order, threads, strict=True)):
+        profile, track = tracks[index]
+        title = _text(thread_title(track.identity))
+        stream.write(",\n" if position else "\n")
+        stream.write(f'{{"title":{title},"process":{place[profile]},')
+        weights.write(stream, [*modes, *([_BLAME] if has_blame else [])])
+        stream.write("}")
+    stream.write("]}")
+
+
+def _write_tables(grouping: Grouping, stream: TextIO) -> None:
+    functions: dict[FrameLabel, int] = {}
+    function_of = [
+        functions.setdefault(label._replace(at=None), len(functions)) for label in grouping.frames
+    ]
+    strings: dict[str, int] = {}
+
+    def string_ids(texts: Iterable[str]) -> list[int]:
+        return [strings.setdefault(text, len(strings)) for text in texts]
+
+    kinds = sorted({label.kind for label in functions})
+    lines = [_NO_LINE if label.first_line is None else label.first_line for label in functions]
+    columns = {
+        "name": string_ids(label.name for label in functions),
+        "file": string_ids(label.file for label in functions),
+        "line": lines,
+        "kind": [kinds.index(label.kind) for label in functions],
+    }
+    stream.write(f'"kinds":{_text(kinds)},\n"strings":')
+    write_array(stream, map(_text, strings))
+    _write_columns(stream, "functions", columns)
+    _write_columns(
+        stream,
+        "frames",
+        {
+            "function": function_of,
+            "line": (_NO_LINE if label.at is None else label.at for label in grouping.frames),
+        },
+    )
+    # Callers are mostly a few stacks before what they called: as distances they are short.
+    distances = (stack - grouping.parent[stack] for stack in range(1, len(grouping.parent)))
+    _write_columns(stream, "stacks", {"parent": distances, "frame": grouping.frame[1:]})
+
+
+def _write_columns(stream: TextIO, name: str, columns: Mapping[str, Iterable[int]]) -> None:
+    stream.write(f',\n"{name}":{{')
+    for position, (column, numbers) in enumerate(columns.items()):
+        stream.write(f'{"," if position else ""}"{column}":')
+        write_numbers(stream, numbers)
+    stream.write("}")
+
+
+class _ThreadWeights:
+    """How long a thread was in which stack, by mode, in nanoseconds."""
+
+    def __init__(self, profile: Profile, track: Track, grouping: Grouping) -> None:
+        self._weight_ns: dict[str, dict[int, int]] = {name: {} for name in (*MODES, _BLAME)}
+        bits = [(mode_bit(mode), self._weight_ns[mode]) for mode in MODES]
+        for run in track.runs():
+            if not run.samples:
+                continue
+            stack = grouping.stack_of(profile, run.stack, run.state)
+            for bit, weight_ns in bits:
+                if run.state & bit == bit:
+                    weight_ns[stack] = weight_ns.get(stack, 0) + run.weight_ns
+        blame_ns = self._weight_ns[_BLAME]
+        for (index, stack), time_ns in profile.contention.blamed_ns.items():
+            if profile.tracks[index] is track:
+                here = grouping.stack_of(profile, stack, 0)
+                blame_ns[here] = blame_ns.get(here, 0) + time_ns
+
+    def write(self, stream: TextIO, names: Sequence[str]) -> None:
+        stacks = sorted(set().union(*(self._weight_ns[name] for name in names)))
+        stream.write('"stack":')
+        write_numbers(stream, _differences(stacks))
+        for name in names:
+            weight_ns = self._weight_ns[name]
+            stream.write(f',"{name}":')
+            write_numbers(stream, ((weight_ns.get(stack, 0) + 500) // 1000 for stack in stacks))
+
+
+def _differences(numbers: Sequence[int]) -> Iterator[int]:
+    previous = 0
+    for number in numbers:
+        yield number - previous
+        previous = number
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,0 +1,22 @@
+"""Writing JSON piece by piece: a file is never in memory as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import TextIO
+
+_ITEMS_PER_WRITE = 4096
+
+
+def write_array(stream: TextIO, items: Iterable[str]) -> None:
+    """A JSON array of items that are JSON already."""
+    iterator = iter(items)
+    stream.write("[" + ",".join(islice(iterator, _ITEMS_PER_WRITE)))
+    while chunk := list(islice(iterator, _ITEMS_PER_WRITE)):
+        stream.write("," + ",".join(chunk))
+    stream.write("]")
+
+
+def write_numbers(stream: TextIO, numbers: Iterable[int]) -> None:
+    write_array(stream, map(str, numbers))

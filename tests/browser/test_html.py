@@ -1,0 +1,500 @@
+"""The flame graph page in a real browser: what it shows is what was recorded, and all its controls do what they say.
+
+`PYSTACK_SCREENSHOTS=DIR` keeps pictures of what was seen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack_profiler import Recording, View, export_html
+from pystack_profiler.track import SampleState
+from pystack_profiler.view import DEFAULT_VIEW
+from random_recordings import large_recording
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+_SHOP = Path(__file__).parents[2] / "examples" / "shop.py"
+
+_KNOWN = SampleState.CPU_KNOWN | SampleState.GIL_KNOWN
+_RUNS = _KNOWN | SampleState.ON_CPU
+_HOLDS = _RUNS | SampleState.HOLDS_GIL
+_WAITS = _KNOWN | SampleState.WAITS_FOR_GIL
+
+MAIN = Frame("main", "/srv/app.py", 1, 5)
+SERVE = Frame("Shop.serve", "/srv/shop.py", 10, 12)
+PARSE = Frame("parse", "/usr/lib/python3.13/json/decoder.py", 30, 31)
+WAIT = Frame("wait", "/usr/lib/python3.13/threading.py", 50, 55)
+
+
+class FlameGraph:
+    """The page of one recording."""
+
+    def __init__(self, page: Page, path: Path) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self._note(message.type, message.text))
+        page.on("pageerror", lambda error: self._note("error", str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.goto(path.as_uri())
+
+    def boxes(self) -> list[dict[str, Any]]:
+        boxes: list[dict[str, Any]] = self.page.evaluate("flameGraph.boxes()")
+        return boxes
+
+    def times(self) -> dict[tuple[int, str], int]:
+        """(depth, name) -> milliseconds; depth 0 is all."""
+        times: dict[tuple[int, str], int] = {}
+        for box in self.boxes():
+            key = (box["depth"], box["name"])
+            times[key] = times.get(key, 0) + round(box["time"] / 1000)
+        return times
+
+    def box(self, name: str) -> dict[str, Any]:
+        return max(
+            (box for box in self.boxes() if box["name"] == name), key=lambda box: box["width"]
+        )
+
+    def hover(self, name: str) -> str:
+        box = self.box(name)
+        self.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 9)
+        return self.page.locator("#tip").inner_text()
+
+    def click(self, name: str) -> None:
+        box = self.box(name)
+        self.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 9)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def choose(self, text: str) -> None:
+        self.page.locator(".toolbar").get_by_text(text, exact=True).click()
+
+    def matches(self) -> str:
+        return self.page.locator("#matches").inner_text()
+
+    def status(self) -> str:
+        return self.page.locator("#status").inner_text()
+
+    def colour(self, name: str) -> tuple[int, ...]:
+        """Of the pixel at the right end of a box, where no text is."""
+        self.page.wait_for_timeout(100)
+        box = self.box(name)
+        script = """([x, y]) => {
+            const canvas = document.getElementById("canvas");
+            const { left, top } = canvas.getBoundingClientRect();
+            const ratio = canvas.width / canvas.clientWidth;
+            return [...canvas.getContext("2d").getImageData((x - left) * ratio, (y - top) * ratio, 1, 1).data];
+        }"""
+        place = [box["x"] + box["width"] - 4, box["y"] + 4]
+        return tuple(self.page.evaluate(script, place)[:3])
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.errors.append(text)
+
+
+Open = Callable[..., FlameGraph]
+
+
+@pytest.fixture
+def flame_graph(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Open]:
+    opened: list[FlameGraph] = []
+
+    def open_page(
+        recording: Recording | Path,
+        view: View = DEFAULT_VIEW,
+        *,
+        dark: bool = False,
+    ) -> FlameGraph:
+        path = recording if isinstance(recording, Path) else tmp_path / f"{len(opened)}.html"
+        if isinstance(recording, Recording):
+            with path.open("w", encoding="utf-8") as stream:
+                export_html(recording, stream, view)
+        page = browser.new_page(
+            viewport={"width": 1400, "height": 800}, color_scheme="dark" if dark else "light"
+        )
+        opened.append(FlameGraph(page, path))
+        return opened[-1]
+
+    yield open_page
+    for number, graph in enumerate(opened):
+        if folder := os.environ.get("PYSTACK_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            graph.page.wait_for_timeout(100)
+            graph.page.screenshot(path=Path(folder) / f"html-{request.node.name}-{number}.png")
+        graph.page.close()
+        assert graph.errors == []
+        assert [url for url in graph.requests if not url.startswith(("file:", "data:"))] == []
+
+
+def small_recording() -> Recording:
+    """A thread that serves for 60 ms of 100 and parses for 30 of these; one that waits for it."""
+    writer = BatchWriter()
+    main, worker = writer.thread(100, "MainThread"), writer.thread(101, "worker")
+    stacks = [[MAIN]] * 4 + [[MAIN, SERVE]] * 2 + [[MAIN, SERVE._replace(line=14)]]
+    stacks += [[MAIN, SERVE, PARSE]] * 3
+    for tick, frames in enumerate(stacks, 1):
+        writer.sample(main, tick * 10 * MS, 10 * MS, frames, _HOLDS if len(frames) > 1 else _RUNS)
+        state = _WAITS if tick > 5 else _KNOWN
+        writer.sample(worker, tick * 10 * MS, 10 * MS, [WAIT], state)
+    return recording_of(
+        writer, start_ns=1, end_ns=100 * MS, ticks=10, elapsed_ns=100 * MS, attempted=20, taken=20
+    )
+
+
+def test_boxes_are_as_wide_as_their_time(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    assert graph.times() == {
+        (0, ""): 200,
+        (1, "main"): 100,
+        (1, "wait"): 100,
+        (2, "Shop.serve"): 60,
+        (3, "parse"): 30,
+    }
+    whole = graph.box("")["width"]
+    assert graph.box("parse")["width"] == pytest.approx(whole * 0.15, rel=0.01)
+    assert graph.page.title() == "python app.py (pid 100, CPython 3.13.5)"
+    assert "100.0 Hz · 20 samples · none lost" in graph.page.locator("#facts").inner_text()
+
+
+def test_a_box_tells_its_time_and_where_it_is(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    tip = re.split(r"[\n\t]+", graph.hover("Shop.serve"))
+    assert tip[:2] == ["Shop.serve", "/srv/shop.py:10"]
+    assert tip[2:] == [
+        *("here", "60.0 ms", "30.0 %"),
+        *("itself", "30.0 ms", "15.0 %"),
+        *("line 12", "50.0 ms", "83.3 %"),
+        *("line 14", "10.0 ms", "16.7 %"),
+    ]
+    assert graph.status().startswith("Shop.serve /srv/shop.py:10 — here 60.0 ms, 30.0 %")
+    graph.page.mouse.move(700, 700)
+    assert not graph.page.locator("#tip").is_visible()
+
+
+def test_modes_show_the_time_in_that_state(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    graph.choose("CPU")
+    assert graph.times() == {
+        (0, ""): 100,
+        (1, "main"): 100,
+        (2, "Shop.serve"): 60,
+        (3, "parse"): 30,
+    }
+    graph.press("3")
+    assert graph.times() == {(0, ""): 60, (1, "main"): 60, (2, "Shop.serve"): 60, (3, "parse"): 30}
+    graph.press("4")
+    assert graph.times() == {(0, ""): 50, (1, "main"): 50, (2, "Shop.serve"): 50, (3, "parse"): 30}
+    graph.press("1")
+    assert graph.times()[0, ""] == 200
+
+
+def test_the_view_asked_for_is_shown_first(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording(), View("gil", "line", threads=True))
+    assert graph.times() == {
+        (0, ""): 60,
+        (1, "MainThread 100"): 60,
+        (2, "main:5"): 60,
+        (3, "Shop.serve:12"): 50,
+        (3, "Shop.serve:14"): 10,
+        (4, "parse:31"): 30,
+    }
+    assert graph.page.get_by_label("Lines").is_checked()
+
+
+def test_search_tells_the_share_of_what_it_finds(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    before = graph.colour("parse")
+    graph.press("/")
+    graph.page.keyboard.type("SERVE")
+    assert graph.matches() == "30.0 % found"
+    assert graph.colour("parse") != before  # faded: it is not what was looked for
+    graph.page.fill("#query", "decoder.py")
+    assert graph.matches() == "15.0 % found"
+    graph.page.fill("#query", "/srv/")  # a path: both functions, and each stack counts once
+    assert graph.matches() == "50.0 % found"
+    graph.page.fill("#query", "^(parse|wait)$")
+    assert graph.matches() == "not found"
+    graph.choose(".*")
+    graph.page.fill("#query", "^(parse|wait) ")
+    assert graph.matches() == "65.0 % found"
+    graph.page.fill("#query", "(")
+    assert graph.matches() == "not a regular expression"
+    graph.page.fill("#query", "parse")
+    graph.press("Enter")  # to the graph, and to the first that is found
+    assert graph.status().startswith("parse ")
+    graph.press("Enter", "Escape")
+    assert graph.matches() == ""
+    assert graph.page.input_value("#query") == ""
+
+
+def test_zoom_goes_in_and_out(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    whole = graph.box("")["width"]
+    graph.click("Shop.serve")
+    assert graph.box("Shop.serve")["width"] == pytest.approx(whole)
+    assert graph.box("main")["width"] == pytest.approx(whole)
+    assert graph.box("parse")["width"] == pytest.approx(whole / 2)
+    assert ("wait" in {box["name"] for box in graph.boxes()}) is False
+    assert "of the zoom\t\t50.0 %" in graph.hover("parse")
+    graph.page.fill("#query", "parse")
+    assert graph.matches() == "15.0 % found, 50.0 % of the zoom"
+    graph.choose("GIL")  # the zoom stays where there is the same box
+    assert graph.box("Shop.serve")["width"] == pytest.approx(whole)
+    graph.choose("Wall")
+    graph.click("main")
+    assert graph.box("Shop.serve")["width"] == pytest.approx(whole * 0.6)
+    graph.page.get_by_text("Reset zoom").click()
+    assert graph.box("main")["width"] == pytest.approx(whole / 2)
+    assert graph.page.get_by_text("Reset zoom").is_disabled()
+
+
+def test_inverted_begins_with_what_ran(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    graph.press("i")
+    assert graph.times() == {
+        (0, ""): 200,
+        (1, "wait"): 100,
+        (1, "main"): 40,
+        (1, "Shop.serve"): 30,
+        (1, "parse"): 30,
+        (2, "main"): 30,
+        (2, "Shop.serve"): 30,
+        (3, "main"): 30,
+    }
+    assert "line 14\t10.0 ms\t33.3 %" in graph.hover("Shop.serve")
+    graph.press("i")
+    assert graph.times()[3, "parse"] == 30
+
+
+def test_threads_can_be_chosen(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    graph.press("f")
+    rows = graph.page.locator(".thread")
+    assert [re.split(r"\n+", row) for row in rows.all_inner_texts()] == [
+        ["MainThread 100", "100 ms", "only"],
+        ["worker 101", "100 ms", "only"],
+    ]
+    graph.page.get_by_label("worker 101").uncheck()
+    assert graph.times() == {
+        (0, ""): 100,
+        (1, "main"): 100,
+        (2, "Shop.serve"): 60,
+        (3, "parse"): 30,
+    }
+    assert graph.page.locator("#threads-summary").inner_text() == "MainThread 100"
+    rows.nth(1).get_by_text("only").click()
+    assert graph.times() == {(0, ""): 100, (1, "wait"): 100}
+    graph.choose("None")
+    assert graph.times() == {(0, ""): 0}
+    assert "No time in this view" in graph.page.locator("#nothing").inner_text()
+    graph.choose("All")
+    graph.press("Escape", "t")
+    assert graph.times()[1, "worker 101"] == 100
+
+
+def test_processes_are_told_apart(flame_graph: Open) -> None:
+    writers = [BatchWriter(), BatchWriter()]
+    for number, writer in enumerate(writers, 1):
+        writer.sample(writer.thread(1, "MainThread"), 30 * MS, 10 * MS * number, [MAIN])
+    graph = flame_graph(recording_of(*writers), View(threads=True))
+    assert graph.times() == {
+        (0, ""): 30,
+        (1, "app.py 100"): 10,
+        (1, "app.py 200"): 20,
+        (2, "MainThread 1"): 30,
+        (3, "main"): 30,
+    }
+    graph.press("f")
+    assert graph.page.locator(".process").all_inner_texts() == [
+        "app.py 100\nonly",
+        "app.py 200\nonly",
+    ]
+    graph.page.locator(".process").nth(1).get_by_text("only").click()
+    assert graph.times()[0, ""] == 20
+
+
+def test_keys_move_from_box_to_box(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    seen = []
+    for key in (
+        "ArrowDown",
+        "ArrowDown",
+        "ArrowDown",
+        "ArrowDown",
+        "ArrowUp",
+        "ArrowUp",
+        "ArrowRight",
+    ):
+        graph.press(key)
+        seen.append(graph.status().split(" ")[0])
+    assert seen == ["all", "main", "Shop.serve", "parse", "Shop.serve", "main", "wait"]
+    graph.press("ArrowLeft", "ArrowDown", "Enter")
+    assert graph.page.get_by_text("Reset zoom").is_enabled()
+    graph.press("Backspace")
+    assert graph.box("main")["width"] == pytest.approx(graph.box("")["width"])
+    graph.press("0")
+    assert graph.box("main")["width"] == pytest.approx(graph.box("")["width"] / 2)
+    for key, dialog in (("?", "#help"), ("r", "#info")):
+        graph.press(key)
+        assert graph.page.locator(dialog).is_visible()
+        graph.press("Escape")
+        assert not graph.page.locator(dialog).is_visible()
+
+
+def test_the_recording_tells_about_itself(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    graph.page.get_by_role("button", name="Recording").click()
+    text = graph.page.locator("#info").inner_text()
+    assert "20 of 20 tried: 0 torn, 0 failed, 0 vanished" in text
+    assert (
+        "worker 101\t10\t100 ms\t0 s (0 %)\t0 s (0 %)\t50.0 ms (50.0 %)\t50.0 ms (50.0 %)" in text
+    )
+    assert "parse\t/usr/lib/python3.13/json/decoder.py:30\t100\t30.0 ms" in text
+
+
+def test_kinds_of_code_have_colours_of_their_own(flame_graph: Open) -> None:
+    writer = BatchWriter()
+    thread = writer.thread(1)
+    kinds = [
+        Frame("own", "/srv/app.py"),
+        Frame("library", "/usr/lib/python3.13/json/decoder.py"),
+        Frame("native", "/usr/lib/libopenblas.so.0", kind=1),
+        Frame("plumbing", "/usr/bin/python3.13", kind=1),
+    ]
+    for tick, frame in enumerate(kinds, 1):
+        writer.sample(thread, tick * MS, MS, [frame])
+    writer.sample(thread, 5 * MS, MS, [], SampleState.GC)
+    graph = flame_graph(recording_of(writer))
+    names = ["own", "library", "native", "plumbing", "<garbage collection>"]
+    assert len({graph.colour(name) for name in names}) == 5
+    legend = graph.page.locator("#legend").inner_text()
+    assert legend.split("\n") == [
+        "Python",
+        "libraries",
+        "native",
+        "interpreter",
+        "garbage collection",
+    ]
+
+
+def test_dark_mode_follows_the_system_and_a_button(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording(), dark=True)
+    dark = graph.colour("main")
+    assert sum(dark) < 380
+    graph.press("d")
+    assert sum(graph.colour("main")) > 450
+    graph.page.get_by_label("Light or dark").click()
+    assert graph.colour("main") == dark
+    graph.page.emulate_media(color_scheme="light")
+    assert sum(graph.colour("main")) > 450
+
+
+def test_names_are_text_whatever_is_in_them(flame_graph: Open) -> None:
+    evil = "x</script><img src=x onerror='window.hacked=1'><script>window.hacked=1</script>"
+    writer = BatchWriter()
+    names = [
+        evil,
+        "a\x00b\x1b[2J",
+        "lone \udcff",
+        "größe 函数 \U0001f600",
+        "\u202egnp.exe",
+        "constructor",
+    ]
+    for number, name in enumerate(names, 1):
+        writer.sample(writer.thread(number, name), MS, MS * number, [Frame(name, name)])
+    recording = recording_of(writer)
+    recording.command = ("python", evil)
+    graph = flame_graph(recording, View(threads=True))
+    shown = {box["name"] for box in graph.boxes()}
+    assert {
+        evil,
+        "a\\x00b\\x1b[2J",
+        "lone \\udcff",
+        "größe 函数 \U0001f600",
+        "constructor",
+    } <= shown
+    assert evil in graph.hover(evil)
+    graph.press("r", "Escape", "f")
+    assert evil in graph.page.locator("#thread-list").inner_text()
+    assert graph.page.evaluate("window.hacked") is None
+    assert graph.page.locator("img").count() == 0
+
+
+def test_a_very_deep_stack(flame_graph: Open) -> None:
+    writer = BatchWriter()
+    writer.sample(writer.thread(1), MS, MS, [Frame("down")] * 20_000)
+    graph = flame_graph(recording_of(writer))
+    assert max(box["depth"] for box in graph.boxes()) == 20_000
+    graph.page.evaluate("document.getElementById('graph').scrollTop = 300000")
+    graph.page.mouse.move(600, 400)
+    assert "down" in graph.status()
+    graph.press("i")
+    assert max(box["depth"] for box in graph.boxes()) == 20_000
+
+
+def test_an_empty_recording(flame_graph: Open) -> None:
+    graph = flame_graph(recording_of(BatchWriter(), start_ns=1, end_ns=MS))
+    assert "No time in this view" in graph.page.locator("#nothing").inner_text()
+    graph.press("i", "l", "t", "ArrowDown", "Enter")
+
+
+def test_a_hundred_thousand_stacks_stay_smooth(flame_graph: Open) -> None:
+    recording = large_recording(100_000)
+    begin = time.monotonic()
+    graph = flame_graph(recording)
+    graph.boxes()
+    assert time.monotonic() - begin < 15  # well under a second on a machine with nothing else to do
+    script = """(work) => {
+        const page = flameGraph.page;
+        const begin = performance.now();
+        for (let round = 0; round < 5; round++) new Function("page", work)(page);
+        return (performance.now() - begin) / 5;
+    }"""
+    draw = (
+        "page.painter.draw({ tree: page.tree, rows: page.rows, ancestors: 0, search: page.search,"
+        " selected: -1, hovered: -1, title: '' }, page.palette, 0)"
+    )
+    # At each move of the mouse, each step of the wheel, each zoom: tens of times a second.
+    assert graph.page.evaluate(script, draw) < 30
+    assert graph.page.evaluate(script, "page.lay()") < 50
+    assert len(graph.boxes()) < 20_000
+    # Once a click.
+    for work in ("page.rebuild()", "page.isInverted = !page.isInverted; page.turn()"):
+        assert graph.page.evaluate(script, work) < 2000
+    graph.page.fill("#query", "function_1")
+    assert graph.matches().endswith(" % found")
+
+
+def test_a_recording_of_the_workload(flame_graph: Open, tmp_path: Path) -> None:
+    path = tmp_path / "shop.html"
+    command = [sys.executable, str(_SHOP), "--seconds", "3"]
+    subprocess.run(
+        [sys.executable, "-m", "pystack", "record", "-r", "250", "-o", str(path), "--", *command],
+        check=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    graph = flame_graph(path)
+    names = {box["name"] for box in graph.boxes()}
+    assert {"Shop.serve", "Shop.handle_order", "render_invoice", "wait_for_turn"} <= names
+    graph.press("t")
+    names = {str(box["name"]).rpartition(" ")[0] for box in graph.boxes()}
+    assert {"MainThread", "worker_0", "packer", "books", "stock", "suppliers", "patient"} <= names
+    graph.press("t", "i", "/")
+    graph.page.keyboard.type("Shop")
+    assert re.fullmatch(r"[\d.]+ % found", graph.matches())

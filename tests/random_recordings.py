@@ -1,0 +1,64 @@
+"""Recordings of programs that never ran, for exporters to be tried on."""
+
+from __future__ import annotations
+
+import random
+
+from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack_profiler.profile import Recording
+
+_STATES = 64  # all combinations of the bits of SampleState
+
+
+def random_recording(seed: int, processes: int = 1) -> Recording:
+    chance = random.Random(seed)
+    functions = [Frame(f"f{number}", f"/srv/m{number % 3}.py", number) for number in range(12)]
+    start_ns = chance.randrange(10**15)
+    writers = [_written(chance, functions, start_ns) for _ in range(processes)]
+    end_ns = start_ns + chance.randrange(10_000 * MS)
+    return recording_of(*writers, start_ns=start_ns, end_ns=end_ns)
+
+
+def _written(chance: random.Random, functions: list[Frame], start_ns: int) -> BatchWriter:
+    writer = BatchWriter()
+    for tid in range(chance.randint(1, 4)):
+        thread = writer.thread(tid + 1, f"t{tid}")
+        time_ns = start_ns + chance.randrange(50 * MS)
+        for _ in range(chance.randrange(200)):
+            weight_ns = chance.randrange(20 * MS)
+            time_ns += weight_ns + chance.choice([0, 0, 0, chance.randrange(100 * MS)])
+            frames = [
+                chance.choice(functions)._replace(line=chance.randrange(3))
+                for _ in range(chance.randrange(6))
+            ]
+            writer.sample(thread, time_ns, weight_ns, frames, state=chance.randrange(_STATES))
+    return writer
+
+
+def large_recording(distinct_stacks: int, threads: int = 8, seed: int = 7) -> Recording:
+    """Deep stacks of few hot and many cold functions, no two samples alike."""
+    chance = random.Random(seed)
+    files = [f"/srv/app/module_{number}.py" for number in range(40)]
+    files += [f"/usr/lib/python3.13/lib_{number}.py" for number in range(20)]
+    functions = [
+        Frame(f"Class{number % 97}.function_{number}", files[number % 60], number % 900 + 1)
+        for number in range(3000)
+    ]
+    writer = BatchWriter()
+    tracks = [writer.thread(100 + number, f"worker_{number}") for number in range(threads)]
+    seen: set[tuple[Frame, ...]] = set()
+    path = [functions[0]]
+    time_ns = 1
+    while len(seen) < distinct_stacks:
+        cut = len(path) if chance.random() < 0.02 else chance.choice([1, 2, 2, 3, 3, 4, 6, 10])
+        del path[max(1, len(path) - cut) :]
+        for _ in range(chance.randint(1, 6)):
+            if len(path) < 60:
+                function = functions[int(chance.paretovariate(0.6)) % len(functions)]
+                path.append(function._replace(line=function.first_line + chance.randint(1, 5)))
+        seen.add(tuple(path))
+        time_ns += MS
+        weight_ns = int(MS * chance.paretovariate(1.2))
+        state = chance.randrange(_STATES)
+        writer.sample(tracks[len(seen) % threads], time_ns, weight_ns, path, state)
+    return recording_of(writer, start_ns=1, end_ns=time_ns)
