@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import signal
@@ -32,7 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from peers import cache_folder, clean_environment, conditions, peer
+from peers import cache_folder, clean_environment, conditions, own_command, own_environment, peer
 
 from interpreters import available
 from targets import Interpreter
@@ -141,18 +140,6 @@ class Case:
         if not plugin.exists():
             return ["-ex", "thread apply all bt"]
         return ["-ex", f"source {plugin}", "-ex", "thread apply all py-bt"]
-
-
-def own_command() -> list[str]:
-    """The installed command, or else the module that is found."""
-    installed = Path(sys.executable).parent / "pystack"
-    return [str(installed)] if installed.exists() else [sys.executable, "-m", "pystack"]
-
-
-def own_environment() -> dict[str, str]:
-    """Where this project's packages are found, compiled as those of an installation are."""
-    path = os.environ.get("PYTHONPATH")
-    return {**clean_environment(), **({} if path is None else {"PYTHONPATH": path})}
 
 
 def run(arguments: list[str], *, own: bool = False) -> Sample:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from peers import clean_environment, conditions, peer
+from peers import clean_environment, conditions, own_command, own_environment, peer
 
 from interpreters import available
 from targets import Interpreter
@@ -51,7 +51,7 @@ class Gaps:
 
 
 def commands(pid: int) -> dict[str, list[str]]:
-    own = [str(Path(sys.executable).parent / "pystack")]
+    own = own_command()
     return {
         "pystack dump": [*own, "dump", "--json", str(pid)],
         "pystack dump --no-block": [*own, "dump", "--no-block", "--json", str(pid)],
@@ -74,7 +74,12 @@ def measure(interpreter: Interpreter, rounds: int) -> dict[str, dict[str, float]
                     gaps.begin()
                     begin = time.perf_counter()
                     done = subprocess.run(
-                        command, capture_output=True, env=clean_environment(), check=False
+                        command,
+                        capture_output=True,
+                        env=own_environment()
+                        if name.startswith("pystack ")
+                        else clean_environment(),
+                        check=False,
                     )
                     taken = time.perf_counter() - begin
                     row = samples.setdefault(name, {"command ms": [], "gap ms": [], "says ms": []})

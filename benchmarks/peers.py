@@ -36,6 +36,18 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
 
+def own_command() -> list[str]:
+    """The installed command, or else the module that is found."""
+    installed = Path(sys.executable).parent / "pystack"
+    return [str(installed)] if installed.exists() else [sys.executable, "-m", "pystack"]
+
+
+def own_environment() -> dict[str, str]:
+    """Where this project's packages are found, compiled as those of an installation are."""
+    path = os.environ.get("PYTHONPATH")
+    return {**clean_environment(), **({} if path is None else {"PYTHONPATH": path})}
+
+
 def conditions() -> str:
     """What a reader must know of the machine to judge the figures."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())

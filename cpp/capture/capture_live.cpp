@@ -91,14 +91,19 @@ class LiveCapture {
             PYSTACK_TRY(guard, target_.stop());
             target_.use_registers_of(&guard);
             reading_.read_still();
-            if (locals_) locals_->read(reading_);
+            if (locals_ && stops == 1) locals_->copy(reading_);
+            if (locals_ && stops > 1) locals_->read(reading_);
             read_registers(guard);
             if (native_) native_->copy_stacks(reading_.walked.threads);
             target_.use_registers_of(nullptr);
             guard.release();
             stop_ns_ = stop_ns_.value_or(0) + guard.stop_time().count();
             was_stopped_ = guard.was_stopped();
-            if (!caught_between_frames() || stops == kStops) {
+            const bool caught = caught_between_frames();
+            // Values that were not there at the rehearsal take a stop that lasts until they are
+            // rendered.
+            const bool complete = !locals_ || stops > 1 || (!caught && locals_->render(reading_));
+            if ((!caught && complete) || stops == kStops) {
                 report_unstopped(guard);
                 break;
             }

@@ -35,28 +35,51 @@ LocalsCapture::LocalsCapture(const memory::MemoryReader& memory, const cpython::
       }) {}
 
 void LocalsCapture::rehearse(Reading& reading, std::vector<RawFrame>& frames) {
-    read_frames(reading, frames);
+    const FoundThread found = find(reading, frames);
+    LocalsReader::render(found.frames, renderer_);
+}
+
+void LocalsCapture::copy(Reading& reading) {
+    renderer_.reset();
+    found_.clear();
+    for (const ThreadReading& thread : reading.threads)
+        found_.push_back(find(reading, thread.frames));
+}
+
+bool LocalsCapture::render(Reading& reading) {
+    renderer_.seal();
+    render_all(reading);
+    const bool complete = renderer_.misses() == 0;
+    renderer_.unseal();
+    return complete;
 }
 
 void LocalsCapture::read(Reading& reading) {
-    renderer_.reset();
-    for (ThreadReading& thread : reading.threads) {
-        thread.variables = read_frames(reading, thread.frames);
+    copy(reading);
+    render_all(reading);
+}
+
+void LocalsCapture::render_all(Reading& reading) {
+    for (std::size_t i = 0; i < found_.size() && i < reading.threads.size(); ++i) {
+        ThreadReading& thread = reading.threads[i];
+        auto rendered = LocalsReader::render(found_[i].frames, renderer_);
+        thread.variables.assign(thread.frames.size(), {});
+        for (std::size_t k = 0; k < rendered.size(); ++k)
+            thread.variables[found_[i].places[k]] = std::move(rendered[k]);
     }
 }
 
-std::vector<model::FrameVariables> LocalsCapture::read_frames(Reading& reading,
-                                                              std::span<const RawFrame> frames) {
-    // One for each frame that runs code that is known; `places` says which.
+LocalsCapture::FoundThread LocalsCapture::find(Reading& reading, std::span<const RawFrame> frames) {
+    // Only frames that run code that is known.
+    FoundThread found;
     std::vector<LocalsReader::Frame> readable;
     std::vector<const cpython::Code*> codes;
-    std::vector<std::size_t> places;
     for (std::size_t i = 0; i < frames.size(); ++i) {
         const cpython::Code* code = frames[i].shim ? nullptr : reading.codes.find(frames[i].code);
         if (code == nullptr || code->problem) continue;
         readable.push_back({&frames[i], code});
         codes.push_back(code);
-        places.push_back(i);
+        found.places.push_back(i);
     }
     reader_.load(codes);
     std::vector<RemoteRange> ranges;
@@ -64,13 +87,8 @@ std::vector<model::FrameVariables> LocalsCapture::read_frames(Reading& reading,
         ranges.push_back(reader_.range(*frame.code, *frame.raw));
     memory::MemoryCopy copy(memory_);
     copy.fetch(ranges);
-    renderer_.begin();
-    auto read = reader_.read(readable, copy, renderer_);
-    std::vector<model::FrameVariables> variables(frames.size());
-    for (std::size_t i = 0; i < read.size() && i < places.size(); ++i) {
-        variables[places[i]] = std::move(read[i]);
-    }
-    return variables;
+    found.frames = reader_.find(readable, copy, renderer_);
+    return found;
 }
 
 }  // namespace pystack::capture

@@ -283,7 +283,7 @@ LocalsReader::FoundFrame LocalsReader::find(const Frame& frame, const MemoryRead
             ++found.omitted;
             continue;
         }
-        found.variables.push_back({slot.name, slot.kind, content});
+        found.variables.push_back({slot.name, slot.kind, content, false});
     }
     return found;
 }
@@ -317,33 +317,39 @@ void LocalsReader::find_in_namespace(RemoteAddr dict, ValueRenderer& renderer, F
         if (!renderer.is_str(keys[i])) continue;
         found.variables.push_back({names[i] ? names[i]->text : "?",
                                    VariableKind::kLocal,
-                                   {.object = values[i], .tagged_int = {}}});
+                                   {.object = values[i], .tagged_int = {}},
+                                   false});
     }
 }
 
-std::vector<model::FrameVariables> LocalsReader::read(std::span<const Frame> frames,
-                                                      const MemoryReader& frame_memory,
-                                                      ValueRenderer& renderer) {
-    renderer.begin();
+std::vector<LocalsReader::FoundFrame> LocalsReader::find(std::span<const Frame> frames,
+                                                         const MemoryReader& frame_memory,
+                                                         ValueRenderer& renderer) {
     std::vector<FoundFrame> found;
     std::vector<RemoteAddr> objects;
     for (const Frame& frame : frames) {
         const bool readable = frame.code != nullptr && frame.raw != nullptr && !frame.raw->shim;
         found.push_back(readable ? find(frame, frame_memory, renderer) : FoundFrame{});
-        for (const Found& variable : found.back().variables) {
-            if (renderer.should_render(variable.name)) objects.push_back(variable.content.object);
+        for (Found& variable : found.back().variables) {
+            variable.redacted = !renderer.should_render(variable.name);
+            if (!variable.redacted) objects.push_back(variable.content.object);
         }
     }
     renderer.fetch(objects);
+    return found;
+}
 
+std::vector<model::FrameVariables> LocalsReader::render(std::span<const FoundFrame> frames,
+                                                        ValueRenderer& renderer) {
+    renderer.begin();
     std::vector<model::FrameVariables> result;
-    for (FoundFrame& frame : found) {
+    for (const FoundFrame& frame : frames) {
         model::FrameVariables& variables = result.emplace_back();
         variables.omitted = frame.omitted;
         if (frame.problem) variables.problem = frame.problem->message();
-        for (Found& one : frame.variables) {
+        for (const Found& one : frame.variables) {
             model::Variable variable{.name = escaped_name(one.name), .kind = one.kind};
-            if (!renderer.should_render(one.name)) {
+            if (one.redacted) {
                 variable.redacted = true;
             } else if (one.content.tagged_int) {
                 variable.value = std::to_string(*one.content.tagged_int);
@@ -358,6 +364,12 @@ std::vector<model::FrameVariables> LocalsReader::read(std::span<const Frame> fra
         }
     }
     return result;
+}
+
+std::vector<model::FrameVariables> LocalsReader::read(std::span<const Frame> frames,
+                                                      const MemoryReader& frame_memory,
+                                                      ValueRenderer& renderer) {
+    return render(find(frames, frame_memory, renderer), renderer);
 }
 
 }  // namespace pystack::cpython

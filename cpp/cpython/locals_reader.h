@@ -56,7 +56,8 @@ SlotContent decode_slot(StackRef format, std::uint64_t word);
 ///     ... stop the target, read frames, locals.load(codes) again for new ones ...
 ///     copy.fetch(locals.range(code, frame));             // for each frame
 ///     ValueRenderer renderer(memory, layout, limits, should_render);
-///     locals.read(frames of one thread, copy, renderer); // the values are read now: still stopped
+///     auto found = locals.find(frames of one thread, copy, renderer);
+///     locals.render(found, renderer);                    // still stopped, or `renderer` is sealed
 ///
 /// A variable that has no value is left out. A value that cannot be read says so in its place.
 class LocalsReader {
@@ -79,19 +80,12 @@ class LocalsReader {
         return locals_range(layout_, variables_of(code), frame);
     }
 
-    /// The variables of the frames of one thread, in their order: the byte budget of `renderer`
-    /// goes to the first ones first. `frame_memory` has at least range() of each frame; the values
-    /// come through `renderer`. Names that its filter refuses are not looked at.
-    std::vector<model::FrameVariables> read(std::span<const Frame> frames,
-                                            const memory::MemoryReader& frame_memory,
-                                            ValueRenderer& renderer);
-
-  private:
     /// A variable that has a value, before that is looked at.
     struct Found {
         std::string name;
         model::VariableKind kind;
         SlotContent content;
+        bool redacted;  ///< The filter of the renderer refuses its name: it is not looked at.
     };
     struct FoundFrame {
         std::vector<Found> variables;
@@ -99,6 +93,20 @@ class LocalsReader {
         std::optional<Error> problem;
     };
 
+    /// What the variables of these frames hold. `frame_memory` has at least range() of each frame;
+    /// `renderer` has the copies of the objects that they hold, afterwards.
+    std::vector<FoundFrame> find(std::span<const Frame> frames,
+                                 const memory::MemoryReader& frame_memory, ValueRenderer& renderer);
+    /// The values of the frames of one thread, in their order: the byte budget of `renderer` goes
+    /// to the first ones first.
+    static std::vector<model::FrameVariables> render(std::span<const FoundFrame> frames,
+                                                     ValueRenderer& renderer);
+    /// Both at once.
+    std::vector<model::FrameVariables> read(std::span<const Frame> frames,
+                                            const memory::MemoryReader& frame_memory,
+                                            ValueRenderer& renderer);
+
+  private:
     std::unique_ptr<CodeVariables> read_variables(const memory::MemoryReader& memory,
                                                   const Code& code);
     FoundFrame find(const Frame& frame, const memory::MemoryReader& frame_memory,

@@ -1,6 +1,7 @@
 """Reads a core many times, each time damaged otherwise: read_damaged.py CORE COPY KIND FIRST COUNT
 
-KIND is "cut" or "changed". For each number, one line of JSON goes to stdout: what came out of it.
+KIND is "cut", "changed", or "heap": changed in writable memory only, and read with variables and
+without. For each number, one line of JSON goes to stdout: what came out of it.
 Memory and the time of each reading are limited; the last line is that of the damage that broke a
 limit.
 """
@@ -27,7 +28,21 @@ MAX_MEMORY_BYTES = 500 << 20
 MAX_SECONDS = 10.0
 RENDER_EVERY = 10
 HEAD_BYTES = 0x1000
+NO_VARIABLES: dict[str, Any] = {
+    "variables": None,
+    "variables_omitted": 0,
+    "variables_problem": None,
+}
+PAGE = 0x1000
 PT_LOAD = 1
+PF_W = 2
+EDGES = [
+    struct.pack("<Q", value % 2**64)
+    for value in (0, 1, 7, 255, -1, -8, 2**31 - 1, 2**32, 2**63 - 1, 2**63, 1 << 47)
+]
+
+
+Places = list[tuple[int, int]]
 
 
 def changes(number: int, data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -56,17 +71,57 @@ def changes(number: int, data: bytes) -> Iterator[tuple[int, bytes]]:
             yield random_of.randrange(HEAD_BYTES, size - length), fill * length
 
 
+def heap_changes(number: int, data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The same within the writable segments: bits, sizes, pointers, types, runs."""
+    random_of = random.Random(number)
+    segments = writable_segments(data)
+    weights = [size for _, size in segments]
+
+    def place() -> int:
+        begin, size = random_of.choices(segments, weights)[0]
+        return begin + random_of.randrange(size // 8) * 8
+
+    kind = number % 4
+    for _ in range(random_of.randint(1, 5000)):
+        at = place()
+        if kind == 0:
+            yield at + random_of.randrange(8), random_of.randbytes(1)
+        elif kind == 1:
+            yield at, random_of.choice(EDGES)
+        elif kind == 2:
+            source = place()
+            yield at, data[source : source + 8]
+        elif random_of.random() < 0.01:
+            yield at, random_of.choice([b"\0", b"\xff", b"\x41"]) * 8 * random_of.randint(1, 4)
+
+
+def load_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Flags, offset in the file and size there of the memory in the core."""
+    begin, count = struct.unpack_from("<Q", data, 0x20)[0], struct.unpack_from("<H", data, 0x38)[0]
+    for index in range(count):
+        kind, flags, offset, _, _, size = struct.unpack_from("<IIQQQQ", data, begin + index * 56)
+        if kind == PT_LOAD:
+            yield flags, offset, size
+
+
+def writable_segments(data: bytes) -> Places:
+    """Without their last page, which runs may reach into."""
+    return [
+        (offset, size - PAGE)
+        for flags, offset, size in load_segments(data)
+        if flags & PF_W and size > PAGE
+    ]
+
+
 def notes_end(data: bytes) -> int:
     """Where the memory begins: the offset of the first LOAD segment."""
-    begin, count = struct.unpack_from("<Q", data, 0x20)[0], struct.unpack_from("<H", data, 0x38)[0]
-    headers = (struct.unpack_from("<IIQ", data, begin + index * 56) for index in range(count))
-    return min(int(offset) for kind, _, offset in headers if kind == PT_LOAD)
+    return min(offset for _, offset, _ in load_segments(data))
 
 
-def read(path: Path, number: int) -> dict[str, Any]:
+def read(path: Path, number: int, variables: pystack.Locals | None = None) -> dict[str, Any]:
     signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
     try:
-        snapshot = pystack.dump_core(path)
+        snapshot = pystack.dump_core(path, locals=variables)
         if number % RENDER_EVERY == 0:
             render_json(snapshot)
             for line in render_text(snapshot):
@@ -83,9 +138,19 @@ def read(path: Path, number: int) -> dict[str, Any]:
         "missing_bytes": snapshot.core.missing_bytes,
         "problems": snapshot.problems,
         "threads": [
-            [thread.tid, thread.stack_end, [[*frame] for frame in thread.frames]]
+            [
+                thread.tid,
+                thread.stack_end,
+                [[*frame._replace(**NO_VARIABLES)] for frame in thread.frames],
+            ]
             for thread in snapshot.threads
         ],
+        "unreadable": sum(
+            "<unreadable" in (variable.value or "")
+            for thread in snapshot.threads
+            for frame in thread.frames
+            for variable in frame.variables or ()
+        ),
     }
 
 
@@ -106,10 +171,12 @@ def main() -> None:
             else:
                 with mmap.mmap(file.fileno(), len(data)) as memory:
                     written = []
-                    for place, new in changes(number, data):
+                    for place, new in (heap_changes if kind == "heap" else changes)(number, data):
                         written.append((place, len(new)))
                         memory[place : place + len(new)] = new
-                    result = read(copy, number)
+                    result = read(copy, number, pystack.Locals() if kind == "heap" else None)
+                    if kind == "heap":
+                        result["threads_without_locals"] = read(copy, number).get("threads")
                     for place, length in written:
                         memory[place : place + length] = data[place : place + length]
             print(json.dumps(result), flush=True)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,6 +29,7 @@ from core_files import (
     search_options,
     small_core,
 )
+from damaged_cores import read_damaged
 from interpreters import available
 from process_state import wait_until
 from targets import Interpreter
@@ -39,9 +39,6 @@ pytestmark = pytest.mark.live
 
 CUTS = 200
 CHANGED = 2000
-WORKER = Path(__file__).parent / "read_damaged.py"
-# A hundred readings take a second; this is for machines that are busy.
-WORKER_TIMEOUT_S = 600.0
 
 
 def some_interpreters() -> list[Interpreter]:
@@ -68,24 +65,6 @@ def core(
 @pytest.fixture
 def changeable(core: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(core, tmp_path / "core.changed"))
-
-
-def read_damaged(core: Path, folder: Path, kind: str, count: int) -> list[dict[str, Any]]:
-    """What came out of each reading; all have kept within their limits of time and memory."""
-    done = subprocess.run(
-        [sys.executable, WORKER, core, folder / "core.damaged", kind, "0", str(count)],
-        cwd=TOOL_FOLDER,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=WORKER_TIMEOUT_S,
-    )
-    lines = done.stdout.splitlines()
-    last = lines[-1].partition(" ")[0] if lines else "none"
-    assert done.returncode == 0, f"{kind}, {last}: {done.returncode} {done.stderr[-2000:]}"
-    assert len(lines) == count
-    return [json.loads(line.partition(" ")[2]) for line in lines]
 
 
 def test_cut_anywhere(core: Path, tmp_path: Path) -> None:

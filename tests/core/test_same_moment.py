@@ -29,7 +29,7 @@ pytestmark = pytest.mark.live
 PROGRAMS = ("stage.py", "deep.py", "subinterpreters.py", "forked.py", "finalizing.py")
 # gdb writes every page of every stack: of 100,000 frames that is a gigabyte. For hundreds of
 # threads without a GIL, each with a heap, it is several.
-WITH_GCORE = ("stage.py", "subinterpreters.py", "finalizing.py")
+WITH_GCORE = ("stage.py", "subinterpreters.py", "forked.py", "finalizing.py")
 IN_A_CONTAINER = ("3.13-pyenv", "3.15-debian-sid")
 
 # What a core cannot have, or what is said of the reading and not of the process.
