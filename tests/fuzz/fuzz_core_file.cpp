@@ -62,7 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace {
 
-Bytes seed() {
+/// As the kernel writes it for a fault.
+Bytes crash() {
     testing::CoreBuilder builder;
     user_regs_struct registers{};
     registers.rsp = 0x7ffd'0000'0100;
@@ -79,6 +80,27 @@ Bytes seed() {
     builder.add_segment(0x400000, testing::kPage, first, PF_R);
     builder.add_segment(0x401000, testing::kPage, {}, PF_R | PF_X);
     builder.add_segment(0x7ffd'0000'0000, testing::kPage, Bytes(testing::kPage), PF_R | PF_W);
+    return builder.build();
+}
+
+/// As gdb writes it for a healthy process: no signal, no siginfo, a page that another one overlaps.
+Bytes on_demand() {
+    testing::CoreBuilder builder;
+    for (std::int32_t tid = 100; tid < 140; ++tid) builder.add_thread(tid, 0);
+    builder.add_process(100, "worker", "worker --many");
+    builder.add_files({{0x7f00'0000'0000, 0x7f00'0000'2000, 0, "/lib/libpython3.13.so.1.0"}}, 1);
+    builder.add_segment(0x7f00'0000'0000, testing::kPage, testing::make_library("x"), PF_R);
+    builder.add_segment(0x7f00'0000'0800, testing::kPage, Bytes(testing::kPage), PF_R | PF_W);
+    return builder.build();
+}
+
+/// Memory and nothing else, most of it not in the file.
+Bytes without_notes() {
+    testing::CoreBuilder builder;
+    for (std::uint64_t i = 1; i < 60; ++i) {
+        builder.add_segment(i << 32, std::uint64_t{1} << 31, Bytes(i % 3 == 0 ? 64 : 0),
+                            PF_R | PF_W);
+    }
     return builder.build();
 }
 
@@ -127,7 +149,7 @@ void mutate(Bytes& bytes, std::mt19937_64& random) {
 
 int main(int argc, char** argv) {
     const double seconds = argc > 1 ? std::atof(argv[1]) : 10;
-    std::vector<Bytes> corpus{seed(), {}};
+    std::vector<Bytes> corpus{crash(), on_demand(), without_notes(), {}};
     for (int i = 2; i < argc; ++i) {
         std::ifstream stream(argv[i], std::ios::binary);
         const std::string text{std::istreambuf_iterator<char>(stream), {}};
