@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+import pystack
 from interpreters import required
 from process_state import run_state, thread_ids
+from targets import Interpreter
 from tool_runs import dump_json, run_tool
 from truthful_target import TruthfulTarget, truthful_target
 
@@ -28,6 +32,25 @@ ARGUMENTS = {
 }
 
 Variables = dict[str, dict[str, Any]]
+
+CHANGING = """
+def counts():
+    number = 0
+    while True:
+        number += 1
+        text = "number %d" % number
+        row = [number, {"text": text}, (number, [text])]
+        holder = Holder(row)
+        if number == 1:
+            print("ready", flush=True)
+
+class Holder:
+    def __init__(self, row):
+        self.row = row
+
+counts()
+"""
+DUMPS = 100
 
 
 @pytest.fixture(scope="module", params=required(), ids=str)
@@ -170,3 +193,32 @@ def find(dump: dict[str, Any], function: str) -> dict[str, Any]:
     ]
     assert isinstance(found, dict)
     return found
+
+
+@pytest.mark.parametrize("interpreter", required(), ids=str)
+def test_values_are_of_one_moment(interpreter: Interpreter) -> None:
+    """They are rendered when the target runs again, which changes them a million times a second."""
+    with interpreter.spawn(["-c", CHANGING], stdout=subprocess.PIPE) as target:
+        assert target.process.stdout is not None
+        assert target.process.stdout.readline() == b"ready\n"
+        for _ in range(DUMPS):
+            now = counters(target.pid)
+            number, last = int(now["number"]), int(now["text"].strip("'").split()[1])
+            assert last in (number, number - 1)
+            (of_row, *_) = ast.literal_eval(now["row"])
+            assert of_row in (last, last - 1)
+            text = f"number {of_row}"
+            assert now["row"] == repr([of_row, {"text": text}, (of_row, [text])])
+            (of_holder, *_) = ast.literal_eval(now["holder"][len("Holder(row=") : -1])
+            assert of_holder in (of_row, of_row - 1)
+
+
+def counters(pid: int) -> dict[str, str]:
+    snapshot = pystack.dump(pid, locals=pystack.Locals())
+    frames = [frame for thread in snapshot.threads for frame in thread.frames]
+    return {
+        one.name: one.value or ""
+        for frame in frames
+        if frame.function == "counts"
+        for one in frame.variables or ()
+    }
