@@ -4,7 +4,7 @@ Every failure leaves through `pystack.errors.from_code`, so callers see the clas
 """
 
 from collections.abc import Sequence
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, TypedDict
 
 GilState = Literal["holds", "waits", "dropping", "none"]
 StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]
@@ -35,7 +35,10 @@ class RawLocals(TypedDict):
     max_bytes: int  # of one thread
     redact: list[str]  # parts of names, in any case
 
-class RawFrame(TypedDict):
+class RawForeignFrame(TypedDict, total=False):
+    interpreter_id: int  # only there where it is another than the thread's
+
+class RawFrame(RawForeignFrame):
     kind: Literal["python"]
     function: str  # co_name
     qualname: str | None  # co_qualname; None below 3.11
@@ -48,8 +51,6 @@ class RawFrame(TypedDict):
     variables: list[RawVariable] | None  # None: not asked for
     variables_omitted: int  # how many more there are
     variables_problem: str | None
-
-    interpreter_id: NotRequired[int]  # where it is another than its thread's
 
 class RawNativeFrame(TypedDict):
     kind: Literal["native"]

@@ -23,6 +23,31 @@ def raw_frame(function: str = "work", line: int | None = 3, **fields: Any) -> An
     }
 
 
+def raw_native_frame(function: str = "compute", **fields: Any) -> Any:
+    return {
+        "kind": "native",
+        "function": function,
+        "python_name": None,
+        "signature": function,
+        "symbol": function,
+        "name_source": "debug-info",
+        "file": "src/compute.c",
+        "line": 7,
+        "module": "/usr/lib/libcompute.so.1",
+        "build_id": "0123abcd",
+        "offset": 0x1234,
+        "address": 0x7F0000001234,
+        "is_inlined": False,
+        "is_plumbing": False,
+        "is_guess": False,
+        **fields,
+    }
+
+
+def raw_gap(reason: str = "it cannot be unwound") -> Any:
+    return {"kind": "gap", "reason": reason}
+
+
 def raw_variable(name: str = "x", value: str | None = "1", **fields: Any) -> Any:
     return {
         "name": name,

@@ -41,11 +41,10 @@ nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals
     const auto native_wanted = native_options(native);
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
-        return pystack::capture::capture_live(
-            pid, {.stop = stop,
-                  .exhaustive = exhaustive,
-                  .locals = locals_wanted,
-                  .native = native_wanted});
+        return pystack::capture::capture_live(pid, {.stop = stop,
+                                                    .exhaustive = exhaustive,
+                                                    .locals = locals_wanted,
+                                                    .native = native_wanted});
     }();
     if (!snapshot) pystack::bindings::raise(snapshot.error(), pid);
     return pystack::bindings::to_dict(*snapshot);

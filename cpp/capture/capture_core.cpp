@@ -141,13 +141,15 @@ void read_registers(const CoreTarget& core, Reading& reading) {
 
 NativeOptions native_options(const CoreOptions& options) {
     NativeOptions native = *options.native;
-    if (options.library_root) native.debug_roots.insert(native.debug_roots.begin(), *options.library_root);
+    if (options.library_root)
+        native.debug_roots.insert(native.debug_roots.begin(), *options.library_root);
     return native;
 }
 
 void merge_native(const CoreTarget& core, Reading& reading, NativeCapture& native) {
     for (const target::ThreadInfo& info : reading.infos) {
-        if (const auto registers = core.registers(info.tid)) native.add_thread(info.tid, *registers);
+        if (const auto registers = core.registers(info.tid))
+            native.add_thread(info.tid, *registers);
     }
     native.merge(reading);
 }

@@ -23,8 +23,8 @@ constexpr std::uint64_t kMaxStacks = 256 << 20;  ///< Of all threads.
 Result<std::unique_ptr<NativeCapture>> NativeCapture::create(const target::Target& target,
                                                              const cpython::Runtime& runtime,
                                                              NativeOptions options) {
-    PYSTACK_TRY(unwinder,
-                unwind::NativeUnwinder::create(target, {.roots = options.debug_roots, .fetch = {}}));
+    PYSTACK_TRY(unwinder, unwind::NativeUnwinder::create(
+                              target, {.roots = options.debug_roots, .fetch = {}}));
     std::unique_ptr<NativeCapture> capture(
         new NativeCapture(target, runtime, std::move(unwinder), std::move(options)));
     PYSTACK_TRY(mappings, target.mappings());
@@ -74,8 +74,8 @@ void NativeCapture::copy_stacks(std::span<const cpython::ThreadState> states) {
     const auto& c_frame = runtime_.layout.thread_state.cframe;
     std::vector<std::uint64_t> c_frames(c_frame ? states.size() : 0);
     for (std::size_t i = 0; i < c_frames.size(); ++i) {
-        requests.push_back(
-            {states[i].address + *c_frame, std::as_writable_bytes(std::span(c_frames).subspan(i, 1))});
+        requests.push_back({states[i].address + *c_frame,
+                            std::as_writable_bytes(std::span(c_frames).subspan(i, 1))});
     }
     target_.memory().read_many(requests);
     for (std::size_t i = 0; i < owners.size(); ++i) {
@@ -113,8 +113,8 @@ void NativeCapture::merge(Reading& reading) {
         const std::span<const std::size_t> mine =
             known != states.end() ? std::span(known->second) : std::span<const std::size_t>();
         for (const std::size_t i : mine) reading.threads[i].native = reading.natives.size();
-        reading.natives.push_back(
-            merge_thread(reading, info, mine, copied != threads_.end() ? &copied->second : nullptr));
+        reading.natives.push_back(merge_thread(
+            reading, info, mine, copied != threads_.end() ? &copied->second : nullptr));
     }
 }
 

@@ -54,7 +54,7 @@ class NativeCapture {
   private:
     struct CopiedThread {
         threads::Registers registers;
-        RemoteAddr stack;                   // Where `bytes` are from.
+        RemoteAddr stack;                    // Where `bytes` are from.
         std::span<const std::byte> bytes{};  // Of buffer_.
     };
 
@@ -71,8 +71,8 @@ class NativeCapture {
     std::unique_ptr<unwind::NativeUnwinder> unwinder_;
     NativeNames names_;
     std::vector<elf::Mapping> mappings_;
-    std::unordered_map<std::int32_t, CopiedThread> threads_;    // By tid.
-    std::unordered_map<RemoteAddr, RemoteAddr> c_frames_;       // By thread state.
+    std::unordered_map<std::int32_t, CopiedThread> threads_;  // By tid.
+    std::unordered_map<RemoteAddr, RemoteAddr> c_frames_;     // By thread state.
     std::unique_ptr<std::byte[]> buffer_;
     bool copied_ = false;
 };

@@ -15,8 +15,8 @@ using unwind::SymbolizedAddress;
 using unwind::SymbolizedFrame;
 
 /// How the names of its files begin, with glibc and with musl.
-constexpr std::array<std::string_view, 6> kCLibraries = {"libc.so", "libc-", "libpthread", "libm.so",
-                                                         "ld-linux", "ld-musl"};
+constexpr std::array<std::string_view, 6> kCLibraries = {"libc.so", "libc-",    "libpthread",
+                                                         "libm.so", "ld-linux", "ld-musl"};
 
 constexpr std::string_view kLoopName = "_PyEval_EvalFrameDefault";
 
@@ -98,9 +98,8 @@ void NativeNames::append(const unwind::NativeFrame& native, bool runs_python,
             frame.function = details.signature = details.python_name;
             details.name_source = model::NameSource::kMethodTable;
         }
-        details.is_plumbing =
-            runs_python || is_plumbing(is_nameless ? "" : found->function, details.python_name,
-                                       in_interpreter);
+        details.is_plumbing = runs_python || is_plumbing(is_nameless ? "" : found->function,
+                                                         details.python_name, in_interpreter);
         out.push_back(std::move(frame));
     }
 }

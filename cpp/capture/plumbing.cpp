@@ -12,9 +12,16 @@ namespace {
 
 /// How threads and programs start, in any file.
 constexpr std::array<std::string_view, 10> kStart = {
-    "__clone",          "__clone3",       "__libc_start_call_main", "__libc_start_main",
-    "__libc_start_main_impl", "_start",   "clone",                  "clone3",
-    "start_thread",     "thread_start",
+    "__clone",
+    "__clone3",
+    "__libc_start_call_main",
+    "__libc_start_main",
+    "__libc_start_main_impl",
+    "_start",
+    "clone",
+    "clone3",
+    "start_thread",
+    "thread_start",
 };
 
 /// Functions of the interpreter.
@@ -64,18 +71,40 @@ constexpr std::array<std::string_view, 42> kGlue = {
 };
 
 constexpr std::array<std::string_view, 18> kGluePrefixes = {
-    "Py",        "_Py",          "_TAIL_CALL_", "__Py",        "call_",     "cfunction_",
-    "do_call",   "import_",      "method_vectorcall", "object_call", "object_vectorcall",
-    "pymain_",   "slot_",        "vectorcall",  "wrap_",       "warn_",     "wrapperdescr_",
+    "Py",
+    "_Py",
+    "_TAIL_CALL_",
+    "__Py",
+    "call_",
+    "cfunction_",
+    "do_call",
+    "import_",
+    "method_vectorcall",
+    "object_call",
+    "object_vectorcall",
+    "pymain_",
+    "slot_",
+    "vectorcall",
+    "wrap_",
+    "warn_",
+    "wrapperdescr_",
     "lookup_",
 };
 
 /// By the names that Python has for them: they are how other functions are called.
 constexpr std::array<std::string_view, 12> kPythonGlue = {
-    "builtins.__import__",  "classmethod.__get__",      "function.__get__",
-    "generator.__next__",   "coroutine_wrapper.__next__", "method.__call__",
-    "method-wrapper.__call__", "builtin_function_or_method.__call__", "property.__get__",
-    "type.__call__",        "wrapper_descriptor.__call__", "method_descriptor.__call__",
+    "builtins.__import__",
+    "classmethod.__get__",
+    "function.__get__",
+    "generator.__next__",
+    "coroutine_wrapper.__next__",
+    "method.__call__",
+    "method-wrapper.__call__",
+    "builtin_function_or_method.__call__",
+    "property.__get__",
+    "type.__call__",
+    "wrapper_descriptor.__call__",
+    "method_descriptor.__call__",
 };
 
 /// Compilers make several of a function, and say so behind a dot.

@@ -35,8 +35,8 @@ struct ThreadReading {
 
 /// The native stack of one OS thread, with the Python frames of its thread states in their places.
 struct NativeStack {
-    std::size_t info = 0;     ///< Index into Reading::infos.
-    bool is_missing = false;  ///< It could not be copied.
+    std::size_t info = 0;                     ///< Index into Reading::infos.
+    bool is_missing = false;                  ///< It could not be copied.
     std::vector<unwind::NativeFrame> frames;  ///< Innermost first.
     unwind::UnwindResult end;
     MergedStack merged;  ///< Threads are indexes into Reading::threads.
@@ -69,11 +69,11 @@ struct Reading {
     cpython::CodeReader codes;
 
     cpython::WalkedInterpreters walked;
-    std::vector<ThreadReading> threads;                            ///< As walked.threads.
-    std::vector<std::optional<cpython::Gil>> gils;                 ///< As walked.interpreters.
-    std::vector<ThreadNames> names;                                ///< As walked.interpreters.
-    std::vector<NativeStack> natives;  ///< Only when they were asked for.
-    std::vector<target::ThreadInfo> infos;                         ///< The OS threads.
+    std::vector<ThreadReading> threads;             ///< As walked.threads.
+    std::vector<std::optional<cpython::Gil>> gils;  ///< As walked.interpreters.
+    std::vector<ThreadNames> names;                 ///< As walked.interpreters.
+    std::vector<NativeStack> natives;               ///< Only when they were asked for.
+    std::vector<target::ThreadInfo> infos;          ///< The OS threads.
     std::unordered_map<std::int32_t, RemoteAddr> thread_pointers;  ///< By tid.
     std::unordered_map<std::int32_t, threads::Syscall> calls;      ///< By tid.
 };

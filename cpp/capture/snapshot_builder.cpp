@@ -114,8 +114,8 @@ void add_merged_frames(Reading& reading, const NativeStack& stack, NativeCapture
     };
     const auto innermost =
         std::find_if(thread.frames.rbegin(), thread.frames.rend(), is_python).base();
-    thread.frames.erase(
-        std::remove_if(thread.frames.begin(), innermost, std::not_fn(is_python)), innermost);
+    thread.frames.erase(std::remove_if(thread.frames.begin(), innermost, std::not_fn(is_python)),
+                        innermost);
 }
 
 void build_frames(Reading& reading, const ThreadReading& read, NativeCapture* native,
@@ -135,8 +135,7 @@ void describe_os_thread(const Reading& reading, std::size_t index, model::Thread
     thread.namespace_tid = info.namespace_tid;
     thread.kernel_name = info.name;
     thread.run_state = info.run_state;
-    thread.is_main =
-        info.tid == reading.target.pid() && thread.interpreter_id.value_or(0) == 0;
+    thread.is_main = info.tid == reading.target.pid() && thread.interpreter_id.value_or(0) == 0;
 }
 
 void describe_end(const ThreadReading& read, model::Thread& thread) {
@@ -180,10 +179,9 @@ model::Thread build_thread(Reading& reading, const ThreadReading& read, NativeCa
     thread.handling = read.exceptions.handling;
     thread.stack_end = read.outcome.end;
     build_frames(reading, read, native, thread);
-    const bool runs_python =
-        std::any_of(thread.frames.begin(), thread.frames.end(), [](const model::Frame& frame) {
-            return frame.kind == model::FrameKind::kPython;
-        });
+    const bool runs_python = std::any_of(
+        thread.frames.begin(), thread.frames.end(),
+        [](const model::Frame& frame) { return frame.kind == model::FrameKind::kPython; });
     // Shim frames and frames that are being set up are no Python code that runs.
     if (!runs_python && thread.stack_end == model::StackEnd::kComplete) {
         thread.stack_end = model::StackEnd::kNoPython;
@@ -229,13 +227,14 @@ model::Snapshot build_snapshot(Reading& reading, NativeCapture* native) {
     if (native != nullptr) add_native_threads(reading, *native, snapshot.threads);
     // Interpreters by id, the main thread first, then by age, which is the order of the reading;
     // at the end what is in none.
-    std::stable_sort(
-        snapshot.threads.begin(), snapshot.threads.end(), [](const auto& a, const auto& b) {
-            const auto key = [](const model::Thread& thread) {
-                return std::tuple(!thread.interpreter_id, thread.interpreter_id, !thread.is_main.value_or(false));
-            };
-            return key(a) < key(b);
-        });
+    std::stable_sort(snapshot.threads.begin(), snapshot.threads.end(),
+                     [](const auto& a, const auto& b) {
+                         const auto key = [](const model::Thread& thread) {
+                             return std::tuple(!thread.interpreter_id, thread.interpreter_id,
+                                               !thread.is_main.value_or(false));
+                         };
+                         return key(a) < key(b);
+                     });
     describe_target(reading, snapshot);
     return snapshot;
 }

@@ -77,8 +77,9 @@ std::vector<Place> places_by_order(std::span<const NativeActivation> natives, bo
 MergedStack merge_stacks(std::span<const NativeActivation> natives, bool complete,
                          std::span<const PythonSegment> segments) {
     using Kind = MergedFrame::Kind;
-    const bool anchored = std::any_of(segments.begin(), segments.end(),
-                                      [](const PythonSegment& one) { return one.anchor.has_value(); });
+    const bool anchored =
+        std::any_of(segments.begin(), segments.end(),
+                    [](const PythonSegment& one) { return one.anchor.has_value(); });
     const std::vector<Place> places = anchored ? places_by_anchor(natives, segments)
                                                : places_by_order(natives, complete, segments);
     MergedStack merged;

@@ -12,7 +12,7 @@ namespace pystack::capture {
 
 /// A frame of the native stack, as far as merging is concerned.
 struct NativeActivation {
-    RemoteAddr sp;          ///< It owns the stack from here to the sp of its caller.
+    RemoteAddr sp;         ///< It owns the stack from here to the sp of its caller.
     bool is_loop = false;  ///< By its name it is the interpreter loop.
 };
 
@@ -41,7 +41,8 @@ struct MergedFrame {
 };
 
 struct MergedStack {
-    std::vector<MergedFrame> frames;  ///< Innermost first. Every frame that was given is in it once.
+    std::vector<MergedFrame>
+        frames;  ///< Innermost first. Every frame that was given is in it once.
     /// Segments of which nobody knows between which native frames they belong. They are in the list
     /// all the same, at their place among the Python frames, with a gap beside them.
     std::size_t unplaced = 0;

@@ -137,7 +137,8 @@ class NameReader {
     void claim(RemoteAddr function, const std::string& name) {
         auto& claims = claims_[function];
         // One more than can be told says that there are too many.
-        if (claims.size() <= kMaxNames && std::find(claims.begin(), claims.end(), name) == claims.end())
+        if (claims.size() <= kMaxNames &&
+            std::find(claims.begin(), claims.end(), name) == claims.end())
             claims.push_back(name);
     }
 

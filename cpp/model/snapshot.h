@@ -40,9 +40,9 @@ enum class NameSource : std::uint8_t {
 /// What a native frame has that a Python frame has not.
 struct NativeDetails {
     std::string python_name;  ///< By the interpreter's tables of functions; empty if in none.
-    std::string signature;  ///< With parameters; as `function` where that is all there is.
-    std::string symbol;     ///< As in the symbol table; empty when there is none.
-    std::string module;     ///< Path; empty for code that is in no file.
+    std::string signature;    ///< With parameters; as `function` where that is all there is.
+    std::string symbol;       ///< As in the symbol table; empty when there is none.
+    std::string module;       ///< Path; empty for code that is in no file.
     std::string build_id;
     std::uint64_t address = 0;  ///< The next instruction, in the target.
     std::uint64_t offset = 0;   ///< The same as in the module's headers.

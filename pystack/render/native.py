@@ -12,9 +12,7 @@ from pystack.render.terminal import Palette
 
 def without_plumbing(frames: Sequence[AnyFrame]) -> Sequence[AnyFrame]:
     """The frames without what every Python program goes through."""
-    return [
-        frame for frame in frames if not (isinstance(frame, NativeFrame) and frame.is_plumbing)
-    ]
+    return [frame for frame in frames if not (isinstance(frame, NativeFrame) and frame.is_plumbing)]
 
 
 def native_line(frame: NativeFrame, palette: Palette, *, signatures: bool) -> str:

@@ -42,7 +42,9 @@ def test_known_stack(interpreter: Interpreter, container: bool, block: bool) -> 
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             snapshot = pystack.dump(target.pid, block=block)
-            functions = [[frame.function for frame in thread.frames] for thread in snapshot.threads]
+            functions = [
+                [frame.function for frame in thread.python_frames] for thread in snapshot.threads
+            ]
             # Both are at rest where they stay.
             at_rest = [{"inner", "wait"}, {"work", "wait"}]
             if len(functions) == 2 and all(
@@ -57,6 +59,6 @@ def test_known_stack(interpreter: Interpreter, container: bool, block: bool) -> 
     assert (main.name, main.tid, main.is_main) == ("MainThread", target.pid, True)
     assert worker.name == "w\u00f6rk\u20acr\U0001f600"
     assert {thread.stack_end for thread in snapshot.threads} == {"complete"}
-    lines = [(frame.function, frame.line) for frame in main.frames[:3]]
+    lines = [(frame.function, frame.line) for frame in main.python_frames[:3]]
     assert lines == [("<module>", 12), ("method", 7), ("inner", 4)]
     assert "work" in functions[1]

@@ -47,7 +47,7 @@ def calling(interpreter: Interpreter, root: str, folder: Path) -> Iterator[Targe
         def is_calling() -> bool:
             assert target.process.poll() is None, errors.read_text()
             [thread] = pystack.dump(target.pid).threads
-            return root in [frame.function for frame in thread.frames]
+            return root in [frame.function for frame in thread.python_frames]
 
         wait_until(is_calling, "the calls")
         yield target
@@ -106,7 +106,7 @@ def test_the_oracle_on_stopped_dumps(interpreter: Interpreter, root: str, tmp_pa
     with calling(interpreter, root, tmp_path) as target:
         for _ in range(DUMPS):
             [thread] = pystack.dump(target.pid).threads
-            assert illegal(GRAPH, thread.frames, root) is None, thread.frames
+            assert illegal(GRAPH, thread.python_frames, root) is None, thread.frames
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def test_dump(core: FakeCore) -> None:
     assert snapshot.pid == 4711
     api.dump(4711, block=False, exhaustive=True)
     assert core.calls == [
-        {"pid": 4711, "stop": True, "exhaustive": False, "locals": None},
-        {"pid": 4711, "stop": False, "exhaustive": True, "locals": None},
+        {"pid": 4711, "stop": True, "exhaustive": False, "locals": None, "native": None},
+        {"pid": 4711, "stop": False, "exhaustive": True, "locals": None, "native": None},
     ]
 
 

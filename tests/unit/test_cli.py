@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from pystack import __version__, api, errors
+from pystack import Native, __version__, api, errors
 from pystack.cli import cli
 from pystack.model import Snapshot
 from raw_snapshots import raw_frame, raw_snapshot, raw_thread
@@ -66,12 +66,30 @@ def test_dump_prints_json(run: Run) -> None:
 def test_arguments(run: Run, arguments: tuple[str, ...], block: bool, exhaustive: bool) -> None:
     calls: list[Any] = []
     assert run(*arguments, calls=calls).exit_code == 0
-    assert calls == [(7, {"block": block, "exhaustive": exhaustive, "locals": None})]
+    assert calls == [
+        (7, {"block": block, "exhaustive": exhaustive, "locals": None, "native": None})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flag", "all_threads", "last_only"),
+    [
+        ("--native", False, False),
+        ("-n", False, False),
+        ("--native-all", True, False),
+        ("--native-last", False, True),
+    ],
+)
+def test_native_flags(run: Run, flag: str, all_threads: bool, last_only: bool) -> None:
+    calls: list[Any] = []
+    assert run("dump", "7", flag, calls=calls).exit_code == 0
+    assert calls[0][1]["native"] == Native(all_threads, last_only)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("dump", "7", "--native", "--no-block"),
         ("dump",),
         ("dump", "x"),
         ("dump", "0"),

@@ -1,17 +1,22 @@
 from typing import Any
 
-from pystack.model import Frame, Snapshot, Thread
+from pystack.model import AnyFrame, Frame, Gap, NativeFrame, Snapshot, Thread
 from pystack.render.folding import fold_frames, group_threads
-from raw_snapshots import raw_frame, raw_snapshot, raw_thread
+from raw_snapshots import raw_frame, raw_gap, raw_native_frame, raw_snapshot, raw_thread
 
 
 def frames(names: str) -> list[Frame]:
     return [Frame(**raw_frame(name)) for name in names]
 
 
+def name_of(frame: AnyFrame) -> str:
+    assert isinstance(frame, Frame)
+    return frame.function
+
+
 def fold(names: str) -> list[tuple[str, int]]:
     runs = fold_frames(frames(names))
-    return [("".join(frame.function for frame in run.frames), run.repeats) for run in runs]
+    return [("".join(map(name_of, run.frames)), run.repeats) for run in runs]
 
 
 def test_nothing_to_fold() -> None:
@@ -47,7 +52,7 @@ def test_folding_loses_no_frame() -> None:
         runs = list(fold_frames(frames(names)))
         unfolded = ""
         for run in runs:
-            shown = "".join(frame.function for frame in run.frames)
+            shown = "".join(map(name_of, run.frames))
             period = shown if len(set(shown)) > 1 or not run.repeats else shown[0]
             unfolded += shown + period * run.repeats
         assert unfolded == names
@@ -56,6 +61,13 @@ def test_folding_loses_no_frame() -> None:
 def test_hundred_thousand_frames_fold_at_once() -> None:
     assert fold("f" * 100_000) == [("fff", 99_997)]
     assert fold("fgh" * 33_333) == [("fgh", 33_332)]
+
+
+def test_native_frames_and_gaps_are_folded_too() -> None:
+    sort = NativeFrame(**raw_native_frame("list_sort"))
+    key = Frame(**raw_frame("list_sort", 7, file="src/compute.c"))
+    runs = list(fold_frames([sort, key] * 10 + [Gap(**raw_gap())] * 2))
+    assert [(len(run.frames), run.repeats) for run in runs] == [(2, 9), (2, 0)]
 
 
 def group(*raw: dict[str, Any]) -> list[list[int | None]]:

@@ -7,7 +7,15 @@ import pytest
 
 from pystack.model import SCHEMA_VERSION, CoreDetails, Snapshot
 from pystack.render.json import render_json
-from raw_snapshots import raw_core, raw_core_module, raw_frame, raw_snapshot, raw_thread
+from raw_snapshots import (
+    raw_core,
+    raw_core_module,
+    raw_frame,
+    raw_gap,
+    raw_native_frame,
+    raw_snapshot,
+    raw_thread,
+)
 
 SCHEMA: dict[str, Any] = json.loads(
     (resources.files("pystack") / "schemas" / "dump-v1.schema.json").read_text()
@@ -47,6 +55,20 @@ SNAPSHOTS = {
         problems=["interpreter 1 could not be read"],
         namespace_pid=7,
     ),
+    "native": raw_snapshot(
+        raw_thread(
+            frames=[
+                raw_native_frame("main", is_plumbing=True),
+                raw_frame(interpreter_id=3),
+                raw_gap(),
+                raw_native_frame("list_sort", python_name="list.sort", is_inlined=True),
+                raw_native_frame(
+                    "libfoo.so+0x123", symbol=None, file=None, line=None, name_source="none"
+                ),
+            ]
+        ),
+        raw_thread(python_thread_id=None, interpreter_id=None, stack_end="no_python", gil=None),
+    ),
     "unknown": raw_snapshot(command=None, executable=None, stopped=False, stop_ns=None),
     "core": raw_snapshot(core=raw_core(), stopped=False, stop_ns=None),
     "silent core": raw_snapshot(
@@ -73,16 +95,23 @@ def test_json_is_valid_under_the_schema(name: str) -> None:
     validator.validate(json.loads(text))
 
 
+#: Fields that are not there when there is nothing to say.
+OPTIONAL = {("frame", "interpreter_id")}
+
+
 def test_schema_is_valid_and_says_what_each_field_is() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
-    for part in (SCHEMA, *SCHEMA["$defs"].values()):
-        assert part["required"] == list(part["properties"])
+    parts = {"": SCHEMA, **SCHEMA["$defs"]}
+    for title, part in parts.items():
+        always = [name for name in part["properties"] if (title, name) not in OPTIONAL]
+        assert part["required"] == always
         assert all(field["description"] for field in part["properties"].values())
 
 
 def test_json_has_the_fields_of_the_core() -> None:
-    raw = raw_snapshot(raw_thread(frames=[raw_frame()]))
+    frames = [raw_frame(), raw_native_frame(), raw_gap(), raw_frame(interpreter_id=1)]
+    raw = raw_snapshot(raw_thread(frames=frames))
     document = read(raw).to_json_dict()
     ours = {"schema_version", "tool", "time", "kind"}
     assert {key: value for key, value in document.items() if key not in ours} == raw
@@ -110,6 +139,6 @@ def test_snapshots_are_plain_immutable_values() -> None:
     assert hash(snapshot) == hash(read(raw))
     with pytest.raises(AttributeError):
         snapshot.pid = 1  # type: ignore[misc]
-    assert snapshot.threads[0].frames[0].name == "work"
+    assert snapshot.threads[0].python_frames[0].name == "work"
     old = read(raw_snapshot(raw_thread(frames=[raw_frame(qualname=None)])))
-    assert old.threads[0].frames[0].name == "work"
+    assert old.threads[0].python_frames[0].name == "work"

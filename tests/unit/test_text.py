@@ -3,7 +3,7 @@ from typing import Any
 from pystack.model import Snapshot
 from pystack.render.source import SourceFile, SourceReader
 from pystack.render.text import render_text
-from raw_snapshots import raw_frame, raw_snapshot, raw_thread
+from raw_snapshots import raw_frame, raw_gap, raw_native_frame, raw_snapshot, raw_thread
 
 
 class FakeSources(SourceReader):
@@ -20,7 +20,8 @@ class FakeSources(SourceReader):
 
 
 def render(*threads: dict[str, Any], sources: Any = None, **fields: Any) -> str:
-    options = {key: fields.pop(key) for key in ("color", "group", "full") if key in fields}
+    names = ("color", "group", "full", "plumbing", "signatures")
+    options = {key: fields.pop(key) for key in names if key in fields}
     snapshot = Snapshot.from_raw(raw_snapshot(*threads, **fields))
     return "\n".join(render_text(snapshot, sources=sources, **options))
 
@@ -250,9 +251,55 @@ def test_lines_that_are_not_there() -> None:
     assert text.endswith('File "/srv/app.py", line ?, in work')
 
 
+def native(**fields: Any) -> str:
+    return render(raw_thread(frames=[raw_native_frame(**fields)])).rpartition("\n")[2]
+
+
 def test_native_frames() -> None:
-    frame = raw_frame("list.sort", 2471, kind="native", file="Objects/listobject.c")
-    assert render(raw_thread(frames=[frame])).endswith("\n  C list.sort, Objects/listobject.c:2471")
+    assert native() == "  C compute, src/compute.c:7 (libcompute.so.1)"
+    assert native(python_name="c.compute") == "  C c.compute, src/compute.c:7 (libcompute.so.1)"
+    assert native(is_inlined=True) == "  C compute (inlined), src/compute.c:7 (libcompute.so.1)"
+    assert native(file=None, line=None) == "  C compute (libcompute.so.1)"
+    assert native(line=None) == "  C compute, src/compute.c (libcompute.so.1)"
+    assert native(file="./build/../a.c", line=1) == "  C compute, a.c:1 (libcompute.so.1)"
+    assert native(is_guess=True).endswith(" (libcompute.so.1) [guessed]")
+    nameless = {"file": None, "line": None, "name_source": "none"}
+    assert native(function="libfoo.so+0x12", **nameless) == "  C libfoo.so+0x12"
+    assert native(function="0x7f12", module=None, **nameless) == "  C 0x7f12"
+
+
+def test_signatures() -> None:
+    frame = raw_native_frame("apply", signature="void ns::apply<int>(int, char const*)")
+    assert "  C apply, " in render(raw_thread(frames=[frame]))
+    text = render(raw_thread(frames=[frame]), signatures=True)
+    assert "  C void ns::apply<int>(int, char const*), src" in text
+
+
+def test_plumbing_is_hidden() -> None:
+    frames = [raw_native_frame("main", is_plumbing=True), raw_frame(), raw_native_frame("f")]
+    assert "main" not in render(raw_thread(frames=frames), plumbing=False)
+    assert "  C main, " in render(raw_thread(frames=frames), plumbing=True)
+
+
+def test_gaps() -> None:
+    text = render(raw_thread(frames=[raw_gap("the stack was cut"), raw_frame()]))
+    assert "\n  [native frames are missing here: the stack was cut]\n  File " in text
+
+
+def test_threads_that_python_does_not_know() -> None:
+    unknown = {"name": None, "kernel_name": "worker", "stack_end": "no_python", "gil": None}
+    unknown |= {"python_thread_id": None, "interpreter_id": None}
+    text = render(raw_thread(7, frames=[raw_native_frame("loop")], **unknown))
+    assert 'Thread 7 "worker" [not known to Python, sleeping] (most' in text
+    assert text.endswith(":\n  C loop, src/compute.c:7 (libcompute.so.1)")
+    only_start = [raw_native_frame("clone3", is_plumbing=True)]
+    text = render(raw_thread(7, frames=only_start, **unknown))
+    assert text.endswith("\n  (no frames but those that every thread begins with)")
+
+
+def test_frames_of_another_interpreter_say_so() -> None:
+    text = render(raw_thread(frames=[raw_frame(interpreter_id=2)]))
+    assert text.endswith("line 3, in work (interpreter 2)")
 
 
 def test_everything_of_the_target_is_escaped() -> None:
@@ -265,7 +312,11 @@ def test_everything_of_the_target_is_escaped() -> None:
             handling=evil,
             stack_end="torn",
             stack_problem=evil,
-            frames=[raw_frame(evil, 1, file=evil), raw_frame(evil, 1, file=evil, kind="native")],
+            frames=[
+                raw_frame(evil, 1, file=evil),
+                raw_native_frame(evil, file=evil, module=evil),
+                raw_gap(evil),
+            ],
         ),
         raw_thread(2, name=None, kernel_name=evil, stack_end="no_python", stack_problem=evil),
         sources=FakeSources({evil: f"x = '{evil}'"}),
@@ -276,7 +327,7 @@ def test_everything_of_the_target_is_escaped() -> None:
     )
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert text.count("\\x1b[2J\\u202e") >= 12
+    assert text.count("\\x1b[2J\\u202e") >= 15
 
 
 def test_colour_adds_only_colour() -> None:

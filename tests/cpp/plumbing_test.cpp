@@ -1,0 +1,94 @@
+#include "capture/plumbing.h"
+
+#include <doctest/doctest.h>
+
+#include "capture/native_names.h"
+
+using namespace pystack;
+using namespace pystack::capture;
+
+namespace {
+
+model::Frame native(const char* function, const char* module, bool is_plumbing = false,
+                    bool is_nameless = false) {
+    model::Frame frame;
+    frame.kind = model::FrameKind::kNative;
+    frame.function = function;
+    frame.native.emplace();
+    frame.native->module = module;
+    frame.native->is_plumbing = is_plumbing;
+    frame.native->name_source =
+        is_nameless ? model::NameSource::kNone : model::NameSource::kSymbols;
+    return frame;
+}
+
+std::vector<bool> plumbing_of(const std::vector<model::Frame>& frames) {
+    std::vector<bool> found;
+    for (const model::Frame& frame : frames)
+        found.push_back(frame.native && frame.native->is_plumbing);
+    return found;
+}
+
+}  // namespace
+
+TEST_CASE("machinery by name") {
+    for (const char* name : {"_PyEval_EvalFrameDefault", "PyObject_Vectorcall", "slot_tp_call",
+                             "_TAIL_CALL_CALL", "cfunction_vectorcall_O", "Py_RunMain",
+                             "_PyEval_EvalFrameDefault.cold", "gen_send_ex.isra.0", ""}) {
+        CAPTURE(name);
+        CHECK(is_plumbing(name, "", true));
+    }
+    for (const char* name : {"list_sort", "builtin_sorted", "take_gil", "gc_collect_main",
+                             "time_sleep", "functools_reduce"}) {
+        CAPTURE(name);
+        CHECK_FALSE(is_plumbing(name, "", true));
+    }
+    CHECK(is_plumbing("start_thread", "", false));
+    CHECK_FALSE(is_plumbing("PyArray_Sort", "", false));
+    CHECK_FALSE(is_plumbing("", "", false));
+    CHECK_FALSE(is_plumbing("main", "", false));
+}
+
+TEST_CASE("what Python calls by a name is no machinery, unless it is the way to other functions") {
+    CHECK_FALSE(is_plumbing("", "list.sort", true));
+    CHECK_FALSE(is_plumbing("PyList_Sort", "list.sort", true));
+    CHECK(is_plumbing("", "type.__call__", true));
+    CHECK(is_plumbing("gen_iternext", "generator.__next__", true));
+}
+
+TEST_CASE("programs and threads start in code without names") {
+    std::vector<model::Frame> frames{native("x", "/libc.so.6", false, true),
+                                     native("x", "/libc.so.6", false, true),
+                                     native("x", "/app", false, true)};
+    mark_plumbing_by_place(frames, true);
+    CHECK(plumbing_of(frames) == std::vector{true, true, false});
+
+    frames = {native("x", "/app", false, true), native("x", "/app", false, true)};
+    mark_plumbing_by_place(frames, false);
+    CHECK(plumbing_of(frames) == std::vector{false, false});
+}
+
+TEST_CASE("main() of a program that is more than Python") {
+    std::vector<model::Frame> frames{native("_start", "/app", true), native("main", "/app"),
+                                     native("Py_BytesMain", "/libpython.so", true)};
+    mark_plumbing_by_place(frames, true);
+    CHECK(frames[1].native->is_plumbing);
+
+    frames = {native("_start", "/app", true), native("main", "/app"), native("run", "/app"),
+              native("main", "/app"), native("PyRun_SimpleString", "/libpython.so", true)};
+    mark_plumbing_by_place(frames, true);
+    CHECK(plumbing_of(frames) == std::vector{true, false, false, false, true});
+}
+
+TEST_CASE("what the C library calls inside of it") {
+    std::vector<model::Frame> frames{
+        native("_start", "/app", true), native("work", "/app"), native("sleep", "/libc.so.6"),
+        native("x", "/libc.so.6", false, true), native("x", "/libc.so.6", false, true)};
+    mark_plumbing_by_place(frames, true);
+    CHECK(plumbing_of(frames) == std::vector{true, false, false, true, true});
+
+    frames = {native("_start", "/app", true), native("work", "/libother.so"),
+              native("x", "/libother.so", false, true)};
+    mark_plumbing_by_place(frames, true);
+    CHECK(plumbing_of(frames) == std::vector{true, false, false});
+}
