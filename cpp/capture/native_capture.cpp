@@ -52,9 +52,15 @@ void NativeCapture::add_thread(std::int32_t tid, const threads::Registers& regis
     threads_.insert_or_assign(tid, CopiedThread{.registers = registers, .stack = {}});
 }
 
-std::uint64_t NativeCapture::stack_size(RemoteAddr sp) const {
+std::uint64_t NativeCapture::stack_size(const threads::Registers& registers) const {
+    const RemoteAddr sp = registers.sp();
     const elf::Mapping* mapping = elf::find_mapping(mappings_, sp);
-    return mapping != nullptr ? mapping->range.end - sp : kUnknownStack;
+    if (mapping == nullptr) return kUnknownStack;
+    // C libraries put what the thread pointer points at above the stack of a thread, in the same
+    // mapping. And stacks can lie side by side in one mapping, since guard pages need none of their
+    // own [Linux 6.13, glibc 2.42].
+    const RemoteAddr end = registers.thread_pointer();
+    return (sp < end && end < mapping->range.end ? end : mapping->range.end) - sp;
 }
 
 void NativeCapture::copy_stacks(std::span<const cpython::ThreadState> states) {
@@ -64,8 +70,8 @@ void NativeCapture::copy_stacks(std::span<const cpython::ThreadState> states) {
     for (auto& [tid, thread] : threads_) {
         const RemoteAddr sp = thread.registers.sp();
         thread.stack = sp - std::min(sp.value, kRedZone);
-        const std::uint64_t size =
-            std::min({stack_size(sp) + (sp - thread.stack), kMaxStack, kMaxStacks - used});
+        const std::uint64_t size = std::min(
+            {stack_size(thread.registers) + (sp - thread.stack), kMaxStack, kMaxStacks - used});
         requests.push_back({thread.stack, {buffer_.get() + used, size}});
         owners.push_back(&thread);
         used += size;

@@ -61,7 +61,8 @@ class NativeCapture {
     NativeCapture(const target::Target& target, const cpython::Runtime& runtime,
                   std::unique_ptr<unwind::NativeUnwinder> unwinder, NativeOptions options);
 
-    std::uint64_t stack_size(RemoteAddr sp) const;
+    /// From the stack pointer to the beginning of the stack.
+    std::uint64_t stack_size(const threads::Registers& registers) const;
     NativeStack merge_thread(const Reading& reading, std::size_t info,
                              std::span<const std::size_t> states, const CopiedThread* copied);
 
