@@ -30,7 +30,7 @@ struct ThreadReading {
     std::optional<std::size_t> info;               ///< Index into Reading::infos.
     std::optional<threads::Syscall> call;  ///< What the thread is blocked in, if it is known.
     bool got_gil = false;  ///< Just after the reading, when another held it: so it waited.
-    std::optional<std::size_t> native{};   ///< Index into Reading::natives.
+    std::optional<std::size_t> native{};  ///< Index into Reading::natives.
 };
 
 /// The native stack of one OS thread, with the Python frames of its thread states in their places.

@@ -329,8 +329,7 @@ bool SampleEngine::prove_call(std::size_t index) {
     if ((failures & (failures - 1)) != 0) return false;
     int seen = 0;
     for (int attempt = 0; attempt < kCallAttempts; ++attempt) {
-        const auto outcome =
-            stacks_->prove(watch_->threads()[index].address, thread.plan, 1, true);
+        const auto outcome = stacks_->prove(watch_->threads()[index].address, thread.plan, 1, true);
         if (outcome.end != StackEnd::kComplete) continue;
         const std::size_t unchanged = thread.plan.take_unchanged();
         const auto interned = interner_->intern(thread.plan.frames(), unchanged, thread.stack);
