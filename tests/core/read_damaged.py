@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pystack
+from pystack.model import Frame
 from pystack.render.json import render_json
 from pystack.render.text import render_text
 
@@ -149,6 +150,7 @@ def read(path: Path, number: int, variables: pystack.Locals | None = None) -> di
             "<unreadable" in (variable.value or "")
             for thread in snapshot.threads
             for frame in thread.frames
+            if isinstance(frame, Frame)
             for variable in frame.variables or ()
         ),
     }

@@ -16,6 +16,7 @@ import pytest
 import pystack
 from interpreters import required
 from process_state import run_state, thread_ids
+from pystack.model import Frame
 from targets import Interpreter
 from tool_runs import dump_json, run_tool
 from truthful_target import TruthfulTarget, truthful_target
@@ -219,6 +220,6 @@ def counters(pid: int) -> dict[str, str]:
     return {
         one.name: one.value or ""
         for frame in frames
-        if frame.function == "counts"
+        if isinstance(frame, Frame) and frame.function == "counts"
         for one in frame.variables or ()
     }

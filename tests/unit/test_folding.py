@@ -66,7 +66,8 @@ def test_hundred_thousand_frames_fold_at_once() -> None:
 def test_native_frames_and_gaps_are_folded_too() -> None:
     sort = NativeFrame(**raw_native_frame("list_sort"))
     key = Frame(**raw_frame("list_sort", 7, file="src/compute.c"))
-    stack: list[AnyFrame] = [*[sort, key] * 10, *[Gap(**raw_gap())] * 2]
+    once: list[AnyFrame] = [sort, key]
+    stack = [*once * 10, *[Gap(**raw_gap())] * 2]
     runs = list(fold_frames(stack))
     assert [(len(run.frames), run.repeats) for run in runs] == [(2, 9), (2, 0)]
 
