@@ -80,13 +80,10 @@ def thread_totals(recording: Recording) -> list[ThreadTotal]:
     """In the order of `recording.tracks()`."""
     totals: list[ThreadTotal] = []
     for profile in recording.profiles:
-        blamed_ns = [0] * len(profile.tracks)
-        for (index, _), time_ns in profile.contention.blamed_ns.items():
-            blamed_ns[index] += time_ns
-        totals += [
-            _thread_total(track, blamed)
-            for track, blamed in zip(profile.tracks, blamed_ns, strict=True)
-        ]
+        blamed_ns = dict.fromkeys(profile.tracks, 0)
+        for (track, _), time_ns in profile.contention.blamed_ns.items():
+            blamed_ns[track] += time_ns
+        totals += [_thread_total(track, blamed) for track, blamed in blamed_ns.items()]
     return totals
 
 
@@ -95,8 +92,8 @@ def blamed_stacks(recording: Recording, limit: int) -> list[BlamedStack]:
     grouping = Grouping(recording.profiles, "function")
     blamed: dict[tuple[ThreadIdentity, int], int] = {}
     for profile in recording.profiles:
-        for (index, stack), time_ns in profile.contention.blamed_ns.items():
-            key = (profile.tracks[index].identity, grouping.stack_of(profile, stack, 0))
+        for (track, stack), time_ns in profile.contention.blamed_ns.items():
+            key = (track.identity, grouping.stack_of(profile, stack, 0))
             blamed[key] = blamed.get(key, 0) + time_ns
     longest = sorted(blamed.items(), key=lambda item: -item[1])[:limit]
     return [

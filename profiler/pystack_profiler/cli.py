@@ -83,6 +83,12 @@ class _RecordCommand(click.Command):
     "-t", "--threads", is_flag=True, help="Threads, and processes, as root frames of their stacks."
 )
 @click.option(
+    "-s",
+    "--subprocesses",
+    is_flag=True,
+    help="Record all Python processes that it starts, too, each by its own name in one file.",
+)
+@click.option(
     "--block/--no-block",
     " /--nonblocking",
     "stops_target",
@@ -116,6 +122,7 @@ def record(
     duration_s: float | None,
     mode: Mode,
     threads: bool,
+    subprocesses: bool,
     stops_target: bool,
     granularity: Granularity,
     exhaustive: bool,
@@ -137,7 +144,7 @@ def record(
     destination = Destination(
         output, chosen, View(mode, granularity, threads), settings_of(ctx).verbosity
     )
-    settings = Settings(rate_hz, duration_s, stops_target, exhaustive)
+    settings = Settings(rate_hz, duration_s, stops_target, exhaustive, subprocesses)
     try:
         check_writable(expand(output, target or 0))
     except OSError as error:

@@ -18,8 +18,8 @@ class Contention:
     """
 
     def __init__(self) -> None:
-        #: (index of the track, stack) -> time that others waited.
-        self.blamed_ns: dict[tuple[int, int], int] = {}
+        #: Thread and stack -> time that others waited.
+        self.blamed_ns: dict[tuple[Track, int], int] = {}
         #: Waiting while no thread was seen to hold it.
         self.unexplained_ns = 0
         self._until_ns = 0
@@ -42,11 +42,16 @@ class Contention:
                 events = [
                     _events(index, tracks[index], begin_ns, self._until_ns) for index in indices
                 ]
-                self._sweep(merge(*events))
+                self._sweep(tracks, merge(*events))
 
-    def _sweep(self, events: Iterable[_Event]) -> None:
+    def forget(self, tracks: Sequence[Track]) -> None:
+        """They were not of this process."""
+        for key in [key for key in self.blamed_ns if key[0] in tracks]:
+            del self.blamed_ns[key]
+
+    def _sweep(self, tracks: Sequence[Track], events: Iterable[_Event]) -> None:
         blamed_ns = self.blamed_ns
-        holders: dict[int, tuple[int, int]] = {}  # by track; the last one is believed
+        holders: dict[int, tuple[Track, int]] = {}  # by track; the last one is believed
         waiting = 0
         since_ns = 0
         for time_ns, what, track, stack in events:
@@ -63,7 +68,7 @@ class Contention:
             elif what == _GOES_ON:
                 waiting -= 1
             elif what == _HELD:
-                holders[track] = (track, stack)
+                holders[track] = (tracks[track], stack)
             else:
                 del holders[track]
 

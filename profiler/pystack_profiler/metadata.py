@@ -33,6 +33,8 @@ def metadata_of(
             "pid": recording.pid,
             "command": list(recording.command),
             "processes": [_process(profile) for profile in recording.profiles],
+            "other_processes": recording.other_processes,
+            "unseen_processes": recording.unseen_processes,
         },
         "recording": {
             "start_time": start.isoformat(timespec="milliseconds"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Literal, Protocol, TypedDict
 
 from .contention import Contention
@@ -130,6 +131,11 @@ class Profile:
         return max([self.process.end_ns, *(track.end_ns for track in self.tracks)])
 
     @property
+    def knows_threads(self) -> bool:
+        """Whether a thread was seen that is the process's own."""
+        return any(track.identity.tid for track in self.tracks)
+
+    @property
     def sample_count(self) -> int:
         return sum(run.samples for track in self.tracks for run in track.runs())
 
@@ -168,12 +174,24 @@ class Profile:
         if self._run_count() > self._runs_allowed:
             self._coarsen()
 
+    def drop_foreign_threads(self) -> None:
+        """Takes out threads that the process does not have; to be called once, before `finish`."""
+        foreign = [track for track in self.tracks if not track.identity.tid]
+        for track in foreign:
+            self.tracks.remove(track)
+        self.contention.forget(foreign)
+        if self.stats is not None:
+            samples = sum(run.samples for track in foreign for run in track.runs())
+            self.stats["attempted"] -= samples
+            self.stats["taken"] -= samples
+
     def finish(self) -> None:
         """To be called when no more batches come."""
         self.contention.add_up(self.tracks, self.end_ns)
 
     def _append_rows(self, batch: Batch) -> None:
-        self.strings.extend(batch.strings)
+        # Processes of one program have the same strings; one of each is enough.
+        self.strings.extend(map(intern, batch.strings))
         self.frame_kind.extend(batch.frame_kind)
         self.frame_function.extend(batch.frame_function)
         self.frame_file.extend(batch.frame_file)
@@ -217,6 +235,8 @@ class Recording:
     rate_hz: float = 0.0
     stops_target: bool = False
     subprocesses: bool = False
+    other_processes: int = 0  # descendants that were not Python
+    unseen_processes: int = 0  # Python, but gone before the first sample
     start_time_ns: int = 0  # realtime clock
     began_ns: int = 0  # monotonic clock
     ended_ns: int = 0

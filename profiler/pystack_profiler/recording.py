@@ -82,9 +82,15 @@ def open_sampler(pid: int, settings: Settings) -> Sampler:
 class ProcessRecorder:
     """A sampler and the profile that it fills."""
 
-    def __init__(self, sampler: Sampler, pid: int) -> None:
-        """Begins to sample."""
-        self._sampler = sampler
+    def __init__(self, sampler: Sampler, pid: int, *, only_own_threads: bool = False) -> None:
+        """Begins to sample.
+
+        `only_own_threads`: what was seen of threads that the process does not have is left out. A
+        process is started in the memory of its parent, and shows the parent's threads until then.
+        """
+        self._only_own_threads = only_own_threads
+        self._sampler: Sampler | None = sampler
+        self._is_named = False
         self.has_ended = False  # nothing more will come
         self.profile = Profile(
             ProcessFacts(
@@ -98,6 +104,8 @@ class ProcessRecorder:
 
     def receive(self, timeout_s: float) -> bool:
         """Waits for samples; whether some came. A failure ends it, and is noted in the profile."""
+        if self._sampler is None:
+            return False
         try:
             batch = self._sampler.next_batch(timeout_s)
         except PystackError as error:
@@ -108,18 +116,28 @@ class ProcessRecorder:
         if batch is not None:
             self.profile.append(batch)
             self.has_ended = batch.finished
+            if not self._is_named and self.profile.knows_threads:
+                # Until now its command line may have been that of its parent.
+                self.profile.process.command = (
+                    command_line(self.profile.process.pid) or self.profile.process.command
+                )
+                self._is_named = True
         return batch is not None
 
     def stats(self) -> SamplerStats:
-        return self._sampler.stats()
+        return self.profile.stats or (self._sampler.stats() if self._sampler else no_stats())
 
     def stop(self) -> None:
         """Ends the sampling; returns when it has. What was sampled is still there to be received."""
-        self._sampler.stop()
+        if self._sampler is not None:
+            self._sampler.stop()
         self.profile.process.end_ns = self.profile.process.end_ns or time.monotonic_ns()
 
     def complete(self) -> None:
         """Takes what the stopped sampler still holds, and closes the profile."""
+        sampler = self._sampler
+        if sampler is None:
+            return
         self.stop()
         deadline_s = time.monotonic() + _DRAIN_S
         while not self.has_ended and time.monotonic() < deadline_s:
@@ -127,9 +145,12 @@ class ProcessRecorder:
                 break
         process = self.profile.process
         if process.end_reason == "running":
-            process.end_reason, process.error = self._sampler.end_reason, self._sampler.error
-        self.profile.stats = self._sampler.stats()
+            process.end_reason, process.error = sampler.end_reason, sampler.error
+        self.profile.stats = sampler.stats()
+        if self._only_own_threads:
+            self.profile.drop_foreign_threads()
         self.profile.finish()
+        self._sampler = None  # It has tables of its own, and there may be many children.
 
 
 class Targets(Protocol):
@@ -196,7 +217,10 @@ def record_targets(
         for recorder in targets.recorders:
             recorder.stop()
     recording.tool_cpu_ns = time.process_time_ns() - cpu_before_ns
-    recording.profiles = [recorder.profile for recorder in targets.recorders]
+    profiles = [recorder.profile for recorder in targets.recorders]
+    seen = [profile for profile in profiles if profile.tracks]
+    recording.profiles = seen or profiles[:1]
+    recording.unseen_processes = len(profiles) - len(recording.profiles)
     _set_end(recording, targets.have_ended())
 
 

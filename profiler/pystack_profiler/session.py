@@ -41,8 +41,15 @@ def record_process(
     pid: int, settings: Settings, destination: Destination, interruption: Interruption
 ) -> int:
     """The exit status."""
-    targets = OneProcess(ProcessRecorder(recording.open_sampler(pid, settings), pid))
-    made = _record(targets, pid, settings, lambda: interruption.requested, show_progress=True)
+
+    def stop_requested() -> bool:
+        return interruption.requested
+
+    if settings.subprocesses:
+        made = _record_family(pid, settings, stop_requested, show_progress=True)
+    else:
+        targets = OneProcess(ProcessRecorder(recording.open_sampler(pid, settings), pid))
+        made = _record(targets, pid, settings, stop_requested, show_progress=True)
     return _save(made, destination)
 
 
@@ -85,23 +92,45 @@ def say(text: str) -> None:
 def _record_started(
     command: Command, settings: Settings, interruption: Interruption
 ) -> Recording | None:
-    sampler = open_started(
-        command,
-        lambda pid: recording.open_sampler(pid, settings),
-        lambda: interruption.requested,
-    )
-    if sampler is None:
-        return None
+    """None: it ended first."""
+
+    def stop_requested() -> bool:
+        return interruption.requested or command.has_ended()
+
     # No progress line: the terminal is the command's now.
-    made = _record(
-        OneProcess(ProcessRecorder(sampler, command.pid)),
-        command.pid,
-        settings,
-        lambda: interruption.requested or command.has_ended(),
-        show_progress=False,
-    )
+    if settings.subprocesses:
+        try:
+            made = _record_family(command.pid, settings, stop_requested, show_progress=False)
+        except PystackError:
+            if command.has_ended():
+                return None
+            raise
+    else:
+        sampler = open_started(
+            command,
+            lambda pid: recording.open_sampler(pid, settings),
+            lambda: interruption.requested,
+        )
+        if sampler is None:
+            return None
+        targets = OneProcess(ProcessRecorder(sampler, command.pid))
+        made = _record(targets, command.pid, settings, stop_requested, show_progress=False)
     if made.end_reason == "stopped" and command.has_ended():
         made.end_reason = "target_exited"  # we may notice before the sampler does
+    return made
+
+
+def _record_family(
+    pid: int, settings: Settings, stop_requested: Callable[[], bool], *, show_progress: bool
+) -> Recording:
+    """Raises why there is no Python in the process, if there was none in its children either."""
+    from .tree_recording import ProcessFamily  # rarely needed, and slow to import
+
+    family = ProcessFamily(pid, lambda member: recording.open_sampler(member, settings))
+    made = _record(family, pid, settings, stop_requested, show_progress=show_progress)
+    made.other_processes = family.other_processes
+    if not made.profiles and family.root_error is not None:
+        raise family.root_error
     return made
 
 

@@ -72,6 +72,11 @@ def details(recording: Recording) -> list[str]:
         if several:
             lines.append(f"process {process_title(profile)}")
         lines += _process(profile)
+    if recording.other_processes:
+        lines.append(f"{plural(recording.other_processes, 'process', 'es')} more: not Python")
+    if recording.unseen_processes:
+        gone = plural(recording.unseen_processes, "process", "es")
+        lines.append(f"{gone} more: gone before the first sample")
     cost = format_time(recording.stats["cpu_ns"])
     lines.append(f"CPU time: sampling {cost}, whole tool {format_time(recording.tool_cpu_ns)}")
     if recording.time_resolution_ns:
@@ -86,8 +91,9 @@ def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
         return []
     held_ns = sum(total.gil_held_ns or 0 for total in totals)
     waited_ns = sum(total.gil_wait_ns or 0 for total in totals)
-    first = f"GIL: held {format_share(held_ns, recording.duration_ns)} of the time"
-    if waited_ns < _NOTEWORTHY * recording.duration_ns:
+    duration_ns = sum(profile.end_ns - profile.start_ns for profile in recording.profiles)
+    first = f"GIL: held {format_share(held_ns, duration_ns)} of the time"
+    if waited_ns < _NOTEWORTHY * duration_ns:
         return [f"{first}; threads waited {format_time(waited_ns)} for it"]
     waiting = [total for total in totals if total.gil_wait_ns]
     lines = [f"{first}; {plural(len(waiting), 'thread')} waited {format_time(waited_ns)} for it"]

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TextIO
 
+from pystack.render.escape import escape
+
 from ..aggregate import display_order
 from ..grouping import FrameLabel, Grouping
 from ..metadata import metadata_of
@@ -72,7 +74,7 @@ def _write_data(recording: Recording, stream: TextIO, view: View) -> None:
     threads = [_ThreadWeights(*tracks[index], grouping) for index in order]
     fields: dict[str, Any] = {
         "title": recording_title(recording),
-        "metadata": metadata_of(recording, view, order),
+        "metadata": _escaped(metadata_of(recording, view, order)),
         "modes": [*modes, *([_BLAME] if has_blame else [])],
         "initial": {
             "mode": view.mode if view.mode in modes else "wall",
@@ -153,8 +155,8 @@ class _ThreadWeights:
                 if run.state & bit == bit:
                     weight_ns[stack] = weight_ns.get(stack, 0) + run.weight_ns
         blame_ns = self._weight_ns[_BLAME]
-        for (index, stack), time_ns in profile.contention.blamed_ns.items():
-            if profile.tracks[index] is track:
+        for (holder, stack), time_ns in profile.contention.blamed_ns.items():
+            if holder is track:
                 here = grouping.stack_of(profile, stack, 0)
                 blame_ns[here] = blame_ns.get(here, 0) + time_ns
 
@@ -173,6 +175,15 @@ def _differences(numbers: Sequence[int]) -> Iterator[int]:
     for number in numbers:
         yield number - previous
         previous = number
+
+
+def _escaped(value: Any) -> Any:
+    """The same with all strings as people may see them."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list) else value
 
 
 def _text(value: Any) -> str:

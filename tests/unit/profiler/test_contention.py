@@ -17,7 +17,7 @@ def blamed(profile: Profile) -> dict[tuple[str, str], int]:
     """(thread, innermost function) -> milliseconds."""
     return {
         (
-            profile.tracks[track].identity.name,
+            track.identity.name,
             profile.strings[profile.frame_function[profile.stack_frame[stack]]],
         ): time_ns // MS
         for (track, stack), time_ns in profile.contention.blamed_ns.items()
