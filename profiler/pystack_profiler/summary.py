@@ -91,6 +91,8 @@ def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
         return []
     held_ns = sum(total.gil_held_ns or 0 for total in totals)
     waited_ns = sum(total.gil_wait_ns or 0 for total in totals)
+    if not held_ns + waited_ns:
+        return []  # idle, or a build without a GIL
     duration_ns = sum(profile.end_ns - profile.start_ns for profile in recording.profiles)
     first = f"GIL: held {format_share(held_ns, duration_ns)} of the time"
     if waited_ns < _NOTEWORTHY * duration_ns:

@@ -76,7 +76,6 @@ class ProcessFamily:
         """Raises the `PystackError` of the root if it cannot be read; it need not be Python."""
         self.recorders: list[ProcessRecorder] = []
         self._open_sampler = open_sampler
-        self._root = root
         self._tree = ProcessTree(root)
         self._members: dict[int, _Member] = {}
         self._others = 0  # processes that ended, and never were Python
@@ -84,12 +83,13 @@ class ProcessFamily:
         self._closing = threading.Event()
         self._root_ended = False
         now_s = time.monotonic()
-        self._members[root] = member = _Member(root, None, now_s, now_s, now_s)
-        self._try(member)
-        if isinstance(member.error, _FATAL):
-            raise member.error
+        self._root = _Member(root, None, now_s, now_s, now_s)
+        self._members[root] = self._root
+        self._try(self._root)
+        if isinstance(self._root.error, _FATAL):
+            raise self._root.error
         with suppress(OSError):
-            member.program = _program(root)
+            self._root.program = _program(root)
         self._openers = ThreadPoolExecutor(_OPENERS, "pystack-opener")
         self._threads = [
             threading.Thread(target=work, daemon=True)
@@ -111,8 +111,7 @@ class ProcessFamily:
     @property
     def root_error(self) -> PystackError | None:
         """Why the root is not recorded, where it is not."""
-        root = self._members.get(self._root)
-        return root.error if root is not None and root.recorder is None else None
+        return None if self._root.was_python else self._root.error
 
     def close(self) -> None:
         self._closing.set()
@@ -198,7 +197,7 @@ class ProcessFamily:
         del self._members[member.pid]
         self._tree.forget(member.pid)
         self._others += not member.was_python
-        if member.pid == self._root:
+        if member is self._root:
             self._root_ended = True
 
 
