@@ -1,7 +1,6 @@
 #include "capture/sample_engine.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "capture/thread_matching.h"
 #include "cpython/gil_state.h"
@@ -21,7 +20,7 @@ constexpr int kProofRounds = 8;
 constexpr int kListAttempts = 4;
 /// A call that was never seen before counts when so many of the next proofs show it too.
 constexpr int kCallProofs = 2;
-constexpr int kCallAttempts = 300;
+constexpr int kCallAttempts = 1000;
 /// A thread begins with a generator when so many proofs, over so long a time, say so.
 constexpr int kCutProofs = 40;
 constexpr std::uint64_t kCutForNs = 100'000'000;
@@ -162,9 +161,7 @@ void SampleEngine::read_tick(std::uint64_t now_ns) {
     for (int attempt = 0; attempt < kListAttempts; ++attempt) {
         follow_threads(now_ns);
         plan_tick();
-        const auto begin = std::chrono::steady_clock::now();
-        batch_.read(target_->memory());
-        batch_in_time_ = stacks_->took_one_moment(batch_, std::chrono::steady_clock::now() - begin);
+        batch_pace_ = stacks_->read(batch_);
         batch_holds_ = watch_->take(batch_, thread_pieces_);
         if (batch_holds_ || watch_->interpreters().empty()) break;
         // Whose states were freed, of them the code objects may have been as well.
@@ -259,7 +256,7 @@ StackEnd SampleEngine::sample_thread(std::size_t index, std::uint64_t now_ns, bo
         moved = false;
         end = thread.plan.frames().empty() ? StackEnd::kNoPython : StackEnd::kComplete;
     } else if (batch_holds_ && thread.asked == Asked::kProof) {
-        end = stacks_->judge_proof(thread.plan, batch_, thread.first_piece, batch_in_time_).end;
+        end = stacks_->judge_proof(thread.plan, batch_, thread.first_piece, batch_pace_, false).end;
     }
     for (int round = 0; round < kProofRounds; ++round) {
         if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) {

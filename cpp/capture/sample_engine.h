@@ -112,7 +112,7 @@ class SampleEngine {
 
     memory::ReadBatch batch_;  ///< Of the tick.
     bool batch_holds_ = false;
-    bool batch_in_time_ = false;
+    cpython::Pace batch_pace_ = cpython::Pace::kSlow;
     std::vector<std::size_t> thread_pieces_;  ///< Per thread, the piece that is its thread state.
     std::vector<Thread*> order_;              ///< As the watch's threads.
     std::size_t inline_thread_ = 0;           ///< The one whose proof is part of the tick's batch.

@@ -64,23 +64,10 @@ void ReadPlan::build(const FrameFormat& format, RemoteAddr thread_state,
             add_cold(format, frame);
         }
     }
+    first_cold_ = static_cast<std::uint32_t>(ranges_.size());
+    add_cold_ranges(format);
+    first_recent_ = static_cast<std::uint32_t>(ranges_.size());
     add_recent(innermost_first, format);
-    if (format.frames_are_objects()) {
-        // In no order that means anything: neighbours in memory become one range.
-        std::sort(cold_.begin(), cold_.end());
-        for (const RemoteRange& range : cold_) {
-            RemoteRange& last = ranges_.back();
-            const bool joins =
-                &range != cold_.data() && range.begin.value < last.end.value + kMaxGap;
-            if (joins) {
-                last.end = std::max(last.end, range.end);
-            } else {
-                ranges_.push_back(range);
-            }
-        }
-    } else {
-        ranges_.insert(ranges_.end(), cold_.begin(), cold_.end());
-    }
     offsets_.clear();
     std::uint32_t total = 0;
     for (const RemoteRange& range : ranges_) {
@@ -93,6 +80,23 @@ void ReadPlan::build(const FrameFormat& format, RemoteAddr thread_state,
     std::sort(by_address_.begin(), by_address_.end(),
               [this](std::uint32_t a, std::uint32_t b) { return ranges_[a] < ranges_[b]; });
     needed_.assign(ranges_.size(), 0);
+}
+
+void ReadPlan::add_cold_ranges(const FrameFormat& format) {
+    if (!format.frames_are_objects()) {
+        ranges_.insert(ranges_.end(), cold_.begin(), cold_.end());
+        return;
+    }
+    // In no order that means anything: neighbours in memory become one range.
+    std::sort(cold_.begin(), cold_.end());
+    for (const RemoteRange& range : cold_) {
+        RemoteRange& last = ranges_.back();
+        if (&range != cold_.data() && range.begin.value < last.end.value + kMaxGap) {
+            last.end = std::max(last.end, range.end);
+        } else {
+            ranges_.push_back(range);
+        }
+    }
 }
 
 void ReadPlan::add_hot_range(const FrameFormat& format, RemoteRange wanted) {
@@ -128,11 +132,9 @@ void ReadPlan::add_cold(const FrameFormat& format, const RawFrame& frame) {
 }
 
 bool ReadPlan::is_planned(RemoteRange range) const {
-    const auto covers = [&](const RemoteRange& planned) {
+    return std::any_of(ranges_.begin(), ranges_.end(), [&](const RemoteRange& planned) {
         return planned.begin <= range.begin && range.end <= planned.end;
-    };
-    return std::any_of(ranges_.begin(), ranges_.end(), covers) ||
-           std::any_of(cold_.begin(), cold_.end(), covers);
+    });
 }
 
 void ReadPlan::add_recent(std::span<const RawFrame> innermost_first, const FrameFormat& format) {
@@ -203,6 +205,17 @@ void ReadPlan::rebuild(const FrameFormat& format) {
     }
     has_bytes_ = true;
     set_extents(format, 0);
+}
+
+bool ReadPlan::is_in_order() const {
+    if (!has_bytes_) return false;
+    std::uint32_t inner = 0;
+    for (std::size_t i = frames_.size(); i-- > 0;) {
+        const std::uint32_t range = places_[i].range;
+        if (range < inner || range >= first_recent_) return false;
+        inner = std::min(range, first_cold_);
+    }
+    return true;
 }
 
 bool ReadPlan::is_worn(const FrameFormat& format) const {

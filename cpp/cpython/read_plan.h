@@ -53,6 +53,8 @@ class ReadPlan {
                std::span<const RawFrame> innermost_first);
     /// Ranges for the frames of the last proof, whose bytes are kept.
     void rebuild(const FrameFormat& format);
+    /// Whether the frames of the last proof are read from the outermost in, and then back.
+    bool is_in_order() const;
     /// Whether the stack has moved so far that the plan should follow.
     bool is_worn(const FrameFormat& format) const;
     void keep_recent(RemoteRange range);
@@ -63,6 +65,7 @@ class ReadPlan {
     void add_hot_range(const FrameFormat& format, RemoteRange wanted);
     void add_cold(const FrameFormat& format, const RawFrame& frame);
     void add_recent(std::span<const RawFrame> innermost_first, const FrameFormat& format);
+    void add_cold_ranges(const FrameFormat& format);
     bool is_planned(RemoteRange range) const;
 
     RemoteAddr thread_state_;
@@ -72,6 +75,9 @@ class ReadPlan {
     std::vector<RemoteRange> ranges_;
     std::uint32_t thread_range_ =
         0;  ///< The thread state: the first, or after the C frame that it points to.
+    // After the ranges around the innermost frame:
+    std::uint32_t first_cold_ = 0;           ///< The rest of the stack.
+    std::uint32_t first_recent_ = 0;         ///< Where the stack may be again.
     std::vector<std::uint32_t> by_address_;  ///< Numbers of ranges, by their beginnings.
     std::vector<std::uint32_t> offsets_;     ///< Of the ranges in accepted_.
     std::vector<std::uint32_t>

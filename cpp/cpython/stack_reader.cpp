@@ -23,6 +23,8 @@ constexpr auto kLongestRead = std::chrono::microseconds(8);
 /// What more pieces and more bytes may take in addition, for deep stacks: of the pieces, so many
 /// times what they take when nothing disturbs.
 constexpr std::int64_t kLongestReadInPieces = 4;
+constexpr auto kLongestSwiftRead = std::chrono::microseconds(1);
+constexpr std::int64_t kLongestSwiftReadInPieces = 2;
 constexpr auto kLongestReadPerMiB = std::chrono::milliseconds(1);
 /// After so many frames that were not in the plan, one after the other, the whole stack is looked
 /// for.
@@ -168,14 +170,10 @@ StackOutcome StackReader::prove(RemoteAddr thread_state, ReadPlan& plan, int att
         }
         batch_.clear();
         const std::size_t first = add_proof(plan, batch_);
-        const auto begin = std::chrono::steady_clock::now();
-        batch_.read(memory_);
-        const bool in_time = took_one_moment(batch_, std::chrono::steady_clock::now() - begin);
-        outcome = judge_proof(plan, batch_, first, in_time);
+        outcome = judge_proof(plan, batch_, first, read(batch_), certain);
         outcome.attempts = attempt;
-        if (outcome.end != StackEnd::kTorn && (outcome.certain || !certain)) return outcome;
+        if (outcome.end != StackEnd::kTorn) break;
     }
-    outcome.end = StackEnd::kTorn;
     return outcome;
 }
 
@@ -186,12 +184,18 @@ void StackReader::wait_up_to(std::chrono::nanoseconds longest) {
     while (std::chrono::steady_clock::now() < until) continue;
 }
 
-bool StackReader::took_one_moment(const memory::ReadBatch& batch, std::chrono::nanoseconds took) {
+Pace StackReader::read(memory::ReadBatch& batch) {
+    const auto begin = std::chrono::steady_clock::now();
+    batch.read(memory_);
+    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - begin;
     const auto pieces = static_cast<std::int64_t>(batch.size());
     fastest_piece_ns_ = std::min<std::int64_t>(fastest_piece_ns_, took.count() / pieces);
-    return took <= kLongestRead +
-                       std::chrono::nanoseconds(kLongestReadInPieces * pieces * fastest_piece_ns_) +
-                       kLongestReadPerMiB * batch.total_bytes() / (1 << 20);
+    const auto for_pieces = std::chrono::nanoseconds(pieces * fastest_piece_ns_);
+    const auto for_bytes = kLongestReadPerMiB * batch.total_bytes() / (1 << 20);
+    if (took <= kLongestSwiftRead + kLongestSwiftReadInPieces * for_pieces + for_bytes)
+        return Pace::kSwift;
+    if (took <= kLongestRead + kLongestReadInPieces * for_pieces + for_bytes) return Pace::kFair;
+    return Pace::kSlow;
 }
 
 std::size_t StackReader::add_once(const ReadPlan& plan, memory::ReadBatch& batch) const {
@@ -227,15 +231,14 @@ void StackReader::take_pieces(const ReadPlan& plan, const memory::ReadBatch& bat
 }
 
 StackOutcome StackReader::judge_proof(ReadPlan& plan, const memory::ReadBatch& batch,
-                                      std::size_t first, bool in_time) {
+                                      std::size_t first, Pace pace, bool certain) {
     StackOutcome outcome{.end = StackEnd::kTorn, .problem = {}};
     take_pieces(plan, batch, first);
     const Piece& thread = pieces_[plan.thread_range_];
     if (thread.size < format_.thread().size()) {
         return unreadable(read_fault(plan.thread_state_, format_.thread().size()));
     }
-    if (!in_time || !format_.same_thread(thread.first, thread.second)) return outcome;
-    const bool chain_held = format_.same_chain(thread.first, thread.second);
+    if (pace == Pace::kSlow || !format_.same_thread(thread.first, thread.second)) return outcome;
     StackOutcome walked = walk(plan);
     if (walked.end == StackEnd::kUnreadable) {
         // A frame elsewhere needs a new plan; a mere disagreement is tried again as it is.
@@ -254,9 +257,14 @@ StackOutcome StackReader::judge_proof(ReadPlan& plan, const memory::ReadBatch& b
     // A frame that is left stays as it is for a moment, one that was left does not: the next
     // attempt tells.
     const bool is_same = fresh_.empty() && tail_ == plan.frames_.size();
-    outcome.certain = is_same || (chain_held && !innermost_looks_left(plan));
-    outcome.end = walked.end;
+    const bool stayed =
+        is_same || (format_.same_chain(thread.first, thread.second) && !innermost_looks_left(plan));
     accept(plan);
+    if (!certain || (stayed && pace == Pace::kSwift && plan.is_in_order())) {
+        outcome.end = walked.end;
+    } else if (stayed && !plan.is_in_order()) {
+        plan.rebuild(format_);
+    }
     return outcome;
 }
 

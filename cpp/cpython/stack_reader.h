@@ -22,8 +22,13 @@ struct StackOutcome {
     model::StackEnd end = model::StackEnd::kComplete;
     std::optional<Error> problem;
     int attempts = 1;
-    /// Proved beyond what a fast program's repetitions can fake: see StackReader::prove.
-    bool certain = true;
+};
+
+/// How long a batch took to read, compared to what it takes when nothing disturbs.
+enum class Pace : std::uint8_t {
+    kSlow,  ///< Its ends were not one moment of the target.
+    kFair,
+    kSwift,
 };
 
 /// Reads the chain of frames of one thread state. Holds buffers that are reused, so a reader in
@@ -49,12 +54,14 @@ class StackReader {
     StackOutcome read_moving(RemoteAddr thread_state, ReadPlan& plan, int attempts,
                              std::vector<RawFrame>& frames);
 
-    /// The same, with the frames in the plan, and only when they were proved. `certain`: nothing
-    /// less is accepted. An outcome is certain when, after the thread state was read, that pointed
-    /// to the same C frame, where there are such, and the innermost frame did not look as if it had
-    /// returned; or when the next proof shows it unmoved. What lies above a running frame is left
-    /// over from earlier calls, and may look like its callees. Short calls are seldom met so; which
-    /// calls a program makes can be learnt from those that are.
+    /// The same, with the frames in the plan, and only when they were proved.
+    ///
+    /// `certain`: not even a program that repeats itself fast can fake it. That needs a swift read
+    /// that met the frames from the outermost in and back; and that, after the thread state was
+    /// read, this pointed to the same C frame, where there are such, and the innermost frame did
+    /// not look as if it had returned, or that the proof before showed the same. What lies above a
+    /// running frame is left over from earlier calls, and may look like its callees. Short calls
+    /// are seldom met so; which calls a program makes can be learnt from those that are.
     StackOutcome prove(RemoteAddr thread_state, ReadPlan& plan, int attempts, bool certain);
 
     // The steps of one proof, for a caller that reads more than stacks in one call. Each add_*
@@ -65,9 +72,8 @@ class StackReader {
         return !plan.ranges_.empty() && plan.thread_state_ == thread_state;
     }
     std::size_t add_proof(const ReadPlan& plan, memory::ReadBatch& batch) const;
-    /// `in_time`: see took_one_moment.
     StackOutcome judge_proof(ReadPlan& plan, const memory::ReadBatch& batch, std::size_t first,
-                             bool in_time);
+                             Pace pace, bool certain);
     /// The piece of the proof that is the thread state.
     static std::size_t thread_piece(const ReadPlan& plan, std::size_t first) {
         return first + plan.ranges_.size() - 1 - plan.thread_range_;
@@ -83,8 +89,8 @@ class StackReader {
     bool is_unchanged(const ReadPlan& plan, const memory::ReadBatch& batch,
                       std::size_t first) const;
 
-    /// Whether a batch that took that long can have been one moment of the target.
-    bool took_one_moment(const memory::ReadBatch& batch, std::chrono::nanoseconds took);
+    /// Reads a batch that has proofs in it.
+    Pace read(memory::ReadBatch& batch);
 
     const FrameFormat& format() const { return format_; }
 
