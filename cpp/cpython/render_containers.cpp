@@ -167,10 +167,16 @@ std::optional<std::string> key_name(Rendering& r, RemoteAddr key) {
     constexpr std::size_t kMaxNameLength = 256;
     if (!r.should_render) return std::nullopt;
     const auto type = r.types.of(key);
-    if (!type || (*type)->kind != ValueKind::kStr) return std::nullopt;
-    const auto text = read_str_prefix(r.heap, r.layout, key, kMaxNameLength);
-    if (!text) return std::nullopt;
-    return text->text;
+    if (!type) return std::nullopt;
+    if ((*type)->kind == ValueKind::kStr) {
+        if (auto text = read_str_prefix(r.heap, r.layout, key, kMaxNameLength))
+            return std::move(text->text);
+    } else if ((*type)->kind == ValueKind::kBytes) {  // As HTTP headers have them.
+        if (const auto name = read_bytes_prefix(r.heap, r.layout, key, kMaxNameLength))
+            return std::string(reinterpret_cast<const char*>(name->bytes.data()),
+                               name->bytes.size());
+    }
+    return std::nullopt;
 }
 
 /// The first `wanted` items.

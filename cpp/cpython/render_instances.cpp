@@ -68,9 +68,11 @@ void read_names(Rendering& r, std::vector<Attribute>& attributes, std::size_t sh
 }
 
 void append_attributes(Rendering& r, std::vector<Attribute>& attributes) {
-    read_names(r, attributes, r.shown_of(attributes.size()));
+    // No further: what has no name here might be one that is to be hidden.
+    const std::size_t shown = r.shown_of(attributes.size());
+    read_names(r, attributes, shown);
     Entries entries(r, attributes.size());
-    for (const Attribute& attribute : attributes) {
+    for (const Attribute& attribute : std::span(attributes).first(shown)) {
         if (!entries.next()) break;
         r.out += attribute.slot_name;
         r.out += '=';

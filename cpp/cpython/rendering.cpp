@@ -20,6 +20,10 @@ namespace {
 constexpr std::size_t kHeadBytes = 96;
 /// What an object costs of the byte budget, whatever it is.
 constexpr std::uint64_t kObjectCharge = 64;
+/// What one value may take of the byte budget, so that a big one does not leave nothing to others,
+/// and how little no value has to do with.
+constexpr std::uint64_t kValueShare = 32;
+constexpr std::uint64_t kLeastValueBytes = 1024;
 /// Values inside values of any kind. Containers end at max_depth; this ends what only a corrupt
 /// target has, a slice in a slice in a slice.
 constexpr int kMaxRecursion = 300;
@@ -105,9 +109,11 @@ Rendering::Rendering(PageCopy& copy, const Layout& of, TypeCache& type_cache,
       types(type_cache),
       limits(within_reason(limit)),
       should_render(filter),
-      budget_(limit.max_bytes) {}
+      budget_(limit.max_bytes) {
+    begin_value();
+}
 
-bool Rendering::exhausted() const {
+bool Rendering::spent() const {
     constexpr std::uint64_t kReadFactor = 16;
     return budget_ == 0 || (heap.bytes_read() - read_before_) / kReadFactor > limits.max_bytes;
 }
@@ -115,6 +121,11 @@ bool Rendering::exhausted() const {
 void Rendering::refill() {
     budget_ = limits.max_bytes;
     read_before_ = heap.bytes_read();
+}
+
+void Rendering::begin_value() {
+    out.clear();
+    value_budget_ = std::max(limits.max_bytes / kValueShare, kLeastValueBytes);
 }
 
 void Rendering::value(RemoteAddr object) {
@@ -170,7 +181,7 @@ Result<RemoteAddr> Rendering::pointer(const Value& value, FieldOffset offset) co
 
 std::size_t Rendering::shown_of(std::uint64_t size) const {
     if (too_deep()) return 0;
-    const std::uint64_t affordable = budget_ / sizeof(RemoteAddr);
+    const std::uint64_t affordable = std::min(budget_, value_budget_) / sizeof(RemoteAddr);
     return static_cast<std::size_t>(std::min<std::uint64_t>({size, limits.max_items, affordable}));
 }
 

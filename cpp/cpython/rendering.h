@@ -39,11 +39,18 @@ class Rendering {
     void named_value(std::string_view name, RemoteAddr object);
     void unreadable(const Error& error);
 
-    void charge(std::uint64_t bytes) { budget_ -= std::min(budget_, bytes); }
-    /// The byte budget is spent; or so much was read on the way, through dicts with nothing in
-    /// them, that the target is not worth it.
-    bool exhausted() const;
+    void charge(std::uint64_t bytes) {
+        budget_ -= std::min(budget_, bytes);
+        value_budget_ -= std::min(value_budget_, bytes);
+    }
+    /// The byte budget of the thread is spent; or so much was read on the way, through dicts with
+    /// nothing in them, that the target is not worth it.
+    bool spent() const;
+    /// That, or the share of it that one value may take.
+    bool exhausted() const { return spent() || value_budget_ <= out.size(); }
     void refill();
+    /// Empties `out`, too.
+    void begin_value();
     /// Whether containers at this depth show nothing of what is in them.
     bool too_deep() const { return nesting_.size() > limits.max_depth; }
 
@@ -83,6 +90,7 @@ class Rendering {
     std::vector<RemoteAddr> nesting_;  ///< The containers around what is being written.
     int recursion_ = 0;
     std::uint64_t budget_ = 0;
+    std::uint64_t value_budget_ = 0;
     std::uint64_t read_before_ = 0;  ///< heap.bytes_read() when the budget was filled.
 };
 

@@ -60,8 +60,8 @@ void ValueRenderer::fetch(std::span<const RemoteAddr> objects) {
 
 std::string ValueRenderer::render(RemoteAddr object) {
     Rendering& rendering = state_->rendering;
-    if (rendering.exhausted()) return "<not read: byte budget spent>";
-    rendering.out.clear();
+    if (rendering.spent()) return "<not read: byte budget spent>";
+    rendering.begin_value();
     rendering.value(object);
     rendering.charge(rendering.out.size());
     return std::move(rendering.out);

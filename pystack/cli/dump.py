@@ -40,7 +40,9 @@ from pystack.cli.options import (
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON; the schema is dump-v1.")
 @click.option("--no-group", is_flag=True, help="Show threads one by one that idle alike.")
 @click.option("--no-source", is_flag=True, help="Do not read source files.")
-@click.option("--full", is_flag=True, help="Show repeated frames and long lines in full.")
+@click.option(
+    "--full", is_flag=True, help="Show repeated frames, long lines and long values in full."
+)
 @native_flags
 @locals_flags
 @common_options

@@ -41,14 +41,6 @@ _RUN_STATES = {
 # What goes without saying: who holds the GIL runs, who waits for it sleeps.
 _EXPECTED_RUN_STATE = {"holds": "R", "waits": "S"}
 
-_ARGUMENTS = {
-    "positional_only",
-    "positional",
-    "keyword_only",
-    "var_positional",
-    "var_keyword",
-    "implicit",
-}
 _CUTS = {
     "torn": "the stack could not be proved consistent",
     "unreadable": "a frame could not be read",
@@ -72,7 +64,7 @@ def render_text(
         snapshot: What to show.
         color: Use escape sequences of the terminal.
         group: Show idle threads with the same stack and state once.
-        full: Neither fold repeated frames nor cut long lines.
+        full: Neither fold repeated frames nor cut long lines and values.
         plumbing: Show the native frames of the interpreter's machinery, too.
         signatures: Show native functions with parameters and template arguments.
         sources: Where source lines come from; None leaves them out.
@@ -347,18 +339,9 @@ class _Writer:
     def _variables(self, frame: Frame) -> Iterator[str]:
         if frame.variables is None:
             return
-        heading = None
-        for variable in frame.variables:
-            group = "Arguments" if variable.kind in _ARGUMENTS else "Locals"
-            if group != heading:
-                heading = group
-                yield f"    {heading}:"
-            value = "<redacted>" if variable.value is None else escape(variable.value)
-            yield f"      {self._paint(self._palette.name, escape(variable.name))} = {value}"
-        if frame.variables_omitted:
-            yield f"      ... {frame.variables_omitted} more"
-        if frame.variables_problem:
-            yield self._paint(self._palette.bad, f"    [{escape(frame.variables_problem)}]")
+        from pystack.render.variables import variable_lines
+
+        yield from variable_lines(frame, self._palette, full=self._full)
 
     def _source(self, frame: Frame) -> Iterator[str]:
         if self._sources is None or frame.line is None:

@@ -286,6 +286,19 @@ TEST_CASE("limits say what is left out") {
     CHECK(render(heap, huge, {.max_int_digits = 4300}).size() == 1 + 1798);
 }
 
+TEST_CASE("one value takes no more than its share of the byte budget") {
+    const Layout layout = layout_of(13);
+    Heap heap(layout);
+    std::vector<RemoteAddr> rows(200, heap.list({heap.typed_str("a"), heap.typed_str("b")}));
+    const RemoteAddr table = heap.list(rows);
+    ValueRenderer renderer(heap.memory, layout, {.max_items = 1000});
+    const std::string shown = renderer.render(table);
+    CHECK(shown.starts_with("[['a', 'b'], ['a', 'b'], "));
+    CHECK(shown.ends_with(" more]"));
+    CHECK(shown.size() < 2'000);
+    CHECK(renderer.render(heap.typed_str("small")) == "'small'");
+}
+
 TEST_CASE("the byte budget ends a thread's values, not the frames") {
     const Layout layout = layout_of(13);
     Heap heap(layout);
@@ -296,6 +309,7 @@ TEST_CASE("the byte budget ends a thread's values, not the frames") {
     const std::string first = renderer.render(list);
     CHECK(first.size() < 3000);
     CHECK(first.find(" more]") != std::string::npos);
+    renderer.render(list);
     CHECK(renderer.render(text) == "<not read: byte budget spent>");
     renderer.begin();
     CHECK(renderer.render(text) == "'" + std::string(100, 'x') + "'");

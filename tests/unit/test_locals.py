@@ -50,6 +50,30 @@ def test_what_is_left_out_is_said() -> None:
     assert "    [cannot read 8 bytes]" in lines
 
 
+def test_long_values_are_cut_unless_asked_for() -> None:
+    snapshot = snapshot_with(raw_variable("a", "x" * 1000))
+    assert f"      a = {'x' * 240} ... 760 more characters" in text_of(snapshot)
+    assert f"      a = {'x' * 1000}" in list(render_text(snapshot, full=True))
+
+
+def test_of_a_module_only_what_its_source_does_not_tell() -> None:
+    variables = [
+        raw_variable("__name__", "'__main__'"),
+        raw_variable("sys", "<module 'sys'>"),
+        raw_variable("Shop", "<class '__main__.Shop'>"),
+        raw_variable("count", "3"),
+    ]
+    lines = text_of(snapshot_with(*variables, function="<module>"))
+    start = lines.index("    Locals:")
+    assert lines[start + 1 : start + 3] == [
+        "      count = 3",
+        "      ... 3 imports and definitions (--full shows them)",
+    ]
+    assert "      sys = <module 'sys'>" in text_of(snapshot_with(*variables))
+    whole = render_text(snapshot_with(*variables, function="<module>"), full=True)
+    assert "      sys = <module 'sys'>" in list(whole)
+
+
 def test_control_characters_reach_no_terminal() -> None:
     lines = text_of(snapshot_with(raw_variable("a\x1b", "\x1b[2J")))
     assert not any("\x1b" in line for line in lines)
