@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "capture/capture.h"
 #include "capture/reading.h"
 #include "capture/snapshot_builder.h"
 #include "target/live_target.h"
+#include "threads/right_of_way.h"
 
 namespace pystack::capture {
 
@@ -89,6 +92,7 @@ class LiveCapture {
 
         for (int stops = 1;; ++stops) {
             PYSTACK_TRY(guard, target_.stop());
+            std::optional<threads::RightOfWay> right_of_way(std::in_place);
             target_.use_registers_of(&guard);
             reading_.read_still();
             if (locals_ && stops == 1) locals_->copy(reading_);
@@ -97,6 +101,7 @@ class LiveCapture {
             if (native_) native_->copy_stacks(reading_.walked.threads);
             target_.use_registers_of(nullptr);
             guard.release();
+            right_of_way.reset();
             stop_ns_ = stop_ns_.value_or(0) + guard.stop_time().count();
             was_stopped_ = guard.was_stopped();
             const bool caught = caught_between_frames();
