@@ -15,7 +15,7 @@ namespace pystack::capture {
 ///   3.12+  the shim frame that begins it;
 ///   3.11   its _PyCFrame. `c_frame` is that of the innermost activation, as the thread state has
 ///          it; the others are followed in `stack`, the copied C stack;
-///   <3.11  nothing: each frame is an activation of its own.
+///   <3.11  nothing: each frame that runs is an activation of its own.
 std::vector<PythonSegment> split_into_activations(const cpython::Layout& layout,
                                                   std::span<const cpython::RawFrame> frames,
                                                   RemoteAddr c_frame,

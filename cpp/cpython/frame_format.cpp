@@ -48,7 +48,8 @@ RemoteRange header_offsets(const Layout& layout) {
     cover.add(frame.executing, 1);
     if (frame.executing) cover.add(frame.stackpointer, 8);
     cover.add(frame.state, 1);
-    if (layout.stack_top == StackTop::kIndex) cover.add(frame.stackpointer, 4);
+    if (layout.stack_top == StackTop::kIndex || layout.stack_top == StackTop::kDepth)
+        cover.add(frame.stackpointer, 4);
     if (layout.stack_top == StackTop::kPointer) cover.add(frame.stackpointer, 8);
     return cover.range();
 }
@@ -100,6 +101,8 @@ const char* FrameFormat::parse(RemoteAddr address, const std::byte* header, RawF
                       load<std::uint64_t>(header, fields.stackpointer, header_) != 0;
     } else if (fields.state) {
         frame.calls = load<std::int8_t>(header, fields.state, header_) == kFrameExecuting;
+        frame.suspended = layout_.stack_top == StackTop::kDepth &&
+                          load<std::int32_t>(header, fields.stackpointer, header_) >= 0;
     } else if (layout_.stack_top == StackTop::kIndex) {
         frame.calls = load<std::int32_t>(header, fields.stackpointer, header_) >= 0;
     } else if (layout_.stack_top == StackTop::kPointer) {

@@ -25,6 +25,9 @@ struct RawFrame {
     /// also saves it around calls of C functions. Below: it is marked as executing, which a frame
     /// that has returned and waits to be used again is not.
     bool calls = true;
+    /// 3.10: nobody runs it. generator.throw() links a suspended generator into the chain while it
+    /// hands the exception on to the generator that this one waits for.
+    bool suspended = false;
 
     bool operator==(const RawFrame&) const = default;
 };

@@ -234,6 +234,15 @@ TEST_CASE("3.11: C frames are followed in the copied stack") {
     CHECK(segments[0].anchor == inner);
     CHECK(segments[1].anchor == outer);
 
+    // generator.throw() puts a frame between that no activation runs.
+    link(inner, 0x100, outer);
+    link(outer, 0x280, {0x10});
+    const std::vector thrown{raw(0x100, false, true), raw(0x280, false, true),
+                             raw(0x300, false, true)};
+    using Bounds = std::vector<std::pair<std::size_t, std::size_t>>;
+    CHECK(bounds(split_into_activations(layout, thrown, inner, memory, 0)) ==
+          Bounds{{0, 1}, {1, 3}});
+
     // A ring, and a chain that cannot be read, end the search.
     link(inner, 0xdead, inner);
     CHECK_FALSE(split_into_activations(layout, frames, inner, memory, 0)[0].anchor);
@@ -246,4 +255,13 @@ TEST_CASE("below 3.11 each frame is an activation") {
     const auto segments = split_into_activations(layout_of(8), frames, {}, memory, 0);
     CHECK(segments.size() == 3);
     CHECK_FALSE(segments[2].anchor);
+}
+
+TEST_CASE("3.10: frames that generator.throw() links are run by nobody") {
+    const FakeMemory memory;
+    std::vector frames{raw(0x100), raw(0x200), raw(0x300)};
+    frames[1].suspended = true;
+    using Bounds = std::vector<std::pair<std::size_t, std::size_t>>;
+    CHECK(bounds(split_into_activations(layout_of(10), frames, {}, memory, 0)) ==
+          Bounds{{0, 1}, {1, 3}});
 }
