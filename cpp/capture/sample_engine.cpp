@@ -1,6 +1,7 @@
 #include "capture/sample_engine.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "capture/thread_matching.h"
 #include "cpython/gil_state.h"
@@ -21,6 +22,9 @@ constexpr int kListAttempts = 4;
 /// A call that was never seen before counts when so many of the next proofs show it too.
 constexpr int kCallProofs = 2;
 constexpr int kCallAttempts = 1000;
+/// What a tick may wait for its threads, in pauses that grow.
+constexpr std::chrono::nanoseconds kFirstPause = std::chrono::microseconds(50);
+constexpr std::chrono::nanoseconds kMostPatience = std::chrono::milliseconds(4);
 /// A thread begins with a generator when so many proofs, over so long a time, say so.
 constexpr int kCutProofs = 40;
 constexpr std::uint64_t kCutForNs = 100'000'000;
@@ -54,7 +58,10 @@ Result<std::unique_ptr<SampleEngine>> SampleEngine::open(int pid, const SamplerO
 
 SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target, cpython::Runtime runtime,
                            const SamplerOptions& options)
-    : target_(std::move(target)), options_(options) {
+    : target_(std::move(target)),
+      options_(options),
+      patience_(std::min(kMostPatience, std::chrono::nanoseconds(
+                                            static_cast<std::int64_t>(0.5e9 / options.rate_hz)))) {
     use(std::move(runtime));
 }
 
@@ -89,6 +96,7 @@ Result<void> SampleEngine::find_again() {
 Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
                                   model::SamplerStats& stats) {
     ++stats.ticks;
+    waited_ = {};
     if (previous_ns_ == 0) previous_ns_ = now_ns;
     Result<void> result;
     if (options_.stop) {
@@ -262,6 +270,7 @@ StackEnd SampleEngine::sample_thread(std::size_t index, std::uint64_t now_ns, bo
         if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) {
             in_batch = false;
             end = prove(index);
+            if (end == StackEnd::kTorn && wait_patiently()) continue;
             if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) break;
         }
         const std::size_t unchanged = thread.plan.take_unchanged();
@@ -295,6 +304,16 @@ StackEnd SampleEngine::sample_thread(std::size_t index, std::uint64_t now_ns, bo
     thread.same_proofs = 0;
     thread.quiet = false;
     return end;
+}
+
+/// A thread that lost its processor while it was linking frames cannot be proved before it gets it
+/// back. False when this tick has waited enough.
+bool SampleEngine::wait_patiently() {
+    const std::chrono::nanoseconds pause = std::max(kFirstPause, waited_);
+    if (waited_ + pause > patience_) return false;
+    waited_ += pause;
+    std::this_thread::sleep_for(pause);
+    return true;
 }
 
 /// A chain that begins with a generator lacks its callers, mostly: see FrameFormat::is_outermost.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
@@ -94,6 +95,7 @@ class SampleEngine {
     model::StackEnd sample_thread(std::size_t index, std::uint64_t now_ns, bool& moved);
     model::StackEnd prove(std::size_t index);
     bool prove_call(std::size_t index);
+    bool wait_patiently();
     bool may_begin_there(Thread& thread, std::uint64_t now_ns) const;
     void record(std::size_t index, model::StackEnd end, bool moved, std::uint64_t now_ns,
                 model::Batch& batch, model::SamplerStats& stats);
@@ -110,7 +112,9 @@ class SampleEngine {
     std::unique_ptr<FrameInterner> interner_;
     std::unique_ptr<CodeWatch> code_watch_;
 
-    memory::ReadBatch batch_;  ///< Of the tick.
+    const std::chrono::nanoseconds patience_;
+    std::chrono::nanoseconds waited_{};  ///< In this tick.
+    memory::ReadBatch batch_;            ///< Of the tick.
     bool batch_holds_ = false;
     cpython::Pace batch_pace_ = cpython::Pace::kSlow;
     std::vector<std::size_t> thread_pieces_;  ///< Per thread, the piece that is its thread state.
