@@ -25,7 +25,7 @@ constexpr auto kLongestRead = std::chrono::microseconds(8);
 constexpr std::int64_t kLongestReadInPieces = 4;
 constexpr auto kLongestSwiftRead = std::chrono::microseconds(1);
 constexpr std::int64_t kLongestSwiftReadInPieces = 2;
-constexpr auto kLongestReadPerMiB = std::chrono::milliseconds(1);
+constexpr std::chrono::nanoseconds kLongestReadPerMiB = std::chrono::milliseconds(1);
 /// After so many frames that were not in the plan, one after the other, the whole stack is looked
 /// for.
 constexpr std::uint32_t kMissesBeforeSearch = 3;
