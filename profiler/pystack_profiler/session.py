@@ -117,6 +117,9 @@ def _record_started(
         made = _record(targets, command.pid, settings, stop_requested, show_progress=False)
     if made.end_reason == "stopped" and command.has_ended():
         made.end_reason = "target_exited"  # we may notice before the sampler does
+        for profile in made.profiles:
+            if profile.process.pid == command.pid and profile.process.end_reason == "stopped":
+                profile.process.end_reason = "target_exited"
     return made
 
 

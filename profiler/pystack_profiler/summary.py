@@ -21,6 +21,7 @@ from .track import ThreadIdentity
 from .view import DEFAULT_VIEW, View, was_measured
 
 _NOTEWORTHY = 0.01  # of the time; less is not worth a line that was not asked for
+_UNEXPLAINED = 0.1  # of the waiting; less is of no matter
 _THREADS_SHOWN = 5
 
 
@@ -98,7 +99,11 @@ def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
     if waited_ns < _NOTEWORTHY * duration_ns:
         return [f"{first}; threads waited {format_time(waited_ns)} for it"]
     waiting = [total for total in totals if total.gil_wait_ns]
-    lines = [f"{first}; {plural(len(waiting), 'thread')} waited {format_time(waited_ns)} for it"]
+    told = f"{first}; {plural(len(waiting), 'thread')} waited {format_time(waited_ns)} for it"
+    unexplained_ns = sum(profile.contention.unexplained_ns for profile in recording.profiles)
+    if unexplained_ns > _UNEXPLAINED * waited_ns:
+        told += f", {format_time(unexplained_ns)} of it while nobody was seen to hold it"
+    lines = [told]
     involved = [
         total
         for total in totals

@@ -30,8 +30,8 @@ class ThreadPanel {
     }
     const [only] = this.chosen;
     byId("threads-summary").textContent =
-      this.chosen.size === threads.length ? `All ${threads.length} threads`
-      : this.chosen.size === 1 ? threads[only].title
+      this.chosen.size === 1 ? threads[only].title
+      : this.chosen.size === threads.length ? `All ${threads.length} threads`
       : `${this.chosen.size} of ${threads.length} threads`;
   }
 
