@@ -98,8 +98,9 @@ void NativeNames::append(const unwind::NativeFrame& native, bool runs_python,
             frame.function = details.signature = details.python_name;
             details.name_source = model::NameSource::kMethodTable;
         }
-        details.is_plumbing = runs_python || is_plumbing(is_nameless ? "" : found->function,
-                                                         details.python_name, in_interpreter);
+        details.is_plumbing =
+            runs_python || is_plumbing(is_nameless ? "" : found->function, details.python_name,
+                                       base_name(address.module_path), in_interpreter);
         out.push_back(std::move(frame));
     }
 }
@@ -124,26 +125,31 @@ void mark_plumbing_by_place(std::vector<model::Frame>& frames, bool complete) {
     const auto is_nameless = [](const model::Frame& frame) {
         return frame.native && frame.native->name_source == model::NameSource::kNone;
     };
-    const auto same_module = [](const model::Frame& frame, const model::Frame& other) {
-        return frame.native && other.native && !frame.native->module.empty() &&
-               frame.native->module == other.native->module;
+    const auto is_in = [](const model::Frame& frame, const std::string& module) {
+        return frame.native && !module.empty() && frame.native->module == module;
     };
-    if (complete && !frames.empty() && is_nameless(frames.front())) {
-        frames.front().native->is_plumbing = true;
-    }
     bool starts = complete;
-    for (std::size_t i = 1; i < frames.size(); ++i) {
-        model::Frame& frame = frames[i];
-        const model::Frame& caller = frames[i - 1];
-        starts = starts && caller.native && caller.native->is_plumbing;
-        if (starts && frame.function == "main" && i + 1 < frames.size()) {
-            const auto& next = frames[i + 1].native;
-            frame.native->is_plumbing = next && next->is_plumbing;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        if (!frames[i].native) {
+            starts = false;
+            continue;
         }
-        if (!is_nameless(frame) || !same_module(frame, caller)) continue;
-        const bool is_inside = !is_nameless(caller) || caller.native->is_plumbing;
-        if (starts || (is_inside && is_c_library(frame.native->module))) {
-            frame.native->is_plumbing = true;
+        model::NativeDetails& frame = *frames[i].native;
+        const model::Frame* const caller = i > 0 ? &frames[i - 1] : nullptr;
+        starts = starts && (caller == nullptr || (caller->native && caller->native->is_plumbing));
+        if (starts && frames[i].function == "main" && i + 1 < frames.size()) {
+            const auto& next = frames[i + 1].native;
+            frame.is_plumbing = next && next->is_plumbing;
+        }
+        const bool in_callers_module = caller != nullptr && is_in(*caller, frame.module);
+        if (starts && is_nameless(frames[i])) {
+            // Those of C++ begin in its own library.
+            frame.is_plumbing |= caller == nullptr || in_callers_module ||
+                                 base_name(frame.module).starts_with("libstdc++");
+        }
+        const bool is_internal = is_nameless(frames[i]) || frames[i].function.starts_with("__");
+        if (in_callers_module && is_internal && is_c_library(frame.module)) {
+            frame.is_plumbing |= !is_nameless(*caller) || caller->native->is_plumbing;
         }
     }
 }

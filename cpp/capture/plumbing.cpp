@@ -119,9 +119,11 @@ bool is_in(const std::array<std::string_view, size>& names, std::string_view nam
 
 }  // namespace
 
-bool is_plumbing(std::string_view function, std::string_view python_name, bool in_interpreter) {
+bool is_plumbing(std::string_view function, std::string_view python_name, std::string_view module,
+                 bool in_interpreter) {
     const std::string_view name = without_suffix(function);
-    if (is_in(kStart, name)) return true;
+    // libffi is how ctypes calls; what it calls, and for whom, is on both sides.
+    if (is_in(kStart, name) || module.starts_with("libffi")) return true;
     if (!in_interpreter) return false;
     if (!python_name.empty()) return is_in(kPythonGlue, python_name);
     return name.empty() || is_in(kGlue, name) ||

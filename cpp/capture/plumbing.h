@@ -9,8 +9,9 @@ namespace pystack::capture {
 /// program does need not see it.
 ///
 /// `function`: the name in the symbol table, empty where there is none. `python_name`: what Python
-/// calls it, likewise. `in_interpreter`: its code is in the file that has the interpreter. There it
-/// is machinery by its name, or because it has none.
-bool is_plumbing(std::string_view function, std::string_view python_name, bool in_interpreter);
+/// calls it, likewise. `module`: the name of its file. `in_interpreter`: that is the file that has
+/// the interpreter. There a function is machinery by its name, or because it has none.
+bool is_plumbing(std::string_view function, std::string_view python_name, std::string_view module,
+                 bool in_interpreter);
 
 }  // namespace pystack::capture

@@ -1,10 +1,12 @@
 #include "cpython/function_names.h"
 
 #include <algorithm>
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <tuple>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "cpython/dict_objects.h"
@@ -25,6 +27,22 @@ constexpr std::size_t kMaxTypes = 100'000;
 constexpr std::size_t kMaxPages = 64'000;
 constexpr std::size_t kMaxNameLength = 256;
 constexpr std::size_t kMaxNames = 3;
+
+/// A module or type that has a function, and under which name.
+struct Claim {
+    std::string owner;
+    std::string name;
+
+    auto operator<=>(const Claim&) const = default;
+};
+
+/// Of several names in one table the one that people would use: "acquire", rather than "__enter__"
+/// or the old "acquire_lock".
+bool is_better(const std::string& name, const std::string& other) {
+    const bool special = name.starts_with("__");
+    if (special != other.starts_with("__")) return !special;
+    return std::pair(name.size(), name) < std::pair(other.size(), other);
+}
 
 class NameReader {
   public:
@@ -55,8 +73,11 @@ class NameReader {
         for (auto& [function, claims] : claims_) {
             if (claims.empty() || claims.size() > kMaxNames) continue;
             std::sort(claims.begin(), claims.end());
-            std::string text = claims.front();
-            for (std::size_t i = 1; i < claims.size(); ++i) text += " or " + claims[i];
+            std::string text;
+            for (const Claim& claim : claims) {
+                if (!text.empty()) text += " or ";
+                text += claim.owner + "." + claim.name;
+            }
             names.emplace(function, std::move(text));
         }
         return names;
@@ -102,7 +123,7 @@ class NameReader {
         const auto function = pages_.read_pointer(*definition + 8);
         if (!module_name || !name_address || !function) return;
         const auto name = pages_.read_c_string(*name_address, kMaxNameLength);
-        if (name) claim(*function, *module_name + "." + *name);
+        if (name) claim(*function, *module_name, *name);
     }
 
     void add_type(RemoteAddr type) {
@@ -116,12 +137,12 @@ class NameReader {
         if (!info) return;
         const TypeFunctions functions = read_type_functions(pages_, layout_, type);
         add_type(functions.base);
-        // The slots of a class statement are the same functions for all of them.
+        // A class statement makes no table; its slots are the same functions for all classes.
         const bool is_of_python = (*info)->heap && functions.methods.empty();
         if (is_of_python) return;
         const std::string name = (*info)->heap ? types_.full_name(**info) : (*info)->tp_name;
-        for (const NamedFunction& method : functions.methods) {
-            claim(method.address, name + "." + method.name);
+        for (const auto* table : {&functions.methods, &functions.accessors}) {
+            for (const NamedFunction& one : *table) claim(one.address, name, one.name);
         }
         const TypeFunctions inherited =
             functions.base ? read_type_functions(pages_, layout_, functions.base) : TypeFunctions();
@@ -129,17 +150,21 @@ class NameReader {
             const bool is_inherited =
                 i < inherited.slots.size() && inherited.slots[i] == functions.slots[i];
             if (functions.slots[i] && !is_inherited) {
-                claim(functions.slots[i], name + "." + slot_name(i));
+                claim(functions.slots[i], name, slot_name(i));
             }
         }
     }
 
-    void claim(RemoteAddr function, const std::string& name) {
-        auto& claims = claims_[function];
+    void claim(RemoteAddr function, const std::string& owner, const std::string& name) {
+        std::vector<Claim>& claims = claims_[function];
+        const auto same = std::find_if(claims.begin(), claims.end(),
+                                       [&](const Claim& one) { return one.owner == owner; });
+        if (same != claims.end()) {
+            if (is_better(name, same->name)) same->name = name;
+            return;
+        }
         // One more than can be told says that there are too many.
-        if (claims.size() <= kMaxNames &&
-            std::find(claims.begin(), claims.end(), name) == claims.end())
-            claims.push_back(name);
+        if (claims.size() <= kMaxNames) claims.push_back({owner, name});
     }
 
     const Layout& layout_;
@@ -147,7 +172,7 @@ class NameReader {
     TypeCache types_;
     std::vector<RemoteAddr> found_types_;
     std::unordered_set<RemoteAddr> seen_types_;
-    std::unordered_map<RemoteAddr, std::vector<std::string>> claims_;
+    std::unordered_map<RemoteAddr, std::vector<Claim>> claims_;
 };
 
 }  // namespace

@@ -16,8 +16,8 @@ using FunctionNames = std::unordered_map<RemoteAddr, std::string>;
 
 /// Reads the names from the interpreter's own tables: of the functions in its modules, and of the
 /// types that are in them or that objects in them have. They are there in every build, stripped or
-/// not. A function that is in use under several names has all of them, up to three; one with more
-/// is left out.
+/// not. A function that several types have gets all its names, up to three; one with more is left
+/// out.
 ///
 /// The target may run meanwhile: what it changes at that moment is missed, or leads to addresses
 /// that are no functions.

@@ -1,5 +1,6 @@
 #include "cpython/type_functions.h"
 
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <optional>
@@ -44,7 +45,8 @@ constexpr std::uint32_t kDescrSet = 256;
 constexpr std::uint32_t kInit = 272;
 constexpr std::uint32_t kNew = 288;
 constexpr std::uint32_t kFinalize = 368;
-constexpr std::uint32_t kEnd = 376;
+constexpr std::uint32_t kVectorcall = 376;  // Since 3.8.
+constexpr std::uint32_t kEnd = 384;
 }  // namespace type_member
 
 struct Slot {
@@ -61,6 +63,7 @@ constexpr Slot kSlots[] = {
     {"__next__", 0, type_member::kIternext},
     {"__init__", 0, type_member::kInit},
     {"__new__", 0, type_member::kNew},
+    {"__new__", 0, type_member::kVectorcall},
     {"__repr__", 0, type_member::kRepr},
     {"__str__", 0, type_member::kStr},
     {"__hash__", 0, type_member::kHash},
@@ -160,16 +163,17 @@ TypeFunctions read_type_functions(const MemoryReader& reader, const Layout& layo
     if (!layout.type_object.tp_name) return found;
     const RemoteAddr begin = type + *layout.type_object.tp_name;
     std::array<std::byte, type_member::kEnd> bytes;
-    if (!reader.read(begin, bytes)) return found;
-    const RemoteStruct members(begin, bytes);
+    // Those of the last versions are behind what the first ones have.
+    const std::size_t behind = layout.type_object.struct_size - *layout.type_object.tp_name;
+    const auto known = std::span(bytes).first(std::min(bytes.size(), behind));
+    if (!reader.read(begin, known)) return found;
+    const RemoteStruct members(begin, known);
     const auto member = [&](std::uint32_t offset) {
         return members.pointer(offset).value_or(RemoteAddr{});
     };
     found.base = member(type_member::kBase);
     found.methods = read_method_table(reader, member(type_member::kMethods));
-    for (NamedFunction& accessor : read_table(reader, member(type_member::kGetset), 40, 2)) {
-        found.methods.push_back(std::move(accessor));
-    }
+    found.accessors = read_table(reader, member(type_member::kGetset), 40, 2);
     std::array<std::byte, kSlotTableSize> table_bytes;
     std::optional<RemoteStruct> table;
     std::uint32_t table_member = 0;

@@ -24,9 +24,10 @@ std::vector<NamedFunction> read_method_table(const memory::MemoryReader& reader,
 /// What a type object says of C functions.
 struct TypeFunctions {
     RemoteAddr base;
-    std::vector<NamedFunction> methods;  ///< tp_methods and tp_getset: of this very type.
-    std::vector<RemoteAddr> slots;       ///< As slot_names(); null where there is none. Inherited
-                                         ///< ones are there as well.
+    std::vector<NamedFunction> methods;    ///< tp_methods: of this very type.
+    std::vector<NamedFunction> accessors;  ///< tp_getset, likewise.
+    std::vector<RemoteAddr> slots;         ///< As slot_names(); null where there is none. Inherited
+                                           ///< ones are there as well.
 };
 
 TypeFunctions read_type_functions(const memory::MemoryReader& reader, const Layout& layout,

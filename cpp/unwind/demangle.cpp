@@ -21,6 +21,11 @@ bool is_identifier(char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$';
 }
 
+/// In DWARF, of what has no name in the program: "f()::<lambda(int)>".
+bool is_made_up(std::string_view name) {
+    return name.starts_with("<lambda");
+}
+
 struct Free {
     void operator()(char* text) const { std::free(text); }
 };
@@ -94,6 +99,9 @@ class CppShortener {
         const char c = rest_.front();
         switch (c) {
             case '<':
+                if (is_made_up(rest_)) text_ += "{lambda}";
+                drop(bracketed());
+                break;
             case '[':
                 drop(bracketed());
                 break;
@@ -140,8 +148,9 @@ class CppShortener {
                     open += c;
                     break;
                 case '<':
-                    // Behind anything but a name it is a comparison.
-                    if (i == 0 || is_identifier(rest_[i - 1])) open += c;
+                    // Behind anything but a name it is a comparison, or a name of GCC's making.
+                    if (i == 0 || is_identifier(rest_[i - 1]) || is_made_up(rest_.substr(i)))
+                        open += c;
                     break;
                 case '>':
                     if (i > 0 && rest_[i - 1] == '-') break;

@@ -174,6 +174,11 @@ void Symbolizer::add_dwarf_frames(ModuleSymbols& symbols, std::uint64_t address,
             frame.signature = found.name;
             if (!found.is_inlined) frame.symbol = named.symbol;
         }
+        // The C library's own names for its functions are not those that programs know.
+        const bool is_internal = frame.function.starts_with("__") && !named.symbol.starts_with('_');
+        if (is_internal && !named.symbol.empty() && !found.is_inlined && !from_table) {
+            frame.function = frame.signature = demangle(named.symbol).short_name;
+        }
         if (frame.function.empty() && !named.symbol.empty() && !found.is_inlined) {
             frame.origin = named.origin;
             set_names(frame, named.symbol);

@@ -59,6 +59,11 @@ TEST_CASE("C++ names") {
                       "(std::basic_ostream<char, std::char_traits<char> >&, char const*)") ==
           "std::operator<<");
     CHECK(shorten_cpp("std::enable_if<(5)>(3), int>::type foo<int>(int)") == "foo");
+    // What GCC writes to DWARF.
+    CHECK(
+        shorten_cpp("std::thread::_Invoker<std::tuple<f(int*, int*)::<lambda()> > >::_M_invoke") ==
+        "std::thread::_Invoker::_M_invoke");
+    CHECK(shorten_cpp("f(int)::<lambda(int)>::operator()") == "f::{lambda}::operator()");
     CHECK(shorten_cpp("decltype (f(1)) ns::call<int>(int) const") == "ns::call");
     CHECK(shorten_cpp("operator new[](unsigned long)") == "operator new[]");
     CHECK(shorten_cpp("ns::operator\"\" _km(long double)") == "ns::operator\"\" _km");

@@ -36,24 +36,25 @@ TEST_CASE("machinery by name") {
                              "_TAIL_CALL_CALL", "cfunction_vectorcall_O", "Py_RunMain",
                              "_PyEval_EvalFrameDefault.cold", "gen_send_ex.isra.0", ""}) {
         CAPTURE(name);
-        CHECK(is_plumbing(name, "", true));
+        CHECK(is_plumbing(name, "", "python3.13", true));
     }
     for (const char* name : {"list_sort", "builtin_sorted", "take_gil", "gc_collect_main",
                              "time_sleep", "functools_reduce"}) {
         CAPTURE(name);
-        CHECK_FALSE(is_plumbing(name, "", true));
+        CHECK_FALSE(is_plumbing(name, "", "python3.13", true));
     }
-    CHECK(is_plumbing("start_thread", "", false));
-    CHECK_FALSE(is_plumbing("PyArray_Sort", "", false));
-    CHECK_FALSE(is_plumbing("", "", false));
-    CHECK_FALSE(is_plumbing("main", "", false));
+    CHECK(is_plumbing("start_thread", "", "libfoo.so.1", false));
+    CHECK_FALSE(is_plumbing("PyArray_Sort", "", "libfoo.so.1", false));
+    CHECK_FALSE(is_plumbing("", "", "libfoo.so.1", false));
+    CHECK_FALSE(is_plumbing("main", "", "libfoo.so.1", false));
+    CHECK(is_plumbing("ffi_call", "", "libffi.so.8", false));
 }
 
 TEST_CASE("what Python calls by a name is no machinery, unless it is the way to other functions") {
-    CHECK_FALSE(is_plumbing("", "list.sort", true));
-    CHECK_FALSE(is_plumbing("PyList_Sort", "list.sort", true));
-    CHECK(is_plumbing("", "type.__call__", true));
-    CHECK(is_plumbing("gen_iternext", "generator.__next__", true));
+    CHECK_FALSE(is_plumbing("", "list.sort", "python3.13", true));
+    CHECK_FALSE(is_plumbing("PyList_Sort", "list.sort", "python3.13", true));
+    CHECK(is_plumbing("", "type.__call__", "python3.13", true));
+    CHECK(is_plumbing("gen_iternext", "generator.__next__", "python3.13", true));
 }
 
 TEST_CASE("programs and threads start in code without names") {
