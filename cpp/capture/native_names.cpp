@@ -75,7 +75,7 @@ void NativeNames::append(const unwind::NativeFrame& native, bool runs_python,
                          std::vector<model::Frame>& out) {
     const SymbolizedAddress& address = symbolizer_.symbolize(native);
     const bool in_interpreter = address.module_path == runtime_.binary;
-    const std::string name = python_name(native);
+    const std::string name = python_name(native, address.frames.back().origin == NameOrigin::kNone);
     for (auto found = address.frames.rbegin(); found != address.frames.rend(); ++found) {
         const bool is_nameless = found->origin == NameOrigin::kNone;
         model::Frame frame;
@@ -105,12 +105,40 @@ void NativeNames::append(const unwind::NativeFrame& native, bool runs_python,
     }
 }
 
-std::string NativeNames::python_name(const unwind::NativeFrame& frame) {
+std::string NativeNames::python_name(const unwind::NativeFrame& frame, bool is_nameless) {
     if (python_names_.empty()) return {};
     const auto function = symbolizer_.function_start(frame.lookup_address());
     if (!function) return {};
-    const auto known = python_names_.find(*function);
-    return known != python_names_.end() ? known->second : std::string();
+    if (const auto known = python_names_.find(*function); known != python_names_.end())
+        return known->second;
+    if (!is_nameless) return {};
+    const cpython::FunctionNames& passed = passed_names(frame.module);
+    const auto known = passed.find(*function);
+    return known != passed.end() ? known->second : std::string();
+}
+
+/// What Python calls may do nothing but jump to the function that does the work, which is then all
+/// that is on the stack.
+const cpython::FunctionNames& NativeNames::passed_names(std::uint32_t module) {
+    const auto [place, is_new] = passed_names_.try_emplace(module);
+    if (!is_new) return place->second;
+    std::unordered_map<RemoteAddr, std::vector<std::string>> found;
+    for (const auto& [function, name] : python_names_) {
+        const unwind::CodeMap::Area* area = modules_.find(function);
+        if (area == nullptr || area->module != module) continue;
+        for (const RemoteAddr called : symbolizer_.tail_calls(function)) {
+            if (!python_names_.contains(called)) found[called].push_back(name);
+        }
+    }
+    constexpr std::size_t kMaxNames = 3;
+    for (auto& [function, names] : found) {
+        if (names.size() > kMaxNames) continue;
+        std::sort(names.begin(), names.end());
+        std::string text = names.front();
+        for (std::size_t i = 1; i < names.size(); ++i) text += " or " + names[i];
+        place->second.emplace(function, std::move(text));
+    }
+    return place->second;
 }
 
 std::string NativeNames::place(RemoteAddr address) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -35,12 +36,15 @@ class NativeNames {
     std::string place(RemoteAddr address);
 
   private:
-    std::string python_name(const unwind::NativeFrame& frame);
+    std::string python_name(const unwind::NativeFrame& frame, bool is_nameless);
+    const cpython::FunctionNames& passed_names(std::uint32_t module);
 
     const cpython::Runtime& runtime_;
     unwind::CodeMap& modules_;
     unwind::Symbolizer symbolizer_;
     cpython::FunctionNames python_names_;
+    /// Of functions without a name that named ones end in; by module, when first asked for.
+    std::unordered_map<std::uint32_t, cpython::FunctionNames> passed_names_;
 };
 
 /// Marks what can be told to be machinery only by the frames around it. `frames` are outermost

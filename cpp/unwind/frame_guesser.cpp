@@ -60,7 +60,7 @@ std::size_t FrameGuesser::read_code(RemoteAddr address, std::span<std::byte> des
     if (!module) return code_memory_.read_up_to(address, destination);
     const auto bytes = module->bytes_at(module->file_address(address));
     const std::size_t size = std::min(bytes.size(), destination.size());
-    std::memcpy(destination.data(), bytes.data(), size);
+    if (size > 0) std::memcpy(destination.data(), bytes.data(), size);
     return size;
 }
 

@@ -9,6 +9,7 @@
 
 #include "unwind/plt_names.h"
 #include "unwind/split_functions.h"
+#include "unwind/tail_calls.h"
 
 namespace pystack::unwind {
 
@@ -210,6 +211,24 @@ std::optional<RemoteAddr> Symbolizer::function_start(RemoteAddr address) {
     if (!range) return std::nullopt;
     if (const auto main_part = symbols->split_functions.main_part(*range)) range = main_part;
     return RemoteAddr{range->begin + symbols->module->bias()};
+}
+
+std::vector<RemoteAddr> Symbolizer::tail_calls(RemoteAddr function) {
+    std::vector<RemoteAddr> found;
+    const CodeMap::Area* area = code_map_.find(function);
+    ModuleSymbols* symbols = area != nullptr ? symbols_of(area->module) : nullptr;
+    if (symbols == nullptr) return found;
+    const std::uint64_t address = symbols->module->file_address(function);
+    const auto range = symbols->functions.find(address);
+    if (!range || range->begin != address) return found;
+    for (const std::uint64_t target :
+         unwind::tail_calls(*symbols->module, symbols->functions, *range)) {
+        const auto called = symbols->functions.find(target);
+        if (called && !symbols->split_functions.main_part(*called)) {
+            found.push_back(RemoteAddr{target + symbols->module->bias()});
+        }
+    }
+    return found;
 }
 
 void Symbolizer::add_name(RemoteAddr function, std::string name) {

@@ -74,6 +74,10 @@ class Symbolizer {
     /// that is.
     std::optional<RemoteAddr> function_start(RemoteAddr address);
 
+    /// The functions that the one which begins at `function` ends in, each by its first address:
+    /// see tail_calls(). Parts that were split off from it are not among them.
+    std::vector<RemoteAddr> tail_calls(RemoteAddr function);
+
     /// A name for a function without one, by its first address. To be given before it is asked for.
     void add_name(RemoteAddr function, std::string name);
 

@@ -1,0 +1,123 @@
+"""Native frames and Python frames of one stack, on every interpreter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interpreters import required
+from native_scenes import EXPECTED, SIGNATURES, build_extension, scene_target, seen
+from targets import Interpreter
+from tool_runs import dump_json, run_tool
+from truthful_target import truthful_target
+
+pytestmark = pytest.mark.live
+
+each_interpreter = pytest.mark.parametrize(
+    "interpreter", [pytest.param(one, id=one.name) for one in required()]
+)
+
+
+def gaps(thread: Any) -> list[str]:
+    return [frame["reason"] for frame in thread["frames"] if frame["kind"] == "gap"]
+
+
+@each_interpreter
+def test_c_and_python_call_each_other(interpreter: Interpreter, tmp_path: Path) -> None:
+    build_extension(interpreter, tmp_path)
+    with scene_target(interpreter, "extension", tmp_path) as target:
+        plain = dump_json(target.pid)
+        document = dump_json(target.pid, "--native")
+        last = dump_json(target.pid, "--native-last")
+        text = run_tool("dump", "--native", "--signatures", target.pid).stdout
+    [thread] = document["threads"]
+    assert gaps(thread) == []
+    assert seen(thread["frames"]) == EXPECTED
+    python = [frame for frame in thread["frames"] if frame["kind"] == "python"]
+    assert python == plain["threads"][0]["frames"]
+
+    # Everything that is native comes after the innermost Python frame.
+    kinds = [frame["kind"] for frame in last["threads"][0]["frames"]]
+    assert kinds == sorted(kinds, reverse=True)
+    assert seen(last["threads"][0]["frames"])[-1] == "posix.read"
+
+    shown = [line.strip() for line in text.splitlines()]
+    found = [one for line in shown for one in set(SIGNATURES) if line.startswith(f"C {one},")]
+    assert found == list(SIGNATURES)
+    # The loop and what calls are made by is hidden; so is how the program starts.
+    assert "_PyEval_EvalFrameDefault" not in text
+    assert "Py_BytesMain" not in text
+    assert shown[3].endswith("in <module>")
+
+
+@each_interpreter
+def test_stacks_of_every_kind_are_merged(interpreter: Interpreter, tmp_path: Path) -> None:
+    """All that can be on a Python stack, on some 150 threads: none has a gap or lacks a frame."""
+    with truthful_target(interpreter, "stage.py", tmp_path) as target:
+        plain = dump_json(target.pid)
+        document = dump_json(target.pid, "--native")
+    stacks = {thread["tid"]: thread["frames"] for thread in plain["threads"]}
+    for thread in document["threads"]:
+        assert gaps(thread) == []
+        frames = thread["frames"]
+        assert [one for one in frames if one["kind"] == "python"] == stacks[thread["tid"]]
+
+
+@each_interpreter
+def test_threads(interpreter: Interpreter, tmp_path: Path) -> None:
+    build_extension(interpreter, tmp_path)
+    with scene_target(interpreter, "threads", tmp_path) as target:
+        known = dump_json(target.pid, "--native")
+        document = dump_json(target.pid, "--native-all")
+    assert [thread for thread in document["threads"] if thread["python_thread_id"]] == [
+        {**thread, "frames": thread["frames"]} for thread in known["threads"]
+    ]
+    [worker] = [thread for thread in document["threads"] if thread["python_thread_id"] is None]
+    assert worker["interpreter_id"] is None
+    assert "ext::wait_forever" in [frame["function"] for frame in worker["frames"]]
+    assert worker["stack_end"] == "no_python"
+    stacks = [
+        [frame.get("python_name") or frame["function"] for frame in thread["frames"]]
+        for thread in document["threads"]
+    ]
+    assert any("in_thread" in stack and "posix.read" in stack for stack in stacks)
+    assert any("native_ext.call_in_thread" in stack for stack in stacks)
+    assert any("acquires" in stack and "_thread.lock.acquire" in stack for stack in stacks)
+
+
+@pytest.mark.parametrize("name", ["3.13-debian-sid", "3.15-debian-sid"])
+def test_in_a_container(name: str, tmp_path: Path) -> None:
+    interpreter = next((one for one in required() if one.name == name), None)
+    if interpreter is None:
+        pytest.skip(f"no {name} here")
+    build_extension(interpreter, tmp_path)
+    with scene_target(interpreter, "extension", tmp_path, container=True) as target:
+        [thread] = dump_json(target.pid, "--native")["threads"]
+    assert gaps(thread) == []
+    assert seen(thread["frames"]) == EXPECTED
+
+
+def test_debug_files_of_the_targets_own_root(tmp_path: Path) -> None:
+    """Names, lines and inlined calls from the .debug files that only the target can see."""
+    interpreters = [one for one in required() if one.name == "3.14-debian-sid"]
+    if not interpreters:
+        pytest.skip("no 3.14-debian-sid here")
+    build_extension(interpreters[0], tmp_path)
+    with scene_target(interpreters[0], "extension", tmp_path, debug_files=True) as target:
+        [thread] = dump_json(target.pid, "--native")["threads"]
+    assert seen(thread["frames"]) == EXPECTED
+    [sort] = [one for one in thread["frames"] if one.get("function") == "builtin_sorted"]
+    assert sort["file"].endswith("Python/bltinmodule.c")
+    assert sort["name_source"] == "debug-info"
+    assert sort["python_name"] == "builtins.sorted"
+
+
+def test_json_is_as_it_was_without_native(tmp_path: Path) -> None:
+    interpreter = required()[-1]
+    with truthful_target(interpreter, "small.py", tmp_path) as target:
+        text = json.dumps(dump_json(target.pid))
+    assert "is_plumbing" not in text
+    assert '"gap"' not in text
