@@ -9,8 +9,9 @@ that does not show the function that died is marked.
 
     python benchmarks/core_files.py [--rounds 10] [--json FILE] [--heap-gib 4] [INTERPRETER ...]
 
-gdb has a Python backtrace where the interpreter comes with its plugin (python3.X-gdb.py); elsewhere
-it shows the native one.
+gdb gets all that it can use: the plugin for Python backtraces that comes with the interpreter
+(python3.X-gdb.py; elsewhere it shows the native one), and the separate debug information of the
+interpreters that have it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from interpreters import available
 from targets import Interpreter
 
 INTERPRETERS = ["3.11-pyenv", "3.13-pyenv", "3.14-debian-sid", "3.15-debian-sid"]
+# It takes seconds where it has debug information.
+GDB_ROUNDS = 3
 DEPTH = 900
 DIES_IN = "dies_here"
 
@@ -132,14 +135,23 @@ class Case:
         }
 
     def gdb(self) -> list[str]:
-        return ["gdb", "-nx", "-batch", *(["-ex", f"set sysroot {self.root}"] if self.root else [])]
+        """Without any file of the user's, and with all that the root of the process has for it."""
+        settings = []
+        if self.root:
+            settings.append(f"set sysroot {self.root}")
+        if self.interpreter.debug_files is not None:
+            settings.append(f"set debug-file-directory {self.interpreter.debug_files}")
+        return ["gdb", "-nx", "-batch", *(word for one in settings for word in ("-iex", one))]
 
     def backtrace(self) -> list[str]:
-        plugin = self.interpreter.host_executable
-        plugin = plugin.with_name(f"{plugin.name}-gdb.py")
-        if not plugin.exists():
-            return ["-ex", "thread apply all bt"]
-        return ["-ex", f"source {plugin}", "-ex", "thread apply all py-bt"]
+        # Where Python's installation puts its plugin, and where Debian does.
+        program = self.interpreter.executable
+        loaded = Path(f"{self.root}/usr/share/gdb/auto-load{program}-gdb.py")
+        beside = self.interpreter.host_executable.with_name(f"{program.name}-gdb.py")
+        for plugin in (beside, loaded):
+            if plugin.exists():
+                return ["-ex", f"source {plugin}", "-ex", "thread apply all py-bt"]
+        return ["-ex", "thread apply all bt"]
 
 
 def run(arguments: list[str], *, own: bool = False) -> Sample:
@@ -170,6 +182,7 @@ def measure(case: Case, rounds: int) -> dict[str, dict[str, Any]]:
         taken = {
             name: measured(command, own=name == "pystack")
             for name, command in case.commands().items()
+            if number <= GDB_ROUNDS or not name.startswith("gdb")
         }
         taken["pystack, reading"] = run(
             [sys.executable, "-c", READER, str(case.core), case.root], own=True
