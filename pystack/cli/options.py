@@ -64,37 +64,37 @@ def locals_flags(function: Function) -> Function:
                 type=click.IntRange(1, 100),
                 default=4,
                 show_default=True,
-                help="Containers inside each other.",
+                help="With --locals: levels of containers inside each other.",
             ),
             click.option(
                 "--max-items",
                 type=click.IntRange(min=0),
                 default=20,
                 show_default=True,
-                help="Items of one container.",
+                help="With --locals: items of one container.",
             ),
             click.option(
                 "--max-string",
                 type=click.IntRange(min=0),
                 default=200,
                 show_default=True,
-                help="Characters of one string.",
+                help="With --locals: characters of one string.",
             ),
             click.option(
                 "--max-bytes",
                 type=click.IntRange(min=1),
                 default=256 * 1024,
                 show_default=True,
-                help="Bytes to look at for one thread.",
+                help="With --locals: bytes to look at for one thread.",
             ),
             click.option(
                 "--redact",
                 multiple=True,
                 metavar="PATTERN",
-                help="Hide values of names that hold PATTERN, in any case; in addition to password,"
+                help="With --locals: hide values of names that hold PATTERN, in any case, in addition to password,"
                 " passwd, secret, token, credential, authorization, cookie, api_key, private_key.",
             ),
-            click.option("--no-redact", is_flag=True, help="Hide no values."),
+            click.option("--no-redact", is_flag=True, help="With --locals: hide no values."),
         )
     ):
         function = option(function)
