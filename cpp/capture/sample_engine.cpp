@@ -36,7 +36,9 @@ constexpr std::uint64_t kFirstIdentifyPauseNs = 5'000'000;
 constexpr std::uint64_t kLongestIdentifyPauseNs = 10'000'000'000;
 /// A thread whose Python stack stands still may begin to wait for the GIL, or to compute in C. It
 /// is looked at again after an eighth of the time that it has stood still for, at most this long.
+/// With very many threads, each is looked at more seldom.
 constexpr std::uint64_t kLongestLookPauseNs = 100'000'000;
+constexpr std::uint64_t kLookPausePerThreadNs = 1'000'000;
 constexpr std::uint64_t kLookPauseShare = 8;
 /// So many proofs in a row find the same stack, before it is looked for only once.
 constexpr int kProofsBeforeQuiet = 2;
@@ -424,7 +426,9 @@ std::uint8_t SampleEngine::state_bits(std::size_t index, bool moved, std::uint64
         thread.look_at_ns = 0;
     } else if (moved || now_ns >= thread.look_at_ns) {
         const std::uint64_t pause = (now_ns - thread.moved_ns) / kLookPauseShare;
-        thread.look_at_ns = now_ns + std::min(pause, kLongestLookPauseNs);
+        const std::uint64_t longest =
+            std::max(kLongestLookPauseNs, kLookPausePerThreadNs * order_.size());
+        thread.look_at_ns = now_ns + std::min(pause, longest);
         thread.activity_bits = 0;
         if (const auto activity = thread.activity.look()) {
             thread.activity_bits |= model::kCpuKnown;

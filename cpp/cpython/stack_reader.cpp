@@ -204,6 +204,17 @@ std::size_t StackReader::add_once(const ReadPlan& plan, memory::ReadBatch& batch
     return first;
 }
 
+std::size_t StackReader::add_look(const ReadPlan& plan, memory::ReadBatch& batch) const {
+    const std::size_t first = batch.size();
+    for (std::size_t i = plan.ranges_.size(); i-- > 0;) {
+        RemoteRange range = plan.ranges_[i];
+        // Pieces of no bytes cost nothing, and the number of a range's piece is that of a proof.
+        if (i != plan.thread_range_) range.end = range.begin + plan.needed_[i];
+        batch.add(range);
+    }
+    return first;
+}
+
 std::size_t StackReader::add_proof(const ReadPlan& plan, memory::ReadBatch& batch) const {
     const std::size_t first = add_once(plan, batch);
     for (std::size_t i = 1; i < plan.ranges_.size(); ++i) batch.add(plan.ranges_[i]);

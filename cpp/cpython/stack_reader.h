@@ -80,9 +80,7 @@ class StackReader {
     }
 
     /// For a proved thread that does not move: everything once, the thread state last.
-    std::size_t add_look(const ReadPlan& plan, memory::ReadBatch& batch) const {
-        return add_once(plan, batch);
-    }
+    std::size_t add_look(const ReadPlan& plan, memory::ReadBatch& batch) const;
     /// Whether every byte of the stack, the innermost frame's instruction included, is as it was
     /// proved. Whatever a moving thread does between the two readings, what is confirmed was a
     /// stack once.
