@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGES = {"pystack-peer": "pystack", "py-spy": "py-spy", "austin": "austin-dist"}
 PROGRAMS = {"pystack-peer": "pystack", "py-spy": "py-spy", "austin": "austin"}
@@ -29,6 +30,26 @@ def peer(name: str) -> Path:
         pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "--disable-pip-version-check", PACKAGES[name]], check=True)
     return program
+
+
+class Austin(NamedTuple):
+    command: list[str]
+    converter: Path  # from its binary format to lines of text
+
+
+def austin() -> Austin:
+    """Its program from PyPI needs a newer libc than some systems have: then that of the test interpreters'."""
+    program = peer("austin")
+    converter = program.parent / "mojo2austin"
+    if not converter.exists():
+        pip = [program.parent / "python", "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "--disable-pip-version-check", "austin-python"], check=True)
+    command = [str(program)]
+    if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode != 0:
+        root = cache_folder().parent / "sid"
+        loader = root / "lib64/ld-linux-x86-64.so.2"
+        command = [str(loader), "--library-path", str(root / "usr/lib/x86_64-linux-gnu"), *command]
+    return Austin(command, converter)
 
 
 def clean_environment() -> dict[str, str]:
