@@ -30,7 +30,7 @@ EXPECTED = (
     *("wait", "posix.read"),
 )
 #: Names of C functions above, and what else they are called: C libraries have their own names.
-_ALIASES = {"qsort_r": "qsort", "__GI___qsort_r": "qsort", "qsort": "qsort"}
+_ALIASES = {"qsort_r": "qsort", "__GI___qsort_r": "qsort", "list_sort_impl": "list.sort"}
 _KNOWN = {*EXPECTED, *_ALIASES}
 
 #: The signatures of the overloads, in the order of the calls.
@@ -52,9 +52,11 @@ def seen(frames: Sequence[Any]) -> tuple[str, ...]:
             names.append(f"[{frame['reason']}]")
         else:
             name = frame["python_name"] or frame["function"]
-            # One call in C can be several functions: the second list.sort of sorted().
-            if name in _KNOWN and (name != "list.sort" or "builtins.sorted" not in names[-1:]):
-                names.append(_ALIASES.get(name, name))
+            name = _ALIASES.get(name, name)
+            # One call in C can be several functions; sorted() is made of list.sort.
+            same = {name, "builtins.sorted"} if name == "list.sort" else {name}
+            if name in _KNOWN and same.isdisjoint(names[-1:]):
+                names.append(name)
     return tuple(names)
 
 

@@ -25,7 +25,8 @@ constexpr std::array<std::string_view, 10> kStart = {
 };
 
 /// Functions of the interpreter.
-constexpr std::array<std::string_view, 42> kGlue = {
+constexpr std::array<std::string_view, 46> kGlue = {
+    "RunMainFromImporter",
     "binary_iop1",
     "binary_op1",
     "bootstrap_thread",
@@ -33,8 +34,8 @@ constexpr std::array<std::string_view, 42> kGlue = {
     "do_call_core",
     "do_richcompare",
     "fast_function",
-    "function_code_fastcall",
     "func_call",
+    "function_code_fastcall",
     "gen_iternext",
     "gen_send_ex",
     "gen_send_ex2",
@@ -52,12 +53,15 @@ constexpr std::array<std::string_view, 42> kGlue = {
     "object_vacall",
     "property_descr_get",
     "property_descr_set",
+    "pymain_main",
     "pyrun_file",
     "pyrun_one_parse_ast",
     "pyrun_simple_file",
     "pythread_wrapper",
     "resume_gen",
+    "run_command",
     "run_eval_code_obj",
+    "run_file",
     "run_mod",
     "run_pyc_file",
     "super_getattro",
@@ -90,6 +94,10 @@ constexpr std::array<std::string_view, 18> kGluePrefixes = {
     "wrapperdescr_",
     "lookup_",
 };
+
+/// Exported, and yet what the reader wants to see: here threads wait.
+constexpr std::array<std::string_view, 4> kWaits = {
+    "PyThread_acquire_lock_timed", "_PyMutex_LockTimed", "_PyParkingLot_Park", "_PySemaphore_Wait"};
 
 /// By the names that Python has for them: they are how other functions are called.
 constexpr std::array<std::string_view, 12> kPythonGlue = {
@@ -126,6 +134,7 @@ bool is_plumbing(std::string_view function, std::string_view python_name, std::s
     if (is_in(kStart, name) || module.starts_with("libffi")) return true;
     if (!in_interpreter) return false;
     if (!python_name.empty()) return is_in(kPythonGlue, python_name);
+    if (is_in(kWaits, name)) return false;
     return name.empty() || is_in(kGlue, name) ||
            std::any_of(kGluePrefixes.begin(), kGluePrefixes.end(),
                        [name](std::string_view prefix) { return name.starts_with(prefix); });

@@ -39,7 +39,7 @@ TEST_CASE("machinery by name") {
         CHECK(is_plumbing(name, "", "python3.13", true));
     }
     for (const char* name : {"list_sort", "builtin_sorted", "take_gil", "gc_collect_main",
-                             "time_sleep", "functools_reduce"}) {
+                             "time_sleep", "_PyParkingLot_Park", "functools_reduce"}) {
         CAPTURE(name);
         CHECK_FALSE(is_plumbing(name, "", "python3.13", true));
     }

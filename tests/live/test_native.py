@@ -85,7 +85,9 @@ def test_threads(interpreter: Interpreter, tmp_path: Path) -> None:
     ]
     assert any("in_thread" in stack and "posix.read" in stack for stack in stacks)
     assert any("native_ext.call_in_thread" in stack for stack in stacks)
-    assert any("acquires" in stack and "_thread.lock.acquire" in stack for stack in stacks)
+    # Debian's 3.13 has lock.acquire inlined into the function that calls methods.
+    waits = {"_thread.lock.acquire", "_PyParkingLot_Park"}
+    assert any("acquires" in stack and waits & {*stack} for stack in stacks)
 
 
 @pytest.mark.parametrize("name", ["3.13-debian-sid", "3.15-debian-sid"])
