@@ -176,6 +176,9 @@ class Batch:
 
     Columns are read-only memoryviews that own their memory. Ids index the tables from the sampler's start;
     string 0 is "", stack 0 is the empty stack (parent 0, frame 0: not a row to follow).
+
+    Where the interpreter says which asyncio task a thread runs (3.14+), a marker frame "<task NAME>" is below
+    the task's outermost coroutine; "<other tasks>" when there are more than 1,000 names.
     """
 
     # One element a row: equal samples of a thread, one after the other without a gap.

@@ -11,6 +11,8 @@ namespace {
 
 /// In place of the offset of an instruction that does not lie in its code object.
 constexpr std::int64_t kOutside = -2;
+/// Names of tasks that are told apart.
+constexpr std::size_t kMostTasks = 1000;
 
 }  // namespace
 
@@ -24,11 +26,16 @@ void FrameInterner::use(cpython::CodeReader& codes) {
 }
 
 FrameInterner::Outcome FrameInterner::intern(std::span<const RawFrame> frames,
-                                             std::size_t unchanged, InternedStack& interned) {
+                                             std::size_t unchanged,
+                                             std::optional<model::FrameId> task,
+                                             InternedStack& interned) {
     auto& entries = interned.entries;
     if (interned.epoch != epoch_) unchanged = 0;
     // Of what could not be interned to its end, the rest is not known.
     unchanged = std::min({unchanged, entries.size(), frames.size()});
+    if (interned.task != task) unchanged = std::min(unchanged, interned.task_at);
+    if (unchanged <= interned.task_at) interned.task_at = frames.size();
+    interned.task = task;
     interned.epoch = epoch_;
     entries.resize(unchanged);
     model::StackId stack = interned.id();
@@ -49,6 +56,10 @@ FrameInterner::Outcome FrameInterner::intern(std::span<const RawFrame> frames,
             if (!offset) offset = kOutside;
             if (entry.shown) {
                 if (caller && !is_proved_call(*caller, *entry.code)) return Outcome::kUnproved;
+                if (interned.task_at == frames.size() && entry.code->is_coroutine()) {
+                    interned.task_at = i;
+                    if (task) stack = stacks_.push(stack, *task);
+                }
                 entry.frame = frame_id(*entry.code, *offset);
                 entry.stack = stack = stacks_.push(stack, entry.frame);
                 caller = entry.frame;
@@ -57,6 +68,21 @@ FrameInterner::Outcome FrameInterner::intern(std::span<const RawFrame> frames,
         entries.push_back(entry);
     }
     return Outcome::kDone;
+}
+
+model::FrameId FrameInterner::task_frame(const std::string& name) {
+    const bool is_one_of_many = task_frames_.size() >= kMostTasks && !task_frames_.contains(name);
+    const auto [place, added] = task_frames_.try_emplace(is_one_of_many ? "" : name, 0);
+    if (added) {
+        place->second = static_cast<model::FrameId>(frames_.size());
+        const std::string shown = is_one_of_many ? "<other tasks>" : "<task " + name + ">";
+        frames_.push_back({.kind = model::FrameKind::kMarker,
+                           .function = strings_.intern(shown),
+                           .file = 0,
+                           .line = -1,
+                           .first_line = -1});
+    }
+    return place->second;
 }
 
 bool FrameInterner::looks_cut(const InternedStack& stack) const {

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "cpython/code_reader.h"
@@ -20,6 +23,8 @@ struct InternedStack {
     };
     std::vector<Entry> entries;
     std::uint64_t epoch = 0;  ///< Of the interner, see FrameInterner::start_anew.
+    std::optional<model::FrameId> task;
+    std::size_t task_at = 0;  ///< The task's frame is below this entry's; or behind the last.
 
     model::StackId id() const { return entries.empty() ? 0 : entries.back().stack; }
 };
@@ -38,9 +43,12 @@ class FrameInterner {
     explicit FrameInterner(cpython::CodeReader& codes) : codes_(&codes) {}
 
     /// `frames` are outermost first; the first `unchanged` are as they were when `interned` was
-    /// filled.
+    /// filled. The frame of `task` is put below the outermost coroutine.
     Outcome intern(std::span<const cpython::RawFrame> frames, std::size_t unchanged,
-                   InternedStack& interned);
+                   std::optional<model::FrameId> task, InternedStack& interned);
+    /// The frame that stands for the asyncio task of that name. There is a last one for all tasks
+    /// when there are very many: names are made up as tasks are.
+    model::FrameId task_frame(const std::string& name);
 
     /// Whether the outermost frame is a generator's or coroutine's: see CodeReader::looks_cut.
     bool looks_cut(const InternedStack& stack) const;
@@ -77,6 +85,7 @@ class FrameInterner {
     model::IdMap call_ids_;   ///< By caller's frame id and callee's code index.
     std::vector<bool> calls_proved_;
     std::vector<std::uint32_t> call_failures_;
+    std::unordered_map<std::string, model::FrameId> task_frames_;
     CallId unproved_ = 0;
     std::uint64_t epoch_ = 1;
     bool is_still_ = false;

@@ -19,7 +19,6 @@ constexpr std::uint64_t kGilBytes = 48;
 constexpr std::uint64_t kMaxGap = 1024;
 constexpr int kListAttempts = 4;
 constexpr std::size_t kMaxThreads = 1'000'000;
-constexpr std::size_t kThreadBytes = 1024;  ///< More than FrameFormat::thread() covers.
 
 }  // namespace
 
@@ -244,9 +243,8 @@ void InterpreterWatch::follow(const ReadBatch& batch,
             known.emplace(walked_.threads[i].address, thread_pieces[i]);
     }
     std::vector<ThreadState> threads;
-    std::array<std::byte, kThreadBytes> bytes;
+    std::array<std::byte, cpython::FrameFormat::kMostThreadBytes> bytes;
     const std::size_t size = format_.thread().size();
-    if (size > bytes.size()) return walk_all();
     for (std::size_t i = 0; i < walked_.interpreters.size(); ++i) {
         RemoteAddr address = links(batch, i)->second;
         const std::size_t first = threads.size();

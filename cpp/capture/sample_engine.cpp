@@ -32,6 +32,9 @@ constexpr std::uint64_t kCutForNs = 100'000'000;
 constexpr std::size_t kMostThreadsInline = 6;
 /// A target that executes another program has no interpreter for a while.
 constexpr std::uint64_t kFindAgainEveryNs = 20'000'000;
+/// Programs import asyncio when they like.
+constexpr std::uint64_t kFirstFindTasksPauseNs = 20'000'000;
+constexpr std::uint64_t kLongestFindTasksPauseNs = 10'000'000'000;
 constexpr std::uint64_t kFirstIdentifyPauseNs = 5'000'000;
 constexpr std::uint64_t kLongestIdentifyPauseNs = 10'000'000'000;
 /// A thread whose Python stack stands still may begin to wait for the GIL, or to compute in C. It
@@ -80,6 +83,9 @@ void SampleEngine::use(cpython::Runtime runtime) {
     interner_->set_still(options_.stop);
     watch_ = std::make_unique<InterpreterWatch>(memory, runtime_, stacks_->format());
     code_watch_ = std::make_unique<CodeWatch>(memory, *codes_, *interner_);
+    tasks_.reset();
+    find_tasks_at_ns_ = 0;
+    find_tasks_pause_ns_ = kFirstFindTasksPauseNs;
     order_.clear();
     by_state_.clear();
     followed_ = 0;
@@ -100,6 +106,7 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
     ++stats.ticks;
     waited_ = {};
     if (previous_ns_ == 0) previous_ns_ = now_ns;
+    find_tasks(now_ns);
     Result<void> result;
     if (options_.stop) {
         result = sample_stopped(now_ns, batch, stats);
@@ -126,6 +133,7 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
     struct Read {
         cpython::StackOutcome outcome;
         std::vector<cpython::RawFrame> frames;
+        std::optional<model::FrameId> task;
     };
     watch_->walk_still();
     std::vector<Read> reads(watch_->threads().size());
@@ -134,6 +142,11 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
         if (!codes_->verify(reads[i].frames)) interner_->start_anew();
         codes_->load(reads[i].frames);
         std::reverse(reads[i].frames.begin(), reads[i].frames.end());
+        if (!tasks_) continue;
+        const RemoteAddr state = watch_->threads()[i].address;
+        const RemoteAddr task = tasks_->running_task(state);
+        TaskWatch::Known unknown;
+        if (task) reads[i].task = tasks_->frame_of(state, task, unknown);
     }
     guard->release();
     const auto stopped = static_cast<std::uint64_t>(guard->stop_time().count());
@@ -144,7 +157,7 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
     follow_threads(now_ns);
     identify(now_ns);
     for (std::size_t i = 0; i < reads.size(); ++i) {
-        interner_->intern(reads[i].frames, 0, order_[i]->stack);
+        interner_->intern(reads[i].frames, 0, reads[i].task, order_[i]->stack);
         record(i, reads[i].outcome.end, true, now_ns, batch, stats);
     }
     return {};
@@ -164,6 +177,17 @@ void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
         record(i, end, moved, now_ns, batch, stats);
     }
     update_use();
+}
+
+/// Once asyncio is there, thread states are read up to the running task.
+void SampleEngine::find_tasks(std::uint64_t now_ns) {
+    if (tasks_ || now_ns < find_tasks_at_ns_) return;
+    find_tasks_at_ns_ = now_ns + find_tasks_pause_ns_;
+    find_tasks_pause_ns_ = std::min(find_tasks_pause_ns_ * 2, kLongestFindTasksPauseNs);
+    const auto offsets = cpython::find_asyncio(*target_, runtime_);
+    if (!offsets || !stacks_->add_running_task(offsets->running_task)) return;
+    tasks_ = std::make_unique<TaskWatch>(target_->memory(), runtime_.layout, *offsets, *interner_);
+    for (const auto& [state, thread] : by_state_) thread->forget_stack();
 }
 
 /// The lists are those that the batch was made for, or the batch is made anew.
@@ -261,24 +285,32 @@ StackEnd SampleEngine::sample_thread(std::size_t index, std::uint64_t now_ns, bo
     const std::size_t old_size = thread.stack.entries.size();
     StackEnd end = StackEnd::kTorn;
     bool in_batch = batch_holds_;
+    bool stands = false;
     if (batch_holds_ && thread.asked == Asked::kLook &&
         stacks_->is_unchanged(thread.plan, batch_, thread.first_piece)) {
         moved = false;
+        stands = true;
         end = thread.plan.frames().empty() ? StackEnd::kNoPython : StackEnd::kComplete;
     } else if (batch_holds_ && thread.asked == Asked::kProof) {
         end = stacks_->judge_proof(thread.plan, batch_, thread.first_piece, batch_pace_, false).end;
     }
     for (int round = 0; round < kProofRounds; ++round) {
         if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) {
-            in_batch = false;
+            in_batch = stands = false;
             end = prove(index);
             if (end == StackEnd::kTorn && wait_patiently()) continue;
             if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) break;
         }
+        std::optional<model::FrameId> task = thread.stack.task;
+        if (!stands && !name_task(index, task) && round + 1 < kProofRounds) {
+            end = StackEnd::kTorn;
+            continue;
+        }
         const std::size_t unchanged = thread.plan.take_unchanged();
         const std::size_t size = thread.plan.frames().size();
-        const bool same = unchanged == size && size == old_size;
-        const auto interned = interner_->intern(thread.plan.frames(), unchanged, thread.stack);
+        const bool same = unchanged == size && size == old_size && task == thread.stack.task;
+        const auto interned =
+            interner_->intern(thread.plan.frames(), unchanged, task, thread.stack);
         switch (interned) {
             case FrameInterner::Outcome::kDone:
                 if (!may_begin_there(thread, now_ns)) break;
@@ -318,6 +350,16 @@ bool SampleEngine::wait_patiently() {
     return true;
 }
 
+/// The frame of the task that the thread ran when it was proved. False when it has ended since.
+bool SampleEngine::name_task(std::size_t index, std::optional<model::FrameId>& frame) {
+    Thread& thread = *order_[index];
+    frame.reset();
+    const RemoteAddr task = thread.plan.running_task();
+    if (!task || !tasks_) return true;
+    frame = tasks_->frame_of(watch_->threads()[index].address, task, thread.task);
+    return frame.has_value();
+}
+
 /// A chain that begins with a generator lacks its callers, mostly: see FrameFormat::is_outermost.
 /// Believed in the end, because some threads do begin so, but not while the thread may just have
 /// lost its processor at that moment.
@@ -350,7 +392,8 @@ bool SampleEngine::prove_call(std::size_t index) {
         const auto outcome = stacks_->prove(watch_->threads()[index].address, thread.plan, 1, true);
         if (outcome.end != StackEnd::kComplete) continue;
         const std::size_t unchanged = thread.plan.take_unchanged();
-        const auto interned = interner_->intern(thread.plan.frames(), unchanged, thread.stack);
+        const auto interned =
+            interner_->intern(thread.plan.frames(), unchanged, thread.stack.task, thread.stack);
         if (interned == FrameInterner::Outcome::kUnknownCode) codes_->load(thread.plan.frames());
         const bool again =
             interned == FrameInterner::Outcome::kUnproved && interner_->unproved_call() == call;

@@ -9,6 +9,7 @@
 #include "capture/code_watch.h"
 #include "capture/frame_interner.h"
 #include "capture/interpreter_watch.h"
+#include "capture/task_watch.h"
 #include "capture/thread_activity.h"
 #include "cpython/code_reader.h"
 #include "cpython/runtime_locator.h"
@@ -60,6 +61,7 @@ class SampleEngine {
         std::uint64_t identify_pause_ns = 0;
         cpython::ReadPlan plan;
         InternedStack stack;
+        TaskWatch::Known task;
         // Proofs that showed no caller of a generator, since the last that did not, and since when.
         int cut_proofs = 0;
         std::uint64_t cut_since_ns = 0;
@@ -74,6 +76,12 @@ class SampleEngine {
         std::uint64_t moved_ns = 0;  ///< When its stack was last found another.
         std::uint64_t look_at_ns = 0;
         std::uint8_t activity_bits = 0;
+
+        void forget_stack() {
+            plan.clear();
+            same_proofs = 0;
+            quiet = false;
+        }
     };
 
     SampleEngine(std::unique_ptr<target::LiveTarget> target, cpython::Runtime runtime,
@@ -85,6 +93,7 @@ class SampleEngine {
                                 model::SamplerStats& stats);
     void sample_moving(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
 
+    void find_tasks(std::uint64_t now_ns);
     void read_tick(std::uint64_t now_ns);
     void plan_tick();
     void follow_threads(std::uint64_t now_ns);
@@ -95,6 +104,7 @@ class SampleEngine {
     model::StackEnd sample_thread(std::size_t index, std::uint64_t now_ns, bool& moved);
     model::StackEnd prove(std::size_t index);
     bool prove_call(std::size_t index);
+    bool name_task(std::size_t index, std::optional<model::FrameId>& frame);
     bool wait_patiently();
     bool may_begin_there(Thread& thread, std::uint64_t now_ns) const;
     void record(std::size_t index, model::StackEnd end, bool moved, std::uint64_t now_ns,
@@ -111,6 +121,7 @@ class SampleEngine {
     std::unique_ptr<InterpreterWatch> watch_;
     std::unique_ptr<FrameInterner> interner_;
     std::unique_ptr<CodeWatch> code_watch_;
+    std::unique_ptr<TaskWatch> tasks_;  ///< When asyncio was found.
 
     const std::chrono::nanoseconds patience_;
     std::chrono::nanoseconds waited_{};  ///< In this tick.
@@ -131,6 +142,9 @@ class SampleEngine {
     std::uint64_t batch_number_ = 1;
     std::uint64_t previous_ns_ = 0;
     std::uint64_t retry_find_at_ns_ = 0;
+    // When to look for asyncio again, and how long to wait after that.
+    std::uint64_t find_tasks_at_ns_ = 0;
+    std::uint64_t find_tasks_pause_ns_ = 0;
     struct Handed {
         std::size_t strings = 0, frames = 0, stacks = 0;
     } handed_;

@@ -23,6 +23,8 @@ constexpr std::uint64_t kTableGuess = 512;
 constexpr std::int64_t kUnitBytes = 2;
 /// CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR [Include/cpython/code.h].
 constexpr std::uint32_t kGeneratorFlags = 0x20 | 0x80 | 0x200;
+/// CO_COROUTINE and CO_ITERABLE_COROUTINE.
+constexpr std::uint32_t kCoroutineFlags = 0x80 | 0x100;
 /// In place of an index: the address was known and is not any more.
 constexpr std::uint32_t kForgotten = 0xffffffff;
 
@@ -237,6 +239,10 @@ bool CodeReader::instructions_fit(std::span<const RawFrame> frames) {
 
 bool Code::is_generator() const {
     return (flags & kGeneratorFlags) != 0;
+}
+
+bool Code::is_coroutine() const {
+    return (flags & kCoroutineFlags) != 0;
 }
 
 bool CodeReader::looks_cut(std::span<const RawFrame> frames) const {

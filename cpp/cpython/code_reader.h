@@ -47,6 +47,8 @@ struct Code {
 
     /// Of a generator, a coroutine or both.
     bool is_generator() const;
+    /// Of a coroutine: what asyncio runs as a task.
+    bool is_coroutine() const;
 };
 
 /// Reads and keeps code objects, by address. Strings and tables are copied in batches, few system

@@ -133,6 +133,19 @@ RemoteAddr FrameFormat::data_stack_limit(const std::byte* thread) const {
     return limit ? RemoteAddr{load<std::uint64_t>(thread, limit, thread_)} : RemoteAddr{};
 }
 
+bool FrameFormat::add_running_task(std::uint32_t offset) {
+    const std::uint64_t end = offset + sizeof(std::uint64_t);
+    if (offset < thread_.begin.value || end - thread_.begin.value > kMostThreadBytes) return false;
+    running_task_ = offset;
+    thread_.end.value = std::max(thread_.end.value, end);
+    return true;
+}
+
+RemoteAddr FrameFormat::running_task(const std::byte* thread) const {
+    return running_task_ ? RemoteAddr{load<std::uint64_t>(thread, running_task_, thread_)}
+                         : RemoteAddr{};
+}
+
 bool FrameFormat::looks_left(const RawFrame& frame, const std::byte* header) const {
     if (frame.shim) return false;
     const auto& fields = layout_.interpreter_frame;

@@ -37,6 +37,9 @@ struct RawFrame {
 /// branches for what is absent.
 class FrameFormat {
   public:
+    /// thread() never covers more.
+    static constexpr std::uint64_t kMostThreadBytes = 2048;
+
     explicit FrameFormat(const Layout& layout);
 
     /// Offsets of the part of a frame that is read.
@@ -62,6 +65,11 @@ class FrameFormat {
         const RemoteAddr place = cframe + *layout_.cframe.current_frame;
         return {place, place + 8};
     }
+    /// From now on the part of a thread state that is read holds the running task as well, whose
+    /// offset this is. False when that is too far from the rest.
+    bool add_running_task(std::uint32_t offset);
+    /// The asyncio task that the thread runs; null where there is none, or it is not read.
+    RemoteAddr running_task(const std::byte* thread) const;
     /// Where the data stack may grow to without a new chunk; null where there is no such stack.
     RemoteAddr data_stack_limit(const std::byte* thread) const;
     /// Two readings of a thread state that are equal in all that moves when the thread calls or
@@ -99,6 +107,7 @@ class FrameFormat {
     const Layout layout_;
     RemoteRange header_;
     RemoteRange thread_;
+    FieldOffset running_task_;
 };
 
 }  // namespace pystack::cpython

@@ -25,6 +25,8 @@ class ReadPlan {
         return std::min(frames_.size(), std::exchange(unchanged_, kAll));
     }
     bool proved() const { return proved_; }
+    /// The asyncio task that the thread ran when its stack was proved, where that is read.
+    RemoteAddr running_task() const { return running_task_; }
 
     /// Forgets all: for a thread state that may have become another thread's.
     void clear() { *this = {}; }
@@ -91,6 +93,7 @@ class ReadPlan {
     RemoteAddr highest_;  ///< The end of the highest innermost frame on the data stack, of late.
     RemoteRange cframe_;  ///< The pointer to the innermost frame, where that is in a C frame.
     RemoteAddr limit_;    ///< Of the data stack's chunk.
+    RemoteAddr running_task_;
     std::uint32_t builds_ = 0;
     std::uint32_t proofs_since_build_ = 0;
     std::uint32_t misses_ = 0;  ///< Since the last proof: frames that were not in the plan.

@@ -270,6 +270,7 @@ StackOutcome StackReader::judge_proof(ReadPlan& plan, const memory::ReadBatch& b
     const bool is_same = fresh_.empty() && tail_ == plan.frames_.size();
     const bool stayed =
         is_same || (format_.same_chain(thread.first, thread.second) && !innermost_looks_left(plan));
+    plan.running_task_ = format_.running_task(thread.first);
     accept(plan);
     if (!certain || (stayed && pace == Pace::kSwift && plan.is_in_order())) {
         outcome.end = walked.end;
@@ -490,8 +491,10 @@ bool StackReader::is_unchanged(const ReadPlan& plan, const memory::ReadBatch& ba
     const std::size_t thread = piece_of(plan.thread_range_);
     const std::byte* const accepted_thread =
         plan.accepted_.data() + plan.offsets_[plan.thread_range_];
-    if (!batch.complete(thread) || !format_.same_place(batch.data(thread), accepted_thread))
+    if (!batch.complete(thread) || !format_.same_place(batch.data(thread), accepted_thread) ||
+        format_.running_task(batch.data(thread)) != plan.running_task_) {
         return false;
+    }
     if (format_.frames_are_objects()) {
         // What lies between them is not theirs.
         const std::size_t size = format_.header().size();

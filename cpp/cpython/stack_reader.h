@@ -91,6 +91,8 @@ class StackReader {
     Pace read(memory::ReadBatch& batch);
 
     const FrameFormat& format() const { return format_; }
+    /// See FrameFormat. Plans that were made before are of no use then.
+    bool add_running_task(std::uint32_t offset) { return format_.add_running_task(offset); }
 
   private:
     class StillSource;
@@ -131,7 +133,7 @@ class StackReader {
     void accept(ReadPlan& plan);
 
     const memory::MemoryReader& memory_;
-    const FrameFormat format_;
+    FrameFormat format_;
     const std::size_t max_depth_;
     memory::MemoryCopy pages_;
     memory::ReadBatch batch_;
