@@ -32,11 +32,12 @@ constexpr auto kProofBudget = std::chrono::milliseconds(500);
 /// Walks of the thread list until two agree.
 constexpr int kListAttempts = 20;
 /// A thread that waits for the GIL wakes every switch interval and runs for some microseconds. One
-/// that has run for longer than this while it was looked at runs indeed.
-constexpr std::uint64_t kAwakeNs = 500'000;
+/// that has run for longer than this while it was looked at runs indeed. In a virtual machine the
+/// time counts, too, for which the hypervisor took the CPU away.
+constexpr std::uint64_t kAwakeNs = 4'000'000;
 constexpr auto kWaitPause = std::chrono::microseconds(50);
 /// How long all such looks may take: a thread that wakes on a busy machine waits for a CPU first.
-constexpr auto kWaitBudget = std::chrono::milliseconds(100);
+constexpr auto kWaitBudget = std::chrono::milliseconds(500);
 /// Proofs of a thread that is asked only whether it has not moved.
 constexpr int kStillAttempts = 5;
 constexpr int kHighestPriority = -20;
