@@ -142,7 +142,10 @@ def read(path: Path, number: int, variables: pystack.Locals | None = None) -> di
             [
                 thread.tid,
                 thread.stack_end,
-                [[*frame._replace(**NO_VARIABLES)] for frame in thread.frames],
+                [
+                    [*frame._replace(**NO_VARIABLES).to_json_dict().values()]
+                    for frame in thread.frames
+                ],
             ]
             for thread in snapshot.threads
         ],
