@@ -27,8 +27,10 @@ constexpr int kStops = 5;
 constexpr auto kBetweenStops = std::chrono::milliseconds(1);
 /// A stack that looks cut may be that of a thread which waits for a CPU at an unlucky instruction.
 constexpr auto kLookAgain = std::chrono::milliseconds(5);
+/// Whoever looks so for that long does begin with a generator.
+constexpr auto kBelief = std::chrono::milliseconds(400);
 /// How long a non-stop dump tries for one thread before it says that the stack could not be proved.
-constexpr auto kProofBudget = std::chrono::milliseconds(500);
+constexpr auto kProofBudget = std::chrono::milliseconds(1000);
 /// Walks of the thread list until two agree.
 constexpr int kListAttempts = 20;
 /// A thread that waits for the GIL wakes every switch interval and runs for some microseconds. One
@@ -234,7 +236,8 @@ class LiveCapture {
     /// The names belong to the stack only if the code objects were known before it was proved and
     /// are still the same after: then they were so at the moment of the proof.
     void prove(ThreadReading& thread) {
-        const auto deadline = Clock::now() + kProofBudget;
+        const auto begin = Clock::now();
+        const auto deadline = begin + kProofBudget;
         cpython::ReadPlan plan;
         int attempts = 0;
         do {
@@ -247,8 +250,7 @@ class LiveCapture {
             const bool known = all_known(thread.frames);
             reading_.codes.load(thread.frames);
             if (!known || !reading_.codes.instructions_fit(thread.frames)) continue;
-            if (reading_.codes.looks_cut(thread.frames) && Clock::now() + kLookAgain < deadline) {
-                // Believed in the end: some threads do begin with a generator.
+            if (reading_.codes.looks_cut(thread.frames) && Clock::now() < begin + kBelief) {
                 std::this_thread::sleep_for(kLookAgain);
                 continue;
             }
