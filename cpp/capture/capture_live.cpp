@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <set>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "capture/capture.h"
@@ -45,6 +47,28 @@ constexpr int kStillAttempts = 5;
 constexpr int kHighestPriority = -20;
 
 using Calls = std::unordered_map<std::int32_t, threads::Syscall>;  ///< By tid.
+
+/// What two proofs of one thread have seen is believed. A program that comes round within the few
+/// microseconds of one proof can look the same at both of its ends, with another call in between;
+/// that it does so twice with the same wrong call is so rare that it has not been seen.
+class SeenCalls {
+  public:
+    /// Notes the calls of a stack. True when each has been seen before.
+    bool confirm(std::span<const RawFrame> innermost_first) {
+        std::set<Call> calls;
+        for (std::size_t i = 1; i < innermost_first.size(); ++i) {
+            const RawFrame& caller = innermost_first[i];
+            calls.insert({caller.code, caller.instruction, innermost_first[i - 1].code});
+        }
+        bool all_seen = true;
+        for (const Call& call : calls) all_seen &= !seen_.insert(call).second;
+        return all_seen;
+    }
+
+  private:
+    using Call = std::tuple<RemoteAddr, std::uint64_t, RemoteAddr>;  ///< Caller, where, callee.
+    std::set<Call> seen_;
+};
 
 /// The steps of a live reading in the order in which they happen.
 class LiveCapture {
@@ -239,6 +263,7 @@ class LiveCapture {
         const auto begin = Clock::now();
         const auto deadline = begin + kProofBudget;
         cpython::ReadPlan plan;
+        SeenCalls calls;
         int attempts = 0;
         do {
             thread.outcome = reading_.stacks.read_moving(thread.state.address, plan, kProofAttempts,
@@ -254,6 +279,7 @@ class LiveCapture {
                 std::this_thread::sleep_for(kLookAgain);
                 continue;
             }
+            if (!calls.confirm(thread.frames)) continue;
             read_exceptions_of_still_thread(thread, plan);
             if (reading_.codes.verify(thread.frames)) return;
         } while (Clock::now() < deadline);
