@@ -24,6 +24,7 @@ except ImportError:
 
 ready = sys.argv[2]
 sys.path[:0] = sys.argv[3:]
+os.chdir(os.path.dirname(ready))  # where the kernel leaves the core
 
 
 def wait():
