@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """One dump, side by side with the peers: how long the target stood still, how long the command took.
 
-The target is one thread, 500 frames deep, that runs all the time and measures itself for how long it did not
+The target is one thread, 500 frames deep (or as --depth says), that runs all the time and measures itself for how long it did not
 (benchmarks/gap_target.py). Its longest gap around a dump is what the dump cost it, whatever the tool says.
 Every round runs every tool once, so that all meet the same machine. Medians; also as JSON with --json.
 
-    python benchmarks/dumps.py [--rounds 20] [--json FILE] [INTERPRETER ...]
+    python benchmarks/dumps.py [--native] [--depth 500] [--rounds 20] [--json FILE] [INTERPRETER ...]
+
+With --native all show native frames, merged with those of Python as far as they can.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from peers import clean_environment, conditions, own_command, own_environment, p
 from interpreters import available
 from targets import Interpreter
 
-DEPTH = 500
 FOLDER = Path(__file__).parent
 
 
@@ -50,8 +51,14 @@ class Gaps:
         return int(struct.unpack("Q", self._shared[0:8])[0])
 
 
-def commands(pid: int) -> dict[str, list[str]]:
+def commands(pid: int, native: bool) -> dict[str, list[str]]:
     own = own_command()
+    if native:
+        return {
+            "pystack dump": [*own, "dump", "--native", "--json", str(pid)],
+            "PyStack": [str(peer("pystack-peer")), "remote", "--native", str(pid)],
+            "py-spy": [str(peer("py-spy")), "dump", "--native", "--pid", str(pid)],
+        }
     return {
         "pystack dump": [*own, "dump", "--json", str(pid)],
         "pystack dump --no-block": [*own, "dump", "--no-block", "--json", str(pid)],
@@ -60,17 +67,19 @@ def commands(pid: int) -> dict[str, list[str]]:
     }
 
 
-def measure(interpreter: Interpreter, rounds: int) -> dict[str, dict[str, float]]:
+def measure(
+    interpreter: Interpreter, rounds: int, depth: int, native: bool
+) -> dict[str, dict[str, float]]:
     samples: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         gaps = Gaps(Path(folder) / "gaps")
-        program = ["-c", (FOLDER / "gap_target.py").read_text(), f"{folder}/gaps", str(DEPTH)]
+        program = ["-c", (FOLDER / "gap_target.py").read_text(), f"{folder}/gaps", str(depth)]
         target = interpreter.spawn(program, stdout=subprocess.PIPE, text=True)
         try:
             assert target.process.stdout is not None
             target.process.stdout.readline()
             for _ in range(rounds):
-                for name, command in commands(target.pid).items():
+                for name, command in commands(target.pid, native).items():
                     gaps.begin()
                     begin = time.perf_counter()
                     done = subprocess.run(
@@ -99,18 +108,22 @@ def measure(interpreter: Interpreter, rounds: int) -> dict[str, dict[str, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--native", action="store_true")
+    parser.add_argument("--depth", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--json", type=Path)
     parser.add_argument(
         "interpreters", nargs="*", default=["3.8-pyenv", "3.11-pyenv", "3.13-pyenv"]
     )
     options = parser.parse_args()
-    print(f"{DEPTH} frames, {options.rounds} rounds; {conditions()}")
+    print(f"{options.depth} frames, {options.rounds} rounds; {conditions()}")
     results = {}
     for interpreter in available():
         if interpreter.name not in options.interpreters:
             continue
-        rows = results[interpreter.name] = measure(interpreter, options.rounds)
+        rows = results[interpreter.name] = measure(
+            interpreter, options.rounds, options.depth, options.native
+        )
         own = rows["pystack dump"]
         print(
             f"\n{interpreter.name:28} {'command':>12} {'ratio':>7} {'longest gap':>12} {'ratio':>7}"
