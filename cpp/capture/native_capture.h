@@ -1,17 +1,15 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
 #include "capture/native_names.h"
 #include "capture/reading.h"
-#include "elf/module_map.h"
+#include "capture/stack_copies.h"
 #include "target/target.h"
 #include "threads/registers.h"
 #include "unwind/native_unwinder.h"
@@ -37,11 +35,13 @@ class NativeCapture {
 
     // --- while the target stands still
 
-    void add_thread(std::int32_t tid, const threads::Registers& registers);
+    void add_thread(std::int32_t tid, const threads::Registers& registers) {
+        copies_.add_thread(tid, registers);
+    }
     /// Of a live target: the stacks of all threads that were added. (A core has them anyway.)
-    void copy_stacks(std::span<const cpython::ThreadState> states);
+    void copy_stacks(std::span<const cpython::ThreadState> states) { copies_.copy(states); }
     /// For another reading.
-    void clear();
+    void clear() { copies_.clear(); }
 
     // --- after it
 
@@ -52,30 +52,15 @@ class NativeCapture {
     NativeNames& names() { return names_; }
 
   private:
-    struct CopiedThread {
-        threads::Registers registers;
-        RemoteAddr stack;                    // Where `bytes` are from.
-        std::span<const std::byte> bytes{};  // Of buffer_.
-    };
-
     NativeCapture(const target::Target& target, const cpython::Runtime& runtime,
                   std::unique_ptr<unwind::NativeUnwinder> unwinder, NativeOptions options);
-
-    /// From the stack pointer to the beginning of the stack.
-    std::uint64_t stack_size(const threads::Registers& registers) const;
-    NativeStack merge_thread(const Reading& reading, std::size_t info,
-                             std::span<const std::size_t> states, const CopiedThread* copied);
 
     const target::Target& target_;
     const cpython::Runtime& runtime_;
     NativeOptions options_;
     std::unique_ptr<unwind::NativeUnwinder> unwinder_;
     NativeNames names_;
-    std::vector<elf::Mapping> mappings_;
-    std::unordered_map<std::int32_t, CopiedThread> threads_;  // By tid.
-    std::unordered_map<RemoteAddr, RemoteAddr> c_frames_;     // By thread state.
-    std::unique_ptr<std::byte[]> buffer_;
-    bool copied_ = false;
+    StackCopies copies_;
 };
 
 }  // namespace pystack::capture

@@ -3,9 +3,10 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
-#include "capture/stack_merge.h"
+#include "capture/thread_merge.h"
 #include "cpython/code_reader.h"
 #include "cpython/exception_state.h"
 #include "cpython/gil_state.h"
@@ -14,7 +15,6 @@
 #include "cpython/stack_reader.h"
 #include "model/variables.h"
 #include "target/target.h"
-#include "unwind/native_frame.h"
 
 namespace pystack::capture {
 
@@ -33,13 +33,13 @@ struct ThreadReading {
     std::optional<std::size_t> native{};  ///< Index into Reading::natives.
 };
 
-/// The native stack of one OS thread, with the Python frames of its thread states in their places.
-struct NativeStack {
-    std::size_t info = 0;                     ///< Index into Reading::infos.
-    bool is_missing = false;                  ///< It could not be copied.
-    std::vector<unwind::NativeFrame> frames;  ///< Innermost first.
-    unwind::UnwindResult end;
-    MergedStack merged;  ///< Threads are indexes into Reading::threads.
+/// The native stack of one OS thread. In its merged stack, threads are indexes into
+/// Reading::threads.
+struct NativeStack : ThreadStack {
+    std::size_t info = 0;  ///< Index into Reading::infos.
+
+    NativeStack(std::size_t of_info, ThreadStack stack)
+        : ThreadStack(std::move(stack)), info(of_info) {}
 };
 
 /// One reading of one target: what was copied from it, and the readers that did it. How the parts

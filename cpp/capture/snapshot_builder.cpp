@@ -106,8 +106,7 @@ void add_merged_frames(Reading& reading, const NativeStack& stack, NativeCapture
                 break;
         }
     }
-    const bool complete = !stack.is_missing && stack.end.end == unwind::UnwindEnd::kComplete;
-    mark_plumbing_by_place(thread.frames, complete);
+    mark_plumbing_by_place(thread.frames, stack.is_complete());
     if (!native.options().last_only) return;
     const auto is_python = [](const model::Frame& frame) {
         return frame.kind == model::FrameKind::kPython;
