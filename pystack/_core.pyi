@@ -232,12 +232,20 @@ class SamplerStats(TypedDict):
     cpu_ns: int  # CPU time of the sampling thread
     stop_ns_total: int  # time the target was stopped, all samples together
     stop_ns_max: int
+    stops: list[int]  # how many took less than 1 us, 2 us, 4 us, ...; the last: all longer ones
+    partly_merged: int  # taken, but native frames are missing
 
 class Sampler:
     """One sampling thread on one target. Opening it finds the interpreter, or raises."""
 
     def __init__(
-        self, pid: int, *, rate_hz: float, stop: bool = False, exhaustive: bool = False
+        self,
+        pid: int,
+        *,
+        rate_hz: float,
+        stop: bool = False,
+        exhaustive: bool = False,
+        native: RawNative | None = None,  # implies stop
     ) -> None: ...
     def start(self) -> None: ...
     def next_batch(

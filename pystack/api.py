@@ -148,11 +148,18 @@ def dump_core(
 
 
 def open_sampler(
-    pid: int, *, rate_hz: float, stop: bool = False, exhaustive: bool = False
+    pid: int,
+    *,
+    rate_hz: float,
+    stop: bool = False,
+    exhaustive: bool = False,
+    native: Native | None = None,
 ) -> Sampler:
     """Finds the interpreter of a running process and prepares to sample it.
 
-    Nothing is read before `Sampler.start()`. With `stop`, the target is stopped for each sample.
+    Nothing is read before `Sampler.start()`. With `stop`, the target is stopped for each sample;
+    with `native`, too, and the stacks have native frames, those of the interpreter's machinery left
+    out. Threads that Python does not know are not sampled.
     Raises what `dump` raises.
     """
     _check_pid(pid)
@@ -161,9 +168,15 @@ def open_sampler(
     from pystack import _core
 
     try:
-        return _core.Sampler(pid, rate_hz=rate_hz, stop=stop, exhaustive=exhaustive)
+        return _core.Sampler(
+            pid,
+            rate_hz=rate_hz,
+            stop=stop,
+            exhaustive=exhaustive,
+            native=None if native is None else native.to_raw(),
+        )
     except errors.TargetError as error:
-        raise _explained(error, pid, stop=stop) from None
+        raise _explained(error, pid, stop=stop or native is not None) from None
 
 
 def __getattr__(name: str) -> object:

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "bindings/error_bindings.h"
+#include "bindings/native_options.h"
 #include "bindings/text.h"
 #include "capture/sampler.h"
 
@@ -96,10 +97,14 @@ class PyBatch {
 
 class PySampler {
   public:
-    PySampler(int pid, double rate_hz, bool stop, bool exhaustive) {
+    PySampler(int pid, double rate_hz, bool stop, bool exhaustive, const nb::object& native) {
+        const auto native_wanted = native_options(native);
         auto sampler = [&] {
             const nb::gil_scoped_release release;
-            return Sampler::open(pid, {.rate_hz = rate_hz, .stop = stop, .exhaustive = exhaustive});
+            return Sampler::open(pid, {.rate_hz = rate_hz,
+                                       .stop = stop,
+                                       .exhaustive = exhaustive,
+                                       .native = native_wanted});
         }();
         if (!sampler) raise(sampler.error(), pid);
         sampler_ = std::move(*sampler);
@@ -139,6 +144,10 @@ class PySampler {
         item["cpu_ns"] = stats.cpu_ns;
         item["stop_ns_total"] = stats.stop_ns_total;
         item["stop_ns_max"] = stats.stop_ns_max;
+        nb::list stops;
+        for (const std::uint64_t count : stats.stops) stops.append(count);
+        item["stops"] = stops;
+        item["partly_merged"] = stats.partly_merged;
         return item;
     }
 
@@ -192,8 +201,9 @@ void define_batch(nb::module_& module) {
 void define_sampler(nb::module_& module) {
     define_batch(module);
     nb::class_<PySampler>(module, "Sampler")
-        .def(nb::init<int, double, bool, bool>(), nb::arg("pid"), nb::kw_only(), nb::arg("rate_hz"),
-             nb::arg("stop") = false, nb::arg("exhaustive") = false)
+        .def(nb::init<int, double, bool, bool, const nb::object&>(), nb::arg("pid"), nb::kw_only(),
+             nb::arg("rate_hz"), nb::arg("stop") = false, nb::arg("exhaustive") = false,
+             nb::arg("native") = nb::none())
         .def("start", &PySampler::start)
         .def("stop", &PySampler::stop)
         .def("next_batch", &PySampler::next_batch, nb::arg("timeout_s"))

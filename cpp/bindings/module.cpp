@@ -5,6 +5,7 @@
 
 #include "bindings/batch_bindings.h"
 #include "bindings/error_bindings.h"
+#include "bindings/native_options.h"
 #include "bindings/snapshot_bindings.h"
 #include "capture/capture.h"
 
@@ -25,20 +26,10 @@ std::optional<pystack::capture::LocalsOptions> locals_options(const nb::object& 
     return options;
 }
 
-/// None, or a dict: all_threads, last_only.
-std::optional<pystack::capture::NativeOptions> native_options(const nb::object& given) {
-    if (given.is_none()) return std::nullopt;
-    const auto values = nb::cast<nb::dict>(given);
-    pystack::capture::NativeOptions options;
-    options.all_threads = nb::cast<bool>(values["all_threads"]);
-    options.last_only = nb::cast<bool>(values["last_only"]);
-    return options;
-}
-
 nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals,
                    const nb::object& native) {
     const auto locals_wanted = locals_options(locals);
-    const auto native_wanted = native_options(native);
+    const auto native_wanted = pystack::bindings::native_options(native);
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
         return pystack::capture::capture_live(pid, {.stop = stop,
@@ -55,7 +46,7 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
                    std::optional<std::string> library_root, bool exhaustive,
                    const nb::object& locals, const nb::object& native) {
     const auto locals_wanted = locals_options(locals);
-    const auto native_wanted = native_options(native);
+    const auto native_wanted = pystack::bindings::native_options(native);
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
         return pystack::capture::capture_core(path, {.executable = std::move(executable),

@@ -74,15 +74,43 @@ model::FrameId FrameInterner::task_frame(const std::string& name) {
     const bool is_one_of_many = task_frames_.size() >= kMostTasks && !task_frames_.contains(name);
     const auto [place, added] = task_frames_.try_emplace(is_one_of_many ? "" : name, 0);
     if (added) {
-        place->second = static_cast<model::FrameId>(frames_.size());
-        const std::string shown = is_one_of_many ? "<other tasks>" : "<task " + name + ">";
-        frames_.push_back({.kind = model::FrameKind::kMarker,
-                           .function = strings_.intern(shown),
-                           .file = 0,
-                           .line = -1,
+        place->second = marker_frame(is_one_of_many ? "<other tasks>" : "<task " + name + ">");
+    }
+    return place->second;
+}
+
+model::FrameId FrameInterner::marker_frame(const std::string& text) {
+    const auto id = static_cast<model::FrameId>(frames_.size());
+    frames_.push_back({.kind = model::FrameKind::kMarker,
+                       .function = strings_.intern(text),
+                       .file = 0,
+                       .line = -1,
+                       .first_line = -1});
+    return id;
+}
+
+model::FrameId FrameInterner::native_frame(const std::string& function, const std::string& file,
+                                           std::int32_t line) {
+    const NativeRow row{strings_.intern(function), strings_.intern(file), line};
+    const auto [place, added] =
+        native_frames_.try_emplace(row, static_cast<model::FrameId>(frames_.size()));
+    if (added) {
+        frames_.push_back({.kind = model::FrameKind::kNative,
+                           .function = row.function,
+                           .file = row.file,
+                           .line = line,
                            .first_line = -1});
     }
     return place->second;
+}
+
+std::optional<FrameInterner::StillFrame> FrameInterner::still_frame(const RawFrame& frame) {
+    if (frame.shim) return std::nullopt;
+    const Code* code = codes_->find(frame.code);
+    if (code == nullptr || code->problem || codes_->is_incomplete(*code, frame))
+        return std::nullopt;
+    const auto offset = codes_->instruction_offset(*code, frame);
+    return StillFrame{frame_id(*code, offset.value_or(kOutside)), code->is_coroutine()};
 }
 
 bool FrameInterner::looks_cut(const InternedStack& stack) const {

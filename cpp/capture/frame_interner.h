@@ -50,6 +50,22 @@ class FrameInterner {
     /// when there are very many: names are made up as tasks are.
     model::FrameId task_frame(const std::string& name);
 
+    // For stacks that are put together elsewhere, of targets that stand still.
+
+    struct StillFrame {
+        model::FrameId frame = 0;
+        bool is_coroutine = false;
+    };
+    /// nullopt: it runs no code that is to be shown.
+    std::optional<StillFrame> still_frame(const cpython::RawFrame& frame);
+    /// `line` -1: none.
+    model::FrameId native_frame(const std::string& function, const std::string& file,
+                                std::int32_t line);
+    model::FrameId marker_frame(const std::string& text);
+    model::StackId push(model::StackId callers, model::FrameId frame) {
+        return stacks_.push(callers, frame);
+    }
+
     /// Whether the outermost frame is a generator's or coroutine's: see CodeReader::looks_cut.
     bool looks_cut(const InternedStack& stack) const;
 
@@ -86,6 +102,19 @@ class FrameInterner {
     std::vector<bool> calls_proved_;
     std::vector<std::uint32_t> call_failures_;
     std::unordered_map<std::string, model::FrameId> task_frames_;
+    struct NativeRow {
+        model::StringId function, file;
+        std::int32_t line;
+        bool operator==(const NativeRow&) const = default;
+    };
+    struct NativeRowHash {
+        std::size_t operator()(const NativeRow& row) const noexcept {
+            return std::hash<std::uint64_t>{}((std::uint64_t{row.function} << 32 | row.file) *
+                                                  0x9e3779b97f4a7c15U +
+                                              static_cast<std::uint32_t>(row.line));
+        }
+    };
+    std::unordered_map<NativeRow, model::FrameId, NativeRowHash> native_frames_;
     CallId unproved_ = 0;
     std::uint64_t epoch_ = 1;
     bool is_still_ = false;

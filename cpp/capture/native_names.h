@@ -23,7 +23,10 @@ class NativeNames {
                 unwind::DebugFileOptions debug_files);
 
     /// What the interpreter's own tables call its functions.
-    void use(cpython::FunctionNames names) { python_names_ = std::move(names); }
+    void use(cpython::FunctionNames names) {
+        python_names_ = std::move(names);
+        passed_names_.clear();
+    }
 
     /// By its name, the interpreter loop.
     bool is_loop(const unwind::NativeFrame& frame);

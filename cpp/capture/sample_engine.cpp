@@ -67,6 +67,7 @@ SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target, cpython::
       options_(options),
       patience_(std::min(kMostPatience, std::chrono::nanoseconds(
                                             static_cast<std::int64_t>(0.5e9 / options.rate_hz)))) {
+    if (options_.native) options_.stop = true;
     use(std::move(runtime));
 }
 
@@ -83,6 +84,15 @@ void SampleEngine::use(cpython::Runtime runtime) {
     interner_->set_still(options_.stop);
     watch_ = std::make_unique<InterpreterWatch>(memory, runtime_, stacks_->format());
     code_watch_ = std::make_unique<CodeWatch>(memory, *codes_, *interner_);
+    native_.reset();
+    if (options_.native) {
+        NativeOptions wanted = *options_.native;
+        wanted.debug_roots.insert(wanted.debug_roots.begin(),
+                                  "/proc/" + std::to_string(target_->pid()) + "/root");
+        // Fails when the target has ended, which the next sample finds out.
+        auto native = NativeSampling::create(*target_, runtime_, wanted, *interner_);
+        if (native) native_ = std::move(*native);
+    }
     tasks_.reset();
     find_tasks_at_ns_ = 0;
     find_tasks_pause_ns_ = kFirstFindTasksPauseNs;
@@ -130,37 +140,73 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
         if (guard.error().code != ErrorCode::kPermissionDenied) return find_again();
         return fail(std::move(guard).error());
     }
-    struct Read {
-        cpython::StackOutcome outcome;
-        std::vector<cpython::RawFrame> frames;
-        std::optional<model::FrameId> task;
-    };
     watch_->walk_still();
-    std::vector<Read> reads(watch_->threads().size());
+    std::vector<StillStack> reads(watch_->threads().size());
     for (std::size_t i = 0; i < reads.size(); ++i) {
         reads[i].outcome = stacks_->read_still(watch_->threads()[i].address, reads[i].frames);
         if (!codes_->verify(reads[i].frames)) interner_->start_anew();
         codes_->load(reads[i].frames);
-        std::reverse(reads[i].frames.begin(), reads[i].frames.end());
         if (!tasks_) continue;
         const RemoteAddr state = watch_->threads()[i].address;
         const RemoteAddr task = tasks_->running_task(state);
         TaskWatch::Known unknown;
         if (task) reads[i].task = tasks_->frame_of(state, task, unknown);
     }
+    if (native_) {
+        native_->begin();
+        for (const threads::StoppedThread& thread : guard->threads()) {
+            if (!thread.stopped) continue;
+            if (const auto registers = guard->registers(thread.tid))
+                native_->add_thread(thread.tid, *registers);
+        }
+        native_->copy(watch_->threads());
+    }
     guard->release();
     const auto stopped = static_cast<std::uint64_t>(guard->stop_time().count());
     stats.stop_ns_total += stopped;
     stats.stop_ns_max = std::max(stats.stop_ns_max, stopped);
+    stats.count_stop(stopped);
 
     batch_holds_ = false;
     follow_threads(now_ns);
     identify(now_ns);
+    if (native_) intern_native(reads, now_ns, stats);
     for (std::size_t i = 0; i < reads.size(); ++i) {
-        interner_->intern(reads[i].frames, 0, reads[i].task, order_[i]->stack);
+        if (!native_) {
+            std::reverse(reads[i].frames.begin(), reads[i].frames.end());
+            interner_->intern(reads[i].frames, 0, reads[i].task, order_[i]->stack);
+        }
         record(i, reads[i].outcome.end, true, now_ns, batch, stats);
     }
     return {};
+}
+
+/// One system thread may run in several interpreters; each of its thread states has all of its
+/// stack.
+void SampleEngine::intern_native(std::span<const StillStack> reads, std::uint64_t now_ns,
+                                 model::SamplerStats& stats) {
+    std::vector<RemoteAddr> interpreters;
+    for (const auto& one : watch_->interpreters()) interpreters.push_back(one.address);
+    native_->catch_up(interpreters, now_ns);
+    std::unordered_map<std::int32_t, std::vector<std::size_t>> by_tid;
+    for (std::size_t i = 0; i < reads.size(); ++i) {
+        const std::int32_t tid = threads_[order_[i]->index].tid;
+        // Of whom it is not known, the Python frames alone are shown.
+        by_tid[tid != 0 ? tid : -static_cast<std::int32_t>(i) - 1].push_back(i);
+    }
+    for (const auto& [tid, mine] : by_tid) {
+        std::vector<NativeSampling::State> states;
+        for (const std::size_t i : mine) {
+            states.push_back({.address = watch_->threads()[i].address,
+                              .frames = reads[i].frames,
+                              .task = reads[i].task});
+        }
+        const auto interned = native_->intern(tid, states);
+        for (const std::size_t i : mine) {
+            order_[i]->stack.entries.assign(1, {.stack = interned.stack});
+            if (!interned.is_whole) ++stats.partly_merged;
+        }
+    }
 }
 
 // --- with the target running ---

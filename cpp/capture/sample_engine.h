@@ -3,12 +3,15 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "capture/code_watch.h"
 #include "capture/frame_interner.h"
 #include "capture/interpreter_watch.h"
+#include "capture/native_sampling.h"
 #include "capture/task_watch.h"
 #include "capture/thread_activity.h"
 #include "cpython/code_reader.h"
@@ -25,6 +28,9 @@ struct SamplerOptions {
     bool stop = false;        ///< Stop the target for each sample, instead of proving the samples.
     bool exhaustive = false;  ///< As in CaptureOptions.
     std::size_t max_depth = 100'000;
+    /// Native frames too: the target is stopped for each sample. Not of other threads than
+    /// Python's.
+    std::optional<NativeOptions> native{};
 };
 
 /// Takes one sample of every thread of one process when asked. Knows nothing of clocks and
@@ -91,6 +97,13 @@ class SampleEngine {
     Result<void> find_again();
     Result<void> sample_stopped(std::uint64_t now_ns, model::Batch& batch,
                                 model::SamplerStats& stats);
+    struct StillStack {
+        cpython::StackOutcome outcome;
+        std::vector<cpython::RawFrame> frames;  ///< Innermost first.
+        std::optional<model::FrameId> task;
+    };
+    void intern_native(std::span<const StillStack> reads, std::uint64_t now_ns,
+                       model::SamplerStats& stats);
     void sample_moving(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
 
     void find_tasks(std::uint64_t now_ns);
@@ -122,6 +135,7 @@ class SampleEngine {
     std::unique_ptr<FrameInterner> interner_;
     std::unique_ptr<CodeWatch> code_watch_;
     std::unique_ptr<TaskWatch> tasks_;  ///< When asyncio was found.
+    std::unique_ptr<NativeSampling> native_;
 
     const std::chrono::nanoseconds patience_;
     std::chrono::nanoseconds waited_{};  ///< In this tick.

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <ctime>
 #include <random>
+#include <tuple>
 
 namespace pystack::capture {
 
@@ -90,10 +91,20 @@ void Sampler::run() {
     std::minstd_rand random(std::random_device{}());
     std::uniform_real_distribution<double> instant(0.0, 1.0);
     const std::chrono::duration<double> interval(1.0 / options_.rate_hz);
+    model::Batch batch;
+    if (options_.native) {
+        // Reading debug information for the first time would cost samples.
+        model::SamplerStats uncounted;
+        model::Batch rehearsal;
+        std::ignore = engine_->sample(to_ns(Clock::now().time_since_epoch()), rehearsal, uncounted);
+        engine_->add_new_rows(rehearsal);
+        rehearsal.drop_samples();
+        const std::lock_guard lock(mutex_);
+        append(pending_, rehearsal);
+    }
     const auto begin = Clock::now();
     auto handed_over = begin;
     model::SamplerStats stats;
-    model::Batch batch;
     std::uint64_t slot = 0;
     const auto hand_over = [&] {
         engine_->add_new_rows(batch);

@@ -184,4 +184,16 @@ FunctionNames read_function_names(const memory::MemoryReader& memory, const Layo
     return reader.finish();
 }
 
+std::optional<std::uint64_t> count_modules(const memory::MemoryReader& memory, const Layout& layout,
+                                           RemoteAddr interpreter) {
+    if (!layout.interpreter_state.imports_modules || !layout.dict_object.ma_used) {
+        return std::nullopt;
+    }
+    const auto modules =
+        memory.read_pointer(interpreter + *layout.interpreter_state.imports_modules);
+    if (!modules || !*modules) return std::nullopt;
+    const auto used = memory.read_value<std::uint64_t>(*modules + *layout.dict_object.ma_used);
+    return used ? std::optional(*used) : std::nullopt;
+}
+
 }  // namespace pystack::cpython

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -23,5 +25,10 @@ using FunctionNames = std::unordered_map<RemoteAddr, std::string>;
 /// that are no functions.
 FunctionNames read_function_names(const memory::MemoryReader& memory, const Layout& layout,
                                   std::span<const RemoteAddr> interpreters);
+
+/// How many modules the interpreter has imported: with each there may be new names. nullopt when it
+/// cannot be read.
+std::optional<std::uint64_t> count_modules(const memory::MemoryReader& memory, const Layout& layout,
+                                           RemoteAddr interpreter);
 
 }  // namespace pystack::cpython

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -43,6 +47,16 @@ struct SamplerStats {
     std::uint64_t cpu_ns = 0;  ///< Of the sampling thread.
     std::uint64_t stop_ns_total = 0;
     std::uint64_t stop_ns_max = 0;
+    /// How many stops took less than 1 us, 2 us, 4 us, ...; the last: all that took longer.
+    std::array<std::uint64_t, 22> stops{};
+    /// Samples whose native frames are not all there, or of which some Python frame has no place
+    /// among them. They are among the taken ones.
+    std::uint64_t partly_merged = 0;
+
+    void count_stop(std::uint64_t ns) {
+        const auto bucket = static_cast<std::size_t>(std::bit_width(ns / 1000));
+        ++stops[std::min(bucket, stops.size() - 1)];
+    }
 };
 
 /// Samples since the last batch, as columns of equal length, and the rows that are new in the
@@ -61,6 +75,16 @@ struct Batch {
     std::vector<StackTable::Row> stacks;
     std::vector<std::pair<std::uint32_t, SampledThread>> threads;  ///< By index; new, or changed.
     bool finished = false;
+
+    /// The rows of the tables stay.
+    void drop_samples() {
+        time_ns.clear();
+        weight_ns.clear();
+        count.clear();
+        thread.clear();
+        stack.clear();
+        state.clear();
+    }
 
     /// The new row's number.
     std::size_t add(std::uint64_t time, std::uint64_t weight, std::uint32_t thread_index,

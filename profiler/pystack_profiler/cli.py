@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+import pystack
 from pystack.cli.options import HELP_FLAGS, common_options, settings_of
 
 from . import exporters, quantities
@@ -92,8 +93,19 @@ class _RecordCommand(click.Command):
     "--block/--no-block",
     " /--nonblocking",
     "stops_target",
-    default=False,
-    help="Stop the target for each sample, or never. Default: never.",
+    default=None,
+    help="Stop the target for each sample, or never. Default: never, except with --native.",
+)
+@click.option(
+    "-n",
+    "--native",
+    is_flag=True,
+    help="C, C++ and Rust frames, too, with the Python frames in their places.",
+)
+@click.option(
+    "--native-last",
+    is_flag=True,
+    help="The same, only what the innermost Python frame called.",
 )
 @click.option(
     "-F",
@@ -123,7 +135,9 @@ def record(
     mode: Mode,
     threads: bool,
     subprocesses: bool,
-    stops_target: bool,
+    stops_target: bool | None,
+    native: bool,
+    native_last: bool,
     granularity: Granularity,
     exhaustive: bool,
 ) -> None:
@@ -144,7 +158,10 @@ def record(
     destination = Destination(
         output, chosen, View(mode, granularity, threads), settings_of(ctx).verbosity
     )
-    settings = Settings(rate_hz, duration_s, stops_target, exhaustive, subprocesses)
+    compiled = pystack.Native(last_only=native_last) if native or native_last else None
+    if compiled is not None and stops_target is False:
+        raise click.UsageError("--native needs the target to be stopped: not with --no-block.")
+    settings = Settings(rate_hz, duration_s, bool(stops_target), exhaustive, subprocesses, compiled)
     try:
         check_writable(expand(output, target or 0))
     except OSError as error:

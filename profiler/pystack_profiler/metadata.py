@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .aggregate import ThreadTotal, blamed_stacks, thread_totals
-from .profile import Profile, Recording
+from .profile import Profile, Recording, SamplerStats
 from .stats import achieved_rate_hz, coverage
 from .view import MODES, View, was_measured
 
@@ -43,6 +43,8 @@ def metadata_of(
             "achieved_rate_hz": achieved_rate_hz(stats),
             "coverage": coverage(stats),
             "stops_target": recording.stops_target,
+            "native": recording.native,
+            "pauses": _pauses(stats),
             "subprocesses": recording.subprocesses,
             "time_resolution_ns": recording.time_resolution_ns,
             "end_reason": recording.end_reason,
@@ -55,6 +57,16 @@ def metadata_of(
         "gil": _gil(recording, totals),
         "gc_ns": sum(total.gc_ns for total in totals),
     }
+
+
+def _pauses(stats: SamplerStats) -> list[dict[str, int | None]]:
+    """How long the target was stopped for its samples: how many times for less than so long."""
+    last = len(stats["stops"]) - 1
+    return [
+        {"below_us": 2**index if index < last else None, "count": count}
+        for index, count in enumerate(stats["stops"])
+        if count
+    ]
 
 
 def _process(profile: Profile) -> dict[str, Any]:

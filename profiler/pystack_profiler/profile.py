@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from sys import intern
 from typing import Literal, Protocol, TypedDict
 
@@ -42,6 +43,8 @@ class SamplerStats(TypedDict):
     cpu_ns: int
     stop_ns_total: int
     stop_ns_max: int
+    stops: list[int]
+    partly_merged: int
 
 
 class Batch(Protocol):
@@ -234,6 +237,7 @@ class Recording:
     tool_version: str = ""
     rate_hz: float = 0.0
     stops_target: bool = False
+    native: bool = False  # whether stacks have native frames
     subprocesses: bool = False
     other_processes: int = 0  # descendants that were not Python
     unseen_processes: int = 0  # Python, but gone before the first sample
@@ -303,12 +307,18 @@ def no_stats() -> SamplerStats:
         cpu_ns=0,
         stop_ns_total=0,
         stop_ns_max=0,
+        stops=[],
+        partly_merged=0,
     )
 
 
 def add_stats(total: SamplerStats, stats: SamplerStats) -> None:
     """Adds up what adds up; the longest stop is the longest of all."""
     for name, value in stats.items():
-        total[name] += value  # type: ignore[literal-required]
+        if name == "stops":
+            pairs = zip_longest(total["stops"], stats["stops"], fillvalue=0)
+            total["stops"] = [one + other for one, other in pairs]
+        else:
+            total[name] += value  # type: ignore[literal-required]
     longest_ns = max(total["stop_ns_max"] - stats["stop_ns_max"], stats["stop_ns_max"])
     total["stop_ns_max"] = longest_ns

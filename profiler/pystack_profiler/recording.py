@@ -56,6 +56,12 @@ class Settings:
     stops_target: bool = False
     exhaustive: bool = False
     subprocesses: bool = False
+    native: pystack.Native | None = None  # implies that the target is stopped
+
+    @property
+    def stops(self) -> bool:
+        """Whether the target is stopped for each sample."""
+        return self.stops_target or self.native is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,9 @@ def open_sampler(pid: int, settings: Settings) -> Sampler:
     sampler: Sampler = pystack.open_sampler(
         pid,
         rate_hz=settings.rate_hz,
-        stop=settings.stops_target,
+        stop=settings.stops,
         exhaustive=settings.exhaustive,
+        native=settings.native,
     )
     return sampler
 
@@ -230,7 +237,8 @@ def new_recording(pid: int, settings: Settings) -> Recording:
         command=command_line(pid),
         tool_version=pystack.__version__,
         rate_hz=settings.rate_hz,
-        stops_target=settings.stops_target,
+        stops_target=settings.stops,
+        native=settings.native is not None,
         subprocesses=settings.subprocesses,
         start_time_ns=time.time_ns(),
         began_ns=time.monotonic_ns(),

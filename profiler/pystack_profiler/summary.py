@@ -47,6 +47,8 @@ def account(recording: Recording) -> str:
         parts.append(
             f"target stopped {stopped}, at most {stats['stop_ns_max'] / 1e6:.2f} ms at once"
         )
+    if stats["partly_merged"]:
+        parts.append(f"native frames missing in {plural(stats['partly_merged'], 'sample')}")
     return "; ".join(parts)
 
 

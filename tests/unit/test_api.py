@@ -49,7 +49,8 @@ def test_open_sampler(core: FakeCore) -> None:
     core.result = "sampler"
     sampler: object = api.open_sampler(4711, rate_hz=100, stop=True)
     assert sampler == "sampler"
-    assert core.calls == [{"pid": 4711, "rate_hz": 100, "stop": True, "exhaustive": False}]
+    asked = {"pid": 4711, "rate_hz": 100, "stop": True, "exhaustive": False, "native": None}
+    assert core.calls == [asked]
     with pytest.raises(errors.InvalidArgument):
         api.open_sampler(4711, rate_hz=float("nan"))
 

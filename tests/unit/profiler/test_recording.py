@@ -119,4 +119,5 @@ def test_record_opens_a_sampler_with_what_was_asked(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("pystack.open_sampler", open_sampler)
     recording.record(17, duration_s=0.01, rate_hz=1000, stop=True)
-    assert opened == [(17, {"rate_hz": 1000, "stop": True, "exhaustive": False})]
+    asked = {"rate_hz": 1000, "stop": True, "exhaustive": False, "native": None}
+    assert opened == [(17, asked)]

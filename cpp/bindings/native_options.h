@@ -1,0 +1,21 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <optional>
+
+#include "capture/native_capture.h"
+
+namespace pystack::bindings {
+
+/// None, or a dict: all_threads, last_only.
+inline std::optional<capture::NativeOptions> native_options(const nanobind::object& given) {
+    if (given.is_none()) return std::nullopt;
+    const auto values = nanobind::cast<nanobind::dict>(given);
+    capture::NativeOptions options;
+    options.all_threads = nanobind::cast<bool>(values["all_threads"]);
+    options.last_only = nanobind::cast<bool>(values["last_only"]);
+    return options;
+}
+
+}  // namespace pystack::bindings

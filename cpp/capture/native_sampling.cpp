@@ -1,0 +1,166 @@
+#include "capture/native_sampling.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "unwind/stack_bytes.h"
+
+namespace pystack::capture {
+
+namespace {
+
+/// Enough for a few hundred calls, and 20 us to copy. What lies further out is a gap.
+constexpr StackCopyLimits kCopyLimits = {.one = 1 << 20, .all = 64 << 20};
+constexpr std::uint64_t kNamePauseNs = 250'000'000;
+/// Runs of native frames that are kept; programs that make code as they go have new ones for ever.
+constexpr std::size_t kMostRuns = 1 << 18;
+
+}  // namespace
+
+std::size_t NativeSampling::RunHash::operator()(const Run& run) const noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (const std::uint64_t word : run.key) hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+    return hash ^ (hash >> 32);
+}
+
+Result<std::unique_ptr<NativeSampling>> NativeSampling::create(const target::Target& target,
+                                                               const cpython::Runtime& runtime,
+                                                               NativeOptions options,
+                                                               FrameInterner& interner) {
+    PYSTACK_TRY(unwinder, unwind::NativeUnwinder::create(
+                              target, {.roots = options.debug_roots, .fetch = {}}));
+    std::unique_ptr<NativeSampling> sampling(
+        new NativeSampling(target, runtime, std::move(unwinder), std::move(options), interner));
+    PYSTACK_CHECK(sampling->copies_.update_mappings());
+    unwind::CodeMap& modules = sampling->unwinder_->code_map();
+    for (std::uint32_t i = 0; i < modules.module_count(); ++i) modules.module(i);
+    return sampling;
+}
+
+NativeSampling::NativeSampling(const target::Target& target, const cpython::Runtime& runtime,
+                               std::unique_ptr<unwind::NativeUnwinder> unwinder,
+                               NativeOptions options, FrameInterner& interner)
+    : target_(target),
+      runtime_(runtime),
+      options_(std::move(options)),
+      interner_(interner),
+      unwinder_(std::move(unwinder)),
+      names_(runtime, unwinder_->code_map(), {.roots = options_.debug_roots, .fetch = {}}),
+      copies_(target, runtime.layout, kCopyLimits) {}
+
+void NativeSampling::catch_up(std::span<const RemoteAddr> interpreters, std::uint64_t now_ns) {
+    if (copies_.met_unknown_stack()) {
+        // Fails when the target has ended: then there is no next sample.
+        if (!copies_.update_mappings()) return;
+    }
+    if (now_ns < name_at_ns_) return;
+    std::uint64_t modules = 0;
+    for (const RemoteAddr interpreter : interpreters) {
+        modules +=
+            cpython::count_modules(target_.memory(), runtime_.layout, interpreter).value_or(0);
+    }
+    if (modules == named_modules_) return;
+    named_modules_ = modules;
+    name_at_ns_ = now_ns + kNamePauseNs;
+    names_.use(cpython::read_function_names(target_.memory(), runtime_.layout, interpreters));
+    runs_.clear();
+}
+
+NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<const State> states) {
+    const StackCopies::Thread* copied = copies_.find(tid);
+    const unwind::StackBytes bytes(
+        copied != nullptr ? copied->begin : RemoteAddr{},
+        copied != nullptr ? copied->bytes : std::span<const std::byte>());
+    std::vector<StateFrames> mine;
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        mine.push_back({.thread = i,
+                        .frames = states[i].frames,
+                        .c_frame = copies_.c_frame(states[i].address)});
+    }
+    const ThreadStack stack =
+        merge_thread(copied, bytes, mine, runtime_.layout, *unwinder_, names_);
+
+    Interned interned{.is_whole = stack.is_complete() && stack.merged.unplaced == 0};
+    const auto& merged = stack.merged.frames;
+    const auto is_native = [](const MergedFrame& frame) {
+        return frame.kind == MergedFrame::Kind::kNative || frame.kind == MergedFrame::Kind::kLoop;
+    };
+    const auto innermost_python = std::find_if(
+        merged.begin(), merged.end(),
+        [](const MergedFrame& frame) { return frame.kind == MergedFrame::Kind::kPython; });
+    std::vector<bool> task_shown(states.size());
+    // From the outermost in.
+    for (std::size_t end = merged.size(); end > 0;) {
+        const MergedFrame& frame = merged[end - 1];
+        const bool wanted = !options_.last_only || innermost_python == merged.end() ||
+                            merged.begin() + static_cast<std::ptrdiff_t>(end) <= innermost_python;
+        if (frame.kind == MergedFrame::Kind::kPython) {
+            const State& state = states[frame.thread];
+            const auto shown = interner_.still_frame(state.frames[frame.index]);
+            --end;
+            if (!shown) continue;
+            if (state.task && shown->is_coroutine && !task_shown[frame.thread]) {
+                task_shown[frame.thread] = true;
+                interned.stack = interner_.push(interned.stack, *state.task);
+            }
+            interned.stack = interner_.push(interned.stack, shown->frame);
+            continue;
+        }
+        if (frame.kind == MergedFrame::Kind::kGap) {
+            if (wanted) interned.stack = interner_.push(interned.stack, gap());
+            --end;
+            continue;
+        }
+        std::size_t begin = end;
+        while (begin > 0 && is_native(merged[begin - 1])) --begin;
+        if (wanted) {
+            const bool starts = end == merged.size() && stack.is_complete();
+            const auto run = std::span(merged).subspan(begin, end - begin);
+            for (const model::FrameId id : frames_of(stack, run, starts)) {
+                interned.stack = interner_.push(interned.stack, id);
+            }
+        }
+        end = begin;
+    }
+    return interned;
+}
+
+/// Outermost first. `starts`: the thread begins with this run.
+const std::vector<model::FrameId>& NativeSampling::frames_of(const ThreadStack& stack,
+                                                             std::span<const MergedFrame> run,
+                                                             bool starts) {
+    Run key;
+    key.key.reserve(2 * run.size() + 1);
+    key.key.push_back(starts ? 1 : 0);
+    for (const MergedFrame& merged : run) {
+        const unwind::NativeFrame& frame = stack.frames[merged.index];
+        key.key.push_back(frame.pc.value);
+        key.key.push_back((std::uint64_t{frame.module} << 8) | (frame.is_activation ? 1U : 0U) |
+                          (merged.kind == MergedFrame::Kind::kLoop ? 2U : 0U));
+    }
+    if (runs_.size() >= kMostRuns) runs_.clear();
+    const auto [place, is_new] = runs_.try_emplace(std::move(key));
+    if (!is_new) return place->second;
+    std::vector<model::Frame> frames;
+    for (auto merged = run.rbegin(); merged != run.rend(); ++merged) {
+        names_.append(stack.frames[merged->index], merged->kind == MergedFrame::Kind::kLoop,
+                      frames);
+    }
+    mark_plumbing_by_place(frames, starts);
+    for (const model::Frame& frame : frames) {
+        const model::NativeDetails& native = *frame.native;
+        if (native.is_plumbing) continue;
+        const std::string& name = native.python_name.empty() ? frame.function : native.python_name;
+        place->second.push_back(
+            interner_.native_frame(name, frame.file.empty() ? native.module : frame.file,
+                                   frame.position.line.value_or(-1)));
+    }
+    return place->second;
+}
+
+model::FrameId NativeSampling::gap() {
+    if (!gap_) gap_ = interner_.marker_frame("<native frames are missing>");
+    return *gap_;
+}
+
+}  // namespace pystack::capture

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "capture/frame_interner.h"
+#include "capture/native_capture.h"
+#include "capture/native_names.h"
+#include "capture/stack_copies.h"
+#include "capture/thread_merge.h"
+#include "cpython/runtime_locator.h"
+#include "target/target.h"
+#include "unwind/native_unwinder.h"
+
+namespace pystack::capture {
+
+/// The native part of samples. While the target stands still, registers and stacks are copied; all
+/// else comes after it. What a run of native frames between two Python frames is called is found
+/// out once, when it is met first.
+class NativeSampling {
+  public:
+    /// All must outlive it. Reads names and opens files: not to be called while the target is
+    /// stopped.
+    static Result<std::unique_ptr<NativeSampling>> create(const target::Target& target,
+                                                          const cpython::Runtime& runtime,
+                                                          NativeOptions options,
+                                                          FrameInterner& interner);
+
+    // --- while the target stands still
+
+    void begin() { copies_.clear(); }
+    void add_thread(std::int32_t tid, const threads::Registers& registers) {
+        copies_.add_thread(tid, registers);
+    }
+    void copy(std::span<const cpython::ThreadState> states) { copies_.copy(states); }
+
+    // --- after it
+
+    /// One thread state that runs on the thread.
+    struct State {
+        RemoteAddr address;                         ///< Of the thread state.
+        std::span<const cpython::RawFrame> frames;  ///< Innermost first.
+        std::optional<model::FrameId> task;         ///< Stands below the outermost coroutine.
+    };
+    struct Interned {
+        model::StackId stack = 0;
+        bool is_whole = true;  ///< Nothing is missing, and each Python frame has its place.
+    };
+    /// The merged stack of the thread with these states, as a row of the interner's table.
+    Interned intern(std::int32_t tid, std::span<const State> states);
+
+    /// Once a sample: looks for what the last one did not know.
+    void catch_up(std::span<const RemoteAddr> interpreters, std::uint64_t now_ns);
+
+  private:
+    NativeSampling(const target::Target& target, const cpython::Runtime& runtime,
+                   std::unique_ptr<unwind::NativeUnwinder> unwinder, NativeOptions options,
+                   FrameInterner& interner);
+
+    struct Run {
+        std::vector<std::uint64_t> key;
+        bool operator==(const Run&) const = default;
+    };
+    struct RunHash {
+        std::size_t operator()(const Run& run) const noexcept;
+    };
+
+    const std::vector<model::FrameId>& frames_of(const ThreadStack& stack,
+                                                 std::span<const MergedFrame> run, bool starts);
+    model::FrameId gap();
+
+    const target::Target& target_;
+    const cpython::Runtime& runtime_;
+    NativeOptions options_;
+    FrameInterner& interner_;
+    std::unique_ptr<unwind::NativeUnwinder> unwinder_;
+    NativeNames names_;
+    StackCopies copies_;
+    std::unordered_map<Run, std::vector<model::FrameId>, RunHash> runs_;
+    std::optional<model::FrameId> gap_;
+    // Names are read again when modules were imported, but not for each one of them.
+    std::uint64_t named_modules_ = 0;
+    std::uint64_t name_at_ns_ = 0;
+};
+
+}  // namespace pystack::capture
