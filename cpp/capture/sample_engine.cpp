@@ -1,12 +1,15 @@
 #include "capture/sample_engine.h"
 
 #include <algorithm>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "capture/thread_matching.h"
 #include "cpython/gil_state.h"
 #include "cpython/thread_names.h"
 #include "memory/remote_struct.h"
+#include "threads/right_of_way.h"
 
 namespace pystack::capture {
 
@@ -135,6 +138,7 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
 
 Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& batch,
                                           model::SamplerStats& stats) {
+    std::optional<threads::RightOfWay> right_of_way(std::in_place);
     auto guard = target_->stop();
     if (!guard) {
         if (guard.error().code != ErrorCode::kPermissionDenied) return find_again();
@@ -162,6 +166,7 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
         native_->copy(watch_->threads());
     }
     guard->release();
+    right_of_way.reset();
     const auto stopped = static_cast<std::uint64_t>(guard->stop_time().count());
     stats.stop_ns_total += stopped;
     stats.stop_ns_max = std::max(stats.stop_ns_max, stopped);
