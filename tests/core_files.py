@@ -107,7 +107,8 @@ def script_target(
 ) -> Iterator[Target]:
     """A script of its own in `folder`, where its core will be."""
     script = folder / "script.py"
-    script.write_text(f"import os\nos.chdir({str(folder)!r})\n{code}")
+    # It waits to be told, or what dies at once is dead before its pid is known.
+    script.write_text(f"import os\nos.read(0, 1); os.chdir({str(folder)!r})\n{code}")
     with interpreter.spawn(
         [str(script), *arguments],
         stdin=subprocess.PIPE,
@@ -116,6 +117,9 @@ def script_target(
         env=SMALL,
         preexec_fn=limits,
     ) as target:
+        assert target.process.stdin is not None
+        target.process.stdin.write(b"x")
+        target.process.stdin.flush()
         yield target
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import pystack
 from pystack.model import Frame
+from pystack.render.escape import escape
 from pystack.render.json import render_json
 from pystack.render.text import render_text
 
@@ -126,7 +127,7 @@ def read(path: Path, number: int, variables: pystack.Locals | None = None) -> di
         if number % RENDER_EVERY == 0:
             render_json(snapshot)
             for line in render_text(snapshot):
-                assert line.isprintable(), line
+                assert escape(line) == line
     except pystack.PystackError as error:
         sentence = str(error).replace(str(path), "CORE")
         return {"error": type(error).__name__, "exit_code": error.exit_code, "sentence": sentence}

@@ -90,7 +90,7 @@ def test_no_impossible_stack(
     assert not wrong, f"{len(wrong)} of {sum(ends.values())}:\n" + "\n".join(wrong[:10])
     assert ends["torn"] <= MAX_TORN_SHARE * ends.total(), summary
     # A reader that always shows the same would be right, too, in a way.
-    assert len(stacks) >= 10, summary
+    assert len(stacks) >= 5, summary
 
 
 def from_command(pid: int) -> Any:
