@@ -26,7 +26,6 @@ class TaskWatch {
               cpython::AsyncioOffsets offsets, FrameInterner& interner)
         : memory_(memory), layout_(layout), offsets_(offsets), interner_(interner) {}
 
-    std::uint32_t running_task_offset() const { return offsets_.running_task; }
     /// The task that a thread runs now; null: none.
     RemoteAddr running_task(RemoteAddr thread_state) const;
     /// The frame that stands for `task`, which the thread was found to run. nullopt when it does

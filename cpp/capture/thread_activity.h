@@ -27,7 +27,6 @@ class ActivityFile {
 
     /// Which thread, by its ids in our own pid namespace. `tid` 0: not known.
     void set_thread(pid_t pid, pid_t tid);
-    bool has_thread() const { return tid_ != 0; }
     /// nullopt when it cannot be told: the thread is gone, or we may not look.
     std::optional<Activity> look();
 

@@ -78,7 +78,6 @@ class CodeReader {
     bool is_same(const Code& code, std::span<const std::byte> bytes) const;
     /// Another code object may be at its address now.
     void forget(const Code& code);
-    void forget_all() { known_.clear(); }
 
     /// Byte offset of the instruction that the frame executes, -1 for a frame that has not started;
     /// nullopt when it does not lie in the code object.

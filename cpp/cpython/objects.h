@@ -27,8 +27,6 @@ struct TypeFlags {
     static constexpr std::uint64_t kBytes = 1u << 27;
     static constexpr std::uint64_t kUnicode = 1u << 28;
     static constexpr std::uint64_t kDict = 1u << 29;
-    static constexpr std::uint64_t kBaseException = 1u << 30;
-    static constexpr std::uint64_t kType = 1u << 31;
 };
 
 /// The beginning of a str. The text is UTF-8 in which lone surrogates keep their three-byte form:

@@ -26,7 +26,7 @@ struct TypeFunctions {
     RemoteAddr base;
     std::vector<NamedFunction> methods;    ///< tp_methods: of this very type.
     std::vector<NamedFunction> accessors;  ///< tp_getset, likewise.
-    std::vector<RemoteAddr> slots;         ///< As slot_names(); null where there is none. Inherited
+    std::vector<RemoteAddr> slots;         ///< As slot_name(i); null where there is none. Inherited
                                            ///< ones are there as well.
 };
 

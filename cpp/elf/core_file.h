@@ -26,7 +26,6 @@ struct CoreSegment {
     bool writable = false;
     bool executable = false;
 
-    RemoteRange available_range() const { return {range.begin, range.begin + available}; }
     RemoteRange cut_range() const { return {range.begin + available, range.begin + dumped}; }
     /// What has to come from elsewhere, if from anywhere.
     RemoteRange undumped_range() const { return {range.begin + dumped, range.end}; }
