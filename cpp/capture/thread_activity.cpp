@@ -7,9 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <cstdio>
 #include <string_view>
+
+#include "threads/proc_files.h"
 
 namespace pystack::capture {
 
@@ -30,23 +31,6 @@ int open_syscall_file(pid_t pid, pid_t tid) {
     std::array<char, 64> path;
     std::snprintf(path.data(), path.size(), "/proc/%d/task/%d/syscall", pid, tid);
     return ::open(path.data(), O_RDONLY | O_CLOEXEC);
-}
-
-/// proc(5): "running", or the call's number in decimal and its arguments in hexadecimal; -1 when
-/// blocked outside a system call.
-Activity parse(std::string_view text) {
-    Activity activity;
-    activity.running = text.starts_with("running");
-    threads::Syscall call;
-    const char* const end = text.data() + text.size();
-    const auto number = std::from_chars(text.data(), end, call.number);
-    constexpr std::string_view kPrefix = " 0x";
-    const std::string_view rest(number.ptr, static_cast<std::size_t>(end - number.ptr));
-    if (number.ec == std::errc{} && call.number >= 0 && rest.starts_with(kPrefix)) {
-        std::from_chars(rest.data() + kPrefix.size(), end, call.argument0, 16);
-        activity.call = call;
-    }
-    return activity;
 }
 
 }  // namespace
@@ -81,7 +65,8 @@ std::optional<Activity> ActivityFile::look() {
     const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
     if (fd != fd_) ::close(fd);
     if (size <= 0) return std::nullopt;
-    return parse({text.data(), static_cast<std::size_t>(size)});
+    const std::string_view said(text.data(), static_cast<std::size_t>(size));
+    return Activity{.running = said.starts_with("running"), .call = threads::parse_syscall(said)};
 }
 
 }  // namespace pystack::capture

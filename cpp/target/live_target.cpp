@@ -215,18 +215,7 @@ Result<threads::Registers> LiveTarget::registers(std::int32_t tid) const {
 std::optional<threads::Syscall> LiveTarget::blocked_syscall(std::int32_t tid) const {
     const auto text =
         threads::read_proc_file(proc_path("task/") + std::to_string(tid) + "/syscall", 512);
-    if (!text) return std::nullopt;
-    // proc(5): "running", or the call's number in decimal and its arguments in hexadecimal; -1 when
-    // blocked outside a system call.
-    threads::Syscall call;
-    const char* const end = text->data() + text->size();
-    const auto number = std::from_chars(text->data(), end, call.number);
-    if (number.ec != std::errc{} || call.number < 0) return std::nullopt;
-    constexpr std::string_view kPrefix = " 0x";
-    const std::string_view rest(number.ptr, static_cast<std::size_t>(end - number.ptr));
-    if (!rest.starts_with(kPrefix)) return std::nullopt;
-    std::from_chars(rest.data() + kPrefix.size(), end, call.argument0, 16);
-    return call;
+    return text ? threads::parse_syscall(*text) : std::nullopt;
 }
 
 std::optional<std::uint64_t> LiveTarget::run_time_ns(std::int32_t tid) const {

@@ -96,6 +96,20 @@ std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid) {
     return parse_number<std::uint64_t>(word(*text, 0));
 }
 
+std::optional<Syscall> parse_syscall(std::string_view text) {
+    // proc(5): "running", or the call's number in decimal and its arguments in hexadecimal; -1 when
+    // blocked outside a system call.
+    Syscall call;
+    const char* const end = text.data() + text.size();
+    const auto number = std::from_chars(text.data(), end, call.number);
+    if (number.ec != std::errc{} || call.number < 0) return std::nullopt;
+    constexpr std::string_view kPrefix = " 0x";
+    const std::string_view rest(number.ptr, static_cast<std::size_t>(end - number.ptr));
+    if (!rest.starts_with(kPrefix)) return std::nullopt;
+    std::from_chars(rest.data() + kPrefix.size(), end, call.argument0, 16);
+    return call;
+}
+
 std::optional<std::string_view> status_field(std::string_view status, std::string_view key) {
     while (!status.empty()) {
         const std::size_t end = std::min(status.find('\n'), status.size());

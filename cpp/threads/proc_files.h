@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "threads/registers.h"
 
 namespace pystack::threads {
 
@@ -33,6 +34,10 @@ std::optional<ProcStat> read_stat(pid_t pid, pid_t tid);
 /// How long a thread has been on a CPU, in nanoseconds (schedstat; absent where the kernel does not
 /// keep it).
 std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid);
+
+/// What task/TID/syscall says of a thread that is blocked in a system call; nullopt for one that
+/// runs, or is blocked outside of a system call.
+std::optional<Syscall> parse_syscall(std::string_view text);
 
 /// The value of one line of a status file, without the key and the blanks: `status_field(text,
 /// "NSpid")`.

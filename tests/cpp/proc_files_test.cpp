@@ -46,6 +46,16 @@ TEST_CASE("a thread's run time grows while it runs") {
     CHECK(*after - *before <= 60'000'000);
 }
 
+TEST_CASE("what a thread is blocked in") {
+    const auto call = parse_syscall("202 0x7f1200 0x189 0x0 0x0 0x0 0x0 0x7ffc10 0x7f1234\n");
+    REQUIRE(call);
+    CHECK(call->number == 202);
+    CHECK(call->argument0 == 0x7f1200);
+    for (const char* text : {"running\n", "-1 0x7ffc10 0x7f1234\n", "202\n", "202 7f1200\n", ""}) {
+        CHECK_FALSE(parse_syscall(text));
+    }
+}
+
 TEST_CASE("what is not there") {
     constexpr pid_t kNobody = 0x3fffff;
     CHECK_FALSE(read_stat(kNobody, kNobody));
