@@ -17,13 +17,14 @@ from pystack.cli.options import (
     native_flags,
     native_of,
     settings_of,
-    write_stdout,
 )
+from pystack.cli.output import output_flags, write_snapshot
 from pystack.render.escape import escape
 
 if TYPE_CHECKING:
     from pystack.core_unpack import Progress
     from pystack.model import CoreModule, Snapshot
+    from pystack.render.source import SourceReader
 
 _PROGRESS_INTERVAL_S = 0.2
 
@@ -46,17 +47,7 @@ _PROGRESS_INTERVAL_S = 0.2
     help="Look for them, and for source files, in this copy of the root of the machine or"
     " container where the core was written; other folders are searched recursively.",
 )
-@click.option(
-    "--exhaustive",
-    is_flag=True,
-    help="Search for the interpreter in memory that no file backs, too (slower).",
-)
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON; the schema is dump-v1.")
-@click.option("--no-group", is_flag=True, help="Show threads one by one that idle alike.")
-@click.option("--no-source", is_flag=True, help="Do not read source files.")
-@click.option(
-    "--full", is_flag=True, help="Show repeated frames, long lines and long values in full."
-)
+@output_flags
 @native_flags
 @locals_flags
 @common_options
@@ -101,25 +92,21 @@ def core(
     settings = settings_of(context)
     if settings.verbosity:
         _tell_modules(snapshot)
-    if as_json:
-        from pystack.render.json import render_json
 
-        write_stdout([render_json(snapshot)])
-        return
-    from pystack.render.source import CoreSourceReader
-    from pystack.render.terminal import wants_colour
-    from pystack.render.text import render_text
+    def open_sources() -> SourceReader:
+        from pystack.render.source import CoreSourceReader
 
-    lines = render_text(
+        return CoreSourceReader(snapshot.time_ns, search_root)
+
+    write_snapshot(
         snapshot,
-        color=wants_colour(sys.stdout, no_color=settings.no_color),
+        settings,
+        as_json=as_json,
         group=not no_group,
         full=full,
-        plumbing=settings.verbosity > 0,
         signatures=signatures,
-        sources=None if no_source else CoreSourceReader(snapshot.time_ns, search_root),
+        open_sources=None if no_source else open_sources,
     )
-    write_stdout(line + "\n" for line in lines)
 
 
 def _tell_modules(snapshot: Snapshot) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,8 +15,11 @@ from pystack.cli.options import (
     native_flags,
     native_of,
     settings_of,
-    write_stdout,
 )
+from pystack.cli.output import output_flags, write_snapshot
+
+if TYPE_CHECKING:
+    from pystack.render.source import SourceReader
 
 
 @click.command("dump", context_settings=HELP_FLAGS)
@@ -32,17 +34,7 @@ from pystack.cli.options import (
     is_flag=True,
     help="Do not stop the process while it is read.",
 )
-@click.option(
-    "--exhaustive",
-    is_flag=True,
-    help="Search for the interpreter in memory that no file backs, too (slower).",
-)
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON; the schema is dump-v1.")
-@click.option("--no-group", is_flag=True, help="Show threads one by one that idle alike.")
-@click.option("--no-source", is_flag=True, help="Do not read source files.")
-@click.option(
-    "--full", is_flag=True, help="Show repeated frames, long lines and long values in full."
-)
+@output_flags
 @native_flags
 @locals_flags
 @common_options
@@ -90,22 +82,18 @@ def dump(
             f" CPython {snapshot.version}, reads until consistent: {snapshot.attempts}",
             err=True,
         )
-    if as_json:
-        from pystack.render.json import render_json
 
-        write_stdout([render_json(snapshot)])
-        return
-    from pystack.render.source import SourceReader
-    from pystack.render.terminal import wants_colour
-    from pystack.render.text import render_text
+    def open_sources() -> SourceReader:
+        from pystack.render.source import SourceReader
 
-    lines = render_text(
+        return SourceReader(pid)
+
+    write_snapshot(
         snapshot,
-        color=wants_colour(sys.stdout, no_color=settings.no_color),
+        settings,
+        as_json=as_json,
         group=not no_group,
         full=full,
-        plumbing=settings.verbosity > 0,
         signatures=signatures,
-        sources=None if no_source else SourceReader(pid),
+        open_sources=None if no_source else open_sources,
     )
-    write_stdout(line + "\n" for line in lines)
