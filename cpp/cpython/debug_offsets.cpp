@@ -240,12 +240,7 @@ std::optional<DebugOffsetsHeader> parse_debug_offsets_header(std::span<const std
     const std::uint64_t free_threaded = word_at(bytes, 16);
     if (hex > UINT32_MAX || free_threaded > 1) return std::nullopt;
     const auto version = PythonVersion::from_hex(static_cast<std::uint32_t>(hex));
-    // The first version with a table is 3.13; 0xA to 0xC and 0xF are the release levels there are.
-    if (version.major != 3 || version.minor < 13 || version.minor > 99) return std::nullopt;
-    if (version.release_level < 0xA || version.release_level == 0xD ||
-        version.release_level == 0xE) {
-        return std::nullopt;
-    }
+    if (!version.has_offset_table() || !version.is_plausible()) return std::nullopt;
     return DebugOffsetsHeader{.version = version, .free_threaded = free_threaded == 1};
 }
 
@@ -258,9 +253,8 @@ Result<Layout> layout_from_debug_offsets(std::span<const std::byte> table,
     if (words.empty()) return fail(unsupported_version(version, free_threaded, ""));
 
     PYSTACK_TRY(row, static_layout_of_minor(version, free_threaded, false, architecture));
-    const bool final_release = version.release_level == 0xF;
     auto given = read_words(table, *header, words);
-    if (!final_release) {
+    if (!version.is_final()) {
         PYSTACK_TRY(debug_row, static_layout_of_minor(version, free_threaded, true, architecture));
         // Words of another shape than assumed need not even be offsets: the version is the reason
         // then.

@@ -32,6 +32,12 @@ struct PythonVersion {
     std::uint8_t serial = 0;
 
     constexpr auto operator<=>(const PythonVersion&) const = default;
+    /// Neither a pre-release nor a level that does not exist.
+    bool is_final() const { return release_level == 0xF; }
+    /// That there can be such a release.
+    bool is_plausible() const;
+    /// Whether its interpreters publish their offsets, _Py_DebugOffsets: since 3.13.
+    bool has_offset_table() const;
     static PythonVersion from_hex(std::uint32_t hex);
     std::string to_string() const;
 };

@@ -1,5 +1,6 @@
 #include "cpython/layout_table.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -23,6 +24,7 @@ constexpr Column kColumns[] = {
 #include "cpython/layouts.inc"
 };
 
+constexpr std::uint8_t kFirstMinorWithOffsetTable = 13;
 constexpr std::size_t kColumnCount = sizeof kColumns / sizeof kColumns[0];
 
 void set_offsets(Layout& layout, std::size_t column, Architecture architecture) {
@@ -122,6 +124,16 @@ void set_formats(Layout& layout, int minor) {
 
 }  // namespace
 
+bool PythonVersion::is_plausible() const {
+    constexpr std::uint8_t kMostMinor = 99;
+    const bool known_level = (release_level >= 0xA && release_level <= 0xC) || is_final();
+    return major == 3 && minor <= kMostMinor && known_level;
+}
+
+bool PythonVersion::has_offset_table() const {
+    return major > 3 || (major == 3 && minor >= kFirstMinorWithOffsetTable);
+}
+
 PythonVersion PythonVersion::from_hex(std::uint32_t hex) {
     return {.major = static_cast<std::uint8_t>(hex >> 24),
             .minor = static_cast<std::uint8_t>(hex >> 16),
@@ -136,7 +148,7 @@ std::string PythonVersion::to_string() const {
     const char* level = release_level == 0xA   ? "a"
                         : release_level == 0xB ? "b"
                         : release_level == 0xC ? "rc"
-                        : release_level == 0xF ? nullptr
+                        : is_final()           ? nullptr
                                                : "?";
     if (level != nullptr) text += level + std::to_string(serial);
     return text;
@@ -165,10 +177,20 @@ Result<Layout> static_layout_of_minor(PythonVersion version, bool free_threaded,
 Result<Layout> static_layout(PythonVersion version, bool free_threaded, bool debug,
                              Architecture architecture) {
     PYSTACK_TRY(layout, static_layout_of_minor(version, free_threaded, debug, architecture));
-    if (version.release_level != 0xF) {
+    if (!version.is_final()) {
         return fail(unsupported_version(version, free_threaded, ", a pre-release,"));
     }
     return layout;
+}
+
+std::vector<PythonVersion> versions_without_offset_table() {
+    std::uint8_t oldest = kFirstMinorWithOffsetTable;
+    for (const Column& column : kColumns) oldest = std::min(oldest, column.first_minor);
+    std::vector<PythonVersion> versions;
+    for (std::uint8_t minor = kFirstMinorWithOffsetTable; minor-- > oldest;) {
+        versions.push_back({.major = 3, .minor = minor});
+    }
+    return versions;
 }
 
 std::string supported_versions_text() {

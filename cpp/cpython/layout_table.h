@@ -32,6 +32,9 @@ Result<Layout> static_layout(PythonVersion version, bool free_threaded, bool deb
 Result<Layout> static_layout_of_minor(PythonVersion version, bool free_threaded, bool debug,
                                       Architecture architecture = kHostArchitecture);
 
+/// Those that have a row and no table of their own, newest first.
+std::vector<PythonVersion> versions_without_offset_table();
+
 /// "3.6 to 3.15", for messages.
 std::string supported_versions_text();
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 
 #include "base/checked.h"
@@ -11,6 +10,7 @@
 #include "cpython/layout_check.h"
 #include "cpython/layout_table.h"
 #include "cpython/objects.h"
+#include "cpython/version_guesses.h"
 
 namespace pystack::cpython {
 
@@ -25,8 +25,6 @@ constexpr std::string_view kCookie = "xdebugpy";
 constexpr std::size_t kSearchBlock = 1 << 20;
 /// A .bss or heap beyond this is not the interpreter's: the search must end.
 constexpr std::uint64_t kMaxSearched = std::uint64_t{4} << 30;
-constexpr std::uint8_t kOldestMinor = 6;
-constexpr std::uint8_t kNewestMinorWithoutTable = 12;
 
 Error not_python(const target::Target& target) {
     return Error{.code = ErrorCode::kNotPython,
@@ -34,80 +32,6 @@ Error not_python(const target::Target& target) {
                  .detail = "process " + std::to_string(target.pid()) + " (" +
                            target.executable().value_or("unknown program") +
                            ") is not a Python process, or its interpreter has not started yet"};
-}
-
-std::string_view base_name(std::string_view path) {
-    return path.substr(path.rfind('/') + 1);
-}
-
-/// `python3.8` or `libpython3.8.so.1.0`, and no extension module (`_heapq.cpython-38.so`).
-bool is_interpreter_name(std::string_view path) {
-    const std::string_view name = base_name(path);
-    return name.starts_with("python") || name.starts_with("libpython");
-}
-
-/// "3.8" in `libpython3.8.so.1.0` or `python3.8`, as a minor version.
-std::optional<std::uint8_t> minor_from_name(std::string_view path) {
-    const std::string_view name = base_name(path);
-    constexpr std::string_view kMarker = "python3.";
-    const std::size_t begin = name.find(kMarker);
-    if (begin == std::string_view::npos) return std::nullopt;
-    const std::string_view digits = name.substr(begin + kMarker.size());
-    std::uint8_t minor = 0;
-    if (std::from_chars(digits.data(), digits.data() + digits.size(), minor).ec != std::errc{}) {
-        return std::nullopt;
-    }
-    return minor;
-}
-
-/// Parses "3.8.18" or "3.11.0rc2+" when it is the whole of `text`.
-std::optional<PythonVersion> parse_version(std::string_view text) {
-    PythonVersion version;
-    const char* cursor = text.data();
-    const char* const end = cursor + text.size();
-    const auto number = [&](std::uint8_t& value) {
-        const auto result = std::from_chars(cursor, end, value);
-        if (result.ec != std::errc{}) return false;
-        cursor = result.ptr;
-        return true;
-    };
-    const auto dot = [&] { return cursor < end && *cursor++ == '.'; };
-    if (!number(version.major) || !dot() || !number(version.minor) || !dot() ||
-        !number(version.micro)) {
-        return std::nullopt;
-    }
-    if (end - cursor >= 2 && (*cursor == 'a' || *cursor == 'b' || *cursor == 'r')) {
-        version.release_level = *cursor == 'a' ? 0xA : *cursor == 'b' ? 0xB : 0xC;
-        cursor += *cursor == 'r' ? 2 : 1;
-        if (!number(version.serial)) return std::nullopt;
-    }
-    if (cursor < end && *cursor == '+') ++cursor;
-    return cursor == end ? std::optional(version) : std::nullopt;
-}
-
-/// PY_VERSION is a string in the read-only data [Python/getversion.c], of its own or, where the
-/// linker has merged it, the end of another. Libraries linked into the same file have such strings
-/// too, so all that CPython can be are returned.
-std::vector<PythonVersion> versions_in_data(const elf::ElfImage& image) {
-    std::vector<PythonVersion> found;
-    const auto section = image.section(".rodata");
-    const auto bytes = section ? image.section_bytes(*section) : image.bytes();
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    constexpr std::string_view kStart = "3.";
-    constexpr std::string_view kNotBefore = "0123456789.";
-    constexpr std::size_t kLongest = 16;
-    for (std::size_t at = text.find(kStart); at != std::string_view::npos;
-         at = text.find(kStart, at + 1)) {
-        if (at > 0 && kNotBefore.find(text[at - 1]) != std::string_view::npos) continue;
-        const std::string_view rest = text.substr(at, kLongest);
-        const std::size_t end = rest.find('\0');
-        if (end == std::string_view::npos) continue;
-        const auto version = parse_version(rest.substr(0, end));
-        if (!version || version->minor > kNewestMinorWithoutTable) continue;
-        if (std::find(found.begin(), found.end(), *version) == found.end())
-            found.push_back(*version);
-    }
-    return found;
 }
 
 /// Follows the list of interpreters far enough to be sure that it is one: the first thread of the
@@ -192,7 +116,8 @@ class Locator {
             if (auto runtime = accept(module, {symbol->address + module.bias})) return runtime;
         }
         if (const auto symbol = image.symbol("interp_head")) {
-            return accept_interpreter_list(module, {symbol->address + module.bias});
+            const RemoteAddr head{symbol->address + module.bias};
+            return accept_guesses(module, [&](const Layout&) { return std::optional(head); });
         }
         return std::nullopt;
     }
@@ -204,16 +129,23 @@ class Locator {
         if (parse_debug_offsets_header(std::span(table).first(size))) {
             return accept_table(module, address, std::span(table).first(size));
         }
-        for (const PythonVersion& version : possible_versions(module)) {
+        return accept_guesses(module, [&](const Layout& layout) -> std::optional<RemoteAddr> {
+            const auto offset = layout.runtime_state.interpreters_head;
+            return offset ? std::optional(address + *offset) : std::nullopt;
+        });
+    }
+
+    /// By every layout that may fit; `head_of` says where it has the list of interpreters, if it
+    /// can.
+    template <class HeadOf>
+    std::optional<Runtime> accept_guesses(const Module& module, HeadOf head_of) {
+        for (const PythonVersion& version : possible_versions(memory_, module)) {
             for (const bool debug : {false, true}) {
                 auto layout = static_layout(version, false, debug);
-                if (!layout || !check(*layout) || !layout->runtime_state.interpreters_head)
-                    continue;
-                const RemoteAddr head = address + *layout->runtime_state.interpreters_head;
-                if (auto runtime =
-                        accept_layout(module, std::move(*layout), version, address, head)) {
-                    return runtime;
-                }
+                if (!layout || !check(*layout)) continue;
+                const std::optional<RemoteAddr> head = head_of(*layout);
+                if (!head) continue;
+                if (auto runtime = accept_layout(module, std::move(*layout), *head)) return runtime;
             }
         }
         return std::nullopt;
@@ -227,38 +159,22 @@ class Locator {
             return std::nullopt;
         }
         if (!check(*layout)) return std::nullopt;
-        const PythonVersion version = layout->version;
         const RemoteAddr head = address + *layout->runtime_state.interpreters_head;
         layout_is_certain_ = true;
-        auto runtime = accept_layout(module, std::move(*layout), version, address, head);
+        auto runtime = accept_layout(module, std::move(*layout), head);
         layout_is_certain_ = false;
         return runtime;
     }
 
-    std::optional<Runtime> accept_interpreter_list(const Module& module, RemoteAddr head) {
-        for (const PythonVersion& version : possible_versions(module)) {
-            for (const bool debug : {false, true}) {
-                auto layout = static_layout(version, false, debug);
-                if (!layout || !check(*layout)) continue;
-                RemoteAddr address;
-                if (const auto offset = layout->runtime_state.interpreters_head)
-                    address = head - *offset;
-                if (auto runtime =
-                        accept_layout(module, std::move(*layout), version, address, head)) {
-                    return runtime;
-                }
-            }
-        }
-        return std::nullopt;
-    }
-
-    std::optional<Runtime> accept_layout(const Module& module, Layout layout, PythonVersion version,
-                                         RemoteAddr address, RemoteAddr head) {
+    std::optional<Runtime> accept_layout(const Module& module, Layout layout, RemoteAddr head) {
         const auto interpreter = memory_.read_pointer(head);
         if (!interpreter || !is_interpreter(memory_, layout, *interpreter)) return std::nullopt;
         // A table says what it is; anything else was a guess.
         if (!layout_is_certain_ && !has_interpreter_dicts(memory_, layout, *interpreter))
             return std::nullopt;
+        RemoteAddr address;
+        if (const auto offset = layout.runtime_state.interpreters_head) address = head - *offset;
+        const PythonVersion version = layout.version;
         Runtime runtime{.layout = std::move(layout),
                         .version = version,
                         .debug = has_debug_symbols(module),
@@ -285,41 +201,6 @@ class Locator {
     /// Remembers why a candidate that was a runtime could not be used: better than "not Python".
     void reject(Error error) {
         if (!rejected_) rejected_ = std::move(error);
-    }
-
-    /// Best guess first: Py_Version (3.11+), then version strings that agree with the file's name,
-    /// then the other strings, then the name alone, then every version below the offset tables.
-    std::vector<PythonVersion> possible_versions(const Module& module) {
-        std::vector<PythonVersion> versions;
-        const auto named = minor_from_name(module.path);
-        if (module.image) {
-            if (const auto symbol = module.image->symbol("Py_Version")) {
-                if (const auto hex =
-                        memory_.read_value<std::uint32_t>({symbol->address + module.bias})) {
-                    return without_tables({PythonVersion::from_hex(*hex)});
-                }
-            }
-            versions = versions_in_data(*module.image);
-            std::stable_partition(
-                versions.begin(), versions.end(),
-                [&](const PythonVersion& version) { return named && version.minor == *named; });
-        }
-        if (named) versions.push_back({.major = 3, .minor = *named});
-        if (versions.empty()) {
-            for (std::uint8_t minor = kNewestMinorWithoutTable; minor >= kOldestMinor; --minor) {
-                versions.push_back({.major = 3, .minor = minor});
-            }
-        }
-        return without_tables(std::move(versions));
-    }
-
-    /// Later versions are found by their table or not at all: one that was rejected must not be
-    /// read by the row of a release after all.
-    static std::vector<PythonVersion> without_tables(std::vector<PythonVersion> versions) {
-        std::erase_if(versions, [](const PythonVersion& version) {
-            return version.major != 3 || version.minor > kNewestMinorWithoutTable;
-        });
-        return versions;
     }
 
     void find_gil_symbols(const Module& module, GilSymbols& symbols) {
@@ -404,11 +285,7 @@ class Locator {
                                first_interpreter(*layout, std::span(words).subspan(begin))) {
                         begin += *index + 1;
                         const RemoteAddr head = at + (begin - 1) * sizeof(std::uint64_t);
-                        RemoteAddr address;
-                        if (const auto offset = layout->runtime_state.interpreters_head)
-                            address = head - *offset;
-                        if (auto runtime = accept_layout(module, *layout, version, address, head))
-                            return runtime;
+                        if (auto runtime = accept_layout(module, *layout, head)) return runtime;
                     }
                 }
                 return std::nullopt;
@@ -496,7 +373,7 @@ class Locator {
         const bool exports = opened && module.image->symbol("PyEval_EvalCode").has_value();
         const bool is_program = module.path == target_.executable().value_or("");
         if (!named && !exports && !(is_program && !opened)) return false;
-        shape_versions_ = possible_versions(module);
+        shape_versions_ = possible_versions(memory_, module);
         if (data_.empty()) {
             if (const auto mappings = target_.mappings()) {
                 for (const Mapping& mapping : *mappings) {
@@ -516,7 +393,7 @@ class Locator {
             Module nameless;
             nameless.mappings.push_back(mapping);
             if (auto runtime = search_cookie(nameless, mapping.range)) return runtime;
-            shape_versions_ = possible_versions(nameless);
+            shape_versions_ = possible_versions(memory_, nameless);
             if (auto runtime = search_shape(nameless, mapping.range)) return runtime;
         }
         return std::nullopt;

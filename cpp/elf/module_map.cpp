@@ -179,12 +179,17 @@ class ModuleCollector {
     }
 
     /// The anonymous mappings before `end` that are .bss, or that fill the space up to a file
-    /// mapping.
+    /// mapping (text that was moved to huge pages).
     void take_anonymous(std::size_t end, bool file_follows) {
         std::size_t touching = next_;
         while (touching < end && touch(*rest_[touching - 1], *rest_[touching])) ++touching;
         const bool filled = file_follows && touching == end && touch(*rest_[end - 1], *rest_[end]);
-        while (next_ < touching && (filled || (file_->writable && rest_[next_]->writable))) take();
+        while (next_ < touching && (filled || may_be_bss(*rest_[next_]))) take();
+    }
+
+    /// Code that a JIT has put right behind a module is not the module's.
+    bool may_be_bss(const Mapping& mapping) const {
+        return file_->writable && mapping.writable && mapping.executable == file_->executable;
     }
 
     void take_heap() {

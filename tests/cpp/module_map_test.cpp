@@ -218,6 +218,10 @@ TEST_CASE("group_modules takes holes, .bss and moved text into the module") {
                    "34000-35000 ---p 00000000 00:00 0 \n"
                    "35000-36000 rw-p 00000000 00:00 0 \n") ==
           Shape{{0x10000, 0x20000, 0x30000, 0x31000, 0x32000, 0x33000}});
+    // Code that was made at run time is no .bss, wherever it comes to lie.
+    CHECK(shape_of("10000-20000 r-xp 00000000 fe:00 1 /lib/a.so\n"
+                   "20000-21000 rw-p 00010000 fe:00 1 /lib/a.so\n"
+                   "21000-22000 rwxp 00000000 00:00 0 \n") == Shape{{0x10000, 0x20000}});
     CHECK(shape_of("10000-20000 r--p 00000000 fe:00 1 /bin/a\n"
                    "20000-21000 r-xp 00010000 fe:00 1 /bin/a\n"
                    "21000-30000 r-xp 00000000 00:0f 9 /anon_hugepage (deleted)\n"

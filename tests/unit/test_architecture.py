@@ -27,7 +27,7 @@ ARROW: dict[str, tuple[str, ...]] = {
     "bindings": ("capture",),
 }
 
-# They make a Layout, or find out what the version is. All else asks the Layout. (ELF and DWARF
+# They hold the layouts, or find out what the version is. All else asks the Layout. (ELF and DWARF
 # have versions of their own.)
 MAY_COMPARE_VERSIONS = re.compile(
     r"cpp/cpython/(layout_.*|debug_offsets.*|runtime_locator\.cpp)|cpp/(elf|unwind)/.*"
