@@ -5,9 +5,6 @@
 #include <thread>
 #include <utility>
 
-#include "capture/thread_matching.h"
-#include "cpython/gil_state.h"
-#include "cpython/thread_names.h"
 #include "memory/remote_struct.h"
 #include "threads/right_of_way.h"
 
@@ -38,22 +35,8 @@ constexpr std::uint64_t kFindAgainEveryNs = 20'000'000;
 /// Programs import asyncio when they like.
 constexpr std::uint64_t kFirstFindTasksPauseNs = 20'000'000;
 constexpr std::uint64_t kLongestFindTasksPauseNs = 10'000'000'000;
-constexpr std::uint64_t kFirstIdentifyPauseNs = 5'000'000;
-constexpr std::uint64_t kLongestIdentifyPauseNs = 10'000'000'000;
-/// A thread whose Python stack stands still may begin to wait for the GIL, or to compute in C. It
-/// is looked at again after an eighth of the time that it has stood still for, at most this long.
-/// With very many threads, each is looked at more seldom.
-constexpr std::uint64_t kLongestLookPauseNs = 100'000'000;
-constexpr std::uint64_t kLookPausePerThreadNs = 1'000'000;
-constexpr std::uint64_t kLookPauseShare = 8;
 /// So many proofs in a row find the same stack, before it is looked for only once.
 constexpr int kProofsBeforeQuiet = 2;
-
-bool waits(const cpython::Gil& gil, RemoteAddr thread_state,
-           const std::optional<threads::Syscall>& call) {
-    const model::GilState state = cpython::gil_state(gil, thread_state, call);
-    return state == model::GilState::kWaits || state == model::GilState::kDropping;
-}
 
 }  // namespace
 
@@ -69,7 +52,8 @@ SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target, cpython::
     : target_(std::move(target)),
       options_(options),
       patience_(std::min(kMostPatience, std::chrono::nanoseconds(
-                                            static_cast<std::int64_t>(0.5e9 / options.rate_hz)))) {
+                                            static_cast<std::int64_t>(0.5e9 / options.rate_hz)))),
+      identities_(*target_) {
     if (options_.native) options_.stop = true;
     use(std::move(runtime));
 }
@@ -100,6 +84,7 @@ void SampleEngine::use(cpython::Runtime runtime) {
     find_tasks_at_ns_ = 0;
     find_tasks_pause_ns_ = kFirstFindTasksPauseNs;
     order_.clear();
+    indices_.clear();
     by_state_.clear();
     followed_ = 0;
     use_changed_ = true;
@@ -195,7 +180,7 @@ void SampleEngine::intern_native(std::span<const StillStack> reads, std::uint64_
     native_->catch_up(interpreters, now_ns);
     std::unordered_map<std::int32_t, std::vector<std::size_t>> by_tid;
     for (std::size_t i = 0; i < reads.size(); ++i) {
-        const std::int32_t tid = threads_[order_[i]->index].tid;
+        const std::int32_t tid = identities_.of(indices_[i]).tid;
         // Of whom it is not known, the Python frames alone are shown.
         by_tid[tid != 0 ? tid : -static_cast<std::int32_t>(i) - 1].push_back(i);
     }
@@ -259,37 +244,35 @@ void SampleEngine::plan_tick() {
     batch_.clear();
     watch_->add_to(batch_);
     thread_pieces_.resize(order_.size());
-    const bool with_proof = order_.size() <= kMostThreadsInline && inline_thread_ < order_.size() &&
-                            !order_[inline_thread_]->quiet;
+    // It comes last, so that its proof is the nearest to one moment.
+    std::optional<std::size_t> proved;
+    if (order_.size() <= kMostThreadsInline && inline_thread_ < order_.size() &&
+        !order_[inline_thread_]->quiet) {
+        proved = inline_thread_;
+    }
     for (std::size_t i = 0; i < order_.size(); ++i) {
-        if (with_proof && i == inline_thread_) continue;
-        Thread& thread = *order_[i];
-        const RemoteAddr state = watch_->threads()[i].address;
-        if (thread.quiet && stacks_->has_plan(state, thread.plan)) {
-            thread.asked = Asked::kLook;
-            thread.first_piece = stacks_->add_look(thread.plan, batch_);
-            thread_pieces_[i] = cpython::StackReader::thread_piece(thread.plan, thread.first_piece);
-        } else {
-            thread.asked = Asked::kState;
-            thread_pieces_[i] = batch_.add(stacks_->format().thread_at(state));
-        }
+        if (i != proved) ask(i, order_[i]->quiet ? Asked::kLook : Asked::kState);
     }
-    if (with_proof) {
-        Thread& thread = *order_[inline_thread_];
-        const RemoteAddr state = watch_->threads()[inline_thread_].address;
-        if (stacks_->has_plan(state, thread.plan)) {
-            thread.asked = Asked::kProof;
-            thread.first_piece = stacks_->add_proof(thread.plan, batch_);
-            thread_pieces_[inline_thread_] =
-                cpython::StackReader::thread_piece(thread.plan, thread.first_piece);
-        } else {
-            thread.asked = Asked::kState;
-            thread_pieces_[inline_thread_] = batch_.add(stacks_->format().thread_at(state));
-        }
-    }
+    if (proved) ask(*proved, Asked::kProof);
     code_watch_->add_to(batch_,
                         runtime_.layout.interpreter_state.code_object_generation.has_value());
     watch_->add_end_to(batch_);
+}
+
+/// Adds the pieces of one thread to the tick's batch; without a plan of its stack, no more than the
+/// thread state.
+void SampleEngine::ask(std::size_t index, Asked what) {
+    Thread& thread = *order_[index];
+    const RemoteAddr state = watch_->threads()[index].address;
+    if (what != Asked::kState && !stacks_->has_plan(state, thread.plan)) what = Asked::kState;
+    thread.asked = what;
+    if (what == Asked::kState) {
+        thread_pieces_[index] = batch_.add(stacks_->format().thread_at(state));
+        return;
+    }
+    thread.first_piece = what == Asked::kLook ? stacks_->add_look(thread.plan, batch_)
+                                              : stacks_->add_proof(thread.plan, batch_);
+    thread_pieces_[index] = cpython::StackReader::thread_piece(thread.plan, thread.first_piece);
 }
 
 void SampleEngine::follow_threads(std::uint64_t now_ns) {
@@ -299,6 +282,7 @@ void SampleEngine::follow_threads(std::uint64_t now_ns) {
     std::unordered_map<RemoteAddr, std::unique_ptr<Thread>> known;
     known.swap(by_state_);
     order_.clear();
+    indices_.clear();
     for (const cpython::ThreadState& state : watch_->threads()) {
         auto& thread = by_state_[state.address];
         // The address of a dead thread's state may be a new thread's.
@@ -307,16 +291,12 @@ void SampleEngine::follow_threads(std::uint64_t now_ns) {
             thread = std::move(place->second);
         } else if (!thread) {
             thread = std::make_unique<Thread>();
-            thread->index = static_cast<std::uint32_t>(threads_.size());
+            thread->index = identities_.add(now_ns);
             thread->unique_id = state.unique_id;
             thread->last_ns = previous_ns_ != 0 ? previous_ns_ : now_ns;
-            thread->identify_at_ns = now_ns;
-            thread->identify_pause_ns = kFirstIdentifyPauseNs;
-            identify_at_ns_ = 0;
-            threads_.push_back({.pid = target_->pid(), .tid = 0, .interpreter_id = 0, .name = {}});
-            changed_threads_.push_back(thread->index);
         }
         order_.push_back(thread.get());
+        indices_.push_back(thread->index);
     }
 }
 
@@ -481,111 +461,44 @@ void SampleEngine::record(std::size_t index, StackEnd end, bool moved, std::uint
     thread.row = batch.add(now_ns, weight, thread.index, stack, bits);
 }
 
-bool SampleEngine::is_attached(std::size_t index) const {
-    constexpr std::int32_t kAttached =
-        1;  // _Py_THREAD_ATTACHED [Include/internal/pycore_pystate.h of 3.13]
-    const auto field = runtime_.layout.thread_state.state;
-    if (!field || !batch_holds_ || !batch_.complete(thread_pieces_[index])) return false;
+/// A word of the thread's state, as the tick's batch has it.
+std::optional<std::int32_t> SampleEngine::thread_flag(std::size_t index,
+                                                      cpython::FieldOffset field) const {
+    if (!field || !batch_holds_ || !batch_.complete(thread_pieces_[index])) return std::nullopt;
     const memory::RemoteStruct state({}, batch_.bytes(thread_pieces_[index]));
-    return state.get<std::int32_t>(*field - stacks_->format().thread().begin.value) == kAttached;
-}
-
-bool SampleEngine::asks_for_gil(std::size_t index) const {
-    const auto field = runtime_.layout.thread_state.gil_requested;
-    if (!field || !batch_holds_ || !batch_.complete(thread_pieces_[index])) return false;
-    const memory::RemoteStruct state({}, batch_.bytes(thread_pieces_[index]));
-    return state.get<std::int32_t>(*field - stacks_->format().thread().begin.value).value_or(0) !=
-           0;
+    return state.get<std::int32_t>(*field - stacks_->format().thread().begin.value);
 }
 
 /// Who moves is on a CPU when it may run Python code; of all others the kernel is asked.
 std::uint8_t SampleEngine::state_bits(std::size_t index, bool moved, std::uint64_t now_ns) {
-    Thread& thread = *order_[index];
+    // _Py_THREAD_ATTACHED [Include/internal/pycore_pystate.h of 3.13]
+    constexpr std::int32_t kAttached = 1;
     const cpython::ThreadState& state = watch_->threads()[index];
     const InterpreterWatch::Interpreter& interpreter = watch_->now(state.interpreter);
+    const auto& fields = runtime_.layout.thread_state;
     const bool holds = interpreter.gil_holder() == state.address;
     std::uint8_t bits = 0;
     if (interpreter.gil_known) bits |= model::kGilKnown;
     if (holds) bits |= model::kHoldsGil;
     if (holds && interpreter.collecting) bits |= model::kGc;
-    if (moved) thread.moved_ns = now_ns;
     if (options_.stop) return bits;
-
-    const bool runs_python = runtime_.layout.free_threaded ? is_attached(index) : holds;
-    if (moved && runs_python) {
-        thread.activity_bits = model::kOnCpu | model::kCpuKnown;
-        thread.look_at_ns = 0;
-    } else if (!holds && asks_for_gil(index)) {
-        thread.activity_bits = model::kWaitsForGil | model::kCpuKnown;
-        thread.look_at_ns = 0;
-    } else if (moved || now_ns >= thread.look_at_ns) {
-        const std::uint64_t pause = (now_ns - thread.moved_ns) / kLookPauseShare;
-        const std::uint64_t longest =
-            std::max(kLongestLookPauseNs, kLookPausePerThreadNs * order_.size());
-        thread.look_at_ns = now_ns + std::min(pause, longest);
-        thread.activity_bits = 0;
-        if (const auto activity = thread.activity.look()) {
-            thread.activity_bits |= model::kCpuKnown;
-            if (activity->running) thread.activity_bits |= model::kOnCpu;
-            if (interpreter.gil_known && waits(interpreter.gil, state.address, activity->call)) {
-                thread.activity_bits |= model::kWaitsForGil;
-            }
-        }
-    }
-    return bits | thread.activity_bits;
+    const bool attached = thread_flag(index, fields.state) == kAttached;
+    return bits | order_[index]->activity.bits(
+                      {.now_ns = now_ns,
+                       .moved = moved,
+                       .runs_python = runtime_.layout.free_threaded ? attached : holds,
+                       .asks_for_gil = !holds && thread_flag(index, fields.gil_requested) > 0,
+                       .thread_state = state.address,
+                       .gil = interpreter.gil_known ? &interpreter.gil : nullptr,
+                       .thread_count = order_.size()});
 }
 
-// --- who the threads are ---
-
-/// Finds out who the threads are, for those whose time has come. A thread that has just started is
-/// known by its creator's id, and the main one has no name before `threading` is imported: so each
-/// is asked about again, less and less often.
 void SampleEngine::identify(std::uint64_t now_ns) {
-    if (now_ns < identify_at_ns_) return;
-    identify_at_ns_ = ~std::uint64_t{0};
-    std::vector<bool> due(order_.size());
-    bool any_due = false;
-    for (std::size_t i = 0; i < order_.size(); ++i) {
-        Thread& thread = *order_[i];
-        if (now_ns >= thread.identify_at_ns) {
-            thread.identify_at_ns = now_ns + thread.identify_pause_ns;
-            thread.identify_pause_ns =
-                std::min(thread.identify_pause_ns * 4, kLongestIdentifyPauseNs);
-            due[i] = any_due = true;
-        }
-        identify_at_ns_ = std::min(identify_at_ns_, thread.identify_at_ns);
+    if (!identities_.update(now_ns, runtime_, *watch_, indices_)) return;
+    for (Thread* thread : order_) {
+        const model::SampledThread& who = identities_.of(thread->index);
+        thread->activity.set_thread(who.pid, who.tid);
     }
-    if (!any_due) return;
-    const auto& states = watch_->threads();
-    const auto infos = target_->threads().value_or(std::vector<target::ThreadInfo>{});
-    const auto matches = match_threads(states, infos, {}, target_->memory());
-    std::unordered_map<std::size_t, std::unordered_map<std::uint64_t, std::string>> names;
-    for (std::size_t i = 0; i < states.size(); ++i) {
-        if (!due[i]) continue;
-        const cpython::ThreadState& state = states[i];
-        const cpython::InterpreterState& interpreter = watch_->interpreters()[state.interpreter];
-        model::SampledThread identity{.pid = target_->pid(), .interpreter_id = interpreter.id};
-        if (matches[i]) {
-            identity.tid = infos[*matches[i]].tid;
-            identity.name = infos[*matches[i]].name.value_or("");
-            const auto [place, added] = names.try_emplace(state.interpreter);
-            if (added) {
-                place->second = cpython::read_thread_names(target_->memory(), runtime_.layout,
-                                                           interpreter.address)
-                                    .value_or(std::unordered_map<std::uint64_t, std::string>{});
-            }
-            const auto name = place->second.find(state.python_thread_id);
-            if (name != place->second.end()) identity.name = name->second;
-        }
-        set_identity(*order_[i], std::move(identity));
-    }
-}
-
-void SampleEngine::set_identity(Thread& thread, model::SampledThread identity) {
-    thread.activity.set_thread(identity.pid, identity.tid);
-    if (threads_[thread.index] == identity) return;
-    threads_[thread.index] = std::move(identity);
-    changed_threads_.push_back(thread.index);
 }
 
 void SampleEngine::add_new_rows(model::Batch& batch) {
@@ -598,12 +511,7 @@ void SampleEngine::add_new_rows(model::Batch& batch) {
     batch.strings = tail(interner_->strings().rows(), handed_.strings);
     batch.frames = tail(interner_->frames(), handed_.frames);
     batch.stacks = tail(interner_->stacks().rows(), handed_.stacks);
-    std::sort(changed_threads_.begin(), changed_threads_.end());
-    const auto end = std::unique(changed_threads_.begin(), changed_threads_.end());
-    for (auto index = changed_threads_.begin(); index != end; ++index) {
-        batch.threads.emplace_back(*index, threads_[*index]);
-    }
-    changed_threads_.clear();
+    batch.threads = identities_.take_changed();
 }
 
 }  // namespace pystack::capture

@@ -14,6 +14,7 @@
 #include "capture/native_sampling.h"
 #include "capture/task_watch.h"
 #include "capture/thread_activity.h"
+#include "capture/thread_identities.h"
 #include "cpython/code_reader.h"
 #include "cpython/runtime_locator.h"
 #include "cpython/stack_reader.h"
@@ -59,12 +60,9 @@ class SampleEngine {
     enum class Asked : std::uint8_t { kState, kLook, kProof };
 
     struct Thread {
-        std::uint32_t index = 0;  ///< In threads_.
+        std::uint32_t index = 0;  ///< Of its identity.
         std::uint64_t unique_id = 0;
         std::uint64_t last_ns = 0;
-        // When to ask again who it is, and how long to wait after that.
-        std::uint64_t identify_at_ns = 0;
-        std::uint64_t identify_pause_ns = 0;
         cpython::ReadPlan plan;
         InternedStack stack;
         TaskWatch::Known task;
@@ -78,10 +76,7 @@ class SampleEngine {
         // Its row in the batch that is being filled, to which an equal sample is added.
         std::uint64_t row_batch = 0;
         std::size_t row = 0;
-        ActivityFile activity;
-        std::uint64_t moved_ns = 0;  ///< When its stack was last found another.
-        std::uint64_t look_at_ns = 0;
-        std::uint8_t activity_bits = 0;
+        ThreadActivity activity;
 
         void forget_stack() {
             plan.clear();
@@ -109,9 +104,9 @@ class SampleEngine {
     void find_tasks(std::uint64_t now_ns);
     void read_tick(std::uint64_t now_ns);
     void plan_tick();
+    void ask(std::size_t index, Asked what);
     void follow_threads(std::uint64_t now_ns);
     void identify(std::uint64_t now_ns);
-    void set_identity(Thread& thread, model::SampledThread identity);
     void update_use();
 
     model::StackEnd sample_thread(std::size_t index, std::uint64_t now_ns, bool& moved);
@@ -123,8 +118,7 @@ class SampleEngine {
     void record(std::size_t index, model::StackEnd end, bool moved, std::uint64_t now_ns,
                 model::Batch& batch, model::SamplerStats& stats);
     std::uint8_t state_bits(std::size_t index, bool moved, std::uint64_t now_ns);
-    bool is_attached(std::size_t index) const;
-    bool asks_for_gil(std::size_t index) const;
+    std::optional<std::int32_t> thread_flag(std::size_t index, cpython::FieldOffset field) const;
 
     std::unique_ptr<target::LiveTarget> target_;
     SamplerOptions options_;
@@ -144,15 +138,14 @@ class SampleEngine {
     cpython::Pace batch_pace_ = cpython::Pace::kSlow;
     std::vector<std::size_t> thread_pieces_;  ///< Per thread, the piece that is its thread state.
     std::vector<Thread*> order_;              ///< As the watch's threads.
+    std::vector<std::uint32_t> indices_;      ///< Theirs.
     std::size_t inline_thread_ = 0;           ///< The one whose proof is part of the tick's batch.
     std::uint64_t followed_ = 0;              ///< The watch's changes that order_ is made of.
     bool use_changed_ = true;
 
     std::unordered_map<RemoteAddr, std::unique_ptr<Thread>>
         by_state_;  ///< By address of the thread state.
-    std::vector<model::SampledThread> threads_;
-    std::vector<std::uint32_t> changed_threads_;  ///< Not handed over yet.
-    std::uint64_t identify_at_ns_ = 0;            ///< The earliest of all threads.
+    ThreadIdentities identities_;
     std::uint64_t batch_number_ = 1;
     std::uint64_t previous_ns_ = 0;
     std::uint64_t retry_find_at_ns_ = 0;

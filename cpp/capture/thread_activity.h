@@ -4,8 +4,8 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 
+#include "cpython/gil_state.h"
 #include "threads/registers.h"
 
 namespace pystack::capture {
@@ -36,6 +36,35 @@ class ActivityFile {
     pid_t pid_ = 0;
     pid_t tid_ = 0;
     int fd_ = -1;
+};
+
+/// Whether a thread runs, and whether it waits for the GIL, at each of its samples: what the
+/// interpreter says of it first, and where that does not tell, the kernel. A thread whose Python
+/// stack stands still may begin to wait, or to compute in C: it is looked at less and less often.
+class ThreadActivity {
+  public:
+    /// What is known of the thread at a sample.
+    struct Sample {
+        std::uint64_t now_ns = 0;
+        bool moved = true;         ///< Its stack is another than at the last sample.
+        bool runs_python = false;  ///< It holds what is needed for that: the GIL, mostly.
+        bool asks_for_gil = false;
+        RemoteAddr thread_state;
+        const cpython::Gil* gil = nullptr;  ///< Of its interpreter, if known.
+        std::size_t thread_count = 1;       ///< Of the process: with many, each is looked at less.
+    };
+
+    void set_thread(pid_t pid, pid_t tid) { file_.set_thread(pid, tid); }
+    /// model::SampleState bits.
+    std::uint8_t bits(const Sample& sample);
+
+  private:
+    std::uint8_t look(const Sample& sample);
+
+    ActivityFile file_;
+    std::uint64_t moved_ns_ = 0;
+    std::uint64_t look_at_ns_ = 0;
+    std::uint8_t bits_ = 0;
 };
 
 }  // namespace pystack::capture

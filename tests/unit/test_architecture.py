@@ -30,7 +30,7 @@ ARROW: dict[str, tuple[str, ...]] = {
 # They hold the layouts, or find out what the version is. All else asks the Layout. (ELF and DWARF
 # have versions of their own.)
 MAY_COMPARE_VERSIONS = re.compile(
-    r"cpp/cpython/(layout_.*|debug_offsets.*|runtime_locator\.cpp)|cpp/(elf|unwind)/.*"
+    r"cpp/cpython/(layout.*|debug_offsets\.cpp|version_guesses\.cpp)|cpp/(elf|unwind)/.*"
 )
 _PART = r"\b(?:major|minor|micro|release_level|version)\b"
 _COMPARISON = r"(?:[<>]=?|[=!]=)"
