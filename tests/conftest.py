@@ -15,6 +15,7 @@ def pytest_configure() -> None:
     # A shell ignores these in what it starts in the background, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup does.
 
 
 @pytest.hookimpl(wrapper=True)

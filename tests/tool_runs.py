@@ -16,7 +16,9 @@ TOOL = [sys.executable, "-m", "pystack"]
 TOOL_FOLDER = tempfile.gettempdir()
 
 
-def run_tool(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def run_tool(
+    *arguments: object, timeout_s: float = TOOL_TIMEOUT_S, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """One run of the command, whatever its exit status."""
     return subprocess.run(
         [*TOOL, *map(str, arguments)],
@@ -25,7 +27,7 @@ def run_tool(*arguments: object, **options: Any) -> subprocess.CompletedProcess[
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=TOOL_TIMEOUT_S,
+        timeout=timeout_s,
         **options,
     )
 

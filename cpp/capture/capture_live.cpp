@@ -13,6 +13,7 @@
 #include "capture/reading.h"
 #include "capture/snapshot_builder.h"
 #include "target/live_target.h"
+#include "threads/cpu_follower.h"
 #include "threads/right_of_way.h"
 
 namespace pystack::capture {
@@ -244,17 +245,28 @@ class LiveCapture {
                         [](const target::ThreadInfo& info) { return info.run_state == 'T'; });
         attempts_ = 0;
         for (const cpython::ThreadState& state : reading_.walked.threads) {
-            ThreadReading& thread = reading_.threads.emplace_back();
-            thread.state = state;
+            reading_.threads.emplace_back().state = state;
+        }
+        reading_.match();
+        for (ThreadReading& thread : reading_.threads) {
             prove(thread);
             attempts_ += thread.outcome.attempts;
         }
+        follower_.leave();
         reading_.read_gils();
         read_names_twice();
         reading_.calls = blocked_calls();
         reading_.match();
         look_for_waiters({});
         return {};
+    }
+
+    /// What changes faster than it can be read stands still while we have its CPU. Else it would be
+    /// met only where it lasts.
+    void go_where_it_runs(const ThreadReading& thread) {
+        if (!thread.info) return;
+        const target::ThreadInfo& info = reading_.infos[*thread.info];
+        if (info.run_state == 'R') follower_.follow(target_.pid(), info.tid);
     }
 
     /// The names belong to the stack only if the code objects were known before it was proved and
@@ -266,6 +278,7 @@ class LiveCapture {
         SeenCalls calls;
         int attempts = 0;
         do {
+            go_where_it_runs(thread);
             thread.outcome = reading_.stacks.read_moving(thread.state.address, plan, kProofAttempts,
                                                          thread.frames);
             attempts += thread.outcome.attempts;
@@ -322,6 +335,7 @@ class LiveCapture {
     Reading reading_;
     std::optional<LocalsCapture> locals_;
     std::unique_ptr<NativeCapture> native_;
+    threads::CpuFollower follower_;
     std::optional<std::int64_t> stop_ns_;
     bool was_stopped_ = false;
     int attempts_ = 1;

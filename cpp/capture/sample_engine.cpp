@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "memory/remote_struct.h"
@@ -14,20 +13,7 @@ namespace {
 
 using model::StackEnd;
 
-/// Each attempt is one system call; what fails that often changes too fast to be seen at this
-/// moment.
-constexpr int kProofAttempts = 200;
-constexpr int kProofRounds = 8;
 constexpr int kListAttempts = 4;
-/// A call that was never seen before counts when so many of the next proofs show it too.
-constexpr int kCallProofs = 2;
-constexpr int kCallAttempts = 1000;
-/// What a tick may wait for its threads, in pauses that grow.
-constexpr std::chrono::nanoseconds kFirstPause = std::chrono::microseconds(50);
-constexpr std::chrono::nanoseconds kMostPatience = std::chrono::milliseconds(4);
-/// A thread begins with a generator when so many proofs, over so long a time, say so.
-constexpr int kCutProofs = 40;
-constexpr std::uint64_t kCutForNs = 100'000'000;
 /// With more threads, the batch of a tick takes too long to be the moment of a proof.
 constexpr std::size_t kMostThreadsInline = 6;
 /// A target that executes another program has no interpreter for a while.
@@ -35,8 +21,6 @@ constexpr std::uint64_t kFindAgainEveryNs = 20'000'000;
 /// Programs import asyncio when they like.
 constexpr std::uint64_t kFirstFindTasksPauseNs = 20'000'000;
 constexpr std::uint64_t kLongestFindTasksPauseNs = 10'000'000'000;
-/// So many proofs in a row find the same stack, before it is looked for only once.
-constexpr int kProofsBeforeQuiet = 2;
 
 }  // namespace
 
@@ -51,8 +35,7 @@ SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target, cpython::
                            const SamplerOptions& options)
     : target_(std::move(target)),
       options_(options),
-      patience_(std::min(kMostPatience, std::chrono::nanoseconds(
-                                            static_cast<std::int64_t>(0.5e9 / options.rate_hz)))),
+      prover_(target_->pid(), options.rate_hz),
       identities_(*target_) {
     if (options_.native) options_.stop = true;
     use(std::move(runtime));
@@ -71,6 +54,7 @@ void SampleEngine::use(cpython::Runtime runtime) {
     interner_->set_still(options_.stop);
     watch_ = std::make_unique<InterpreterWatch>(memory, runtime_, stacks_->format());
     code_watch_ = std::make_unique<CodeWatch>(memory, *codes_, *interner_);
+    prover_.use({*stacks_, *codes_, *interner_, *code_watch_, *watch_});
     native_.reset();
     if (options_.native) {
         NativeOptions wanted = *options_.native;
@@ -81,6 +65,7 @@ void SampleEngine::use(cpython::Runtime runtime) {
         if (native) native_ = std::move(*native);
     }
     tasks_.reset();
+    prover_.use_tasks(nullptr);
     find_tasks_at_ns_ = 0;
     find_tasks_pause_ns_ = kFirstFindTasksPauseNs;
     order_.clear();
@@ -102,7 +87,7 @@ Result<void> SampleEngine::find_again() {
 Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
                                   model::SamplerStats& stats) {
     ++stats.ticks;
-    waited_ = {};
+    prover_.begin_tick(now_ns);
     if (previous_ns_ == 0) previous_ns_ = now_ns;
     find_tasks(now_ns);
     Result<void> result;
@@ -207,10 +192,12 @@ void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
     if (watch_->interpreters().empty()) return;
     code_watch_->take(batch_, *watch_);
     identify(now_ns);
+    const ThreadProver::TickBatch tick{.batch = batch_, .holds = batch_holds_, .pace = batch_pace_};
     for (std::size_t i = 0; i < order_.size(); ++i) {
-        bool moved = true;
-        const StackEnd end = sample_thread(i, now_ns, moved);
-        record(i, end, moved, now_ns, batch, stats);
+        const auto sampled =
+            prover_.sample(*order_[i], watch_->threads()[i], identities_.of(indices_[i]).tid, tick);
+        use_changed_ |= sampled.moved;
+        record(i, sampled.end, sampled.moved, now_ns, batch, stats);
     }
     update_use();
 }
@@ -223,6 +210,7 @@ void SampleEngine::find_tasks(std::uint64_t now_ns) {
     const auto offsets = cpython::find_asyncio(*target_, runtime_);
     if (!offsets || !stacks_->add_running_task(offsets->running_task)) return;
     tasks_ = std::make_unique<TaskWatch>(target_->memory(), runtime_.layout, *offsets, *interner_);
+    prover_.use_tasks(tasks_.get());
     for (const auto& [state, thread] : by_state_) thread->forget_stack();
 }
 
@@ -262,7 +250,7 @@ void SampleEngine::plan_tick() {
 /// Adds the pieces of one thread to the tick's batch; without a plan of its stack, no more than the
 /// thread state.
 void SampleEngine::ask(std::size_t index, Asked what) {
-    Thread& thread = *order_[index];
+    TrackedThread& thread = *order_[index];
     const RemoteAddr state = watch_->threads()[index].address;
     if (what != Asked::kState && !stacks_->has_plan(state, thread.plan)) what = Asked::kState;
     thread.asked = what;
@@ -279,7 +267,7 @@ void SampleEngine::follow_threads(std::uint64_t now_ns) {
     if (followed_ == watch_->changes()) return;
     followed_ = watch_->changes();
     use_changed_ = true;
-    std::unordered_map<RemoteAddr, std::unique_ptr<Thread>> known;
+    std::unordered_map<RemoteAddr, std::unique_ptr<TrackedThread>> known;
     known.swap(by_state_);
     order_.clear();
     indices_.clear();
@@ -290,7 +278,7 @@ void SampleEngine::follow_threads(std::uint64_t now_ns) {
         if (place != known.end() && place->second && place->second->unique_id == state.unique_id) {
             thread = std::move(place->second);
         } else if (!thread) {
-            thread = std::make_unique<Thread>();
+            thread = std::make_unique<TrackedThread>();
             thread->index = identities_.add(now_ns);
             thread->unique_id = state.unique_id;
             thread->last_ns = previous_ns_ != 0 ? previous_ns_ : now_ns;
@@ -308,132 +296,7 @@ void SampleEngine::update_use() {
     if (!use_changed_) return;
     use_changed_ = false;
     code_watch_->begin_use();
-    for (const Thread* thread : order_) code_watch_->use(thread->stack);
-}
-
-StackEnd SampleEngine::sample_thread(std::size_t index, std::uint64_t now_ns, bool& moved) {
-    Thread& thread = *order_[index];
-    const std::size_t old_size = thread.stack.entries.size();
-    StackEnd end = StackEnd::kTorn;
-    bool in_batch = batch_holds_;
-    bool stands = false;
-    if (batch_holds_ && thread.asked == Asked::kLook &&
-        stacks_->is_unchanged(thread.plan, batch_, thread.first_piece)) {
-        moved = false;
-        stands = true;
-        end = thread.plan.frames().empty() ? StackEnd::kNoPython : StackEnd::kComplete;
-    } else if (batch_holds_ && thread.asked == Asked::kProof) {
-        end = stacks_->judge_proof(thread.plan, batch_, thread.first_piece, batch_pace_, false).end;
-    }
-    for (int round = 0; round < kProofRounds; ++round) {
-        if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) {
-            in_batch = stands = false;
-            end = prove(index);
-            if (end == StackEnd::kTorn && wait_patiently()) continue;
-            if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) break;
-        }
-        std::optional<model::FrameId> task = thread.stack.task;
-        if (!stands && !name_task(index, task) && round + 1 < kProofRounds) {
-            end = StackEnd::kTorn;
-            continue;
-        }
-        const std::size_t unchanged = thread.plan.take_unchanged();
-        const std::size_t size = thread.plan.frames().size();
-        const bool same = unchanged == size && size == old_size && task == thread.stack.task;
-        const auto interned =
-            interner_->intern(thread.plan.frames(), unchanged, task, thread.stack);
-        switch (interned) {
-            case FrameInterner::Outcome::kDone:
-                if (!may_begin_there(thread, now_ns)) break;
-                if (!code_watch_->holds(thread.stack, in_batch,
-                                        watch_->threads()[index].interpreter, *watch_)) {
-                    break;
-                }
-                if (!same) use_changed_ = true;
-                moved = !same;
-                thread.same_proofs =
-                    same ? std::min(thread.same_proofs + 1, kProofsBeforeQuiet) : 0;
-                thread.quiet = thread.same_proofs == kProofsBeforeQuiet;
-                return end;
-            case FrameInterner::Outcome::kUnknownCode:
-                codes_->load(thread.plan.frames());
-                break;
-            case FrameInterner::Outcome::kUnproved:
-                prove_call(index);
-                break;
-            case FrameInterner::Outcome::kUnfit:
-                break;
-        }
-        end = StackEnd::kTorn;
-    }
-    thread.same_proofs = 0;
-    thread.quiet = false;
-    return end;
-}
-
-/// A thread that lost its processor while it was linking frames cannot be proved before it gets it
-/// back. False when this tick has waited enough.
-bool SampleEngine::wait_patiently() {
-    const std::chrono::nanoseconds pause = std::max(kFirstPause, waited_);
-    if (waited_ + pause > patience_) return false;
-    waited_ += pause;
-    std::this_thread::sleep_for(pause);
-    return true;
-}
-
-/// The frame of the task that the thread ran when it was proved. False when it has ended since.
-bool SampleEngine::name_task(std::size_t index, std::optional<model::FrameId>& frame) {
-    Thread& thread = *order_[index];
-    frame.reset();
-    const RemoteAddr task = thread.plan.running_task();
-    if (!task || !tasks_) return true;
-    frame = tasks_->frame_of(watch_->threads()[index].address, task, thread.task);
-    return frame.has_value();
-}
-
-/// A chain that begins with a generator lacks its callers, mostly: see FrameFormat::is_outermost.
-/// Believed in the end, because some threads do begin so, but not while the thread may just have
-/// lost its processor at that moment.
-bool SampleEngine::may_begin_there(Thread& thread, std::uint64_t now_ns) const {
-    if (!interner_->looks_cut(thread.stack)) {
-        thread.cut_proofs = 0;
-        return true;
-    }
-    if (thread.cut_proofs == 0) thread.cut_since_ns = now_ns;
-    thread.cut_proofs = std::min(thread.cut_proofs + 1, kCutProofs);
-    return thread.cut_proofs == kCutProofs && now_ns - thread.cut_since_ns >= kCutForNs;
-}
-
-StackEnd SampleEngine::prove(std::size_t index) {
-    return stacks_
-        ->prove(watch_->threads()[index].address, order_[index]->plan, kProofAttempts, false)
-        .end;
-}
-
-/// Whether the call that was found for the first time is found again, and again. One that is made
-/// up by mixing two moments is not.
-bool SampleEngine::prove_call(std::size_t index) {
-    Thread& thread = *order_[index];
-    const FrameInterner::CallId call = interner_->unproved_call();
-    // What was looked for in vain is looked for ever more seldom.
-    const std::uint32_t failures = interner_->count_failure(call);
-    if ((failures & (failures - 1)) != 0) return false;
-    int seen = 0;
-    for (int attempt = 0; attempt < kCallAttempts; ++attempt) {
-        const auto outcome = stacks_->prove(watch_->threads()[index].address, thread.plan, 1, true);
-        if (outcome.end != StackEnd::kComplete) continue;
-        const std::size_t unchanged = thread.plan.take_unchanged();
-        const auto interned =
-            interner_->intern(thread.plan.frames(), unchanged, thread.stack.task, thread.stack);
-        if (interned == FrameInterner::Outcome::kUnknownCode) codes_->load(thread.plan.frames());
-        const bool again =
-            interned == FrameInterner::Outcome::kUnproved && interner_->unproved_call() == call;
-        if (again && ++seen == kCallProofs) {
-            interner_->prove_call(call);
-            return true;
-        }
-    }
-    return false;
+    for (const TrackedThread* thread : order_) code_watch_->use(thread->stack);
 }
 
 // --- what a sample is ---
@@ -441,7 +304,7 @@ bool SampleEngine::prove_call(std::size_t index) {
 void SampleEngine::record(std::size_t index, StackEnd end, bool moved, std::uint64_t now_ns,
                           model::Batch& batch, model::SamplerStats& stats) {
     ++stats.attempted;
-    Thread& thread = *order_[index];
+    TrackedThread& thread = *order_[index];
     const std::uint64_t weight = now_ns - std::min(now_ns, thread.last_ns);
     thread.last_ns = now_ns;
     if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) {
@@ -495,7 +358,7 @@ std::uint8_t SampleEngine::state_bits(std::size_t index, bool moved, std::uint64
 
 void SampleEngine::identify(std::uint64_t now_ns) {
     if (!identities_.update(now_ns, runtime_, *watch_, indices_)) return;
-    for (Thread* thread : order_) {
+    for (TrackedThread* thread : order_) {
         const model::SampledThread& who = identities_.of(thread->index);
         thread->activity.set_thread(who.pid, who.tid);
     }

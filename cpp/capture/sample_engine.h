@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -13,8 +12,9 @@
 #include "capture/interpreter_watch.h"
 #include "capture/native_sampling.h"
 #include "capture/task_watch.h"
-#include "capture/thread_activity.h"
 #include "capture/thread_identities.h"
+#include "capture/thread_prover.h"
+#include "capture/tracked_thread.h"
 #include "cpython/code_reader.h"
 #include "cpython/runtime_locator.h"
 #include "cpython/stack_reader.h"
@@ -50,6 +50,9 @@ class SampleEngine {
     /// fails leaves a gap: the next one's weight begins where it was tried.
     Result<void> sample(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
 
+    /// Whether the thread that calls sample() got its CPU too late for it; to be told each time.
+    void note_lateness(bool late, std::uint64_t now_ns) { prover_.note_lateness(late, now_ns); }
+
     /// Moves the table rows that are new since the last call into `batch`, which is then handed
     /// over: the next sample needs another.
     void add_new_rows(model::Batch& batch);
@@ -57,33 +60,7 @@ class SampleEngine {
     const cpython::PythonVersion& version() const { return runtime_.version; }
 
   private:
-    enum class Asked : std::uint8_t { kState, kLook, kProof };
-
-    struct Thread {
-        std::uint32_t index = 0;  ///< Of its identity.
-        std::uint64_t unique_id = 0;
-        std::uint64_t last_ns = 0;
-        cpython::ReadPlan plan;
-        InternedStack stack;
-        TaskWatch::Known task;
-        // Proofs that showed no caller of a generator, since the last that did not, and since when.
-        int cut_proofs = 0;
-        std::uint64_t cut_since_ns = 0;
-        int same_proofs = 0;  ///< In a row, that found the same.
-        bool quiet = false;   ///< Does not move, as far as the last proofs say.
-        Asked asked = Asked::kState;
-        std::size_t first_piece = 0;
-        // Its row in the batch that is being filled, to which an equal sample is added.
-        std::uint64_t row_batch = 0;
-        std::size_t row = 0;
-        ThreadActivity activity;
-
-        void forget_stack() {
-            plan.clear();
-            same_proofs = 0;
-            quiet = false;
-        }
-    };
+    using Asked = TrackedThread::Asked;
 
     SampleEngine(std::unique_ptr<target::LiveTarget> target, cpython::Runtime runtime,
                  const SamplerOptions& options);
@@ -109,12 +86,6 @@ class SampleEngine {
     void identify(std::uint64_t now_ns);
     void update_use();
 
-    model::StackEnd sample_thread(std::size_t index, std::uint64_t now_ns, bool& moved);
-    model::StackEnd prove(std::size_t index);
-    bool prove_call(std::size_t index);
-    bool name_task(std::size_t index, std::optional<model::FrameId>& frame);
-    bool wait_patiently();
-    bool may_begin_there(Thread& thread, std::uint64_t now_ns) const;
     void record(std::size_t index, model::StackEnd end, bool moved, std::uint64_t now_ns,
                 model::Batch& batch, model::SamplerStats& stats);
     std::uint8_t state_bits(std::size_t index, bool moved, std::uint64_t now_ns);
@@ -131,21 +102,20 @@ class SampleEngine {
     std::unique_ptr<TaskWatch> tasks_;  ///< When asyncio was found.
     std::unique_ptr<NativeSampling> native_;
 
-    const std::chrono::nanoseconds patience_;
-    std::chrono::nanoseconds waited_{};  ///< In this tick.
-    memory::ReadBatch batch_;            ///< Of the tick.
+    ThreadProver prover_;
+    ThreadIdentities identities_;
+    memory::ReadBatch batch_;  ///< Of the tick.
     bool batch_holds_ = false;
     cpython::Pace batch_pace_ = cpython::Pace::kSlow;
     std::vector<std::size_t> thread_pieces_;  ///< Per thread, the piece that is its thread state.
-    std::vector<Thread*> order_;              ///< As the watch's threads.
+    std::vector<TrackedThread*> order_;       ///< As the watch's threads.
     std::vector<std::uint32_t> indices_;      ///< Theirs.
     std::size_t inline_thread_ = 0;           ///< The one whose proof is part of the tick's batch.
     std::uint64_t followed_ = 0;              ///< The watch's changes that order_ is made of.
     bool use_changed_ = true;
 
-    std::unordered_map<RemoteAddr, std::unique_ptr<Thread>>
+    std::unordered_map<RemoteAddr, std::unique_ptr<TrackedThread>>
         by_state_;  ///< By address of the thread state.
-    ThreadIdentities identities_;
     std::uint64_t batch_number_ = 1;
     std::uint64_t previous_ns_ = 0;
     std::uint64_t retry_find_at_ns_ = 0;

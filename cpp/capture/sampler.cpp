@@ -122,7 +122,9 @@ void Sampler::run() {
             return finish(End::kStopped, std::nullopt);
         }
         const auto now = Clock::now();
-        if (now - planned > interval / 2) ++stats.late;
+        const bool late = now - planned > interval / 2;
+        if (late) ++stats.late;
+        engine_->note_lateness(late, to_ns(now.time_since_epoch()));
         auto sampled = engine_->sample(to_ns(now.time_since_epoch()), batch, stats);
 
         const auto after = Clock::now();

@@ -16,16 +16,6 @@ constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kFetchBelow = 4 * kPage;
 /// Values of a caller are compared up to the frame it called, if that is not farther.
 constexpr std::uint64_t kMaxGap = 2048;
-/// One batched read takes 1 to 2 us for a shallow stack. One that took much longer was interrupted
-/// half way (another program, the hypervisor), and a program that repeats itself may look the same
-/// afterwards.
-constexpr auto kLongestRead = std::chrono::microseconds(8);
-/// What more pieces and more bytes may take in addition, for deep stacks: of the pieces, so many
-/// times what they take when nothing disturbs.
-constexpr std::int64_t kLongestReadInPieces = 4;
-constexpr auto kLongestSwiftRead = std::chrono::microseconds(1);
-constexpr std::int64_t kLongestSwiftReadInPieces = 2;
-constexpr std::chrono::nanoseconds kLongestReadPerMiB = std::chrono::milliseconds(1);
 /// After so many frames that were not in the plan, one after the other, the whole stack is looked
 /// for.
 constexpr std::uint32_t kMissesBeforeSearch = 3;
@@ -98,7 +88,7 @@ class StackReader::StillSource {
 
 StackReader::StackReader(const memory::MemoryReader& memory, const Layout& layout,
                          std::size_t max_depth)
-    : memory_(memory), format_(layout), max_depth_(max_depth), pages_(memory) {}
+    : format_(layout), max_depth_(max_depth), paced_(memory), pages_(memory) {}
 
 // --- a target that stands still ---
 
@@ -182,20 +172,6 @@ void StackReader::wait_up_to(std::chrono::nanoseconds longest) {
         std::chrono::nanoseconds(random_() % static_cast<std::uint64_t>(longest.count()));
     const auto until = std::chrono::steady_clock::now() + wait;
     while (std::chrono::steady_clock::now() < until) continue;
-}
-
-Pace StackReader::read(memory::ReadBatch& batch) {
-    const auto begin = std::chrono::steady_clock::now();
-    batch.read(memory_);
-    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - begin;
-    const auto pieces = static_cast<std::int64_t>(batch.size());
-    fastest_piece_ns_ = std::min<std::int64_t>(fastest_piece_ns_, took.count() / pieces);
-    const auto for_pieces = std::chrono::nanoseconds(pieces * fastest_piece_ns_);
-    const auto for_bytes = kLongestReadPerMiB * batch.total_bytes() / (1 << 20);
-    if (took <= kLongestSwiftRead + kLongestSwiftReadInPieces * for_pieces + for_bytes)
-        return Pace::kSwift;
-    if (took <= kLongestRead + kLongestReadInPieces * for_pieces + for_bytes) return Pace::kFair;
-    return Pace::kSlow;
 }
 
 std::size_t StackReader::add_once(const ReadPlan& plan, memory::ReadBatch& batch) const {

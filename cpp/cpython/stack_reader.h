@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "cpython/frame_format.h"
 #include "cpython/layout.h"
+#include "cpython/read_pace.h"
 #include "cpython/read_plan.h"
 #include "memory/memory_copy.h"
 #include "memory/read_batch.h"
@@ -22,13 +23,6 @@ struct StackOutcome {
     model::StackEnd end = model::StackEnd::kComplete;
     std::optional<Error> problem;
     int attempts = 1;
-};
-
-/// How long a batch took to read, compared to what it takes when nothing disturbs.
-enum class Pace : std::uint8_t {
-    kSlow,  ///< Its ends were not one moment of the target.
-    kFair,
-    kSwift,
 };
 
 /// Reads the chain of frames of one thread state. Holds buffers that are reused, so a reader in
@@ -88,7 +82,7 @@ class StackReader {
                       std::size_t first) const;
 
     /// Reads a batch that has proofs in it.
-    Pace read(memory::ReadBatch& batch);
+    Pace read(memory::ReadBatch& batch) { return paced_.read(batch); }
 
     const FrameFormat& format() const { return format_; }
     /// See FrameFormat. Plans that were made before are of no use then.
@@ -132,9 +126,9 @@ class StackReader {
     bool innermost_looks_left(const ReadPlan& plan) const;
     void accept(ReadPlan& plan);
 
-    const memory::MemoryReader& memory_;
     FrameFormat format_;
     const std::size_t max_depth_;
+    PacedReader paced_;
     memory::MemoryCopy pages_;
     memory::ReadBatch batch_;
     std::vector<Piece> pieces_;    ///< As the plan's ranges.
@@ -143,9 +137,6 @@ class StackReader {
     std::size_t tail_ = 0;             ///< How many of the plan's outermost frames follow those.
     RemoteRange found_cframe_;         ///< By read_still, with the limit of the data stack.
     RemoteAddr found_limit_;
-    /// What a piece of a batch takes when nothing disturbs: the least seen, in ns. By file it takes
-    /// more.
-    std::int64_t fastest_piece_ns_ = 1'000;  ///< Before any is known: more than it takes.
     std::minstd_rand random_;
     std::size_t last_range_ = 0;  ///< Search hint: stacks are walked in order.
 };

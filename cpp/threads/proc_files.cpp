@@ -81,12 +81,15 @@ std::optional<ProcStat> read_stat(pid_t pid, pid_t tid) {
     const std::string_view rest = std::string_view(*text).substr(close + 1);
     ProcStat stat;
     stat.name = text->substr(open + 1, close - open - 1);
-    // proc(5): after the name come state (field 3), ..., flags (9), ..., starttime (22).
+    // proc(5): after the name come state (field 3), ..., flags (9), ..., starttime (22), ...,
+    // processor (39), rt_priority, policy (41).
     const std::string_view state = word(rest, 0);
     if (state.empty()) return std::nullopt;
     stat.state = state.front();
     stat.flags = parse_number<std::uint32_t>(word(rest, 6)).value_or(0);
     stat.start_ticks = parse_number<std::uint64_t>(word(rest, 19)).value_or(0);
+    stat.cpu = parse_number<int>(word(rest, 36)).value_or(-1);
+    stat.policy = parse_number<int>(word(rest, 38)).value_or(-1);
     return stat;
 }
 

@@ -26,7 +26,9 @@ struct ProcStat {
     char state = '?';
     std::uint32_t flags = 0;  ///< PF_* of the kernel's sched.h.
     std::uint64_t start_ticks =
-        0;  ///< Since boot: tells a process from a later one with the same pid.
+        0;            ///< Since boot: tells a process from a later one with the same pid.
+    int cpu = -1;     ///< It ran on last.
+    int policy = -1;  ///< SCHED_* of sched.h.
     std::string name;
 };
 std::optional<ProcStat> read_stat(pid_t pid, pid_t tid);

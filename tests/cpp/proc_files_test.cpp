@@ -1,6 +1,7 @@
 #include "threads/proc_files.h"
 
 #include <doctest/doctest.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ TEST_CASE("a stat line is read whatever the thread calls itself") {
         CHECK(stat->name == name);
         CHECK(stat->state == 'R');
         CHECK(stat->start_ticks > 0);
+        CHECK(stat->cpu >= 0);
+        CHECK(stat->policy == ::sched_getscheduler(0));
     }
     ::prctl(PR_SET_NAME, before);
 }

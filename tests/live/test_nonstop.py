@@ -89,9 +89,8 @@ def test_no_impossible_stack(
     record_property("nonstop", summary)
     assert not wrong, f"{len(wrong)} of {sum(ends.values())}:\n" + "\n".join(wrong[:10])
     assert ends["torn"] <= MAX_TORN_SHARE * ends.total(), summary
-    # A reader that always shows the same would be right, too, in a way. Not more than that is asked: what
-    # changes every 50 ns can be proved where it lasts longest only.
-    assert len(stacks) >= 2, summary
+    # A reader that always shows the same would be right, too, in a way.
+    assert len(stacks) >= 10, summary
 
 
 def from_command(pid: int) -> Any:

@@ -1,0 +1,195 @@
+#include "capture/thread_prover.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace pystack::capture {
+
+namespace {
+
+using model::StackEnd;
+
+/// Each attempt is one system call; what fails that often changes too fast to be seen at this
+/// moment.
+constexpr int kProofAttempts = 200;
+/// Of a thread that waits for our CPU: what cannot be proved then cannot before it goes on.
+constexpr int kFollowedAttempts = 20;
+constexpr int kProofRounds = 8;
+/// Above this rate, being where the target's thread runs would cost it too much.
+constexpr double kMostFollowedHz = 2000;
+constexpr int kMostLateness = 50;
+constexpr std::uint64_t kLongestKeepOffNs = 1'000'000'000'000;
+/// A call that was never seen before counts when so many of the next proofs show it too.
+constexpr int kCallProofs = 2;
+constexpr int kCallAttempts = 1000;
+/// What a tick may wait for its threads, in pauses that grow.
+constexpr std::chrono::nanoseconds kFirstPause = std::chrono::microseconds(50);
+constexpr std::chrono::nanoseconds kMostPatience = std::chrono::milliseconds(4);
+/// A thread begins with a generator when so many proofs, over so long a time, say so.
+constexpr int kCutProofs = 40;
+constexpr std::uint64_t kCutForNs = 100'000'000;
+/// So many proofs in a row find the same stack, before it is looked for only once.
+constexpr int kProofsBeforeQuiet = 2;
+
+std::chrono::nanoseconds half_interval(double rate_hz) {
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(0.5e9 / rate_hz));
+}
+
+bool has_failed(StackEnd end) {
+    return end == StackEnd::kTorn || end == StackEnd::kUnreadable;
+}
+
+}  // namespace
+
+ThreadProver::ThreadProver(std::int32_t pid, double rate_hz)
+    : pid_(pid),
+      may_follow_(rate_hz <= kMostFollowedHz),
+      patience_(std::min(kMostPatience, half_interval(rate_hz))) {}
+
+void ThreadProver::begin_tick(std::uint64_t now_ns) {
+    now_ns_ = now_ns;
+    waited_ = {};
+}
+
+ThreadProver::Outcome ThreadProver::sample(TrackedThread& thread, const cpython::ThreadState& state,
+                                           std::int32_t tid, const TickBatch& tick) {
+    using Asked = TrackedThread::Asked;
+    auto& [stacks, codes, interner, code_watch, watch] = *readers_;
+    const std::size_t old_size = thread.stack.entries.size();
+    const bool was_proved_in_batch = tick.holds && thread.asked == Asked::kProof;
+    StackEnd end = StackEnd::kTorn;
+    bool in_batch = tick.holds;
+    bool stands = false;
+    if (tick.holds && thread.asked == Asked::kLook &&
+        stacks.is_unchanged(thread.plan, tick.batch, thread.first_piece)) {
+        stands = true;
+        end = thread.plan.frames().empty() ? StackEnd::kNoPython : StackEnd::kComplete;
+    } else if (was_proved_in_batch) {
+        end = stacks.judge_proof(thread.plan, tick.batch, thread.first_piece, tick.pace, false).end;
+    }
+    for (int round = 0; round < kProofRounds; ++round) {
+        if (has_failed(end)) {
+            in_batch = stands = false;
+            end = prove(thread, state, tid, round == 0 && was_proved_in_batch);
+            if (end == StackEnd::kTorn && wait_patiently()) continue;
+            if (has_failed(end)) break;
+        }
+        std::optional<model::FrameId> task = thread.stack.task;
+        if (!stands && !name_task(thread, state, task) && round + 1 < kProofRounds) {
+            end = StackEnd::kTorn;
+            continue;
+        }
+        const std::size_t unchanged = thread.plan.take_unchanged();
+        const std::size_t size = thread.plan.frames().size();
+        const bool same = unchanged == size && size == old_size && task == thread.stack.task;
+        switch (interner.intern(thread.plan.frames(), unchanged, task, thread.stack)) {
+            case FrameInterner::Outcome::kDone:
+                if (!may_begin_there(thread)) break;
+                if (!code_watch.holds(thread.stack, in_batch, state.interpreter, watch)) break;
+                thread.same_proofs =
+                    same ? std::min(thread.same_proofs + 1, kProofsBeforeQuiet) : 0;
+                thread.quiet = thread.same_proofs == kProofsBeforeQuiet;
+                return {.end = end, .moved = !same};
+            case FrameInterner::Outcome::kUnknownCode:
+                codes.load(thread.plan.frames());
+                break;
+            case FrameInterner::Outcome::kUnproved:
+                prove_call(thread, state);
+                break;
+            case FrameInterner::Outcome::kUnfit:
+                break;
+        }
+        end = StackEnd::kTorn;
+    }
+    thread.same_proofs = 0;
+    thread.quiet = false;
+    return {.end = end, .moved = !stands};
+}
+
+/// What changes faster than it can be read would be met only where it lasts, and its samples would
+/// tell of other shares than it has. So the first failure is answered by going where the thread is:
+/// it waits for the CPU then, wherever it happens to be. The next ticks find us there.
+StackEnd ThreadProver::prove(TrackedThread& thread, const cpython::ThreadState& state,
+                             std::int32_t tid, bool failed_before) {
+    cpython::StackReader& stacks = readers_->stacks;
+    if (!failed_before) {
+        const StackEnd end = stacks.prove(state.address, thread.plan, 1, false).end;
+        if (end != StackEnd::kTorn) return end;
+    }
+    const bool followed =
+        may_follow_ && tid != 0 && now_ns_ >= follow_from_ns_ && follower_.follow(pid_, tid);
+    const int attempts = followed ? kFollowedAttempts : kProofAttempts;
+    return stacks.prove(state.address, thread.plan, attempts, false).end;
+}
+
+/// Others may have the CPU on which we wait for the target's thread: when a third of the ticks come
+/// late there, any other is better for a while.
+void ThreadProver::note_lateness(bool late, std::uint64_t now_ns) {
+    lateness_ = std::max(0, lateness_ + (late ? 2 : -1));
+    if (lateness_ < kMostLateness) return;
+    lateness_ = 0;
+    if (!follower_.following()) return;
+    follower_.leave();
+    follow_from_ns_ = now_ns + keep_off_ns_;
+    keep_off_ns_ = std::min(keep_off_ns_ * 2, kLongestKeepOffNs);
+}
+
+/// Whether the call that was found for the first time is found again, and again. One that is made
+/// up by mixing two moments is not.
+bool ThreadProver::prove_call(TrackedThread& thread, const cpython::ThreadState& state) {
+    auto& [stacks, codes, interner, code_watch, watch] = *readers_;
+    const FrameInterner::CallId call = interner.unproved_call();
+    // What was looked for in vain is looked for ever more seldom.
+    const std::uint32_t failures = interner.count_failure(call);
+    if ((failures & (failures - 1)) != 0) return false;
+    int seen = 0;
+    for (int attempt = 0; attempt < kCallAttempts; ++attempt) {
+        if (stacks.prove(state.address, thread.plan, 1, true).end != StackEnd::kComplete) continue;
+        const std::size_t unchanged = thread.plan.take_unchanged();
+        const auto interned =
+            interner.intern(thread.plan.frames(), unchanged, thread.stack.task, thread.stack);
+        if (interned == FrameInterner::Outcome::kUnknownCode) codes.load(thread.plan.frames());
+        const bool again =
+            interned == FrameInterner::Outcome::kUnproved && interner.unproved_call() == call;
+        if (again && ++seen == kCallProofs) {
+            interner.prove_call(call);
+            return true;
+        }
+    }
+    return false;
+}
+
+/// The frame of the task that the thread ran when it was proved. False when it has ended since.
+bool ThreadProver::name_task(TrackedThread& thread, const cpython::ThreadState& state,
+                             std::optional<model::FrameId>& frame) {
+    frame.reset();
+    const RemoteAddr task = thread.plan.running_task();
+    if (!task || tasks_ == nullptr) return true;
+    frame = tasks_->frame_of(state.address, task, thread.task);
+    return frame.has_value();
+}
+
+/// A chain that begins with a generator lacks its callers, mostly: see FrameFormat::is_outermost.
+/// Believed in the end, because some threads do begin so, but not while the thread may just have
+/// lost its processor at that moment.
+bool ThreadProver::may_begin_there(TrackedThread& thread) const {
+    if (!readers_->interner.looks_cut(thread.stack)) {
+        thread.cut_proofs = 0;
+        return true;
+    }
+    if (thread.cut_proofs == 0) thread.cut_since_ns = now_ns_;
+    thread.cut_proofs = std::min(thread.cut_proofs + 1, kCutProofs);
+    return thread.cut_proofs == kCutProofs && now_ns_ - thread.cut_since_ns >= kCutForNs;
+}
+
+/// A thread that lost its processor while it was linking frames cannot be proved before it gets it
+/// back. False when this tick has waited enough.
+bool ThreadProver::wait_patiently() {
+    const std::chrono::nanoseconds pause = std::max(kFirstPause, waited_);
+    if (waited_ + pause > patience_) return false;
+    waited_ += pause;
+    std::this_thread::sleep_for(pause);
+    return true;
+}
+
+}  // namespace pystack::capture

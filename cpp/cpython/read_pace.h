@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+#include "memory/memory_reader.h"
+#include "memory/read_batch.h"
+
+namespace pystack::cpython {
+
+/// How long a batch took to read, compared to what it takes when nothing disturbs.
+enum class Pace : std::uint8_t {
+    kSlow,  ///< Its ends were not one moment of the target.
+    kFair,
+    kSwift,
+};
+
+/// Reads batches of which it matters how long they take. What is usual, it learns.
+class PacedReader {
+  public:
+    explicit PacedReader(const memory::MemoryReader& memory) : memory_(memory) {}
+
+    Pace read(memory::ReadBatch& batch);
+
+  private:
+    const memory::MemoryReader& memory_;
+    /// What a piece of a batch takes when nothing disturbs: the least seen, in ns. By file it takes
+    /// more.
+    std::int64_t fastest_piece_ns_ = 1'000;  ///< Before any is known: more than it takes.
+};
+
+}  // namespace pystack::cpython

@@ -1,0 +1,85 @@
+"""Whether recordings tell the shares of time that the target really spent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from interpreters import required
+from process_state import wait_until
+from targets import PROGRAMS, Interpreter
+from tool_runs import run_tool
+
+pytestmark = pytest.mark.live
+
+_ALL = [one for one in required() if not one.debug]
+each = pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in _ALL])
+
+RATES = [("100", "60"), ("1000", "10")]
+TIMEOUT_S = 120.0
+FAST_RATE = "500"
+FAST_SECONDS = "4"
+
+
+def shares(folder: Path, *arguments: object, depth: int) -> dict[str, float]:
+    """Percent of the time of each function that is at this depth of the stack, the outermost being 0."""
+    path = folder / "out.folded"
+    done = run_tool("record", "-f", "folded", "-o", path, *arguments, timeout_s=TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    found: Counter[str] = Counter()
+    for line in path.read_text().splitlines():
+        stack, _, microseconds = line.rpartition(" ")
+        functions = stack.split(";")
+        if -len(functions) <= depth < len(functions):
+            found[functions[depth].partition(" ")[0]] += int(microseconds)
+    return in_percent(found)
+
+
+def in_percent(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: 100 * value / sum(values.values()) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(("rate", "seconds"), RATES, ids=[rate for rate, _ in RATES])
+@pytest.mark.parametrize("interpreter", [pytest.param(_ALL[-1], id=_ALL[-1].name)])
+def test_known_shares(interpreter: Interpreter, rate: str, seconds: str, tmp_path: Path) -> None:
+    taken = tmp_path / "taken.json"
+    command = interpreter.command(str(PROGRAMS / "shares.py"), seconds, str(taken))
+    found = shares(tmp_path, "-r", rate, "--", *command, depth=2)
+    truth = in_percent(json.loads(taken.read_text()))
+    assert truth["half"] > 40
+    # What is imported at the start is at this depth, too.
+    assert in_percent({name: found[name] for name in truth}) == pytest.approx(truth, abs=1)
+
+
+@each
+def test_fast_calls_have_the_shares_of_a_stopped_target(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    """A target that is stopped cannot prefer stacks that last: that is the truth to compare with."""
+    ready = tmp_path / "ready"
+    command = [str(PROGRAMS / "calls.py"), str(ready), "recursion"]
+    with interpreter.spawn(command, stdin=subprocess.DEVNULL) as target:
+        wait_until(ready.exists, "the program")
+        options = ("-r", FAST_RATE, "-d", FAST_SECONDS)
+        moving = shares(tmp_path, *options, "--no-block", target.pid, depth=-1)
+        stopped = shares(tmp_path, *options, "--block", target.pid, depth=-1)
+    assert {"tree", "down", "odd", "even", "recursion"} >= stopped.keys()
+    # Four standard deviations of 1,600 samples each are 7 points for the most frequent.
+    assert moving == pytest.approx(dict.fromkeys(moving, 0.0) | stopped, abs=8)
+
+
+def test_weights_add_up_to_lifetimes(tmp_path: Path) -> None:
+    interpreter = next(one for one in reversed(_ALL) if not one.free_threaded)
+    ready, lives, path = tmp_path / "ready", tmp_path / "lives", tmp_path / "out.json"
+    command = interpreter.command(str(PROGRAMS / "lifetimes.py"), str(ready), str(lives))
+    done = run_tool("record", "-r", "1000", "-o", path, "--", *command)
+    assert done.returncode == 0, done.stderr
+    threads = json.loads(path.read_text())["pystack"]["threads"]
+    seen_s = {thread["name"]: thread["seen_ns"] / 1e9 for thread in threads}
+    for name, lived_s in json.loads(lives.read_text()).items():
+        assert seen_s[name] == pytest.approx(lived_s, rel=0.005, abs=0.01), seen_s
