@@ -50,10 +50,15 @@ def call_graph(program: Path) -> dict[str, Function]:
     definitions = [
         node
         for node in ast.parse(text).body
-        if isinstance(node, ast.FunctionDef) and first < node.lineno < last
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and first < node.lineno < last
     ]
     names = {node.name for node in definitions}
-    generators = {node.name for node in definitions if contains(node, ast.Yield, ast.YieldFrom)}
+    # Coroutines and asynchronous generators run as generators do: where they are awaited.
+    generators = {
+        node.name
+        for node in definitions
+        if isinstance(node, ast.AsyncFunctionDef) or contains(node, ast.Yield, ast.YieldFrom)
+    }
     graph = {}
     for definition in definitions:
         function = Function(

@@ -16,7 +16,12 @@ constexpr int kProofAttempts = 200;
 constexpr int kFollowedAttempts = 20;
 constexpr int kProofRounds = 8;
 /// Above this rate, being where the target's thread runs would cost it too much.
-constexpr double kMostFollowedHz = 2000;
+constexpr double kMostFollowedHz = 10'000;
+/// The thread is followed when more than one of so many proofs from another CPU fails, for so many
+/// ticks. Then it is tried from elsewhere again: it may have come to rest.
+constexpr int kProofsPerFailure = 32;
+constexpr int kFailuresToFollow = 4;
+constexpr int kFollowedTicks = 1000;
 constexpr int kMostLateness = 50;
 constexpr std::uint64_t kLongestKeepOffNs = 1'000'000'000'000;
 /// A call that was never seen before counts when so many of the next proofs show it too.
@@ -49,6 +54,16 @@ ThreadProver::ThreadProver(std::int32_t pid, double rate_hz)
 void ThreadProver::begin_tick(std::uint64_t now_ns) {
     now_ns_ = now_ns;
     waited_ = {};
+    if (!follower_.following() || --followed_ticks_left_ > 0) return;
+    follower_.leave();
+    failures_ = (kFailuresToFollow - 1) * kProofsPerFailure;
+}
+
+/// Whether the thread is too fast to be read from where we are.
+bool ThreadProver::fails_often(bool failed) {
+    failures_ = std::clamp(failures_ + (failed ? kProofsPerFailure : -1), 0,
+                           kFailuresToFollow * kProofsPerFailure);
+    return failures_ == kFailuresToFollow * kProofsPerFailure;
 }
 
 ThreadProver::Outcome ThreadProver::sample(TrackedThread& thread, const cpython::ThreadState& state,
@@ -66,6 +81,7 @@ ThreadProver::Outcome ThreadProver::sample(TrackedThread& thread, const cpython:
         end = thread.plan.frames().empty() ? StackEnd::kNoPython : StackEnd::kComplete;
     } else if (was_proved_in_batch) {
         end = stacks.judge_proof(thread.plan, tick.batch, thread.first_piece, tick.pace, false).end;
+        if (!has_failed(end)) fails_often(false);
     }
     for (int round = 0; round < kProofRounds; ++round) {
         if (has_failed(end)) {
@@ -107,17 +123,21 @@ ThreadProver::Outcome ThreadProver::sample(TrackedThread& thread, const cpython:
 }
 
 /// What changes faster than it can be read would be met only where it lasts, and its samples would
-/// tell of other shares than it has. So the first failure is answered by going where the thread is:
-/// it waits for the CPU then, wherever it happens to be. The next ticks find us there.
+/// tell of other shares than it has. So failures are answered by going where the thread is: it
+/// waits for the CPU then, wherever it happens to be. The next ticks find us there.
 StackEnd ThreadProver::prove(TrackedThread& thread, const cpython::ThreadState& state,
                              std::int32_t tid, bool failed_before) {
     cpython::StackReader& stacks = readers_->stacks;
     if (!failed_before) {
         const StackEnd end = stacks.prove(state.address, thread.plan, 1, false).end;
-        if (end != StackEnd::kTorn) return end;
+        if (end != StackEnd::kTorn) {
+            fails_often(false);
+            return end;
+        }
     }
-    const bool followed =
-        may_follow_ && tid != 0 && now_ns_ >= follow_from_ns_ && follower_.follow(pid_, tid);
+    const bool wanted = fails_often(true) && may_follow_ && tid != 0 && now_ns_ >= follow_from_ns_;
+    const bool followed = wanted && follower_.follow(pid_, tid);
+    if (followed) followed_ticks_left_ = kFollowedTicks;
     const int attempts = followed ? kFollowedAttempts : kProofAttempts;
     return stacks.prove(state.address, thread.plan, attempts, false).end;
 }

@@ -59,6 +59,7 @@ class ThreadProver {
 
     model::StackEnd prove(TrackedThread& thread, const cpython::ThreadState& state,
                           std::int32_t tid, bool failed_before);
+    bool fails_often(bool failed);
     bool prove_call(TrackedThread& thread, const cpython::ThreadState& state);
     bool name_task(TrackedThread& thread, const cpython::ThreadState& state,
                    std::optional<model::FrameId>& frame);
@@ -73,6 +74,8 @@ class ThreadProver {
     std::uint64_t now_ns_ = 0;
     std::chrono::nanoseconds waited_{};  ///< In this tick.
     threads::CpuFollower follower_;
+    int failures_ = 0;  ///< Of late, of proofs from another CPU.
+    int followed_ticks_left_ = 0;
     std::uint64_t follow_from_ns_ = 0;  ///< Not before this time.
     std::uint64_t keep_off_ns_ = kFirstKeepOffNs;
     int lateness_ = 0;

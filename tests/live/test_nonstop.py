@@ -29,7 +29,7 @@ COMMAND_DUMPS = 5
 MAX_TORN_SHARE = 0.2
 
 PROGRAM = PROGRAMS / "calls.py"
-ROOTS = ("chains", "recursion", "generators")
+ROOTS = ("chains", "recursion", "generators", "coroutines")
 GRAPH = call_graph(PROGRAM)
 
 

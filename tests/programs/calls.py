@@ -1,6 +1,6 @@
 """Pure calls, as fast as they go, whose legal stacks follow from this text.
 
-Usage: calls.py READY_FILE chains|recursion|generators
+Usage: calls.py READY_FILE chains|recursion|generators|coroutines
 
 The test reads this file and learns which function calls which, and from where. So everything
 between the two marks below is made of plain functions which call each other by name. Many are equal
@@ -138,12 +138,46 @@ def total(limit):
     return result
 
 
+async def coroutines(number):
+    while True:
+        number = await outer(number % 11)
+        async for value in steps(5):
+            number = number + await inner(value)
+
+
+async def outer(depth):
+    if depth > 0:
+        return await outer(depth - 1) + q(depth)
+    return depth
+
+
+async def inner(number):
+    return w(number)
+
+
+async def steps(limit):
+    value = 0
+    while value < limit:
+        yield await inner(value)
+        value = value + 1
+
+
 # -- end of calls --
+
+
+def run_coroutines(number):
+    coroutines(number).send(None)
 
 
 def main():
     _truth.write_truth(sys.argv[1], {})
-    {"chains": chains, "recursion": recursion, "generators": generators}[sys.argv[2]](1)
+    roots = {
+        "chains": chains,
+        "recursion": recursion,
+        "generators": generators,
+        "coroutines": run_coroutines,
+    }
+    roots[sys.argv[2]](1)
 
 
 if __name__ == "__main__":
