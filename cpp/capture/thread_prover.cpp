@@ -24,9 +24,15 @@ constexpr int kFailuresToFollow = 4;
 constexpr int kFollowedTicks = 1000;
 constexpr int kMostLateness = 50;
 constexpr std::uint64_t kLongestKeepOffNs = 1'000'000'000'000;
-/// A call that was never seen before counts when so many of the next proofs show it too.
+/// A call that was never seen before counts when it is seen while the thread stands still; or,
+/// where that cannot be had, when so many of the next proofs show it too.
 constexpr int kCallProofs = 2;
 constexpr int kCallAttempts = 1000;
+constexpr int kStillCallAttempts = 40;
+/// How long the thread goes on between two of those.
+constexpr std::chrono::nanoseconds kBetweenLooks = std::chrono::microseconds(20);
+/// A thread that was beside us at both ends of so short a time has not run in between.
+constexpr std::chrono::nanoseconds kStill = std::chrono::microseconds(200);
 /// What a tick may wait for its threads, in pauses that grow.
 constexpr std::chrono::nanoseconds kFirstPause = std::chrono::microseconds(50);
 constexpr std::chrono::nanoseconds kMostPatience = std::chrono::milliseconds(4);
@@ -54,6 +60,7 @@ ThreadProver::ThreadProver(std::int32_t pid, double rate_hz)
 void ThreadProver::begin_tick(std::uint64_t now_ns) {
     now_ns_ = now_ns;
     waited_ = {};
+    proof_begin_ = std::chrono::steady_clock::now();
     if (!follower_.following() || --followed_ticks_left_ > 0) return;
     follower_.leave();
     failures_ = (kFailuresToFollow - 1) * kProofsPerFailure;
@@ -110,7 +117,7 @@ ThreadProver::Outcome ThreadProver::sample(TrackedThread& thread, const cpython:
                 codes.load(thread.plan.frames());
                 break;
             case FrameInterner::Outcome::kUnproved:
-                prove_call(thread, state);
+                prove_call(thread, state, tid);
                 break;
             case FrameInterner::Outcome::kUnfit:
                 break;
@@ -139,6 +146,7 @@ StackEnd ThreadProver::prove(TrackedThread& thread, const cpython::ThreadState& 
     const bool followed = wanted && follower_.follow(pid_, tid);
     if (followed) followed_ticks_left_ = kFollowedTicks;
     const int attempts = followed ? kFollowedAttempts : kProofAttempts;
+    proof_begin_ = std::chrono::steady_clock::now();
     return stacks.prove(state.address, thread.plan, attempts, false).end;
 }
 
@@ -154,29 +162,48 @@ void ThreadProver::note_lateness(bool late, std::uint64_t now_ns) {
     keep_off_ns_ = std::min(keep_off_ns_ * 2, kLongestKeepOffNs);
 }
 
-/// Whether the call that was found for the first time is found again, and again. One that is made
-/// up by mixing two moments is not.
-bool ThreadProver::prove_call(TrackedThread& thread, const cpython::ThreadState& state) {
+/// Whether the thread did not run since the last proof began, because we have its CPU.
+bool ThreadProver::stood_still(std::int32_t tid) const {
+    return follower_.is_beside(pid_, tid) &&
+           std::chrono::steady_clock::now() - proof_begin_ < kStill;
+}
+
+/// Whether the call that was found for the first time is one that the program makes. A proof of a
+/// running thread can mix two moments when the program repeats itself, and more often than some
+/// true calls are seen; a thread that stands still shows what there is.
+bool ThreadProver::prove_call(TrackedThread& thread, const cpython::ThreadState& state,
+                              std::int32_t tid) {
     auto& [stacks, codes, interner, code_watch, watch] = *readers_;
     const FrameInterner::CallId call = interner.unproved_call();
+    if (stood_still(tid)) {
+        interner.prove_call(call);
+        return true;
+    }
     // What was looked for in vain is looked for ever more seldom.
     const std::uint32_t failures = interner.count_failure(call);
     if ((failures & (failures - 1)) != 0) return false;
+    const bool may_stay = follower_.following();
+    const bool stands = tid != 0 && follower_.follow(pid_, tid);
+    const int attempts = stands ? kStillCallAttempts : kCallAttempts;
     int seen = 0;
-    for (int attempt = 0; attempt < kCallAttempts; ++attempt) {
-        if (stacks.prove(state.address, thread.plan, 1, true).end != StackEnd::kComplete) continue;
-        const std::size_t unchanged = thread.plan.take_unchanged();
+    bool proved = false;
+    for (int attempt = 0; attempt < attempts && !proved; ++attempt) {
+        proof_begin_ = std::chrono::steady_clock::now();
+        const bool complete =
+            stacks.prove(state.address, thread.plan, 1, true).end == StackEnd::kComplete;
         const auto interned =
-            interner.intern(thread.plan.frames(), unchanged, thread.stack.task, thread.stack);
+            complete ? interner.intern(thread.plan.frames(), thread.plan.take_unchanged(),
+                                       thread.stack.task, thread.stack)
+                     : FrameInterner::Outcome::kUnfit;
         if (interned == FrameInterner::Outcome::kUnknownCode) codes.load(thread.plan.frames());
         const bool again =
             interned == FrameInterner::Outcome::kUnproved && interner.unproved_call() == call;
-        if (again && ++seen == kCallProofs) {
-            interner.prove_call(call);
-            return true;
-        }
+        proved = again && (stands ? stood_still(tid) : ++seen == kCallProofs);
+        if (stands && !proved) std::this_thread::sleep_for(kBetweenLooks);
     }
-    return false;
+    if (proved) interner.prove_call(call);
+    if (!may_stay) follower_.leave();
+    return proved;
 }
 
 /// The frame of the task that the thread ran when it was proved. False when it has ended since.

@@ -60,7 +60,8 @@ class ThreadProver {
     model::StackEnd prove(TrackedThread& thread, const cpython::ThreadState& state,
                           std::int32_t tid, bool failed_before);
     bool fails_often(bool failed);
-    bool prove_call(TrackedThread& thread, const cpython::ThreadState& state);
+    bool stood_still(std::int32_t tid) const;
+    bool prove_call(TrackedThread& thread, const cpython::ThreadState& state, std::int32_t tid);
     bool name_task(TrackedThread& thread, const cpython::ThreadState& state,
                    std::optional<model::FrameId>& frame);
     bool may_begin_there(TrackedThread& thread) const;
@@ -72,7 +73,8 @@ class ThreadProver {
     const bool may_follow_;
     const std::chrono::nanoseconds patience_;
     std::uint64_t now_ns_ = 0;
-    std::chrono::nanoseconds waited_{};  ///< In this tick.
+    std::chrono::nanoseconds waited_{};                  ///< In this tick.
+    std::chrono::steady_clock::time_point proof_begin_;  ///< The last one's, or earlier.
     threads::CpuFollower follower_;
     int failures_ = 0;  ///< Of late, of proofs from another CPU.
     int followed_ticks_left_ = 0;

@@ -60,6 +60,11 @@ class FrameFormat {
     RemoteAddr top(const std::byte* thread) const;
     bool top_is_cframe() const { return layout_.frame_chain == FrameChain::kCFrame; }
     bool frames_are_objects() const { return layout_.frame_chain == FrameChain::kFrameObject; }
+    /// Whether a thread with this C frame, and no frame in it, runs no Python code: that is so of
+    /// the one inside of the thread state. Any other is on its way to its first frame.
+    bool may_be_empty(RemoteAddr thread_state, RemoteAddr cframe) const {
+        return cframe >= thread_state && cframe < thread_state + layout_.thread_state.struct_size;
+    }
     /// Where the pointer to the innermost frame is in a C frame.
     RemoteRange current_frame_of(RemoteAddr cframe) const {
         const RemoteAddr place = cframe + *layout_.cframe.current_frame;

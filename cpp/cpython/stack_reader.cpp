@@ -107,10 +107,13 @@ StackOutcome StackReader::walk_still(StillSource& source, RemoteAddr thread_stat
     found_limit_ = format_.data_stack_limit(thread->data());
     found_cframe_ = {};
     if (format_.top_is_cframe() && next) {
+        const RemoteAddr cframe = next;
         found_cframe_ = format_.current_frame_of(next);
         const auto pointer = source.view(found_cframe_);
         if (!pointer) return unreadable(pointer.error());
         std::memcpy(&next.value, pointer->data(), sizeof(next.value));
+        if (!next && !format_.may_be_empty(thread_state, cframe))
+            return unreadable(corrupt("C frame", cframe));
     }
     CycleCheck cycle;
     while (next) {
@@ -274,6 +277,8 @@ Result<RemoteAddr> StackReader::first_frame(ReadPlan& plan) {
     }
     RemoteAddr frame;
     std::memcpy(&frame.value, pieces_[place->range].first + place->offset, sizeof(frame.value));
+    if (!frame && !format_.may_be_empty(plan.thread_state_, top))
+        return fail(corrupt("C frame", top));
     return frame;
 }
 

@@ -35,6 +35,12 @@ bool CpuFollower::follow(pid_t pid, pid_t tid) {
     return true;
 }
 
+bool CpuFollower::is_beside(pid_t pid, pid_t tid) const {
+    if (!following_) return false;
+    const auto stat = read_stat(pid, tid);
+    return stat && stat->cpu == cpu_;
+}
+
 void CpuFollower::leave() {
     if (following_) use_cpus(before_);
     following_ = false;

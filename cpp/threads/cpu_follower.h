@@ -19,6 +19,8 @@ class CpuFollower {
     /// Returns on the CPU that the thread ran on last, and stays there. False when that CPU is not
     /// one of ours, or belongs to a thread that would not let us run (real-time scheduling).
     bool follow(pid_t pid, pid_t tid);
+    /// Whether the thread is on our CPU now, and so does not run.
+    bool is_beside(pid_t pid, pid_t tid) const;
     bool following() const { return following_; }
     void leave();
 

@@ -7,78 +7,18 @@
 #include <string>
 #include <vector>
 
-#include "fake_interpreter.h"
+#include "fake_codes.h"
 
 using namespace pystack;
 using namespace pystack::cpython;
+using pystack::testing::FakeCodes;
 using pystack::testing::FakeInterpreter;
 using pystack::testing::for_each_version;
 
 namespace {
 
-constexpr std::int64_t kUnits = 20;
-constexpr std::int32_t kFirstLine = 10;
-
-struct Objects {
-    explicit Objects(FakeInterpreter& of) : fake(of) {
-        const auto& layout = fake.layout;
-        type = fake.allocate(
-            std::max(layout.type_object.struct_size, *layout.type_object.tp_name + 8));
-        name_type(type, "code");
-    }
-
-    void name_type(RemoteAddr of, const std::string& name) {
-        const RemoteAddr text = fake.allocate(name.size() + 16);
-        fake.memory().put_text(text, name);
-        fake.memory().put(of + *fake.layout.type_object.tp_name, text);
-    }
-
-    // Without any bytes, whatever size it claims.
-    RemoteAddr bytes_object(std::int64_t size) {
-        const auto& fields = fake.layout.bytes_object;
-        const RemoteAddr address = fake.allocate(*fields.ob_sval + 1);
-        fake.memory().put(address + *fields.ob_size, size);
-        return address;
-    }
-
-    RemoteAddr code(const std::string& function, const std::string& file) {
-        const RemoteAddr address = fake.allocate(fake.layout.code_object.struct_size + 2 * kUnits);
-        fill(address, function, file);
-        return address;
-    }
-
-    void fill(RemoteAddr address, const std::string& function, const std::string& file) {
-        const auto& layout = fake.layout;
-        const auto& fields = layout.code_object;
-        fake.memory().put(address + *layout.pyobject.ob_type, type);
-        if (fields.co_code_adaptive) fake.memory().put(address + *layout.pyobject.ob_size, kUnits);
-        fake.memory().put(address + *fields.filename, fake.heap.str(file));
-        fake.memory().put(address + *fields.name, fake.heap.str(function));
-        if (fields.qualname)
-            fake.memory().put(address + *fields.qualname, fake.heap.str("Class." + function));
-        fake.memory().put(address + *fields.firstlineno, kFirstLine);
-        fake.memory().put(address + *fields.linetable, bytes_object(0));
-    }
-
-    RawFrame frame(RemoteAddr code, std::int64_t offset = 0) const {
-        const auto unit = static_cast<std::uint64_t>(offset);
-        switch (fake.layout.instruction) {
-            case Instruction::kByteIndex:
-                return {.code = code, .instruction = unit};
-            case Instruction::kUnitIndex:
-                return {.code = code, .instruction = unit / 2};
-            default:
-                return {.code = code, .instruction = (instructions(code) + unit).value};
-        }
-    }
-
-    RemoteAddr instructions(RemoteAddr code) const {
-        return code + *fake.layout.code_object.co_code_adaptive;
-    }
-
-    FakeInterpreter& fake;
-    RemoteAddr type;
-};
+constexpr auto kUnits = FakeCodes::kUnits;
+constexpr auto kFirstLine = FakeCodes::kFirstLine;
 
 bool knows_size(const FakeInterpreter& fake) {
     return fake.layout.code_object.co_code_adaptive.has_value();
@@ -88,7 +28,7 @@ bool knows_size(const FakeInterpreter& fake) {
 
 TEST_CASE("code objects are read once, in batches") {
     for_each_version([](FakeInterpreter& fake) {
-        Objects objects(fake);
+        FakeCodes objects(fake);
         std::vector<RawFrame> frames;
         for (int i = 0; i < 50; ++i) {
             const std::string number = std::to_string(i);
@@ -127,7 +67,7 @@ TEST_CASE("code objects are read once, in batches") {
 
 TEST_CASE("an address that is used again is another code object") {
     for_each_version([](FakeInterpreter& fake) {
-        Objects objects(fake);
+        FakeCodes objects(fake);
         const RemoteAddr address = objects.code("before", "a.py");
         const RemoteAddr other = objects.code("stays", "a.py");
         const std::vector frames{objects.frame(address), objects.frame(other)};
@@ -151,7 +91,7 @@ TEST_CASE("an address that is used again is another code object") {
 
 TEST_CASE("what is no code object is a problem, not a crash") {
     for_each_version([](FakeInterpreter& fake) {
-        Objects objects(fake);
+        FakeCodes objects(fake);
         const auto& layout = fake.layout;
         const auto problem_of = [&](RemoteAddr address) {
             CodeReader codes(fake.memory(), layout);
@@ -192,7 +132,7 @@ TEST_CASE("what is no code object is a problem, not a crash") {
 
 TEST_CASE("an instruction lies in its code object, or nowhere") {
     for_each_version([](FakeInterpreter& fake) {
-        Objects objects(fake);
+        FakeCodes objects(fake);
         const RemoteAddr address = objects.code("f", "f.py");
         CodeReader codes(fake.memory(), fake.layout);
         codes.load(std::vector{objects.frame(address)});
@@ -225,7 +165,7 @@ TEST_CASE("an instruction lies in its code object, or nowhere") {
 TEST_CASE("a thread's own copy of the bytecode") {
     for_each_version([](FakeInterpreter& fake) {
         if (!fake.layout.code_object.co_tlbc) return;
-        Objects objects(fake);
+        FakeCodes objects(fake);
         const RemoteAddr address = objects.code("f", "f.py");
         const RemoteAddr copies = fake.allocate(8 + 3 * 8);
         const RemoteAddr second = fake.allocate(2 * kUnits);
@@ -256,7 +196,7 @@ TEST_CASE("a thread's own copy of the bytecode") {
 
 TEST_CASE("frames that are still being set up") {
     for_each_version([](FakeInterpreter& fake) {
-        Objects objects(fake);
+        FakeCodes objects(fake);
         const RemoteAddr address = objects.code("f", "f.py");
         const auto first = fake.layout.code_object.firsttraceable;
         if (first) fake.memory().put(address + *first, std::int32_t{3});
@@ -275,7 +215,7 @@ TEST_CASE("random code objects end in time") {
     std::mt19937_64 random(11);
     for (int round = 0; round < 30; ++round) {
         for_each_version([&](FakeInterpreter& fake) {
-            Objects objects(fake);
+            FakeCodes objects(fake);
             const std::size_t size = fake.layout.code_object.struct_size;
             const RemoteAddr address = objects.code("f", "f.py");
             const RemoteAddr type =

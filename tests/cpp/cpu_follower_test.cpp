@@ -61,10 +61,12 @@ TEST_CASE("a thread is followed to its CPU, and left again") {
             CpuFollower follower;
             CHECK(follower.follow(::getpid(), other.tid));
             CHECK(follower.following());
+            CHECK(follower.is_beside(::getpid(), other.tid));
             CHECK(::sched_getcpu() == static_cast<int>(cpu));
             CHECK(follower.follow(::getpid(), other.tid));
             follower.leave();
             CHECK_FALSE(follower.following());
+            CHECK_FALSE(follower.is_beside(::getpid(), other.tid));
             const cpu_set_t after = cpus_of_caller();
             CHECK(CPU_EQUAL(&after, &before));
             CHECK(follower.follow(::getpid(), other.tid));

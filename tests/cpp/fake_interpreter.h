@@ -98,6 +98,17 @@ class FakeInterpreter {
 
     void set_top(RemoteAddr thread, RemoteAddr frame) { memory().put(top(thread), frame); }
 
+    // Runs no Python code any more: where there are C frames, the one inside of the thread state
+    // says so.
+    void leave_python(RemoteAddr thread) {
+        if (layout.frame_chain == cpython::FrameChain::kCFrame) {
+            const RemoteAddr root = thread + (layout.thread_state.struct_size - kRootFromEnd);
+            memory().put(thread + *layout.thread_state.cframe, root);
+            tops_[thread] = root + *layout.cframe.current_frame;
+        }
+        set_top(thread, {});
+    }
+
     // One after the other in one piece, as on the data stack (objects of their own below 3.11).
     RemoteAddr frames(std::size_t count) { return allocate(count * frame_size()); }
 
@@ -194,6 +205,7 @@ class FakeInterpreter {
   private:
     static constexpr std::uint64_t kPage = 4096;
     static constexpr std::uint64_t kOffset = 64;
+    static constexpr std::uint64_t kRootFromEnd = 32;
 
     std::uint64_t next_page_ = kFirstPage;
     std::vector<RemoteRange> pages_;

@@ -92,9 +92,6 @@ TEST_CASE("frames of a standing target, innermost first") {
         const RemoteAddr thread = fake.add_thread(fake.add_interpreter(0), 1);
         StackReader reader(fake.memory(), fake.layout, kMaxDepth);
         std::vector<RawFrame> frames;
-        CHECK(reader.read_still(thread, frames).end == StackEnd::kNoPython);
-        CHECK(frames.empty());
-
         const RemoteAddr base = fake.stack(thread, 3, kCode);
         CHECK(reader.read_still(thread, frames).end == StackEnd::kComplete);
         REQUIRE(frames.size() == 3 + fake.has_shims());
@@ -316,9 +313,23 @@ TEST_CASE("a stack that stands still is proved, and the plan serves again") {
 TEST_CASE("a thread without frames is proved to have none") {
     for_each_version([](FakeInterpreter& fake) {
         MovingStack stack(fake, 1);
-        fake.set_top(stack.thread, {});
+        fake.leave_python(stack.thread);
         CHECK(stack.read(1000).end == StackEnd::kNoPython);
         CHECK(stack.frames.empty());
+        StackReader reader(fake.memory(), fake.layout, kMaxDepth);
+        CHECK(reader.read_still(stack.thread, stack.frames).end == StackEnd::kNoPython);
+        CHECK(stack.frames.empty());
+    });
+}
+
+TEST_CASE("a C frame that is being entered is not the end of a stack") {
+    for_each_version([](FakeInterpreter& fake) {
+        if (fake.layout.frame_chain != FrameChain::kCFrame) return;
+        MovingStack stack(fake, 3);
+        fake.set_top(stack.thread, {});
+        CHECK(stack.read(10).end == StackEnd::kTorn);
+        StackReader reader(fake.memory(), fake.layout, kMaxDepth);
+        CHECK(reader.read_still(stack.thread, stack.frames).end == StackEnd::kUnreadable);
     });
 }
 

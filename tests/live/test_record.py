@@ -211,3 +211,34 @@ def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
     assert b"Recording " in told
     assert b"coverage 1" in told or b"coverage 9" in told
     assert b"0 errors" in told
+
+
+@pytest.mark.parametrize(
+    "interpreter",
+    [pytest.param(one, id=one.name) for one in _RELEASES if one.version >= (3, 14)],
+)
+def test_stacks_have_the_name_of_their_asyncio_task(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    document = record(tmp_path / "x.json", interpreter, "tasks.py", "-r", "500", "--", "2")
+    names = [frame["name"] for frame in document["shared"]["frames"]]
+    seen_ns = {"the alpha": 0, "the beta": 0}
+    before_ns = 0
+    for profile in document["profiles"]:
+        for stack, weight in zip(profile["samples"], profile["weights"], strict=True):
+            functions = [names[frame] for frame in stack]
+            if "work" not in functions:
+                continue
+            coroutine = "alpha" if "alpha" in functions else "beta"
+            if not any(name.startswith("<task") for name in functions):
+                before_ns += weight
+                continue
+            # The marker stands where the event loop runs the task: below its outermost coroutine.
+            at = functions.index(coroutine)
+            assert functions[at - 1] == f"<task the {coroutine}>", functions
+            assert ("deeper" in functions) == (coroutine == "beta")
+            seen_ns[f"the {coroutine}"] += weight
+    # They take turns of 3 ms, for 2 s.
+    assert min(seen_ns.values()) > 0.5e9, seen_ns
+    # asyncio was just imported, which is noticed a moment later.
+    assert before_ns < 0.5e9

@@ -53,7 +53,9 @@ def test_known_shares(interpreter: Interpreter, rate: str, seconds: str, tmp_pat
     truth = in_percent(json.loads(taken.read_text()))
     assert truth["half"] > 40
     # What is imported at the start is at this depth, too.
-    assert in_percent({name: found[name] for name in truth}) == pytest.approx(truth, abs=1)
+    got = in_percent({name: found[name] for name in truth})
+    print("error in points:", {name: round(got[name] - truth[name], 2) for name in truth})
+    assert got == pytest.approx(truth, abs=1)
 
 
 @each
