@@ -20,7 +20,9 @@ pytestmark = pytest.mark.live
 _ALL = [one for one in required() if not one.debug]
 each = pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in _ALL])
 
-RATES = [("100", "60"), ("1000", "10")]
+# Rate, seconds, and by how many points the shares may be wrong: by one, on a machine with nothing else
+# to do. At 100 Hz a few moments without a CPU are more than that.
+RATES = [("100", "60", 2.0), ("1000", "10", 1.0)]
 TIMEOUT_S = 120.0
 FAST_RATE = "500"
 FAST_SECONDS = "4"
@@ -44,9 +46,11 @@ def in_percent(values: Mapping[str, float]) -> dict[str, float]:
     return {name: 100 * value / sum(values.values()) for name, value in values.items()}
 
 
-@pytest.mark.parametrize(("rate", "seconds"), RATES, ids=[rate for rate, _ in RATES])
+@pytest.mark.parametrize(("rate", "seconds", "points"), RATES, ids=[rate for rate, *_ in RATES])
 @pytest.mark.parametrize("interpreter", [pytest.param(_ALL[-1], id=_ALL[-1].name)])
-def test_known_shares(interpreter: Interpreter, rate: str, seconds: str, tmp_path: Path) -> None:
+def test_known_shares(
+    interpreter: Interpreter, rate: str, seconds: str, points: float, tmp_path: Path
+) -> None:
     taken = tmp_path / "taken.json"
     command = interpreter.command(str(PROGRAMS / "shares.py"), seconds, str(taken))
     found = shares(tmp_path, "-r", rate, "--", *command, depth=2)
@@ -55,7 +59,7 @@ def test_known_shares(interpreter: Interpreter, rate: str, seconds: str, tmp_pat
     # What is imported at the start is at this depth, too.
     got = in_percent({name: found[name] for name in truth})
     print("error in points:", {name: round(got[name] - truth[name], 2) for name in truth})
-    assert got == pytest.approx(truth, abs=1)
+    assert got == pytest.approx(truth, abs=points)
 
 
 @each
