@@ -242,3 +242,28 @@ def test_stacks_have_the_name_of_their_asyncio_task(
     assert min(seen_ns.values()) > 0.5e9, seen_ns
     # asyncio was just imported, which is noticed a moment later.
     assert before_ns < 0.5e9
+
+
+@pytest.mark.parametrize("way", ["exit", "abort", "exec"])
+@each
+def test_restless_targets_are_recorded_to_their_end(
+    interpreter: Interpreter, way: str, tmp_path: Path
+) -> None:
+    document = record(tmp_path / "x.json", interpreter, "restless.py", "-r", "1000", "--", way)
+    assert document["status"] == (128 + signal.SIGABRT if way == "abort" else 0), document["told"]
+    seen = set().union(*(functions(document, one) for one in document["profiles"]))
+    assert {"main", "short", "rest"} <= seen
+    metadata = document["pystack"]
+    counts = metadata["counts"]
+    lost = counts["torn"] + counts["failed"] + counts["vanished"]
+    assert counts["attempted"] == counts["taken"] + lost
+    assert counts["taken"] == sum(thread["samples"] for thread in metadata["threads"])
+    assert counts["torn"] <= 0.01 * counts["attempted"], counts
+    duration_ns = metadata["recording"]["duration_ns"]
+    for profile, thread in zip(document["profiles"], metadata["threads"], strict=True):
+        assert sum(profile["weights"]) == pytest.approx(profile["endValue"], rel=1e-6)
+        assert thread["seen_ns"] <= 1.01 * duration_ns
+    # The main thread was there all the time, stopped or not.
+    assert max(thread["seen_ns"] for thread in metadata["threads"]) > 0.8 * (
+        duration_ns - (1e9 if way == "exec" else 0)
+    )
