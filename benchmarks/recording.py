@@ -65,6 +65,7 @@ WORKS = (
     Work("30 frames, 10 kHz", 10_000, 30),
     Work("500 frames, flat out", 1_000_000, 500),
     Work("53 threads, flat out", 1_000_000, 30, 53),
+    Work("1,000 threads, 100 Hz", 100, 30, 1000),
 )
 
 
