@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pystack.api import dump as dump
     from pystack.api import dump_core as dump_core
     from pystack.api import open_sampler as open_sampler
+    from pystack.debuginfod import Debuginfod as Debuginfod
     from pystack.errors import PystackError as PystackError
     from pystack.locals_options import Locals as Locals
     from pystack.model import CoreDetails as CoreDetails
@@ -53,6 +54,7 @@ _LAZY = {
     "dump_core": "pystack.api",
     "open_sampler": "pystack.api",
     "PystackError": "pystack.errors",
+    "Debuginfod": "pystack.debuginfod",
     "CoreDetails": "pystack.model",
     "CoreModule": "pystack.model",
     "Frame": "pystack.model",
@@ -69,6 +71,7 @@ _LAZY = {
 __all__ = [
     "CoreDetails",
     "CoreModule",
+    "Debuginfod",
     "Frame",
     "Gap",
     "Interpreter",

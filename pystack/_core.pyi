@@ -3,7 +3,7 @@
 Every failure leaves through `pystack.errors.from_code`, so callers see the classes of `pystack.errors`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TypedDict
 
 GilState = Literal["holds", "waits", "dropping", "none"]
@@ -78,6 +78,8 @@ class RawNative(TypedDict):
 
     all_threads: bool  # those as well that the interpreter does not know
     last_only: bool  # only what the innermost Python frame called
+    # Build id and file name to the path of its debug file: asked while the target runs.
+    fetch: Callable[[str, str], str | None] | None
 
 class RawThread(TypedDict):
     tid: int | None  # in the tool's pid namespace

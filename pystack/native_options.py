@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pystack._core import RawNative
+    from pystack.debuginfod import Debuginfod
 
 
 class Native(NamedTuple):
@@ -15,7 +16,13 @@ class Native(NamedTuple):
     all_threads: bool = False
     #: Only the frames that the innermost Python frame called.
     last_only: bool = False
+    #: Servers that have debug files; None: nothing is got from the network. Recordings ask none.
+    debuginfod: Debuginfod | None = None
 
     def to_raw(self) -> RawNative:
         """For the C++ core."""
-        return {"all_threads": self.all_threads, "last_only": self.last_only}
+        return {
+            "all_threads": self.all_threads,
+            "last_only": self.last_only,
+            "fetch": None if self.debuginfod is None else self.debuginfod.fetch,
+        }

@@ -16,6 +16,8 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup does.
+    # Some distributions set it for everybody. No test may use the network.
+    os.environ.pop("DEBUGINFOD_URLS", None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -188,9 +188,9 @@ def search_options(interpreter: Interpreter) -> list[str]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def core_json(path: Path, *arguments: object) -> dict[str, Any]:
+def core_json(path: Path, *arguments: object, **options: Any) -> dict[str, Any]:
     """What `core --json` says, which must work."""
-    done = run_tool("core", "--json", path, *arguments)
+    done = run_tool("core", "--json", path, *arguments, **options)
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr}"
     document: dict[str, Any] = json.loads(done.stdout)
     return document

@@ -76,6 +76,7 @@ def build_extension(interpreter: Interpreter, folder: Path) -> None:
     subprocess.run(
         [
             *("g++", "-std=c++17", "-O2", "-g", "-shared", "-fPIC", "-Wno-deprecated-declarations"),
+            "-Wl,--build-id",
             *("-static-libstdc++", "-static-libgcc", f"-I{include}"),
             *(f"-idirafter{parent}" for parent in parents if interpreter.root is not None),
             *(str(PROGRAMS / "native_ext.cpp"), "-o", str(folder / "native_ext.so")),

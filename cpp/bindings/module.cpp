@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bindings/batch_bindings.h"
+#include "bindings/debug_file_fetcher.h"
 #include "bindings/error_bindings.h"
 #include "bindings/native_options.h"
 #include "bindings/snapshot_bindings.h"
@@ -29,7 +30,9 @@ std::optional<pystack::capture::LocalsOptions> locals_options(const nb::object& 
 nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals,
                    const nb::object& native) {
     const auto locals_wanted = locals_options(locals);
-    const auto native_wanted = pystack::bindings::native_options(native);
+    auto native_wanted = pystack::bindings::native_options(native);
+    pystack::bindings::DebugFileFetcher fetcher(native);
+    if (native_wanted) native_wanted->fetch_debug_file = fetcher.function();
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
         return pystack::capture::capture_live(pid, {.stop = stop,
@@ -37,6 +40,7 @@ nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals
                                                     .locals = locals_wanted,
                                                     .native = native_wanted});
     }();
+    fetcher.rethrow();
     if (!snapshot) pystack::bindings::raise(snapshot.error(), pid);
     return pystack::bindings::to_dict(*snapshot);
 }
@@ -46,7 +50,9 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
                    std::optional<std::string> library_root, bool exhaustive,
                    const nb::object& locals, const nb::object& native) {
     const auto locals_wanted = locals_options(locals);
-    const auto native_wanted = pystack::bindings::native_options(native);
+    auto native_wanted = pystack::bindings::native_options(native);
+    pystack::bindings::DebugFileFetcher fetcher(native);
+    if (native_wanted) native_wanted->fetch_debug_file = fetcher.function();
     const auto snapshot = [&] {
         nb::gil_scoped_release release;
         return pystack::capture::capture_core(path, {.executable = std::move(executable),
@@ -56,6 +62,7 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
                                                      .locals = locals_wanted,
                                                      .native = native_wanted});
     }();
+    fetcher.rethrow();
     if (!snapshot) pystack::bindings::raise(snapshot.error());
     return pystack::bindings::to_dict(*snapshot);
 }

@@ -8,7 +8,7 @@
 
 namespace pystack::bindings {
 
-/// None, or a dict: all_threads, last_only.
+/// None, or a dict: all_threads, last_only, fetch (see DebugFileFetcher).
 inline std::optional<capture::NativeOptions> native_options(const nanobind::object& given) {
     if (given.is_none()) return std::nullopt;
     const auto values = nanobind::cast<nanobind::dict>(given);

@@ -24,8 +24,9 @@ struct CaptureOptions {
 /// Reads every thread of a live process once. A thread that cannot be read is in the snapshot with
 /// what is known of it; an Error means that nothing could be read at all.
 ///
-/// Runs on a thread of its own: if a thread of the target cannot be let go (it sleeps in the kernel
-/// and does not answer), the end of that thread makes the kernel do it.
+/// The target is read on a thread of its own: if one of its threads cannot be let go (it sleeps in
+/// the kernel and does not answer), the end of ours makes the kernel do it. Names are looked up by
+/// the caller's thread, after that.
 Result<model::Snapshot> capture_live(int pid, const CaptureOptions& options);
 
 struct CoreOptions {

@@ -82,18 +82,24 @@ class LiveCapture {
 
     void use(std::unique_ptr<NativeCapture> native) { native_ = std::move(native); }
 
-    Result<model::Snapshot> run(bool stop) {
-        const auto begin = std::chrono::system_clock::now().time_since_epoch();
+    Result<void> read(bool stop) {
+        begin_ = std::chrono::system_clock::now().time_since_epoch();
+        stop_ = stop;
         auto read = stop ? read_stopped() : read_moving();
         if (!read) return fail(std::move(read).error());
         if (reading_.walked.interpreters.empty()) {
             if (!target_.alive()) return fail(exited());
             return fail(reading_.walked.problem.value_or(no_interpreter(target_)));
         }
+        return {};
+    }
+
+    /// After read(), and after all that it may have left stopped goes on: it can take long.
+    model::Snapshot snapshot() {
         if (native_) native_->merge(reading_);
         model::Snapshot snapshot = build_snapshot(reading_, native_.get());
-        snapshot.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(begin).count();
-        snapshot.stopped = stop;
+        snapshot.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(begin_).count();
+        snapshot.stopped = stop_;
         snapshot.stop_ns = stop_ns_;
         snapshot.was_stopped = was_stopped_;
         snapshot.attempts = attempts_;
@@ -336,13 +342,22 @@ class LiveCapture {
     std::optional<LocalsCapture> locals_;
     std::unique_ptr<NativeCapture> native_;
     threads::CpuFollower follower_;
+    std::chrono::system_clock::duration begin_{};
+    bool stop_ = true;
     std::optional<std::int64_t> stop_ns_;
     bool was_stopped_ = false;
     int attempts_ = 1;
     std::vector<std::string> problems_;
 };
 
-Result<model::Snapshot> capture_here(int pid, const CaptureOptions& options) {
+/// A reading, and what it refers to.
+struct Captured {
+    std::unique_ptr<target::LiveTarget> target;
+    cpython::Runtime runtime;
+    std::unique_ptr<LiveCapture> capture;
+};
+
+Result<std::unique_ptr<Captured>> capture_here(int pid, const CaptureOptions& options) {
     if (options.locals && !options.stop) {
         return fail(Error{.code = ErrorCode::kInvalidArgument,
                           .what = "variables can only be read of a stopped process"});
@@ -351,33 +366,40 @@ Result<model::Snapshot> capture_here(int pid, const CaptureOptions& options) {
         return fail(Error{.code = ErrorCode::kInvalidArgument,
                           .what = "native frames can only be read of a stopped process"});
     }
+    auto captured = std::make_unique<Captured>();
     PYSTACK_TRY(target, target::LiveTarget::open(pid));
-    PYSTACK_TRY(runtime, cpython::locate_runtime(*target, {.exhaustive = options.exhaustive}));
-    LiveCapture capture(*target, runtime, options);
+    captured->target = std::move(target);
+    PYSTACK_TRY(runtime,
+                cpython::locate_runtime(*captured->target, {.exhaustive = options.exhaustive}));
+    captured->runtime = std::move(runtime);
+    captured->capture =
+        std::make_unique<LiveCapture>(*captured->target, captured->runtime, options);
     if (options.native) {
         NativeOptions wanted = *options.native;
         // Debug files may be where the target's are, and its root may be another.
         wanted.debug_roots.insert(wanted.debug_roots.begin(),
-                                  "/proc/" + std::to_string(target->pid()) + "/root");
-        PYSTACK_TRY(native, NativeCapture::create(*target, runtime, wanted));
-        capture.use(std::move(native));
+                                  "/proc/" + std::to_string(pid) + "/root");
+        PYSTACK_TRY(native, NativeCapture::create(*captured->target, captured->runtime, wanted));
+        captured->capture->use(std::move(native));
     }
-    return capture.run(options.stop);
+    PYSTACK_CHECK(captured->capture->read(options.stop));
+    return captured;
 }
 
 }  // namespace
 
 Result<model::Snapshot> capture_live(int pid, const CaptureOptions& options) {
-    Result<model::Snapshot> snapshot =
+    Result<std::unique_ptr<Captured>> captured =
         fail(Error{.code = ErrorCode::kSystem, .what = "capture did not run"});
     std::thread worker([&] {
         // The target must not wait while others have the CPU that we need. Refused without
         // privileges.
         ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kHighestPriority);
-        snapshot = capture_here(pid, options);
+        captured = capture_here(pid, options);
     });
     worker.join();
-    return snapshot;
+    if (!captured) return fail(std::move(captured).error());
+    return (*captured)->capture->snapshot();
 }
 
 }  // namespace pystack::capture

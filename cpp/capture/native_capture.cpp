@@ -10,8 +10,7 @@ namespace pystack::capture {
 Result<std::unique_ptr<NativeCapture>> NativeCapture::create(const target::Target& target,
                                                              const cpython::Runtime& runtime,
                                                              NativeOptions options) {
-    PYSTACK_TRY(unwinder, unwind::NativeUnwinder::create(
-                              target, {.roots = options.debug_roots, .fetch = {}}));
+    PYSTACK_TRY(unwinder, unwind::NativeUnwinder::create(target, options.debug_files()));
     std::unique_ptr<NativeCapture> capture(
         new NativeCapture(target, runtime, std::move(unwinder), std::move(options)));
     PYSTACK_CHECK(capture->copies_.update_mappings());
@@ -27,7 +26,7 @@ NativeCapture::NativeCapture(const target::Target& target, const cpython::Runtim
       runtime_(runtime),
       options_(std::move(options)),
       unwinder_(std::move(unwinder)),
-      names_(runtime, unwinder_->code_map(), {.roots = options_.debug_roots, .fetch = {}}),
+      names_(runtime, unwinder_->code_map(), options_.debug_files()),
       copies_(target, runtime.layout, {}) {}
 
 void NativeCapture::merge(Reading& reading) {

@@ -12,6 +12,7 @@
 #include "capture/stack_copies.h"
 #include "target/target.h"
 #include "threads/registers.h"
+#include "unwind/debug_files.h"
 #include "unwind/native_unwinder.h"
 
 namespace pystack::capture {
@@ -21,6 +22,13 @@ struct NativeOptions {
     bool last_only = false;    ///< Only the frames that the innermost Python frame called.
     /// Roots of file systems where separate debug files may be.
     std::vector<std::string> debug_roots = {""};
+    /// See unwind::DebugFileOptions. It is called only while the target runs, from the thread that
+    /// called capture_live or capture_core; recordings never call it.
+    unwind::FetchDebugFile fetch_debug_file{};
+
+    unwind::DebugFileOptions debug_files() const {
+        return {.roots = debug_roots, .fetch = fetch_debug_file};
+    }
 };
 
 /// Native stacks of one reading: what has to be copied while the target stands still, and all that

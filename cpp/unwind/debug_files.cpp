@@ -10,6 +10,7 @@ namespace pystack::unwind {
 namespace {
 
 constexpr std::string_view kDebugFolder = "/usr/lib/debug";
+constexpr std::size_t kShortestBuildId = 4;
 /// Real ones have some 100 KiB, of which xz makes a fifth.
 constexpr std::size_t kMaxDebugData = std::size_t{256} << 20;
 constexpr std::uint64_t kMaxUnpackMemory = std::uint64_t{256} << 20;
@@ -73,7 +74,6 @@ std::optional<DebugFile> open_by_link(const std::string& path, const DebugLink& 
 
 std::optional<DebugFile> find_debug_file(const CodeModule& module, const ElfSections& sections,
                                          const DebugFileOptions& options) {
-    constexpr std::size_t kShortestBuildId = 4;
     const std::string& build_id = module.build_id();
     const bool has_build_id = build_id.size() >= kShortestBuildId;
     if (has_build_id) {
@@ -93,7 +93,8 @@ std::optional<DebugFile> find_debug_file(const CodeModule& module, const ElfSect
         }
     }
     if (has_build_id && options.fetch) {
-        if (const auto path = options.fetch(build_id)) return open_with_build_id(*path, build_id);
+        if (const auto path = options.fetch(build_id, module.path()))
+            return open_with_build_id(*path, build_id);
     }
     return std::nullopt;
 }
@@ -111,6 +112,10 @@ std::optional<DebugFile> find_alternate_file(const std::string& debug_file, cons
             root + std::string(kDebugFolder) + "/.dwz/" +
             name.substr(name.rfind('/') == std::string::npos ? 0 : name.rfind('/') + 1);
         if (auto file = open_with_build_id(in_folder, build_id)) return file;
+    }
+    if (build_id.size() >= kShortestBuildId && options.fetch) {
+        if (const auto path = options.fetch(build_id, name))
+            return open_with_build_id(*path, build_id);
     }
     return std::nullopt;
 }

@@ -14,13 +14,17 @@
 
 namespace pystack::unwind {
 
+using FetchDebugFile =
+    std::function<std::optional<std::string>(std::string_view build_id, std::string_view name)>;
+
 struct DebugFileOptions {
     /// Roots of file systems to look in, in this order: the target's own ("/proc/PID/root") may
     /// have what the host's lacks. "" is the host's. None: separate debug files are not looked for.
     std::vector<std::string> roots = {""};
-    /// Asked last, with a build id: the path of a file, perhaps after a download. Unset by default:
-    /// nothing here ever uses the network by itself, whatever the environment says.
-    std::function<std::optional<std::string>(std::string_view build_id)> fetch;
+    /// Asked last, with a build id and the file that it is about, in words: the path of a debug
+    /// file, perhaps after a download. Unset by default: nothing here ever uses the network by
+    /// itself, whatever the environment says.
+    FetchDebugFile fetch;
 };
 
 struct DebugFile {

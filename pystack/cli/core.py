@@ -68,6 +68,8 @@ def core(
     native_all: bool,
     native_last: bool,
     signatures: bool,
+    debuginfod_urls: tuple[str, ...],
+    no_debuginfod: bool,
     **flags: Any,
 ) -> None:
     """Show where every Python thread was when the core FILE was written.
@@ -86,7 +88,13 @@ def core(
         library_root=search_root,
         exhaustive=exhaustive,
         locals=locals_of(**flags),
-        native=native_of(native=native, native_all=native_all, native_last=native_last),
+        native=native_of(
+            native=native,
+            native_all=native_all,
+            native_last=native_last,
+            debuginfod_urls=debuginfod_urls,
+            no_debuginfod=no_debuginfod,
+        ),
         progress=_progress(),
     )
     settings = settings_of(context)

@@ -54,6 +54,8 @@ def dump(
     native_all: bool,
     native_last: bool,
     signatures: bool,
+    debuginfod_urls: tuple[str, ...],
+    no_debuginfod: bool,
     **flags: Any,
 ) -> None:
     """Show where every Python thread of the process PID is.
@@ -69,7 +71,13 @@ def dump(
     variables = locals_of(**flags)
     if variables is not None and no_block:
         raise click.UsageError("--locals needs the process to be stopped: not with --no-block.")
-    compiled = native_of(native=native, native_all=native_all, native_last=native_last)
+    compiled = native_of(
+        native=native,
+        native_all=native_all,
+        native_last=native_last,
+        debuginfod_urls=debuginfod_urls,
+        no_debuginfod=no_debuginfod,
+    )
     if compiled is not None and no_block:
         raise click.UsageError("--native needs the process to be stopped: not with --no-block.")
     snapshot = api.dump(

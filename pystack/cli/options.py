@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
@@ -148,19 +149,46 @@ def native_flags(function: Function) -> Function:
                 is_flag=True,
                 help="Show C++ and Rust functions with parameters and template arguments.",
             ),
+            click.option(
+                "--debuginfod",
+                "debuginfod_urls",
+                metavar="URL",
+                multiple=True,
+                help="With --native: get debug files that are not here from this server; may be"
+                " repeated. Default: the servers in DEBUGINFOD_URLS.",
+            ),
+            click.option(
+                "--no-debuginfod", is_flag=True, help="Get none, whatever DEBUGINFOD_URLS says."
+            ),
         )
     ):
         function = option(function)
     return function
 
 
-def native_of(*, native: bool, native_all: bool, native_last: bool) -> Native | None:
+def native_of(
+    *,
+    native: bool,
+    native_all: bool,
+    native_last: bool,
+    debuginfod_urls: tuple[str, ...],
+    no_debuginfod: bool,
+) -> Native | None:
     """What `native_flags` came to; None: no native frames are wanted."""
+    if debuginfod_urls and no_debuginfod:
+        raise click.UsageError("--debuginfod and --no-debuginfod exclude each other.")
     if not (native or native_all or native_last):
+        if debuginfod_urls:
+            raise click.UsageError("--debuginfod is for native frames: give --native, too.")
         return None
     from pystack.native_options import Native
 
-    return Native(all_threads=native_all, last_only=native_last)
+    debuginfod = None
+    if debuginfod_urls or (not no_debuginfod and os.environ.get("DEBUGINFOD_URLS")):
+        from pystack.cli.debuginfod import debuginfod_of
+
+        debuginfod = debuginfod_of(debuginfod_urls)
+    return Native(native_all, native_last, debuginfod)
 
 
 def _add_verbosity(context: click.Context, _: click.Parameter, count: int) -> None:

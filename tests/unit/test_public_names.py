@@ -11,6 +11,7 @@ def test_public_names() -> None:
     assert pystack.__all__ == [
         "CoreDetails",
         "CoreModule",
+        "Debuginfod",
         "Frame",
         "Gap",
         "Interpreter",

@@ -1,0 +1,39 @@
+#include "bindings/debug_file_fetcher.h"
+
+#include <nanobind/stl/string.h>
+
+#include "bindings/text.h"
+
+namespace nb = nanobind;
+
+namespace pystack::bindings {
+
+DebugFileFetcher::DebugFileFetcher(const nb::object& native) : fetch_(nb::none()) {
+    if (!native.is_none()) fetch_ = nb::cast<nb::dict>(native)["fetch"];
+}
+
+unwind::FetchDebugFile DebugFileFetcher::function() {
+    if (fetch_.is_none()) return {};
+    return
+        [this](std::string_view build_id, std::string_view name) { return fetch(build_id, name); };
+}
+
+std::optional<std::string> DebugFileFetcher::fetch(std::string_view build_id,
+                                                   std::string_view name) {
+    if (raised_) return std::nullopt;
+    const nb::gil_scoped_acquire acquire;
+    try {
+        const nb::object path = fetch_(to_str(build_id), to_os_str(name));
+        if (path.is_none()) return std::nullopt;
+        return nb::cast<std::string>(path);
+    } catch (...) {
+        raised_ = std::current_exception();
+        return std::nullopt;
+    }
+}
+
+void DebugFileFetcher::rethrow() const {
+    if (raised_) std::rethrow_exception(raised_);
+}
+
+}  // namespace pystack::bindings
