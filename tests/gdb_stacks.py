@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,17 +39,20 @@ class GdbFrame(NamedTuple):
     inlined: bool
 
 
-def gdb_stacks(interpreter: Interpreter, core: Path, folder: Path) -> dict[int, list[GdbFrame]]:
+def gdb_stacks(
+    interpreter: Interpreter, core: Path, folder: Path, *, solib_folders: Sequence[Path] = ()
+) -> dict[int, list[GdbFrame]]:
     """By tid, innermost frame first."""
     output = folder / "gdb.json"
     program = folder / "gdb_program.py"
     program.write_text(_PROGRAM.replace("OUTPUT", repr(str(output))))
+    search_path = ":".join(map(str, (folder, *solib_folders)))
     root = [] if interpreter.root is None else ["-iex", f"set sysroot {interpreter.root}"]
     done = subprocess.run(
         [
             *("gdb", "-nx", "-batch", "-iex", "set auto-load off"),
             *("-iex", "set debuginfod enabled off", *root),
-            *("-iex", f"set solib-search-path {folder}"),
+            *("-iex", f"set solib-search-path {search_path}"),
             *("-iex", "set backtrace past-main on", "-iex", "set backtrace past-entry on"),
             *(str(interpreter.host_executable), str(core), "-x", str(program)),
         ],

@@ -41,6 +41,8 @@ FULL_MATRIX = (
     *(f"3.{minor}-debian-sid-jit" for minor in SID_JIT_MINORS),
     "3.13t",
 )
+#: The versions of Python for which there is a numpy, see `numpy_folder`.
+NUMPY_MINORS = (8, 11, 13, 14)
 
 # Must run on 3.6. `abiflags` has "d" for a debug build and "t" for a free-threaded one.
 PROBE = """
@@ -77,6 +79,11 @@ def sid_debug_files() -> Path:
 
 def free_threaded_prefix() -> Path:
     return cache_dir() / "3.13t"
+
+
+def numpy_folder(minor: int) -> Path:
+    """For `sys.path`: numpy from PyPI with its OpenBLAS. There if it was provisioned."""
+    return cache_dir() / f"numpy-3.{minor}"
 
 
 @functools.cache

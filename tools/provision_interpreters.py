@@ -7,6 +7,7 @@ by the next run:
 
   sid/     a Debian root of the `sid` suite: 3.13, 3.14, 3.15, their debug builds and headers
   3.13t/   the free-threaded build of 3.13, compiled here from Debian's source package
+  numpy-*  numpy from PyPI, which brings OpenBLAS, for some versions
 
 The separate debug files of the root's interpreters are moved to `sid/usr/lib/debug-files`, out of
 the place where tools look for them, as real machines have none. `tests/targets.py` mounts them
@@ -22,6 +23,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -49,6 +51,9 @@ SID_PACKAGES = tuple(
 SOURCE_SUITES = ("sid", "forky", "trixie")
 FREE_THREADED_SOURCE = "python3.13"
 FREE_THREADED_OPTIONS = ("--disable-gil", "--without-ensurepip", "--disable-test-modules")
+
+# The last for 3.8, and one that has wheels for all others.
+NUMPY_RELEASES = {minor: "1.24.4" if minor == 8 else "2.3.5" for minor in interpreters.NUMPY_MINORS}
 
 SID_RECIPE = (RECIPE, SID_PACKAGES)
 FREE_THREADED_RECIPE = (RECIPE, FREE_THREADED_SOURCE, FREE_THREADED_OPTIONS)
@@ -289,11 +294,26 @@ def download_source(steps: Steps, work: Path) -> tuple[str, Path]:
     raise ProvisionError(f"no source of {FREE_THREADED_SOURCE} in {', '.join(SOURCE_SUITES)}")
 
 
+def make_numpy(steps: Steps, minor: int) -> None:
+    final = interpreters.numpy_folder(minor)
+    with workplace(final.with_name(final.name + ".tmp")) as made:
+        steps.say(f"installing numpy {NUMPY_RELEASES[minor]} for 3.{minor}")
+        options = ("--only-binary=:all:", "--no-deps", f"--python-version=3.{minor}")
+        pip = (sys.executable, "-m", "pip", "install", "--target", made, *options)
+        steps.run(*pip, f"numpy=={NUMPY_RELEASES[minor]}")
+        write_stamp(made, numpy_recipe(minor))
+        publish(made, final)
+
+
+def numpy_recipe(minor: int) -> object:
+    return (RECIPE, NUMPY_RELEASES[minor])
+
+
 def main() -> int:
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.add_argument("--refresh", action="store_true", help="make anew what the cache has")
-    parser.add_argument("--only", choices=("sid", "3.13t"), help="make only this")
+    parser.add_argument("--only", help="make only this, as it is called above")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("must run as root: it installs packages and makes a root of its own")
@@ -302,6 +322,15 @@ def main() -> int:
         "sid": (interpreters.sid_root(), SID_RECIPE, make_sid_root),
         "3.13t": (interpreters.free_threaded_prefix(), FREE_THREADED_RECIPE, make_free_threaded),
     }
+    for minor in NUMPY_RELEASES:
+        make = functools.partial(make_numpy, minor=minor)
+        products[f"numpy-3.{minor}"] = (
+            interpreters.numpy_folder(minor),
+            numpy_recipe(minor),
+            make,
+        )
+    if arguments.only not in (None, *products):
+        parser.error(f"--only takes one of {', '.join(products)}")
     # As an exception, so that what was half made is removed.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     cache = interpreters.cache_dir()

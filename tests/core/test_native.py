@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from core_files import core_json, gcore, kernel_core, limits, need_gdb, need_kernel_cores
-from gdb_stacks import GdbFrame, gdb_stacks
+from gdb_stacks import gdb_stacks
 from interpreters import required
 from native_scenes import EXPECTED, build_extension, scene_target, seen
+from native_stacks import check_against_gdb, names, search_path
 from targets import Interpreter
 
 pytestmark = pytest.mark.live
@@ -19,46 +20,6 @@ pytestmark = pytest.mark.live
 each_interpreter = pytest.mark.parametrize(
     "interpreter", [pytest.param(one, id=one.name) for one in required()]
 )
-
-
-def search_path(interpreter: Interpreter, folder: Path) -> str:
-    """Where the files are that the core names: the module of the test, and those of another root."""
-    folders = [folder]
-    if interpreter.root is not None:
-        usr = interpreter.root / "usr"
-        folders += [
-            usr / "bin",
-            usr / "lib/x86_64-linux-gnu",
-            *usr.glob("lib/python3*/lib-dynload"),
-        ]
-    return ":".join(map(str, folders))
-
-
-def native_frames(thread: Any) -> list[Any]:
-    """Innermost first, as gdb has them."""
-    return [frame for frame in reversed(thread["frames"]) if frame["kind"] == "native"]
-
-
-def check_against_gdb(thread: Any, expected: list[GdbFrame]) -> None:
-    frames = native_frames(thread)
-    assert [hex(one["address"]) for one in frames if not one["is_inlined"]] == [
-        hex(one.pc) for one in expected if not one.inlined
-    ]
-    # gdb takes the nearest symbol for a name: only with debug information its names are beyond
-    # doubt. Of the C library it prefers the internal ones.
-    for ours, theirs in zip(
-        [one for one in frames if not one["is_inlined"]],
-        [one for one in expected if not one.inlined],
-        strict=True,
-    ):
-        if ours["name_source"] != "debug-info" or theirs.name is None:
-            continue
-        short = theirs.name.partition("(")[0].partition("<")[0].rpartition("::")[2]
-        assert (
-            short in ours["signature"]
-            or short.strip("_").removeprefix("GI_").strip("_").removeprefix("libc_")
-            in ours["function"]
-        )
 
 
 def kinds(thread: Any) -> list[str]:
@@ -101,13 +62,7 @@ def test_a_crash_in_an_extension(interpreter: Interpreter, tmp_path: Path) -> No
     document = core_json(core, "--native", "--lib-search-path", search_path(interpreter, tmp_path))
     [thread] = document["threads"]
     assert "gap" not in kinds(thread)
-    names = [
-        frame["function"]
-        if frame["kind"] == "python"
-        else frame["python_name"] or frame["function"]
-        for frame in thread["frames"]
-    ]
     wanted = ["crash", "builtins.sorted", "<lambda>", "before", "native_ext.crash"]
-    assert [name for name in names if name in wanted] == wanted
-    assert names[-1] == "ext::write_to_null"
+    assert [name for name in names(thread) if name in wanted] == wanted
+    assert names(thread)[-1] == "ext::write_to_null"
     check_against_gdb(thread, gdb_stacks(interpreter, core, tmp_path)[thread["tid"]])
