@@ -156,6 +156,9 @@ void mark_plumbing_by_place(std::vector<model::Frame>& frames, bool complete) {
     const auto is_in = [](const model::Frame& frame, const std::string& module) {
         return frame.native && !module.empty() && frame.native->module == module;
     };
+    const auto is_made_code = [&is_nameless](const model::Frame& frame) {
+        return is_nameless(frame) && frame.native->module.empty();
+    };
     bool starts = complete;
     for (std::size_t i = 0; i < frames.size(); ++i) {
         if (!frames[i].native) {
@@ -164,6 +167,11 @@ void mark_plumbing_by_place(std::vector<model::Frame>& frames, bool complete) {
         }
         model::NativeDetails& frame = *frames[i].native;
         const model::Frame* const caller = i > 0 ? &frames[i - 1] : nullptr;
+        const bool loop_calls = caller == nullptr ? !complete : !caller->native;
+        if (is_made_code(frames[i]) && (loop_calls || (caller != nullptr && is_made_code(*caller) &&
+                                                       caller->native->is_plumbing))) {
+            frame.is_plumbing = true;
+        }
         starts = starts && (caller == nullptr || (caller->native && caller->native->is_plumbing));
         if (starts && frames[i].function == "main" && i + 1 < frames.size()) {
             const auto& next = frames[i + 1].native;

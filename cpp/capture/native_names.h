@@ -54,6 +54,7 @@ class NativeNames {
 /// first, and `complete` if they begin where the thread does:
 /// - how programs and threads start, in C libraries without symbols;
 /// - C's main() when it does nothing but run Python;
+/// - what CPython's JIT made: code of no file that the loop itself calls;
 /// - what functions of the C library call inside of it, where that has no names.
 void mark_plumbing_by_place(std::vector<model::Frame>& frames, bool complete);
 

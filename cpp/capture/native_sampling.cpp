@@ -81,6 +81,8 @@ NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<cons
         merge_thread(copied, bytes, mine, runtime_.layout, *unwinder_, names_);
 
     Interned interned{.is_whole = stack.is_complete() && stack.merged.unplaced == 0};
+    // A thread that is about to start has a state, and nothing on it.
+    if (stack.is_missing && stack.merged.frames.empty()) interned.is_whole = true;
     const auto& merged = stack.merged.frames;
     const auto is_native = [](const MergedFrame& frame) {
         return frame.kind == MergedFrame::Kind::kNative || frame.kind == MergedFrame::Kind::kLoop;
@@ -107,7 +109,7 @@ NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<cons
             continue;
         }
         if (frame.kind == MergedFrame::Kind::kGap) {
-            if (wanted) interned.stack = interner_.push(interned.stack, gap());
+            if (wanted) interned.stack = interner_.push(interned.stack, gap(stack, frame));
             --end;
             continue;
         }
@@ -158,9 +160,37 @@ const std::vector<model::FrameId>& NativeSampling::frames_of(const ThreadStack& 
     return place->second;
 }
 
-model::FrameId NativeSampling::gap() {
-    if (!gap_) gap_ = interner_.marker_frame("<native frames are missing>");
-    return *gap_;
+model::FrameId NativeSampling::gap(const ThreadStack& stack, const MergedFrame& frame) {
+    std::string reason = gap_reason(stack, frame);
+    const auto known = gaps_.find(reason);
+    if (known != gaps_.end()) return known->second;
+    const model::FrameId id = interner_.marker_frame("<native frames are missing: " + reason + ">");
+    return gaps_.emplace(std::move(reason), id).first->second;
+}
+
+/// Without addresses: a recording has one frame for all gaps of a kind.
+std::string NativeSampling::gap_reason(const ThreadStack& stack, const MergedFrame& frame) const {
+    if (stack.is_missing) return "the thread could not be read";
+    if (frame.index != stack.frames.size()) return "no place for Python frames";
+    switch (stack.end.end) {
+        case unwind::UnwindEnd::kNoUnwindInfo: {
+            unwind::CodeMap& modules = unwinder_->code_map();
+            const unwind::CodeMap::Area* area = modules.find(stack.end.address);
+            if (area == nullptr) return "a return to what is no code";
+            if (area->module == unwind::kNoModule) return "code made at run time";
+            const std::string& path = modules.path(area->module);
+            return "no unwind tables in " + path.substr(path.rfind('/') + 1);
+        }
+        case unwind::UnwindEnd::kCutStack:
+            return "a stack deeper than what is copied";
+        case unwind::UnwindEnd::kDepthLimit:
+            return "too many frames";
+        case unwind::UnwindEnd::kLoop:
+            return "a stack that makes no sense";
+        case unwind::UnwindEnd::kComplete:
+            break;
+    }
+    return "no place for Python frames";
 }
 
 }  // namespace pystack::capture

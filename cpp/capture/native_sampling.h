@@ -33,13 +33,23 @@ class NativeSampling {
 
     // --- while the target stands still
 
-    void begin() { copies_.clear(); }
+    void begin() {
+        copies_.clear();
+        by_thread_pointer_.clear();
+    }
     void add_thread(std::int32_t tid, const threads::Registers& registers) {
         copies_.add_thread(tid, registers);
+        by_thread_pointer_.emplace(registers.thread_pointer().value, tid);
     }
     void copy(std::span<const cpython::ThreadState> states) { copies_.copy(states); }
 
     // --- after it
+
+    /// The thread with this pthread_t, which is its thread pointer, if it was stopped.
+    std::optional<std::int32_t> tid_of(std::uint64_t python_thread_id) const {
+        const auto known = by_thread_pointer_.find(python_thread_id);
+        return known != by_thread_pointer_.end() ? std::optional(known->second) : std::nullopt;
+    }
 
     /// One thread state that runs on the thread.
     struct State {
@@ -72,7 +82,8 @@ class NativeSampling {
 
     const std::vector<model::FrameId>& frames_of(const ThreadStack& stack,
                                                  std::span<const MergedFrame> run, bool starts);
-    model::FrameId gap();
+    model::FrameId gap(const ThreadStack& stack, const MergedFrame& frame);
+    std::string gap_reason(const ThreadStack& stack, const MergedFrame& frame) const;
 
     const target::Target& target_;
     const cpython::Runtime& runtime_;
@@ -81,8 +92,9 @@ class NativeSampling {
     std::unique_ptr<unwind::NativeUnwinder> unwinder_;
     NativeNames names_;
     StackCopies copies_;
+    std::unordered_map<std::uint64_t, std::int32_t> by_thread_pointer_;
     std::unordered_map<Run, std::vector<model::FrameId>, RunHash> runs_;
-    std::optional<model::FrameId> gap_;
+    std::unordered_map<std::string, model::FrameId> gaps_;  // By their reasons.
     // Names are read again when modules were imported, but not for each one of them.
     std::uint64_t named_modules_ = 0;
     std::uint64_t name_at_ns_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "memory/remote_struct.h"
@@ -164,8 +165,14 @@ void SampleEngine::intern_native(std::span<const StillStack> reads, std::uint64_
     for (const auto& one : watch_->interpreters()) interpreters.push_back(one.address);
     native_->catch_up(interpreters, now_ns);
     std::unordered_map<std::int32_t, std::vector<std::size_t>> by_tid;
+    std::set<std::pair<std::size_t, std::uint64_t>> seen;
     for (std::size_t i = 0; i < reads.size(); ++i) {
-        const std::int32_t tid = identities_.of(indices_[i]).tid;
+        const cpython::ThreadState& state = watch_->threads()[i];
+        std::int32_t tid = identities_.of(indices_[i]).tid;
+        // Threads that live for less than a sample are known by their registers only.
+        if (const auto stopped = native_->tid_of(state.python_thread_id)) tid = *stopped;
+        // A thread that has not begun to run bears its creator's id; see match_threads.
+        if (!seen.emplace(state.interpreter, state.python_thread_id).second) tid = 0;
         // Of whom it is not known, the Python frames alone are shown.
         by_tid[tid != 0 ? tid : -static_cast<std::int32_t>(i) - 1].push_back(i);
     }

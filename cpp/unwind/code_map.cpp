@@ -9,7 +9,10 @@ namespace pystack::unwind {
 namespace {
 
 /// An address without code is looked for in new mappings; garbage must not make every sample do so.
-constexpr std::chrono::milliseconds kUpdatePause{100};
+constexpr std::chrono::milliseconds kPauseAfterVain{100};
+/// Nor must a program that makes code all the time: how much longer than a look the pause after it
+/// is.
+constexpr int kPauseShare = 10;
 
 /// Far above what any process has; the same library loaded again at another address counts anew.
 constexpr std::size_t kMaxSlots = 1 << 18;
@@ -42,7 +45,6 @@ elf::Module module_of(const elf::Mapping& mapping) {
 Result<bool> CodeMap::update() {
     PYSTACK_TRY(modules, target_.modules());
     PYSTACK_TRY(mappings, target_.mappings());
-    last_update_ = std::chrono::steady_clock::now();
 
     std::vector<Area> areas;
     std::vector<std::uint32_t> loaded;
@@ -106,8 +108,13 @@ const CodeMap::Area* CodeMap::find(RemoteAddr address) const {
 
 bool CodeMap::update_for(RemoteAddr unknown) {
     if (find(unknown) != nullptr) return false;
-    if (std::chrono::steady_clock::now() - last_update_ < kUpdatePause) return false;
-    return update().value_or(false);
+    const auto begin = std::chrono::steady_clock::now();
+    if (begin < update_from_) return false;
+    const bool changed = update().value_or(false);
+    const auto end = std::chrono::steady_clock::now();
+    update_from_ = end + kPauseShare * (end - begin);
+    if (find(unknown) == nullptr) update_from_ += kPauseAfterVain;
+    return changed;
 }
 
 const std::shared_ptr<const CodeModule>& CodeMap::module(std::uint32_t number) {

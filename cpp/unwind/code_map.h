@@ -32,8 +32,8 @@ class CodeMap {
 
     /// Null when nothing executable is known there.
     const Area* find(RemoteAddr address) const;
-    /// update(), but not for every bad address there is: not when the last one is recent. True if
-    /// changed.
+    /// update(), but not for every bad address there is: not when the last one was in vain just
+    /// before. True if changed.
     bool update_for(RemoteAddr unknown);
 
     /// Null when there is no ELF file to be had for it. Module numbers stay valid: a module that
@@ -56,7 +56,7 @@ class CodeMap {
     std::vector<Slot> slots_;
     std::vector<Area> areas_;             // Sorted, disjoint.
     std::vector<std::uint32_t> current_;  // The slots of the modules that are loaded now.
-    std::chrono::steady_clock::time_point last_update_{};
+    std::chrono::steady_clock::time_point update_from_{};
     std::shared_ptr<const CodeModule> none_;
 };
 

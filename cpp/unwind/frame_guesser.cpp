@@ -99,6 +99,7 @@ std::optional<FrameGuesser::Guess> FrameGuesser::caller(const Frame& frame, bool
     std::optional<RemoteAddr> ignored;
     if (frame.is_activation) {
         if (auto guess = from_return_address(frame, ignored)) return guess;
+        if (auto guess = from_trampoline(frame)) return guess;
     }
     return from_frame_pointer(frame);
 }
@@ -135,6 +136,24 @@ std::optional<FrameGuesser::Guess> FrameGuesser::from_return_address(
     return guess;
 }
 
+/// libffi's trampolines (3.4 and later: trampoline_code_table in src/x86/unix64.S), of which a page
+/// is mapped once more for each page of closures. They make room for two words, and jump on. The
+/// code of files only: what is made at run time can have anything on the stack.
+std::optional<FrameGuesser::Guess> FrameGuesser::from_trampoline(const Frame& frame) {
+    const CodeMap::Area* area = code_map_.find(frame.pc);
+    if (area == nullptr || area->module == kNoModule) return std::nullopt;
+    const std::string& path = code_map_.path(area->module);
+    if (!path.substr(path.rfind('/') + 1).starts_with("libffi")) return std::nullopt;
+    std::optional<RemoteAddr> ignored;
+    constexpr std::uint64_t kRoom = 2 * kWordSize;
+    return from_return_address({.stack = frame.stack,
+                                .registers = frame.registers,
+                                .pc = frame.pc,
+                                .sp = frame.sp + kRoom,
+                                .is_activation = true},
+                               ignored);
+}
+
 std::optional<UnwindRule> FrameGuesser::entry_stub_rule(RemoteAddr return_address) {
     const std::uint64_t size = return_address.value % kPageSize;
     const CodeMap::Area* area = code_map_.find(return_address);
@@ -149,11 +168,42 @@ std::optional<UnwindRule> FrameGuesser::entry_stub_rule(RemoteAddr return_addres
     return saves >= kEntryStubSaves ? rule : std::nullopt;
 }
 
+bool FrameGuesser::is_in_entry_stub(RemoteAddr pc) {
+    const std::uint64_t offset = pc.value % kPageSize;
+    if (offset > kMaxEntryStub) return false;
+    const RemoteAddr page = pc - offset;
+    for (std::uint64_t end = 1; end <= kMaxEntryStub; ++end) {
+        if (is_return_address(page + end) && entry_stub_rule(page + end)) return true;
+    }
+    return false;
+}
+
+/// Before or after its call it has saved some registers, or restored some. None of them holds an
+/// address behind a call in the interpreter, but by chance.
+std::optional<FrameGuesser::Guess> FrameGuesser::from_inside_entry_stub(const Frame& frame) {
+    constexpr std::uint64_t kMaxSaved = 8;
+    for (std::uint64_t word = 0; word <= kMaxSaved; ++word) {
+        const RemoteAddr place = frame.sp + word * kWordSize;
+        const auto value = read_word(frame.stack, place);
+        if (!value) break;
+        const CodeMap::Area* area = code_map_.find({*value});
+        if (area == nullptr || area->module == kNoModule || !is_return_address({*value})) continue;
+        Guess guess{.registers = {}, .origin = FrameOrigin::kReturnAddress};
+        if (const auto base = frame_pointer(frame); is_frame(frame.stack, base, place + kWordSize))
+            guess.registers.set(kFramePointerRegister, *base);
+        guess.registers.set(kReturnAddressRegister, *value);
+        guess.registers.set(kStackPointerRegister, (place + kWordSize).value);
+        return guess;
+    }
+    return std::nullopt;
+}
+
 /// A frame in a JIT's code becomes that of its entry stub and, at the next step, that becomes its
 /// caller.
 std::optional<FrameGuesser::Guess> FrameGuesser::from_entry_stub(const Frame& frame) {
     const CodeMap::Area* area = code_map_.find(frame.pc);
     if (area != nullptr && area->module != kNoModule) return std::nullopt;
+    if (frame.is_activation && is_in_entry_stub(frame.pc)) return from_inside_entry_stub(frame);
     if (const auto rule = entry_stub_rule(frame.pc); rule && !frame.is_activation) {
         Guess guess{.registers = frame.registers, .origin = FrameOrigin::kPrologue};
         const StepResult result = step(*rule, 0, frame.stack, guess.registers);

@@ -51,8 +51,11 @@ class FrameGuesser {
   private:
     std::optional<Guess> from_signal_return(const Frame& frame, std::optional<RemoteAddr>& fault);
     std::optional<Guess> from_return_address(const Frame& frame, std::optional<RemoteAddr>& fault);
+    std::optional<Guess> from_trampoline(const Frame& frame);
     std::optional<Guess> from_entry_stub(const Frame& frame);
     std::optional<Guess> from_frame_pointer(const Frame& frame);
+    std::optional<Guess> from_inside_entry_stub(const Frame& frame);
+    bool is_in_entry_stub(RemoteAddr pc);
     std::optional<UnwindRule> entry_stub_rule(RemoteAddr return_address);
     bool is_frame(const memory::MemoryReader& stack, std::optional<std::uint64_t> base,
                   RemoteAddr above);

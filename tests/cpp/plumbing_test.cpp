@@ -81,6 +81,27 @@ TEST_CASE("main() of a program that is more than Python") {
     CHECK(plumbing_of(frames) == std::vector{true, false, false, false, true});
 }
 
+TEST_CASE("code that the interpreter's JIT made, which the loop calls") {
+    const model::Frame python{.kind = model::FrameKind::kPython, .function = "f"};
+    std::vector<model::Frame> frames{
+        native("loop", "/python", true),   python,
+        native("0x1000", "", false, true), native("0x2000", "", false, true),
+        native("called", "/python"),       native("0x3000", "", false, true)};
+    mark_plumbing_by_place(frames, true);
+    // What other code calls is of somebody else's making.
+    CHECK(frames[2].native->is_plumbing);
+    CHECK(frames[3].native->is_plumbing);
+    CHECK_FALSE(frames[5].native->is_plumbing);
+
+    // A run of native frames behind a Python frame that is not given.
+    frames = {native("0x1000", "", false, true), native("called", "/python")};
+    mark_plumbing_by_place(frames, false);
+    CHECK(plumbing_of(frames) == std::vector{true, false});
+    frames[0].native->is_plumbing = false;
+    mark_plumbing_by_place(frames, true);
+    CHECK_FALSE(frames[1].native->is_plumbing);
+}
+
 TEST_CASE("what the C library calls inside of it") {
     std::vector<model::Frame> frames{
         native("_start", "/app", true), native("work", "/app"), native("sleep", "/libc.so.6"),

@@ -108,5 +108,9 @@ static PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "native_ext", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
 
 PyMODINIT_FUNC PyInit_native_ext() {
-    return PyModule_Create(&definition);
+    PyObject* module = PyModule_Create(&definition);
+#ifdef Py_GIL_DISABLED
+    PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
+#endif
+    return module;
 }
