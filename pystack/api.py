@@ -159,7 +159,8 @@ def open_sampler(
 
     Nothing is read before `Sampler.start()`. With `stop`, the target is stopped for each sample;
     with `native`, too, and the stacks have native frames, those of the interpreter's machinery left
-    out. Threads that Python does not know are not sampled.
+    out. Threads that Python does not know are sampled where `Native.all_threads` says so; their
+    interpreter's id is -1.
     Raises what `dump` raises.
     """
     _check_pid(pid)

@@ -323,12 +323,9 @@ def main() -> int:
         "3.13t": (interpreters.free_threaded_prefix(), FREE_THREADED_RECIPE, make_free_threaded),
     }
     for minor in NUMPY_RELEASES:
-        make = functools.partial(make_numpy, minor=minor)
-        products[f"numpy-3.{minor}"] = (
-            interpreters.numpy_folder(minor),
-            numpy_recipe(minor),
-            make,
-        )
+        folder = interpreters.numpy_folder(minor)
+        install = functools.partial(make_numpy, minor=minor)
+        products[folder.name] = (folder, numpy_recipe(minor), install)
     if arguments.only not in (None, *products):
         parser.error(f"--only takes one of {', '.join(products)}")
     # As an exception, so that what was half made is removed.

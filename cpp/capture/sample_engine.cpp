@@ -1,8 +1,10 @@
 #include "capture/sample_engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "memory/remote_struct.h"
@@ -22,6 +24,10 @@ constexpr std::uint64_t kFindAgainEveryNs = 20'000'000;
 /// Programs import asyncio when they like.
 constexpr std::uint64_t kFirstFindTasksPauseNs = 20'000'000;
 constexpr std::uint64_t kLongestFindTasksPauseNs = 10'000'000'000;
+/// Stops of one sample: again when a thread was caught between two frames, which takes it some
+/// instructions.
+constexpr int kStops = 4;
+constexpr auto kBetweenStops = std::chrono::microseconds(50);
 
 }  // namespace
 
@@ -109,12 +115,45 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
 
 Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& batch,
                                           model::SamplerStats& stats) {
-    std::optional<threads::RightOfWay> right_of_way(std::in_place);
-    auto guard = target_->stop();
-    if (!guard) {
-        if (guard.error().code != ErrorCode::kPermissionDenied) return find_again();
-        return fail(std::move(guard).error());
+    std::vector<StillStack> reads;
+    std::uint64_t stopped = 0;
+    for (int stops = 1;; ++stops) {
+        std::optional<threads::RightOfWay> right_of_way(std::in_place);
+        auto guard = target_->stop();
+        if (!guard) {
+            if (guard.error().code != ErrorCode::kPermissionDenied) return find_again();
+            return fail(std::move(guard).error());
+        }
+        reads = read_still(*guard);
+        guard->release();
+        right_of_way.reset();
+        stopped += static_cast<std::uint64_t>(guard->stop_time().count());
+        const bool caught = std::any_of(reads.begin(), reads.end(), [](const StillStack& read) {
+            return read.outcome.end == StackEnd::kTorn || read.outcome.end == StackEnd::kUnreadable;
+        });
+        if (!caught || stops == kStops) break;
+        std::this_thread::sleep_for(kBetweenStops);
     }
+    stats.stop_ns_total += stopped;
+    stats.stop_ns_max = std::max(stats.stop_ns_max, stopped);
+    stats.count_stop(stopped);
+
+    batch_holds_ = false;
+    follow_threads(now_ns);
+    identify(now_ns);
+    if (native_) intern_native(reads, now_ns, batch, stats);
+    for (std::size_t i = 0; i < reads.size(); ++i) {
+        if (!native_) {
+            std::reverse(reads[i].frames.begin(), reads[i].frames.end());
+            interner_->intern(reads[i].frames, 0, reads[i].task, order_[i]->stack);
+        }
+        record(i, reads[i].outcome.end, true, now_ns, batch, stats);
+    }
+    return {};
+}
+
+/// All that is copied while the target stands still.
+std::vector<SampleEngine::StillStack> SampleEngine::read_still(const threads::StopGuard& guard) {
     watch_->walk_still();
     std::vector<StillStack> reads(watch_->threads().size());
     for (std::size_t i = 0; i < reads.size(); ++i) {
@@ -127,40 +166,23 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
         TaskWatch::Known unknown;
         if (task) reads[i].task = tasks_->frame_of(state, task, unknown);
     }
-    if (native_) {
-        native_->begin();
-        for (const threads::StoppedThread& thread : guard->threads()) {
-            if (!thread.stopped) continue;
-            if (const auto registers = guard->registers(thread.tid))
-                native_->add_thread(thread.tid, *registers);
-        }
-        native_->copy(watch_->threads());
+    if (!native_) return reads;
+    native_->begin();
+    system_threads_.clear();
+    for (const threads::StoppedThread& thread : guard.threads()) {
+        system_threads_.push_back(thread.tid);
+        if (!thread.stopped) continue;
+        if (const auto registers = guard.registers(thread.tid))
+            native_->add_thread(thread.tid, *registers);
     }
-    guard->release();
-    right_of_way.reset();
-    const auto stopped = static_cast<std::uint64_t>(guard->stop_time().count());
-    stats.stop_ns_total += stopped;
-    stats.stop_ns_max = std::max(stats.stop_ns_max, stopped);
-    stats.count_stop(stopped);
-
-    batch_holds_ = false;
-    follow_threads(now_ns);
-    identify(now_ns);
-    if (native_) intern_native(reads, now_ns, stats);
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-        if (!native_) {
-            std::reverse(reads[i].frames.begin(), reads[i].frames.end());
-            interner_->intern(reads[i].frames, 0, reads[i].task, order_[i]->stack);
-        }
-        record(i, reads[i].outcome.end, true, now_ns, batch, stats);
-    }
-    return {};
+    native_->copy(watch_->threads());
+    return reads;
 }
 
 /// One system thread may run in several interpreters; each of its thread states has all of its
 /// stack.
 void SampleEngine::intern_native(std::span<const StillStack> reads, std::uint64_t now_ns,
-                                 model::SamplerStats& stats) {
+                                 model::Batch& batch, model::SamplerStats& stats) {
     std::vector<RemoteAddr> interpreters;
     for (const auto& one : watch_->interpreters()) interpreters.push_back(one.address);
     native_->catch_up(interpreters, now_ns);
@@ -188,6 +210,39 @@ void SampleEngine::intern_native(std::span<const StillStack> reads, std::uint64_
             order_[i]->stack.entries.assign(1, {.stack = interned.stack});
             if (!interned.is_whole) ++stats.partly_merged;
         }
+    }
+    if (!options_.native->all_threads) return;
+    std::erase_if(system_threads_, [&by_tid](std::int32_t tid) { return by_tid.contains(tid); });
+    record_unknown_threads(now_ns, batch, stats);
+}
+
+/// Threads that no interpreter knows: those of `system_threads_`.
+void SampleEngine::record_unknown_threads(std::uint64_t now_ns, model::Batch& batch,
+                                          model::SamplerStats& stats) {
+    std::unordered_map<std::int32_t, std::unique_ptr<TrackedThread>> known;
+    known.swap(unknown_threads_);
+    std::vector<target::ThreadInfo> infos;  // Read when one is new.
+    for (const std::int32_t tid : system_threads_) {
+        auto& thread = unknown_threads_[tid];
+        if (const auto place = known.find(tid); place != known.end()) {
+            thread = std::move(place->second);
+        } else {
+            if (infos.empty()) infos = target_->threads().value_or(infos);
+            model::SampledThread who{
+                .pid = target_->pid(), .tid = tid, .interpreter_id = model::kNoInterpreter};
+            for (const target::ThreadInfo& info : infos) {
+                if (info.tid == tid) who.name = info.name.value_or("");
+            }
+            thread = std::make_unique<TrackedThread>();
+            thread->index = identities_.add_known(std::move(who));
+            thread->last_ns = previous_ns_ != 0 ? previous_ns_ : now_ns;
+        }
+        const auto interned = native_->intern(tid, {});
+        thread->stack.entries.assign(1, {.stack = interned.stack});
+        ++stats.attempted;
+        ++stats.taken;
+        if (!interned.is_whole) ++stats.partly_merged;
+        add_sample(*thread, 0, now_ns, batch);
     }
 }
 
@@ -312,9 +367,8 @@ void SampleEngine::record(std::size_t index, StackEnd end, bool moved, std::uint
                           model::Batch& batch, model::SamplerStats& stats) {
     ++stats.attempted;
     TrackedThread& thread = *order_[index];
-    const std::uint64_t weight = now_ns - std::min(now_ns, thread.last_ns);
-    thread.last_ns = now_ns;
     if (end == StackEnd::kTorn || end == StackEnd::kUnreadable) {
+        thread.last_ns = now_ns;
         if (!options_.stop && !watch_->is_linked(index)) {
             ++stats.vanished;
         } else {
@@ -323,7 +377,13 @@ void SampleEngine::record(std::size_t index, StackEnd end, bool moved, std::uint
         return;
     }
     ++stats.taken;
-    const std::uint8_t bits = state_bits(index, moved, now_ns);
+    add_sample(thread, state_bits(index, moved, now_ns), now_ns, batch);
+}
+
+void SampleEngine::add_sample(TrackedThread& thread, std::uint8_t bits, std::uint64_t now_ns,
+                              model::Batch& batch) const {
+    const std::uint64_t weight = now_ns - std::min(now_ns, thread.last_ns);
+    thread.last_ns = now_ns;
     const model::StackId stack = thread.stack.id();
     if (thread.row_batch == batch_number_ && batch.extend(thread.row, now_ns, weight, stack, bits))
         return;

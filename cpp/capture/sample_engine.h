@@ -74,8 +74,11 @@ class SampleEngine {
         std::vector<cpython::RawFrame> frames;  ///< Innermost first.
         std::optional<model::FrameId> task;
     };
-    void intern_native(std::span<const StillStack> reads, std::uint64_t now_ns,
+    std::vector<StillStack> read_still(const threads::StopGuard& guard);
+    void intern_native(std::span<const StillStack> reads, std::uint64_t now_ns, model::Batch& batch,
                        model::SamplerStats& stats);
+    void record_unknown_threads(std::uint64_t now_ns, model::Batch& batch,
+                                model::SamplerStats& stats);
     void sample_moving(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
 
     void find_tasks(std::uint64_t now_ns);
@@ -88,6 +91,8 @@ class SampleEngine {
 
     void record(std::size_t index, model::StackEnd end, bool moved, std::uint64_t now_ns,
                 model::Batch& batch, model::SamplerStats& stats);
+    void add_sample(TrackedThread& thread, std::uint8_t bits, std::uint64_t now_ns,
+                    model::Batch& batch) const;
     std::uint8_t state_bits(std::size_t index, bool moved, std::uint64_t now_ns);
     std::optional<std::int32_t> thread_flag(std::size_t index, cpython::FieldOffset field) const;
 
@@ -114,6 +119,9 @@ class SampleEngine {
     std::uint64_t followed_ = 0;              ///< The watch's changes that order_ is made of.
     bool use_changed_ = true;
 
+    std::vector<std::int32_t> system_threads_;  ///< With native frames: all of the last stop.
+    std::unordered_map<std::int32_t, std::unique_ptr<TrackedThread>>
+        unknown_threads_;  ///< Of them, those that no interpreter knows.
     std::unordered_map<RemoteAddr, std::unique_ptr<TrackedThread>>
         by_state_;  ///< By address of the thread state.
     std::uint64_t batch_number_ = 1;

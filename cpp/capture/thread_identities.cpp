@@ -29,6 +29,13 @@ std::uint32_t ThreadIdentities::add(std::uint64_t now_ns) {
     return index;
 }
 
+std::uint32_t ThreadIdentities::add_known(model::SampledThread who) {
+    const auto index = static_cast<std::uint32_t>(threads_.size());
+    threads_.push_back({.who = std::move(who)});
+    changed_.push_back(index);
+    return index;
+}
+
 /// Their places in `threads`.
 std::vector<std::size_t> ThreadIdentities::take_due(std::uint64_t now_ns,
                                                     std::span<const std::uint32_t> threads) {

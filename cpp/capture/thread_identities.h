@@ -21,6 +21,9 @@ class ThreadIdentities {
     /// A new thread, to be found out about from `now_ns` on. Its index stays its own.
     std::uint32_t add(std::uint64_t now_ns);
 
+    /// A thread that is never asked about.
+    std::uint32_t add_known(model::SampledThread who);
+
     /// Asks about those whose time has come; `threads[i]` is the index of the watch's thread i.
     /// False when nobody is known better than before.
     bool update(std::uint64_t now_ns, const cpython::Runtime& runtime,

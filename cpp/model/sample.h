@@ -23,6 +23,9 @@ enum SampleState : std::uint8_t {
     kGilKnown = 32,
 };
 
+/// The interpreter_id of a thread that no interpreter knows.
+constexpr std::int64_t kNoInterpreter = -1;
+
 /// Who a thread is, as far as it is known by now: threads get their names after they start.
 struct SampledThread {
     std::int32_t pid = 0;

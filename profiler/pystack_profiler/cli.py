@@ -103,6 +103,11 @@ class _RecordCommand(click.Command):
     help="C, C++ and Rust frames, too, with the Python frames in their places.",
 )
 @click.option(
+    "--native-all",
+    is_flag=True,
+    help="The same, and the threads that Python does not know.",
+)
+@click.option(
     "--native-last",
     is_flag=True,
     help="The same, only what the innermost Python frame called.",
@@ -137,6 +142,7 @@ def record(
     subprocesses: bool,
     stops_target: bool | None,
     native: bool,
+    native_all: bool,
     native_last: bool,
     granularity: Granularity,
     exhaustive: bool,
@@ -158,7 +164,9 @@ def record(
     destination = Destination(
         output, chosen, View(mode, granularity, threads), settings_of(ctx).verbosity
     )
-    compiled = pystack.Native(last_only=native_last) if native or native_last else None
+    compiled = None
+    if native or native_all or native_last:
+        compiled = pystack.Native(all_threads=native_all, last_only=native_last)
     if compiled is not None and stops_target is False:
         raise click.UsageError("--native needs the target to be stopped: not with --no-block.")
     settings = Settings(rate_hz, duration_s, bool(stops_target), exhaustive, subprocesses, compiled)

@@ -12,6 +12,7 @@ from typing import Any
 from .aggregate import ThreadTotal, blamed_stacks, thread_totals
 from .profile import Profile, Recording, SamplerStats
 from .stats import achieved_rate_hz, coverage
+from .track import NO_INTERPRETER
 from .view import MODES, View, was_measured
 
 SCHEMA_VERSION = 2
@@ -83,10 +84,11 @@ def _process(profile: Profile) -> dict[str, Any]:
 
 
 def _thread(total: ThreadTotal) -> dict[str, Any]:
+    interpreter = total.identity.interpreter_id
     return {
         "pid": total.identity.pid,
         "tid": total.identity.tid,
-        "interpreter_id": total.identity.interpreter_id,
+        "interpreter_id": None if interpreter == NO_INTERPRETER else interpreter,
         "name": total.identity.name,
         "samples": total.samples,
         "seen_ns": total.seen_ns,

@@ -7,7 +7,7 @@ import posixpath
 from pystack.render.escape import escape, quote_command
 
 from .profile import Profile, Recording
-from .track import ThreadIdentity
+from .track import NO_INTERPRETER, ThreadIdentity
 
 _LONGEST_TITLE = 80
 
@@ -49,9 +49,11 @@ def process_name(command: tuple[str, ...]) -> str:
 
 
 def thread_title(identity: ThreadIdentity) -> str:
-    """`MainThread 4711`, `4712 (interpreter 2)`."""
+    """`MainThread 4711`, `4712 (interpreter 2)`, `worker 4713 (not Python's)`."""
     number = str(identity.tid or identity.pid)
     title = f"{escape(identity.name)} {number}" if identity.name else number
-    if identity.interpreter_id:
+    if identity.interpreter_id == NO_INTERPRETER:
+        title += " (not Python's)"
+    elif identity.interpreter_id:
         title += f" (interpreter {identity.interpreter_id})"
     return title

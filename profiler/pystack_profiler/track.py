@@ -34,6 +34,10 @@ class Run(NamedTuple):
     samples: int
 
 
+#: `ThreadIdentity.interpreter_id` of a thread that Python does not know.
+NO_INTERPRETER = -1
+
+
 @dataclass(frozen=True, slots=True)
 class ThreadIdentity:
     """What a thread is called by the kernel and by Python."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 import pystack
 from interpreters import required
 from native_scenes import EXPECTED, build_extension, scene_target
+from process_state import thread_ids
 from targets import Interpreter
+from tool_runs import run_tool
 
 pytestmark = pytest.mark.live
 
@@ -51,6 +54,8 @@ class Recorded:
         sampler = pystack.open_sampler(pid, rate_hz=200, native=native)
         strings: list[str] = []
         functions: list[int] = []
+        threads: dict[int, tuple[int, int, int, int, str]] = {}
+        owners: list[int] = []
         parents: list[int] = []
         frames: list[int] = []
         seen: list[int] = []
@@ -66,7 +71,11 @@ class Recorded:
             parents += batch.stack_parent
             frames += batch.stack_frame
             seen += batch.stack
+            owners += batch.thread
+            threads.update({one[0]: one for one in batch.threads})
         seen += batch.stack
+        owners += batch.thread
+        threads.update({one[0]: one for one in batch.threads})
         strings += batch.strings
         functions += batch.frame_function
         parents += batch.stack_parent
@@ -81,6 +90,8 @@ class Recorded:
             return found[::-1]
 
         self.stacks = [names(stack) for stack in seen]
+        #: The tid and the interpreter of each of them.
+        self.owners = [(threads[one][2], threads[one][3]) for one in owners]
 
 
 @each_interpreter
@@ -115,3 +126,38 @@ def test_a_blocked_stack_is_that_of_a_dump(tmp_path: Path) -> None:
     assert {name for name in EXPECTED if "::" in name or "native_ext" in name} <= names
     assert "native_ext.call_int" not in last.stacks[-1]
     assert last.stacks[-1][-1] in ("posix.read", "read")
+
+
+@each_interpreter
+def test_threads_that_python_does_not_know(interpreter: Interpreter, tmp_path: Path) -> None:
+    build_extension(interpreter, tmp_path)
+    with scene_target(interpreter, "threads", tmp_path) as target:
+        known = Recorded(target.pid, 20, pystack.Native())
+        recorded = Recorded(target.pid, 20, pystack.Native(all_threads=True))
+        tids = set(thread_ids(target.pid))
+    assert {interpreter_id for _, interpreter_id in known.owners} == {0}
+    assert {tid for tid, _ in recorded.owners} == tids
+    unknown = tids - {tid for tid, _ in known.owners}
+    assert {tid for tid, interpreter_id in recorded.owners if interpreter_id == -1} == unknown
+    [worker] = unknown
+    stacks = [
+        stack
+        for stack, (tid, _) in zip(recorded.stacks, recorded.owners, strict=True)
+        if tid == worker
+    ]
+    assert stacks
+    assert all("ext::wait_forever" in stack for stack in stacks)
+    assert recorded.stats["partly_merged"] == 0
+    assert recorded.stats["attempted"] == recorded.stats["taken"]
+
+
+def test_the_command_shows_them(tmp_path: Path) -> None:
+    interpreter = required()[-1]
+    build_extension(interpreter, tmp_path)
+    with scene_target(interpreter, "threads", tmp_path) as target:
+        output = tmp_path / "out.json"
+        done = run_tool("record", target.pid, "--native-all", "-d", "0.3", "-o", output)
+        assert done.returncode == 0, done.stderr
+    document = json.loads(output.read_text())
+    assert [one["name"] for one in document["profiles"] if "(not Python's)" in one["name"]]
+    assert "ext::wait_forever" in {one["name"] for one in document["shared"]["frames"]}

@@ -132,6 +132,14 @@ def test_other_interpreters_are_named() -> None:
     )
 
 
+def test_threads_that_python_does_not_know_are_named() -> None:
+    writer = BatchWriter()
+    writer.sample(writer.thread(101, "worker", interpreter_id=-1), MS, MS, [MAIN])
+    document = exported(recording_of(writer))
+    assert document["profiles"][0]["name"] == "worker 101 (not Python's) · app.py 100"
+    assert document["pystack"]["threads"][0]["interpreter_id"] is None
+
+
 def test_time_outside_the_mode_is_a_gap() -> None:
     document = exported(small_recording(), mode="gil")
     assert document["profiles"][0]["samples"] == [[], [0, 1], []]
