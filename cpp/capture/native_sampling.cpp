@@ -68,6 +68,9 @@ void NativeSampling::catch_up(std::span<const RemoteAddr> interpreters, std::uin
 
 NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<const State> states) {
     const StackCopies::Thread* copied = copies_.find(tid);
+    // A thread that is about to start, or to end, has a state, and nothing on it.
+    const auto is_empty = [](const State& state) { return state.frames.empty(); };
+    if (copied == nullptr && std::all_of(states.begin(), states.end(), is_empty)) return {};
     const unwind::StackBytes bytes(
         copied != nullptr ? copied->begin : RemoteAddr{},
         copied != nullptr ? copied->bytes : std::span<const std::byte>());
@@ -81,8 +84,6 @@ NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<cons
         merge_thread(copied, bytes, mine, runtime_.layout, *unwinder_, names_);
 
     Interned interned{.is_whole = stack.is_complete() && stack.merged.unplaced == 0};
-    // A thread that is about to start has a state, and nothing on it.
-    if (stack.is_missing && stack.merged.frames.empty()) interned.is_whole = true;
     const auto& merged = stack.merged.frames;
     const auto is_native = [](const MergedFrame& frame) {
         return frame.kind == MergedFrame::Kind::kNative || frame.kind == MergedFrame::Kind::kLoop;

@@ -9,8 +9,7 @@ namespace {
 
 /// The highest value of enum _frameowner in any version [pycore_interpframe.h of 3.14].
 constexpr std::uint8_t kMaxOwner = 4;
-/// Of 3.10's enum _framestate [Include/cpython/frameobject.h].
-constexpr std::int8_t kFrameCreated = -2;
+/// FRAME_EXECUTING of 3.10's enum _framestate [Include/cpython/frameobject.h].
 constexpr std::int8_t kFrameExecuting = 0;
 
 /// The smallest range of offsets that covers the fields given.
@@ -102,9 +101,10 @@ const char* FrameFormat::parse(RemoteAddr address, const std::byte* header, RawF
                       load<std::uint64_t>(header, fields.stackpointer, header_) != 0;
     } else if (fields.state) {
         frame.calls = load<std::int8_t>(header, fields.state, header_) == kFrameExecuting;
-        // One that was just made has its depth, too, until the loop takes it.
-        frame.suspended = layout_.stack_top == StackTop::kDepth &&
-                          load<std::int8_t>(header, fields.state, header_) != kFrameCreated &&
+        // generator.throw() marks it as executing without taking its depth, as the loop would.
+        // Frames that the loop has just linked, or is about to leave, have a depth and are not so
+        // marked.
+        frame.suspended = layout_.stack_top == StackTop::kDepth && frame.calls &&
                           load<std::int32_t>(header, fields.stackpointer, header_) >= 0;
     } else if (layout_.stack_top == StackTop::kIndex) {
         frame.calls = load<std::int32_t>(header, fields.stackpointer, header_) >= 0;

@@ -251,6 +251,56 @@ TEST_CASE("code of a JIT that keeps frame pointers") {
                         [](const auto& frame) { return frame.module == kNoModule; }) == 1);
 }
 
+TEST_CASE("each instruction of the stub by which a JIT's code is entered") {
+    // push %rbp, %r15, %r14, %r13, %r12, %rbx, %rax; call; pop them; ret
+    static constexpr std::array<std::uint8_t, 28> kStub = {
+        0x55, 0x41, 0x57, 0x41, 0x56, 0x41, 0x55, 0x41, 0x54, 0x53, 0x50, 0xe8, 0x30, 0x00,
+        0x00, 0x00, 0x58, 0x5b, 0x41, 0x5c, 0x41, 0x5d, 0x41, 0x5e, 0x41, 0x5f, 0x5d, 0xc3};
+    constexpr std::array<std::uint64_t, 8> kPushes = {0, 1, 3, 5, 7, 9, 10, 11};
+    constexpr std::array<std::uint64_t, 8> kPops = {16, 17, 18, 20, 22, 24, 26, 27};
+    StoppedChild child([] {
+        // sub $8,%rsp; call *%rdi; add $8,%rsp; ret
+        constexpr std::array<std::uint8_t, 11> kCode = {0x48, 0x83, 0xec, 0x08, 0xff, 0xd7,
+                                                        0x48, 0x83, 0xc4, 0x08, 0xc3};
+        void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        std::memcpy(page, kStub.data(), kStub.size());
+        std::memcpy(static_cast<std::byte*>(page) + 64, kCode.data(), kCode.size());
+        static void (*const jit)(void (*)()) = reinterpret_cast<void (*)(void (*)())>(page);
+        chain_o2_outer([] {
+            jit([] { chain_fp_outer(wait_forever); });
+            AFTER_CALL;
+        });
+    });
+    const auto unwinder = NativeUnwinder::create(*child.target);
+    REQUIRE(unwinder);
+    std::vector<NativeFrame> frames;
+    CHECK(child.unwind(**unwinder, frames).end == UnwindEnd::kComplete);
+    CHECK(has_in_order(names_of(**unwinder, frames),
+                       {"chain_fp_outer", "chain_o2_inner", "chain_o2_outer", "main"}));
+    const auto stub = std::find_if(frames.begin(), frames.end(), [](const NativeFrame& frame) {
+        return frame.module == kNoModule && frame.pc.value % 4096 == kPops.front();
+    });
+    REQUIRE(stub != frames.end());
+    const NativeFrame caller = *(stub + 1);
+    const auto check = [&](std::uint64_t pc, std::uint64_t sp) {
+        threads::Registers registers = child.registers;
+        registers.raw.rip = pc;
+        registers.raw.rsp = sp;
+        registers.raw.rbp = 0;
+        std::vector<NativeFrame> found;
+        (*unwinder)->unwind(registers, StackBytes(child.begin, child.bytes), {}, found);
+        REQUIRE(found.size() > 1);
+        CHECK(found[1].pc == caller.pc);
+        CHECK(found[1].sp == caller.sp);
+    };
+    const std::uint64_t page = stub->pc.value - kPops.front();
+    for (std::size_t i = 0; i < kPops.size(); ++i) {
+        check(page + kPops[i], stub->sp.value + 8 * i);
+        check(page + kPushes[i], caller.sp.value - 8 * (i + 1));
+    }
+}
+
 TEST_CASE("a call through a null pointer") {
     StoppedChild child([] { chain_o2_outer(wait_forever); });
     const auto unwinder = NativeUnwinder::create(*child.target);

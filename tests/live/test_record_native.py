@@ -42,6 +42,24 @@ while True:
     re.sub("a", lambda match: str(spin(30)), "banana")
 """
 
+# Each call makes a thread in C++, which ends after some milliseconds at most.
+SHORT_THREADS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import native_ext
+
+def key(item):
+    return sum(i * i for i in range(100))
+
+def in_thread():
+    for _ in range(5):
+        sorted(range(10), key=key)
+
+print("ready", flush=True)
+while True:
+    native_ext.call_in_thread(in_thread)
+"""
+
 each_interpreter = pytest.mark.parametrize(
     "interpreter", [pytest.param(one, id=one.name) for one in required()]
 )
@@ -149,6 +167,25 @@ def test_threads_that_python_does_not_know(interpreter: Interpreter, tmp_path: P
     assert all("ext::wait_forever" in stack for stack in stacks)
     assert recorded.stats["partly_merged"] == 0
     assert recorded.stats["attempted"] == recorded.stats["taken"]
+
+
+@each_interpreter
+def test_threads_that_end_soon(interpreter: Interpreter, tmp_path: Path) -> None:
+    build_extension(interpreter, tmp_path)
+    with interpreter.spawn(["-c", SHORT_THREADS, str(tmp_path)], stdout=subprocess.PIPE) as target:
+        assert target.process.stdout is not None
+        target.process.stdout.readline()
+        recorded = Recorded(target.pid, SAMPLES, pystack.Native())
+    assert recorded.stats["partly_merged"] == 0
+    assert recorded.stats["attempted"] == recorded.stats["taken"]
+    inside = [stack for stack in recorded.stacks if "key" in stack]
+    assert inside
+    wanted = ["in_thread", "builtins.sorted", "key"]
+    for stack in inside:
+        assert [name for name in stack if name in wanted] == wanted
+    waiting = [stack for stack in recorded.stacks if "native_ext.call_in_thread" in stack]
+    assert all(stack[0] == "<module>" for stack in waiting)
+    assert waiting
 
 
 def test_the_command_shows_them(tmp_path: Path) -> None:
