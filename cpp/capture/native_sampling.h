@@ -45,6 +45,8 @@ class NativeSampling {
 
     // --- after it
 
+    /// What was copied of a thread; null: it was not stopped.
+    const StackCopies::Thread* copied(std::int32_t tid) const { return copies_.find(tid); }
     /// The thread with this pthread_t, which is its thread pointer, if it was stopped.
     std::optional<std::int32_t> tid_of(std::uint64_t python_thread_id) const {
         const auto known = by_thread_pointer_.find(python_thread_id);

@@ -1,14 +1,10 @@
 #include "capture/sample_engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
-#include <set>
-#include <thread>
 #include <utility>
 
 #include "memory/remote_struct.h"
-#include "threads/right_of_way.h"
 
 namespace pystack::capture {
 
@@ -24,10 +20,6 @@ constexpr std::uint64_t kFindAgainEveryNs = 20'000'000;
 /// Programs import asyncio when they like.
 constexpr std::uint64_t kFirstFindTasksPauseNs = 20'000'000;
 constexpr std::uint64_t kLongestFindTasksPauseNs = 10'000'000'000;
-/// Stops of one sample: again when a thread was caught between two frames, which takes it some
-/// instructions.
-constexpr int kStops = 4;
-constexpr auto kBetweenStops = std::chrono::microseconds(50);
 
 }  // namespace
 
@@ -63,6 +55,7 @@ void SampleEngine::use(cpython::Runtime runtime) {
     code_watch_ = std::make_unique<CodeWatch>(memory, *codes_, *interner_);
     prover_.use({*stacks_, *codes_, *interner_, *code_watch_, *watch_});
     native_.reset();
+    sleep_watch_.reset();
     if (options_.native) {
         NativeOptions wanted = *options_.native;
         wanted.debug_roots.insert(wanted.debug_roots.begin(),
@@ -70,6 +63,7 @@ void SampleEngine::use(cpython::Runtime runtime) {
         // Fails when the target has ended, which the next sample finds out.
         auto native = NativeSampling::create(*target_, runtime_, wanted, *interner_);
         if (native) native_ = std::move(*native);
+        sleep_watch_ = std::make_unique<SleepWatch>(target_->pid(), memory, *stacks_);
     }
     tasks_.reset();
     prover_.use_tasks(nullptr);
@@ -109,141 +103,6 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
     }
     previous_ns_ = now_ns;
     return result;
-}
-
-// --- with the target stopped ---
-
-Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& batch,
-                                          model::SamplerStats& stats) {
-    std::vector<StillStack> reads;
-    std::uint64_t stopped = 0;
-    for (int stops = 1;; ++stops) {
-        std::optional<threads::RightOfWay> right_of_way(std::in_place);
-        auto guard = target_->stop();
-        if (!guard) {
-            if (guard.error().code != ErrorCode::kPermissionDenied) return find_again();
-            return fail(std::move(guard).error());
-        }
-        reads = read_still(*guard);
-        guard->release();
-        right_of_way.reset();
-        stopped += static_cast<std::uint64_t>(guard->stop_time().count());
-        const bool caught = std::any_of(reads.begin(), reads.end(), [](const StillStack& read) {
-            return read.outcome.end == StackEnd::kTorn || read.outcome.end == StackEnd::kUnreadable;
-        });
-        if (!caught || stops == kStops) break;
-        std::this_thread::sleep_for(kBetweenStops);
-    }
-    stats.stop_ns_total += stopped;
-    stats.stop_ns_max = std::max(stats.stop_ns_max, stopped);
-    stats.count_stop(stopped);
-
-    batch_holds_ = false;
-    follow_threads(now_ns);
-    identify(now_ns);
-    if (native_) intern_native(reads, now_ns, batch, stats);
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-        if (!native_) {
-            std::reverse(reads[i].frames.begin(), reads[i].frames.end());
-            interner_->intern(reads[i].frames, 0, reads[i].task, order_[i]->stack);
-        }
-        record(i, reads[i].outcome.end, true, now_ns, batch, stats);
-    }
-    return {};
-}
-
-/// All that is copied while the target stands still.
-std::vector<SampleEngine::StillStack> SampleEngine::read_still(const threads::StopGuard& guard) {
-    watch_->walk_still();
-    std::vector<StillStack> reads(watch_->threads().size());
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-        reads[i].outcome = stacks_->read_still(watch_->threads()[i].address, reads[i].frames);
-        if (!codes_->verify(reads[i].frames)) interner_->start_anew();
-        codes_->load(reads[i].frames);
-        if (!tasks_) continue;
-        const RemoteAddr state = watch_->threads()[i].address;
-        const RemoteAddr task = tasks_->running_task(state);
-        TaskWatch::Known unknown;
-        if (task) reads[i].task = tasks_->frame_of(state, task, unknown);
-    }
-    if (!native_) return reads;
-    native_->begin();
-    system_threads_.clear();
-    for (const threads::StoppedThread& thread : guard.threads()) {
-        system_threads_.push_back(thread.tid);
-        if (!thread.stopped) continue;
-        if (const auto registers = guard.registers(thread.tid))
-            native_->add_thread(thread.tid, *registers);
-    }
-    native_->copy(watch_->threads());
-    return reads;
-}
-
-/// One system thread may run in several interpreters; each of its thread states has all of its
-/// stack.
-void SampleEngine::intern_native(std::span<const StillStack> reads, std::uint64_t now_ns,
-                                 model::Batch& batch, model::SamplerStats& stats) {
-    std::vector<RemoteAddr> interpreters;
-    for (const auto& one : watch_->interpreters()) interpreters.push_back(one.address);
-    native_->catch_up(interpreters, now_ns);
-    std::unordered_map<std::int32_t, std::vector<std::size_t>> by_tid;
-    std::set<std::pair<std::size_t, std::uint64_t>> seen;
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-        const cpython::ThreadState& state = watch_->threads()[i];
-        std::int32_t tid = identities_.of(indices_[i]).tid;
-        // Threads that live for less than a sample are known by their registers only.
-        if (const auto stopped = native_->tid_of(state.python_thread_id)) tid = *stopped;
-        // A thread that has not begun to run bears its creator's id; see match_threads.
-        if (!seen.emplace(state.interpreter, state.python_thread_id).second) tid = 0;
-        // Of whom it is not known, the Python frames alone are shown.
-        by_tid[tid != 0 ? tid : -static_cast<std::int32_t>(i) - 1].push_back(i);
-    }
-    for (const auto& [tid, mine] : by_tid) {
-        std::vector<NativeSampling::State> states;
-        for (const std::size_t i : mine) {
-            states.push_back({.address = watch_->threads()[i].address,
-                              .frames = reads[i].frames,
-                              .task = reads[i].task});
-        }
-        const auto interned = native_->intern(tid, states);
-        for (const std::size_t i : mine) {
-            order_[i]->stack.entries.assign(1, {.stack = interned.stack});
-            if (!interned.is_whole) ++stats.partly_merged;
-        }
-    }
-    if (!options_.native->all_threads) return;
-    std::erase_if(system_threads_, [&by_tid](std::int32_t tid) { return by_tid.contains(tid); });
-    record_unknown_threads(now_ns, batch, stats);
-}
-
-/// Threads that no interpreter knows: those of `system_threads_`.
-void SampleEngine::record_unknown_threads(std::uint64_t now_ns, model::Batch& batch,
-                                          model::SamplerStats& stats) {
-    std::unordered_map<std::int32_t, std::unique_ptr<TrackedThread>> known;
-    known.swap(unknown_threads_);
-    std::vector<target::ThreadInfo> infos;  // Read when one is new.
-    for (const std::int32_t tid : system_threads_) {
-        auto& thread = unknown_threads_[tid];
-        if (const auto place = known.find(tid); place != known.end()) {
-            thread = std::move(place->second);
-        } else {
-            if (infos.empty()) infos = target_->threads().value_or(infos);
-            model::SampledThread who{
-                .pid = target_->pid(), .tid = tid, .interpreter_id = model::kNoInterpreter};
-            for (const target::ThreadInfo& info : infos) {
-                if (info.tid == tid) who.name = info.name.value_or("");
-            }
-            thread = std::make_unique<TrackedThread>();
-            thread->index = identities_.add_known(std::move(who));
-            thread->last_ns = previous_ns_ != 0 ? previous_ns_ : now_ns;
-        }
-        const auto interned = native_->intern(tid, {});
-        thread->stack.entries.assign(1, {.stack = interned.stack});
-        ++stats.attempted;
-        ++stats.taken;
-        if (!interned.is_whole) ++stats.partly_merged;
-        add_sample(*thread, 0, now_ns, batch);
-    }
 }
 
 // --- with the target running ---
@@ -411,7 +270,7 @@ std::uint8_t SampleEngine::state_bits(std::size_t index, bool moved, std::uint64
     if (interpreter.gil_known) bits |= model::kGilKnown;
     if (holds) bits |= model::kHoldsGil;
     if (holds && interpreter.collecting) bits |= model::kGc;
-    if (options_.stop) return bits;
+    if (options_.stop) return bits | order_[index]->activity_bits;
     const bool attached = thread_flag(index, fields.state) == kAttached;
     return bits | order_[index]->activity.bits(
                       {.now_ns = now_ns,

@@ -11,6 +11,7 @@
 #include "capture/frame_interner.h"
 #include "capture/interpreter_watch.h"
 #include "capture/native_sampling.h"
+#include "capture/sleep_watch.h"
 #include "capture/task_watch.h"
 #include "capture/thread_identities.h"
 #include "capture/thread_prover.h"
@@ -73,12 +74,18 @@ class SampleEngine {
         cpython::StackOutcome outcome;
         std::vector<cpython::RawFrame> frames;  ///< Innermost first.
         std::optional<model::FrameId> task;
+        bool sleeps = false;  ///< Since its last sample, which holds.
     };
-    std::vector<StillStack> read_still(const threads::StopGuard& guard);
-    void intern_native(std::span<const StillStack> reads, std::uint64_t now_ns, model::Batch& batch,
+    void look_at_threads(std::uint64_t now_ns);
+    bool sleeps(const cpython::ThreadState& state) const;
+    void remember_sleepers(std::int32_t tid, std::span<const std::size_t> states,
+                           std::vector<StillStack>& reads);
+    std::vector<StillStack> read_still(const threads::StopGuard& guard,
+                                       std::span<const pid_t> asleep);
+    void intern_native(std::vector<StillStack>& reads, std::uint64_t now_ns, model::Batch& batch,
                        model::SamplerStats& stats);
-    void record_unknown_threads(std::uint64_t now_ns, model::Batch& batch,
-                                model::SamplerStats& stats);
+    void record_unknown_threads(std::vector<StillStack>& reads, std::uint64_t now_ns,
+                                model::Batch& batch, model::SamplerStats& stats);
     void sample_moving(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
 
     void find_tasks(std::uint64_t now_ns);
@@ -106,6 +113,7 @@ class SampleEngine {
     std::unique_ptr<CodeWatch> code_watch_;
     std::unique_ptr<TaskWatch> tasks_;  ///< When asyncio was found.
     std::unique_ptr<NativeSampling> native_;
+    std::unique_ptr<SleepWatch> sleep_watch_;  ///< With native frames.
 
     ThreadProver prover_;
     ThreadIdentities identities_;

@@ -32,6 +32,10 @@ struct TrackedThread {
     std::uint64_t row_batch = 0;
     std::size_t row = 0;
     ThreadActivity activity;
+    // With the target stopped for samples:
+    std::uint8_t activity_bits = 0;  ///< Just before the stop.
+    std::int32_t stopped_tid = 0;    ///< Whose native frames are in `stack`; 0: not known.
+    bool is_whole = true;            ///< They are all there.
 
     void forget_stack() {
         plan.clear();

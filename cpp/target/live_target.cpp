@@ -242,8 +242,8 @@ std::optional<std::vector<std::string>> LiveTarget::command() const {
     return arguments;
 }
 
-Result<threads::StopGuard> LiveTarget::stop() const {
-    return threads::StopGuard::stop(pid_);
+Result<threads::StopGuard> LiveTarget::stop(std::span<const pid_t> except) const {
+    return threads::StopGuard::stop(pid_, {.except = except});
 }
 
 }  // namespace pystack::target

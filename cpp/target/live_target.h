@@ -39,9 +39,9 @@ class LiveTarget final : public Target {
     /// How long a thread has been on a CPU, in nanoseconds.
     std::optional<std::uint64_t> run_time_ns(std::int32_t tid) const;
 
-    /// Stops every thread until the guard is destroyed; registers() works meanwhile. One guard at a
-    /// time.
-    Result<threads::StopGuard> stop() const;
+    /// Stops every thread, but for those named, by rising tid, until the guard is destroyed;
+    /// registers() works meanwhile. One guard at a time.
+    Result<threads::StopGuard> stop(std::span<const pid_t> except = {}) const;
     void use_registers_of(const threads::StopGuard* guard) { guard_ = guard; }
 
   private:

@@ -95,8 +95,11 @@ std::optional<ProcStat> read_stat(pid_t pid, pid_t tid) {
 
 std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid) {
     const auto text = read_proc_file(task_path(pid, tid, "schedstat"), 128);
-    if (!text) return std::nullopt;
-    return parse_number<std::uint64_t>(word(*text, 0));
+    return text ? parse_run_time_ns(*text) : std::nullopt;
+}
+
+std::optional<std::uint64_t> parse_run_time_ns(std::string_view text) {
+    return parse_number<std::uint64_t>(word(text, 0));
 }
 
 std::optional<Syscall> parse_syscall(std::string_view text) {
@@ -111,6 +114,22 @@ std::optional<Syscall> parse_syscall(std::string_view text) {
     if (!rest.starts_with(kPrefix)) return std::nullopt;
     std::from_chars(rest.data() + kPrefix.size(), end, call.argument0, 16);
     return call;
+}
+
+std::optional<BlockedAt> parse_blocked_at(std::string_view text) {
+    // proc(5): behind the number and the six arguments come stack pointer and program counter.
+    constexpr std::size_t kStackPointer = 7;
+    constexpr std::string_view kPrefix = "0x";
+    if (!parse_syscall(text)) return std::nullopt;
+    std::array<std::uint64_t, 2> values{};
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        const std::string_view printed = word(text, kStackPointer + i);
+        if (!printed.starts_with(kPrefix)) return std::nullopt;
+        const char* const begin = printed.data() + kPrefix.size();
+        const char* const end = printed.data() + printed.size();
+        if (std::from_chars(begin, end, values[i], 16).ec != std::errc{}) return std::nullopt;
+    }
+    return BlockedAt{.sp = {values[0]}, .pc = {values[1]}};
 }
 
 std::optional<std::string_view> status_field(std::string_view status, std::string_view key) {

@@ -36,10 +36,19 @@ std::optional<ProcStat> read_stat(pid_t pid, pid_t tid);
 /// How long a thread has been on a CPU, in nanoseconds (schedstat; absent where the kernel does not
 /// keep it).
 std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid);
+/// The same, of the text of a schedstat file.
+std::optional<std::uint64_t> parse_run_time_ns(std::string_view text);
 
 /// What task/TID/syscall says of a thread that is blocked in a system call; nullopt for one that
 /// runs, or is blocked outside of a system call.
 std::optional<Syscall> parse_syscall(std::string_view text);
+
+/// Where a thread that is blocked in a system call is, from the same text.
+struct BlockedAt {
+    RemoteAddr sp;
+    RemoteAddr pc;
+};
+std::optional<BlockedAt> parse_blocked_at(std::string_view text);
 
 /// The value of one line of a status file, without the key and the blanks: `status_field(text,
 /// "NSpid")`.

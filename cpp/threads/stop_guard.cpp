@@ -20,10 +20,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Busy waiting answers within microseconds; a thread that takes longer is in a long kernel path,
-/// and the target's other threads need our core.
-constexpr auto kSpin = std::chrono::milliseconds(1);
-constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 50'000};
+/// Busy waiting answers within microseconds. A thread that takes longer needs our core, which it does
+/// not get from a reader of higher priority by sched_yield, or is in a long kernel path.
+constexpr auto kSpin = std::chrono::microseconds(20);
+constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 10'000};
 
 bool is_job_control_stop(int signal) {
     return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
@@ -45,6 +45,7 @@ Result<StopGuard> StopGuard::stop(pid_t pid, const Limits& limits) {
         for (const pid_t tid : tids) {
             const auto seen = [tid](const StoppedThread& thread) { return thread.tid == tid; };
             if (std::any_of(guard.threads_.begin(), guard.threads_.end(), seen)) continue;
+            if (std::binary_search(limits.except.begin(), limits.except.end(), tid)) continue;
             if (guard.threads_.size() >= limits.max_threads) break;
             if (auto seized = guard.seize(tid); !seized) {
                 // A thread that has just ended, or a main thread that ended before the others.
@@ -60,7 +61,7 @@ Result<StopGuard> StopGuard::stop(pid_t pid, const Limits& limits) {
         }
         guard.wait_for_all(limits);
     }
-    if (guard.threads_.empty()) {
+    if (guard.threads_.empty() && limits.except.empty()) {
         return fail(Error{.code = ErrorCode::kTargetExited, .what = "the process exited"});
     }
     return guard;

@@ -34,6 +34,8 @@ class StopGuard {
         /// How long for threads that only have to get a CPU to stop: the machine may be busy.
         std::chrono::milliseconds busy_patience{5000};
         std::size_t max_threads = 100'000;
+        /// Threads that need not be stopped, by rising tid.
+        std::span<const pid_t> except{};
     };
 
     /// kPermissionDenied (also when another tracer has the process), kNoSuchProcess.

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace pystack::threads {
+
+/// One file of a thread, /proc/PID/task/TID/NAME, kept open where descriptors allow: reading it
+/// again is one small call then.
+class KeptProcFile {
+  public:
+    /// `name` is a literal. Nothing is opened before it is read.
+    explicit KeptProcFile(const char* name) : name_(name) {}
+    ~KeptProcFile() { close(); }
+    KeptProcFile(const KeptProcFile&) = delete;
+    KeptProcFile& operator=(const KeptProcFile&) = delete;
+
+    /// Which thread, by its ids in our own pid namespace. `tid` 0: not known.
+    void set_thread(pid_t pid, pid_t tid);
+    /// As much as `buffer` holds; nullopt when the thread is gone, or we may not look.
+    std::optional<std::string_view> read(std::span<char> buffer);
+
+  private:
+    void close();
+
+    const char* name_;
+    pid_t pid_ = 0;
+    pid_t tid_ = 0;
+    int fd_ = -1;
+};
+
+}  // namespace pystack::threads
