@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -62,12 +63,14 @@ class Debuginfod:
         self._warn = warn
         self._answers: dict[str, str | None] = {}
         self._failed: set[str] = set()
+        self._lock = threading.Lock()  # Recordings of several processes share one.
 
     def fetch(self, build_id: str, name: str) -> str | None:
         """The path of the debug file of the file `name`; None if there is none to be had."""
-        if build_id not in self._answers:
-            self._answers[build_id] = self._find(build_id, name)
-        return self._answers[build_id]
+        with self._lock:
+            if build_id not in self._answers:
+                self._answers[build_id] = self._find(build_id, name)
+            return self._answers[build_id]
 
     def _find(self, build_id: str, name: str) -> str | None:
         if not build_id or set(build_id) - set("0123456789abcdef"):

@@ -16,7 +16,8 @@ class Native(NamedTuple):
     all_threads: bool = False
     #: Only the frames that the innermost Python frame called.
     last_only: bool = False
-    #: Servers that have debug files; None: nothing is got from the network. Recordings ask none.
+    #: Servers that have debug files; None: nothing is got from the network. Recordings ask them
+    #: before they begin, for every file that is mapped then.
     debuginfod: Debuginfod | None = None
 
     def to_raw(self) -> RawNative:

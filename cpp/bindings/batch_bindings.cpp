@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "bindings/debug_file_fetcher.h"
 #include "bindings/error_bindings.h"
 #include "bindings/native_options.h"
 #include "bindings/text.h"
@@ -97,8 +98,10 @@ class PyBatch {
 
 class PySampler {
   public:
-    PySampler(int pid, double rate_hz, bool stop, bool exhaustive, const nb::object& native) {
-        const auto native_wanted = native_options(native);
+    PySampler(int pid, double rate_hz, bool stop, bool exhaustive, const nb::object& native)
+        : fetcher_(native) {
+        auto native_wanted = native_options(native);
+        if (native_wanted) native_wanted->fetch_debug_file = fetcher_.function();
         auto sampler = [&] {
             const nb::gil_scoped_release release;
             return Sampler::open(pid, {.rate_hz = rate_hz,
@@ -106,6 +109,9 @@ class PySampler {
                                        .exhaustive = exhaustive,
                                        .native = native_wanted});
         }();
+        // Sampling waits for no server.
+        fetcher_.close();
+        fetcher_.rethrow();
         if (!sampler) raise(sampler.error(), pid);
         sampler_ = std::move(*sampler);
     }
@@ -173,6 +179,7 @@ class PySampler {
     }
 
   private:
+    DebugFileFetcher fetcher_;  // Which the sampler refers to.
     std::unique_ptr<Sampler> sampler_;
 };
 

@@ -20,7 +20,7 @@ unwind::FetchDebugFile DebugFileFetcher::function() {
 
 std::optional<std::string> DebugFileFetcher::fetch(std::string_view build_id,
                                                    std::string_view name) {
-    if (raised_) return std::nullopt;
+    if (closed_ || raised_) return std::nullopt;
     const nb::gil_scoped_acquire acquire;
     try {
         const nb::object path = fetch_(to_str(build_id), to_os_str(name));

@@ -2,7 +2,11 @@
 
 #include <nanobind/nanobind.h>
 
+#include <atomic>
 #include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
 
 #include "unwind/debug_files.h"
 
@@ -20,6 +24,9 @@ class DebugFileFetcher {
     /// fetching, but not the reading.
     unwind::FetchDebugFile function();
 
+    /// From now on Python is not asked any more: function() gives nothing, on whichever thread.
+    void close() { closed_ = true; }
+
     /// Raises what Python has raised, such as KeyboardInterrupt. Needs the GIL.
     void rethrow() const;
 
@@ -28,6 +35,7 @@ class DebugFileFetcher {
 
     nanobind::object fetch_;
     std::exception_ptr raised_;
+    std::atomic<bool> closed_ = false;
 };
 
 }  // namespace pystack::bindings

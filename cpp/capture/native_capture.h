@@ -23,7 +23,8 @@ struct NativeOptions {
     /// Roots of file systems where separate debug files may be.
     std::vector<std::string> debug_roots = {""};
     /// See unwind::DebugFileOptions. It is called only while the target runs, from the thread that
-    /// called capture_live or capture_core; recordings never call it.
+    /// called capture_live or capture_core. Recordings may call it at any time, but ask for all
+    /// that is mapped at their beginning then.
     unwind::FetchDebugFile fetch_debug_file{};
 
     unwind::DebugFileOptions debug_files() const {

@@ -28,6 +28,9 @@ class NativeNames {
         passed_names_.clear();
     }
 
+    /// Reads the symbols of all files now, fetching debug files that are not here.
+    void load_symbols() { symbolizer_.load_all(); }
+
     /// By its name, the interpreter loop.
     bool is_loop(const unwind::NativeFrame& frame);
 

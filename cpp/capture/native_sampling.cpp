@@ -27,13 +27,13 @@ Result<std::unique_ptr<NativeSampling>> NativeSampling::create(const target::Tar
                                                                const cpython::Runtime& runtime,
                                                                NativeOptions options,
                                                                FrameInterner& interner) {
-    PYSTACK_TRY(unwinder, unwind::NativeUnwinder::create(
-                              target, {.roots = options.debug_roots, .fetch = {}}));
+    PYSTACK_TRY(unwinder, unwind::NativeUnwinder::create(target, options.debug_files()));
     std::unique_ptr<NativeSampling> sampling(
         new NativeSampling(target, runtime, std::move(unwinder), std::move(options), interner));
     PYSTACK_CHECK(sampling->copies_.update_mappings());
     unwind::CodeMap& modules = sampling->unwinder_->code_map();
     for (std::uint32_t i = 0; i < modules.module_count(); ++i) modules.module(i);
+    if (sampling->options_.fetch_debug_file) sampling->names_.load_symbols();
     return sampling;
 }
 
@@ -45,7 +45,7 @@ NativeSampling::NativeSampling(const target::Target& target, const cpython::Runt
       options_(std::move(options)),
       interner_(interner),
       unwinder_(std::move(unwinder)),
-      names_(runtime, unwinder_->code_map(), {.roots = options_.debug_roots, .fetch = {}}),
+      names_(runtime, unwinder_->code_map(), options_.debug_files()),
       copies_(target, runtime.layout, kCopyLimits) {}
 
 void NativeSampling::catch_up(std::span<const RemoteAddr> interpreters, std::uint64_t now_ns) {

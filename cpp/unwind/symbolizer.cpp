@@ -93,6 +93,10 @@ Symbolizer::ModuleSymbols* Symbolizer::symbols_of(std::uint32_t module) {
     return modules_[module].get();
 }
 
+void Symbolizer::load_all() {
+    for (std::uint32_t i = 0; i < code_map_.module_count(); ++i) symbols_of(i);
+}
+
 SymbolizedAddress Symbolizer::look_up(std::uint32_t module, std::uint64_t lookup_address,
                                       RemoteAddr pc) {
     SymbolizedAddress answer;

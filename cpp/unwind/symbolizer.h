@@ -69,6 +69,10 @@ class Symbolizer {
     /// The answer stays where it is until the symbolizer is destroyed or `max_cached` is reached.
     const SymbolizedAddress& symbolize(const NativeFrame& frame);
 
+    /// Reads the symbols of all modules that are known so far, which is otherwise done for each
+    /// when a name in it is first asked for.
+    void load_all();
+
     /// The first address of the function that `address` is in, known also for stripped files. Of a
     /// function that the compiler split, that of its main part, unless the part does not tell where
     /// that is.

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import click
 
-import pystack
-from pystack.cli.options import HELP_FLAGS, common_options, settings_of
+from pystack.cli.options import (
+    HELP_FLAGS,
+    common_options,
+    debuginfod_flags,
+    native_of,
+    settings_of,
+)
 
 from . import exporters, quantities
 from .interruption import Abandoned, Interruption
@@ -112,6 +117,7 @@ class _RecordCommand(click.Command):
     is_flag=True,
     help="The same, only what the innermost Python frame called.",
 )
+@debuginfod_flags
 @click.option(
     "-F",
     "--function",
@@ -144,6 +150,8 @@ def record(
     native: bool,
     native_all: bool,
     native_last: bool,
+    debuginfod_urls: tuple[str, ...],
+    no_debuginfod: bool,
     granularity: Granularity,
     exhaustive: bool,
 ) -> None:
@@ -164,9 +172,13 @@ def record(
     destination = Destination(
         output, chosen, View(mode, granularity, threads), settings_of(ctx).verbosity
     )
-    compiled = None
-    if native or native_all or native_last:
-        compiled = pystack.Native(all_threads=native_all, last_only=native_last)
+    compiled = native_of(
+        native=native,
+        native_all=native_all,
+        native_last=native_last,
+        debuginfod_urls=debuginfod_urls,
+        no_debuginfod=no_debuginfod,
+    )
     if compiled is not None and stops_target is False:
         raise click.UsageError("--native needs the target to be stopped: not with --no-block.")
     settings = Settings(rate_hz, duration_s, bool(stops_target), exhaustive, subprocesses, compiled)

@@ -125,6 +125,7 @@ def locals_of(
 
 def native_flags(function: Function) -> Function:
     """Adds the flags about native frames; `native_of` makes one thing of their values."""
+    function = debuginfod_flags(function)
     for option in reversed(
         (
             click.option(
@@ -149,6 +150,16 @@ def native_flags(function: Function) -> Function:
                 is_flag=True,
                 help="Show C++ and Rust functions with parameters and template arguments.",
             ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def debuginfod_flags(function: Function) -> Function:
+    """Adds the flags about debug files from the network; `native_of` takes their values."""
+    for option in reversed(
+        (
             click.option(
                 "--debuginfod",
                 "debuginfod_urls",
@@ -175,14 +186,14 @@ def native_of(
     no_debuginfod: bool,
 ) -> Native | None:
     """What `native_flags` came to; None: no native frames are wanted."""
-    if debuginfod_urls and no_debuginfod:
-        raise click.UsageError("--debuginfod and --no-debuginfod exclude each other.")
     if not (native or native_all or native_last):
         if debuginfod_urls:
             raise click.UsageError("--debuginfod is for native frames: give --native, too.")
         return None
     from pystack.native_options import Native
 
+    if debuginfod_urls and no_debuginfod:
+        raise click.UsageError("--debuginfod and --no-debuginfod exclude each other.")
     debuginfod = None
     if debuginfod_urls or (not no_debuginfod and os.environ.get("DEBUGINFOD_URLS")):
         from pystack.cli.debuginfod import debuginfod_of

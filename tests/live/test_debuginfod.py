@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ from tool_runs import TOOL, TOOL_FOLDER, dump_json, run_tool
 pytestmark = pytest.mark.live
 
 SCENE = "extension_only"
-#: What the C++ functions of the scene are called; and inlined is one of them.
+#: What the C++ functions of the scene are called.
 NAMES = ["ext::apply", "ext::call_back", "ext::Visitor::visit"]
 
 
@@ -114,6 +115,25 @@ def test_of_a_core(interpreter: Interpreter, served: Path, tmp_path: Path) -> No
         urls = environment(tmp_path, DEBUGINFOD_URLS=server.url)
         assert is_named(core_json(core, "--native", env=urls))
         assert server.asked
+
+
+def test_of_a_recording(interpreter: Interpreter, served: Path, tmp_path: Path) -> None:
+    """All files are asked for before it begins."""
+    with debug_server(served) as server, scene_target(interpreter, SCENE, tmp_path) as target:
+        recorded = []
+        for flags in (["--debuginfod", server.url], []):
+            output = tmp_path / "out.json"
+            done = run_tool(
+                *("record", target.pid, "--native", *flags, "-d", "0.3", "-o", output),
+                env=environment(tmp_path),
+            )
+            assert done.returncode == 0, done.stderr
+            frames = json.loads(output.read_text())["shared"]["frames"]
+            recorded.append({frame["name"] for frame in frames})
+        assert len(server.asked) == len(set(server.asked)) > 1
+    assert recorded[0] >= set(NAMES)
+    # An inlined function is known by debug information only.
+    assert "ext::call_back" not in recorded[1]
 
 
 def test_servers_that_fail(interpreter: Interpreter, served: Path, tmp_path: Path) -> None:
