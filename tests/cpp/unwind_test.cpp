@@ -256,8 +256,8 @@ TEST_CASE("each instruction of the stub by which a JIT's code is entered") {
     static constexpr std::array<std::uint8_t, 28> kStub = {
         0x55, 0x41, 0x57, 0x41, 0x56, 0x41, 0x55, 0x41, 0x54, 0x53, 0x50, 0xe8, 0x30, 0x00,
         0x00, 0x00, 0x58, 0x5b, 0x41, 0x5c, 0x41, 0x5d, 0x41, 0x5e, 0x41, 0x5f, 0x5d, 0xc3};
-    constexpr std::array<std::uint64_t, 8> kPushes = {0, 1, 3, 5, 7, 9, 10, 11};
-    constexpr std::array<std::uint64_t, 8> kPops = {16, 17, 18, 20, 22, 24, 26, 27};
+    static constexpr std::array<std::uint64_t, 8> kPushes = {0, 1, 3, 5, 7, 9, 10, 11};
+    static constexpr std::array<std::uint64_t, 8> kPops = {16, 17, 18, 20, 22, 24, 26, 27};
     StoppedChild child([] {
         // sub $8,%rsp; call *%rdi; add $8,%rsp; ret
         constexpr std::array<std::uint8_t, 11> kCode = {0x48, 0x83, 0xec, 0x08, 0xff, 0xd7,
