@@ -46,6 +46,7 @@ from targets import PROGRAMS, Interpreter
 FOLDER = Path(__file__).parent
 CALLS = PROGRAMS / "calls.py"
 ROOT = "chains"
+MOST_SLEEPING_HZ = 10_000  # Beyond it nobody sleeps.
 
 Stack = tuple[tuple[str, int | None], ...]  # (function, line), outermost first
 
@@ -56,6 +57,7 @@ class Work:
     rate_hz: int
     depth: int = 0  # 0: the program of pure calls
     threads: int = 1
+    native: bool = False
 
 
 WORKS = (
@@ -66,6 +68,8 @@ WORKS = (
     Work("500 frames, flat out", 1_000_000, 500),
     Work("53 threads, flat out", 1_000_000, 30, 53),
     Work("1,000 threads, 100 Hz", 100, 30, 1000),
+    Work("native, 30 frames, 100 Hz", 100, 30, native=True),
+    Work("native, 30 frames, 1 kHz", 1000, 30, native=True),
 )
 
 
@@ -99,6 +103,8 @@ def start_own(
     _: Interpreter, pid: int, work: Work, seconds: float, file: Path
 ) -> subprocess.Popen[bytes]:
     options = ["--lines", "-f", "speedscope", "-r", str(work.rate_hz), "-d", str(seconds)]
+    if work.native:
+        options.append("--native")
     return run([*own_command(), "record", *options, "-o", str(file), str(pid)], own_environment())
 
 
@@ -122,11 +128,13 @@ def start_py_spy(*options: str) -> Callable[..., subprocess.Popen[bytes]]:
     def start(
         _: Interpreter, pid: int, work: Work, seconds: float, file: Path
     ) -> subprocess.Popen[bytes]:
+        native = ["--native"] if work.native else []
         common = ["-f", "raw", "--idle", "-r", str(work.rate_hz), "-d", str(max(1, round(seconds)))]
         command = [
             str(peer("py-spy")),
             "record",
             *options,
+            *native,
             *common,
             "-o",
             str(file),
@@ -226,6 +234,8 @@ TOOLS = (
     ),
 )
 
+NATIVE_TOOLS = ("pystack", "py-spy (stops)")  # py-spy must stop the target for it.
+
 
 # -- the measurements --
 
@@ -316,6 +326,26 @@ def measure(
     return row
 
 
+SLEEPER = """
+import time
+next_s = time.monotonic()
+while True:
+    next_s += 1 / {rate}
+    time.sleep(max(0, next_s - time.monotonic()))
+"""
+
+
+def floor_of(rate_hz: int) -> float:
+    """Of one core, what this machine charges for waking so often and doing nothing."""
+    with subprocess.Popen([sys.executable, "-c", SLEEPER.format(rate=rate_hz)]) as sleeper:
+        time.sleep(0.5)
+        begin, cpu = time.perf_counter(), cpu_seconds(sleeper.pid)
+        time.sleep(1.5)
+        share = (cpu_seconds(sleeper.pid) - cpu) / (time.perf_counter() - begin)
+        sleeper.kill()
+    return share
+
+
 GRAPH = call_graph(CALLS)
 
 
@@ -386,9 +416,15 @@ def main() -> None:
             rows: dict[str, dict[str, float] | str] = {}
             for tool in TOOLS:
                 wanted = not options.tool or tool.name in options.tool or tool.name == "pystack"
+                if work.native and tool.name not in NATIVE_TOOLS:
+                    continue
                 if wanted and tool.suits(interpreter):
                     rows[tool.name] = measure(tool, interpreter, work, options.seconds)
             print(*lines(rows), sep="\n", flush=True)
+            if work.rate_hz <= MOST_SLEEPING_HZ:
+                print(
+                    f"a loop that only sleeps: {100 * floor_of(work.rate_hz):.2g} % of a core here"
+                )
             results.setdefault(interpreter.name, {})[work.name] = rows
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -20,8 +20,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Busy waiting answers within microseconds. A thread that takes longer needs our core, which it does
-/// not get from a reader of higher priority by sched_yield, or is in a long kernel path.
+/// Busy waiting answers within microseconds. A thread that takes longer needs our core, which it
+/// does not get from a reader of higher priority by sched_yield, or is in a long kernel path.
 constexpr auto kSpin = std::chrono::microseconds(20);
 constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 10'000};
 
