@@ -110,7 +110,7 @@ class BatchWriter:
         return self._strings[text]
 
 
-def stats(**counts: int) -> SamplerStats:
+def stats(**counts: int | list[int]) -> SamplerStats:
     return no_stats() | counts  # type: ignore[return-value]
 
 

@@ -32,6 +32,35 @@ def losses(stats: SamplerStats) -> str:
     return f"{text}; ticks: {', '.join(ticks)}" if ticks else text
 
 
+def pauses(stats: SamplerStats) -> str:
+    """The histogram of stops in words: `half under 64 us, 99 % under 0.256 ms, at most 0.31 ms`."""
+    bounds = {"half": 0.5, "99 %": 0.99}
+    words = [
+        f"{name} under {format_pause(pause_under_ns(stats, share))}"
+        for name, share in bounds.items()
+        if any(stats["stops"])
+    ]
+    return ", ".join([*words, f"at most {format_pause(stats['stop_ns_max'])}"])
+
+
+def pause_under_ns(stats: SamplerStats, share: float) -> int:
+    """The least bound of the histogram under which that share of the stops is; the last has none, and the
+    longest stop is given."""
+    wanted = share * sum(stats["stops"])
+    seen = 0
+    for bucket, count in enumerate(stats["stops"][:-1]):
+        seen += count
+        if seen >= wanted:
+            return 1000 << bucket
+    return stats["stop_ns_max"]
+
+
+def format_pause(duration_ns: int) -> str:
+    if duration_ns < 100_000:
+        return f"{duration_ns / 1e3:.3g} us"
+    return format_time(duration_ns)
+
+
 def format_rate(rate_hz: float) -> str:
     return f"{rate_hz / 1000:.4g} kHz" if rate_hz >= 1000 else f"{rate_hz:.4g} Hz"
 

@@ -15,6 +15,7 @@ from .stats import (
     format_share,
     format_time,
     losses,
+    pauses,
     plural,
 )
 from .track import ThreadIdentity
@@ -44,9 +45,7 @@ def account(recording: Recording) -> str:
     )
     if recording.stops_target:
         stopped = format_share(stats["stop_ns_total"], recording.duration_ns)
-        parts.append(
-            f"target stopped {stopped}, at most {stats['stop_ns_max'] / 1e6:.2f} ms at once"
-        )
+        parts.append(f"target stopped {stopped}: {pauses(stats)}")
     if stats["partly_merged"]:
         parts.append(f"native frames missing in {plural(stats['partly_merged'], 'sample')}")
     return "; ".join(parts)

@@ -8,6 +8,7 @@ from pystack_profiler.stats import (
     format_share,
     format_time,
     losses,
+    pauses,
 )
 
 
@@ -25,6 +26,18 @@ def test_coverage_counts_failed_samples_and_missed_ticks() -> None:
     assert coverage(stats(attempted=200, taken=200, ticks=100)) == 1
     assert coverage(stats(attempted=200, taken=150, ticks=100)) == 0.75
     assert coverage(stats(attempted=200, taken=150, ticks=100, missed=300)) == 0.75 / 4
+
+
+def test_pauses_are_the_histogram_in_words() -> None:
+    assert pauses(stats()) == "at most 0 us"
+    stops = [0] * 22
+    stops[6], stops[8], stops[21] = 97, 2, 1  # below 64 us, 256 us, and those without a bound
+    longest_ns = 3_000 * MS
+    assert pauses(stats(stops=stops, stop_ns_max=longest_ns)) == (
+        "half under 64 us, 99 % under 0.256 ms, at most 3.0 s"
+    )
+    stops[21] = 5
+    assert "99 % under 3.0 s" in pauses(stats(stops=stops, stop_ns_max=longest_ns))
 
 
 def test_rates() -> None:

@@ -46,7 +46,7 @@ def test_the_last_line() -> None:
         " coverage 99 %; tool CPU 4 ms (0.4 %)"
     )
     recording.stops_target = True
-    assert account(recording).endswith("; target stopped 0 %, at most 0.00 ms at once")
+    assert account(recording).endswith("; target stopped 0 %: at most 0 us")
     two = recording_of(a_second(), a_second())
     assert account(two).startswith("200 samples of 2 threads in 2 processes over 1.0 s")
 
