@@ -30,8 +30,7 @@ struct SamplerOptions {
     bool stop = false;        ///< Stop the target for each sample, instead of proving the samples.
     bool exhaustive = false;  ///< As in CaptureOptions.
     std::size_t max_depth = 100'000;
-    /// Native frames too: the target is stopped for each sample. Not of other threads than
-    /// Python's.
+    /// Native frames too: the threads that have run are stopped for each sample.
     std::optional<NativeOptions> native{};
 };
 

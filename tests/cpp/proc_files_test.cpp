@@ -56,7 +56,15 @@ TEST_CASE("what a thread is blocked in") {
     CHECK(call->argument0 == 0x7f1200);
     for (const char* text : {"running\n", "-1 0x7ffc10 0x7f1234\n", "202\n", "202 7f1200\n", ""}) {
         CHECK_FALSE(parse_syscall(text));
+        CHECK_FALSE(parse_blocked_at(text));
     }
+    const auto place = parse_blocked_at("0 0x3 0x1 0x1 0x0 0x0 0x0 0x7ffc10 0x7f1234\n");
+    REQUIRE(place);
+    CHECK(place->sp == RemoteAddr{0x7ffc10});
+    CHECK(place->pc == RemoteAddr{0x7f1234});
+    CHECK_FALSE(parse_blocked_at("0 0x3 0x1 0x1 0x0 0x0 0x0 0x7ffc10\n"));
+    CHECK(parse_run_time_ns("123456 789 12\n") == 123456);
+    CHECK_FALSE(parse_run_time_ns("\n"));
 }
 
 TEST_CASE("what is not there") {

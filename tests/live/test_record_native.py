@@ -12,8 +12,8 @@ import pytest
 import pystack
 from interpreters import required
 from native_scenes import EXPECTED, build_extension, scene_target
-from process_state import thread_ids
-from targets import Interpreter
+from process_state import thread_ids, wait_until
+from targets import PROGRAMS, Interpreter
 from tool_runs import run_tool
 
 pytestmark = pytest.mark.live
@@ -198,3 +198,37 @@ def test_the_command_shows_them(tmp_path: Path) -> None:
     document = json.loads(output.read_text())
     assert [one["name"] for one in document["profiles"] if "(not Python's)" in one["name"]]
     assert "ext::wait_forever" in {one["name"] for one in document["shared"]["frames"]}
+
+
+RELEASES = [one for one in required() if not (one.debug or one.jit or one.free_threaded)]
+
+
+@pytest.mark.parametrize(
+    "interpreter", [pytest.param(one, id=one.name) for one in (RELEASES[2], RELEASES[-1])]
+)
+def test_threads_that_sleep_are_left_alone(interpreter: Interpreter, tmp_path: Path) -> None:
+    """To be stopped takes a thread some run time. The program has three that sleep: main, and two idle ones."""
+    roles = tmp_path / "roles.json"
+    program = [str(PROGRAMS / "gil_contended.py"), str(roles)]
+    with interpreter.spawn(program, stdin=subprocess.PIPE) as target:
+        wait_until(roles.exists, "the threads")
+
+        def run_times() -> dict[int, int]:
+            return {
+                tid: int(Path(f"/proc/{target.pid}/task/{tid}/schedstat").read_text().split()[0])
+                for tid in thread_ids(target.pid)
+            }
+
+        sampler = pystack.open_sampler(target.pid, rate_hz=200, native=pystack.Native())
+        sampler.start()
+        wait_until(lambda: sampler.stats()["ticks"] >= 50, "samples")
+        before = run_times()
+        wait_until(lambda: sampler.stats()["ticks"] >= 250, "more samples")
+        after = run_times()
+        sampler.stop()
+        stats = sampler.stats()
+    assert len(before) == 6
+    left_alone = [tid for tid, run_ns in before.items() if after[tid] == run_ns]
+    assert len(left_alone) == 3, (before, after)
+    assert stats["taken"] == stats["attempted"] >= 6 * 250
+    assert stats["partly_merged"] <= 0.001 * stats["taken"]

@@ -1,0 +1,144 @@
+#include "capture/sleep_watch.h"
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <functional>
+#include <vector>
+
+#include "fake_heap.h"
+#include "memory/process_memory.h"
+#include "threads/proc_files.h"
+#include "threads/stop_guard.h"
+
+using namespace pystack;
+using namespace pystack::capture;
+
+namespace {
+
+constexpr std::size_t kStackBytes = 4096;
+
+/// Waits for what another process has to do; false when it does not come.
+bool eventually(const std::function<bool()>& happened) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!happened()) {
+        if (std::chrono::steady_clock::now() > end) return false;
+        ::usleep(200);
+    }
+    return true;
+}
+
+/// A process that reads a byte, and then another from deeper in its stack.
+class Reader {
+  public:
+    Reader() {
+        REQUIRE(::pipe(pipe_.data()) == 0);
+        pid = ::fork();
+        if (pid == 0) {
+            read_one(pipe_[0], 0);
+            read_one(pipe_[0], 20);
+            for (;;) ::pause();
+        }
+        REQUIRE(eventually([this] { return is_blocked(); }));
+    }
+    ~Reader() {
+        ::kill(pid, SIGKILL);
+        ::waitpid(pid, nullptr, 0);
+        for (const int end : pipe_) ::close(end);
+    }
+
+    void give_byte() { REQUIRE(::write(pipe_[1], "x", 1) == 1); }
+
+    bool is_blocked() const {
+        const auto stat = threads::read_stat(pid, pid);
+        return stat && stat->state == 'S';
+    }
+
+    pid_t pid = 0;
+
+  private:
+    __attribute__((noinline)) static int read_one(int end, int depth) {
+        char byte = 0;
+        if (depth > 0) return read_one(end, depth - 1) + 1;
+        return static_cast<int>(::read(end, &byte, 1));
+    }
+
+    std::array<int, 2> pipe_{};
+};
+
+struct Watching {
+    Watching()
+        : memory(reader.pid),
+          stacks(memory, pystack::testing::layout_of(13), 100),
+          watch(reader.pid, memory, stacks) {}
+
+    /// As a recording does it: what is copied while it stands still is remembered after.
+    void stop_and_remember() {
+        auto guard = threads::StopGuard::stop(reader.pid);
+        REQUIRE(guard);
+        const auto registers = guard->registers(reader.pid);
+        REQUIRE(registers);
+        std::vector<std::byte> stack(kStackBytes);
+        stack.resize(memory.read_up_to(registers->sp(), stack));
+        guard->release();
+        REQUIRE(eventually([this] { return reader.is_blocked(); }));
+        watch.remember(reader.pid, *registers, stack, {});
+    }
+
+    Reader reader;
+    memory::ProcessMemory memory;
+    cpython::StackReader stacks;
+    SleepWatch watch;
+};
+
+}  // namespace
+
+TEST_CASE("a thread that sleeps where it was copied need not be stopped again") {
+    Watching watching;
+    CHECK(watching.watch.find().empty());
+    watching.stop_and_remember();
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE(watching.watch.find().size() == 1);
+        CHECK(watching.watch.is_asleep(watching.reader.pid));
+        CHECK_FALSE(watching.watch.is_asleep(watching.reader.pid + 1));
+        CHECK(watching.watch.sleep_on());
+    }
+    watching.watch.forget_all();
+    CHECK(watching.watch.find().empty());
+}
+
+TEST_CASE("a thread that woke is noticed, also when it sleeps again") {
+    Watching watching;
+    watching.stop_and_remember();
+    REQUIRE(watching.watch.find().size() == 1);
+    watching.reader.give_byte();
+    const auto is_deeper = [&] { return !watching.watch.sleep_on(); };
+    CHECK(eventually(is_deeper));
+    REQUIRE(eventually([&] { return watching.reader.is_blocked(); }));
+    CHECK(watching.watch.find().empty());
+    watching.stop_and_remember();
+    CHECK(watching.watch.find().size() == 1);
+}
+
+TEST_CASE("a thread that moved before it was first looked at is not taken for what was copied") {
+    Watching watching;
+    watching.stop_and_remember();
+    watching.reader.give_byte();
+    const auto has_left = [&] { return watching.watch.find().empty(); };
+    REQUIRE(eventually(has_left));
+    REQUIRE(eventually([&] { return watching.reader.is_blocked(); }));
+    for (int i = 0; i < 3; ++i) CHECK(watching.watch.find().empty());
+}
+
+TEST_CASE("a thread that runs, or is gone, does not sleep") {
+    Watching watching;
+    watching.stop_and_remember();
+    REQUIRE(watching.watch.find().size() == 1);
+    ::kill(watching.reader.pid, SIGKILL);
+    CHECK(eventually([&] { return watching.watch.find().empty(); }));
+}
