@@ -78,6 +78,7 @@ class RawNative(TypedDict):
 
     all_threads: bool  # those as well that the interpreter does not know
     last_only: bool  # only what the innermost Python frame called
+    sampled_stack_bytes: int  # of each thread's stack, copied for a sample of a recording
     # Build id and file name to the path of its debug file: asked while the target runs.
     fetch: Callable[[str, str], str | None] | None
 

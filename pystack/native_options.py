@@ -19,11 +19,14 @@ class Native(NamedTuple):
     #: Servers that have debug files; None: nothing is got from the network. Recordings ask them
     #: before they begin, for every file that is mapped then.
     debuginfod: Debuginfod | None = None
+    #: Of each thread's stack, how many bytes are copied for a sample of a recording. Dumps have all.
+    sampled_stack_bytes: int = 1 << 20
 
     def to_raw(self) -> RawNative:
         """For the C++ core."""
         return {
             "all_threads": self.all_threads,
             "last_only": self.last_only,
+            "sampled_stack_bytes": self.sampled_stack_bytes,
             "fetch": None if self.debuginfod is None else self.debuginfod.fetch,
         }

@@ -8,13 +8,14 @@
 
 namespace pystack::bindings {
 
-/// None, or a dict: all_threads, last_only, fetch (see DebugFileFetcher).
+/// None, or a dict: all_threads, last_only, sampled_stack_bytes, fetch (see DebugFileFetcher).
 inline std::optional<capture::NativeOptions> native_options(const nanobind::object& given) {
     if (given.is_none()) return std::nullopt;
     const auto values = nanobind::cast<nanobind::dict>(given);
     capture::NativeOptions options;
     options.all_threads = nanobind::cast<bool>(values["all_threads"]);
     options.last_only = nanobind::cast<bool>(values["last_only"]);
+    options.sampled_stack_bytes = nanobind::cast<std::uint64_t>(values["sampled_stack_bytes"]);
     return options;
 }
 

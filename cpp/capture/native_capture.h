@@ -20,6 +20,9 @@ namespace pystack::capture {
 struct NativeOptions {
     bool all_threads = false;  ///< Those as well that the interpreter does not know.
     bool last_only = false;    ///< Only the frames that the innermost Python frame called.
+    /// Of each thread's stack, at most so much from the stack pointer on is copied for a sample of
+    /// a recording: enough for a few hundred calls, and 20 us. What lies further out is a gap.
+    std::uint64_t sampled_stack_bytes = 1 << 20;
     /// Roots of file systems where separate debug files may be.
     std::vector<std::string> debug_roots = {""};
     /// See unwind::DebugFileOptions. It is called only while the target runs, from the thread that

@@ -9,8 +9,7 @@ namespace pystack::capture {
 
 namespace {
 
-/// Enough for a few hundred calls, and 20 us to copy. What lies further out is a gap.
-constexpr StackCopyLimits kCopyLimits = {.one = 1 << 20, .all = 64 << 20};
+constexpr std::uint64_t kAllStacks = 64 << 20;
 constexpr std::uint64_t kNamePauseNs = 250'000'000;
 /// Runs of native frames that are kept; programs that make code as they go have new ones for ever.
 constexpr std::size_t kMostRuns = 1 << 18;
@@ -46,7 +45,8 @@ NativeSampling::NativeSampling(const target::Target& target, const cpython::Runt
       interner_(interner),
       unwinder_(std::move(unwinder)),
       names_(runtime, unwinder_->code_map(), options_.debug_files()),
-      copies_(target, runtime.layout, kCopyLimits) {}
+      copies_(target, runtime.layout,
+              {.one = std::min(options_.sampled_stack_bytes, kAllStacks), .all = kAllStacks}) {}
 
 void NativeSampling::catch_up(std::span<const RemoteAddr> interpreters, std::uint64_t now_ns) {
     if (copies_.met_unknown_stack()) {

@@ -117,6 +117,15 @@ class _RecordCommand(click.Command):
     is_flag=True,
     help="The same, only what the innermost Python frame called.",
 )
+@click.option(
+    "--native-stack",
+    "native_stack_bytes",
+    type=quantities.size,
+    metavar="SIZE",
+    default="1M",
+    show_default=True,
+    help="How much of each thread's stack is copied for a sample, from its top; the rest is a gap.",
+)
 @debuginfod_flags
 @click.option(
     "-F",
@@ -150,6 +159,7 @@ def record(
     native: bool,
     native_all: bool,
     native_last: bool,
+    native_stack_bytes: int,
     debuginfod_urls: tuple[str, ...],
     no_debuginfod: bool,
     granularity: Granularity,
@@ -181,6 +191,8 @@ def record(
     )
     if compiled is not None and stops_target is False:
         raise click.UsageError("--native needs the target to be stopped: not with --no-block.")
+    if compiled is not None:
+        compiled = compiled._replace(sampled_stack_bytes=native_stack_bytes)
     settings = Settings(rate_hz, duration_s, bool(stops_target), exhaustive, subprocesses, compiled)
     try:
         check_writable(expand(output, target or 0))

@@ -1,4 +1,4 @@
-"""Process ids, rates and durations as people type them; each function is a click type."""
+"""Process ids, rates, durations and sizes as people type them; each function is a click type."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m)?(?:hz)?", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.ASCII)
 _HERTZ = {"": 1.0, "k": 1e3, "m": 1e6}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"(\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _LARGEST_PID = 2**31 - 1
 
 
@@ -40,3 +42,11 @@ def duration(text: str) -> float:
             f"{text!r} is not a duration; write it like 30, 30s, 500ms, 5m or 1h."
         )
     return float(match[1]) * _SECONDS[match[2] or "s"]
+
+
+def size(text: str) -> int:
+    """`65536`, `64K`, `1M`, `8MiB`: in bytes."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or not int(match[1]) or len(match[1]) > 12:
+        raise click.BadParameter(f"{text!r} is not a size; write it like 65536, 64K or 1M.")
+    return int(match[1]) * _BYTES[match[2].lower()]

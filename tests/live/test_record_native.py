@@ -200,6 +200,17 @@ def test_the_command_shows_them(tmp_path: Path) -> None:
     assert "ext::wait_forever" in {one["name"] for one in document["shared"]["frames"]}
 
 
+def test_a_stack_that_is_cut_says_so() -> None:
+    interpreter = required()[-1]
+    with interpreter.spawn(["-c", BUSY], stdout=subprocess.PIPE) as target:
+        assert target.process.stdout is not None
+        target.process.stdout.readline()
+        recorded = Recorded(target.pid, 20, pystack.Native(sampled_stack_bytes=256))
+    cut = [stack for stack in recorded.stacks if any("deeper than" in name for name in stack)]
+    assert len(cut) > 0.9 * len(recorded.stacks), recorded.stacks
+    assert recorded.stats["partly_merged"] >= 0.9 * recorded.stats["taken"]
+
+
 RELEASES = [one for one in required() if not (one.debug or one.jit or one.free_threaded)]
 
 
