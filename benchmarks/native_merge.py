@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -135,7 +136,9 @@ def measure(interpreter: Interpreter, samples: int, rate_hz: float) -> bool:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_extension(interpreter, folder)
-        arguments = [str(TARGET), str(folder / "ready"), str(folder)]
+        # Roots of other distributions have the temporary folder, and not this one.
+        program = shutil.copy(TARGET, folder)
+        arguments = [str(program), str(folder / "ready"), str(folder)]
         numpy = numpy_folder(interpreter.version[1])
         if numpy.exists() and interpreter.root is None and not interpreter.free_threaded:
             arguments.append(str(numpy))
