@@ -142,8 +142,10 @@ StackEnd ThreadProver::prove(TrackedThread& thread, const cpython::ThreadState& 
             return end;
         }
     }
-    const bool wanted = fails_often(true) && may_follow_ && tid != 0 && now_ns_ >= follow_from_ns_;
-    const bool followed = wanted && follower_.follow(pid_, tid);
+    // A thread that was followed has gone to another CPU, or it is another one's turn.
+    const bool is_fast = fails_often(true) || follower_.following();
+    const bool followed = is_fast && may_follow_ && tid != 0 && now_ns_ >= follow_from_ns_ &&
+                          follower_.follow(pid_, tid);
     if (followed) followed_ticks_left_ = kFollowedTicks;
     const int attempts = followed ? kFollowedAttempts : kProofAttempts;
     proof_begin_ = std::chrono::steady_clock::now();
