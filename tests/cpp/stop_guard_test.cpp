@@ -174,8 +174,8 @@ TEST_CASE("every thread is held, also of those that come while we look") {
         {
             const StopGuard guard = stop(child.pid);
             for (const pid_t tid : list_tasks(child.pid)) {
-                // A thread that has ended may still be listed; while it ends, as running, because it
-                // does so in the kernel.
+                // A thread that has ended may still be listed; while it ends, as running, because
+                // it does so in the kernel.
                 char state = '?';
                 const bool is_held = eventually([&] {
                     state = state_of(child.pid, tid);
