@@ -140,10 +140,8 @@ void read_registers(const CoreTarget& core, Reading& reading) {
 }
 
 NativeOptions native_options(const CoreOptions& options) {
-    NativeOptions native = *options.native;
-    if (options.library_root)
-        native.debug_roots.insert(native.debug_roots.begin(), *options.library_root);
-    return native;
+    if (!options.library_root) return *options.native;
+    return options.native->with_debug_root(*options.library_root);
 }
 
 void merge_native(const CoreTarget& core, Reading& reading, NativeCapture& native) {

@@ -375,11 +375,8 @@ Result<std::unique_ptr<Captured>> capture_here(int pid, const CaptureOptions& op
     captured->capture =
         std::make_unique<LiveCapture>(*captured->target, captured->runtime, options);
     if (options.native) {
-        NativeOptions wanted = *options.native;
-        // Debug files may be where the target's are, and its root may be another.
-        wanted.debug_roots.insert(wanted.debug_roots.begin(),
-                                  "/proc/" + std::to_string(pid) + "/root");
-        PYSTACK_TRY(native, NativeCapture::create(*captured->target, captured->runtime, wanted));
+        PYSTACK_TRY(native, NativeCapture::create(*captured->target, captured->runtime,
+                                                  options.native->of_process(pid)));
         captured->capture->use(std::move(native));
     }
     PYSTACK_CHECK(captured->capture->read(options.stop));

@@ -272,7 +272,21 @@ void InterpreterWatch::follow(const ReadBatch& batch,
     walked_.threads = std::move(threads);
 }
 
-void InterpreterWatch::walk_still() {
+/// Whether the lists are those of the last time, which takes one call to see.
+bool InterpreterWatch::is_as_it_was() {
+    still_batch_.clear();
+    still_pieces_.clear();
+    add_to(still_batch_);
+    for (const ThreadState& thread : walked_.threads) {
+        still_pieces_.push_back(still_batch_.add(format_.thread_at(thread.address)));
+    }
+    add_end_to(still_batch_);
+    still_batch_.read(memory_);
+    return take(still_batch_, still_pieces_);
+}
+
+void InterpreterWatch::read_still() {
+    if (is_as_it_was()) return;
     cpython::WalkedInterpreters walked = cpython::walk_interpreters(memory_, runtime_);
     if (walked.threads != walked_.threads) ++changes_;
     start(std::move(walked));

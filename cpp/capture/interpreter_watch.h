@@ -62,8 +62,8 @@ class InterpreterWatch {
     /// The generation as it is now, for one interpreter; nullopt where there is none.
     std::optional<std::uint64_t> read_generation(std::size_t interpreter) const;
 
-    /// Walks the lists by calls of their own: for a target that stands still.
-    void walk_still();
+    /// By calls of its own, for a target that stands still.
+    void read_still();
     /// Whether the list still leads to this thread.
     bool is_linked(std::size_t thread) const;
 
@@ -83,6 +83,7 @@ class InterpreterWatch {
 
     void plan_items();
     memory::RemoteStruct item(const memory::ReadBatch& batch, std::size_t index) const;
+    bool is_as_it_was();
     void start(cpython::WalkedInterpreters walked);
     /// Of one interpreter: the next one, and its newest thread.
     std::optional<std::pair<RemoteAddr, RemoteAddr>> links(const memory::ReadBatch& batch,
@@ -111,6 +112,8 @@ class InterpreterWatch {
     std::size_t end_piece_ = 0;  ///< The generations, read again.
     std::uint64_t changes_ = 0;
     bool generations_held_ = false;
+    memory::ReadBatch still_batch_;
+    std::vector<std::size_t> still_pieces_;
 };
 
 }  // namespace pystack::capture

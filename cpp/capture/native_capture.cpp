@@ -14,8 +14,7 @@ Result<std::unique_ptr<NativeCapture>> NativeCapture::create(const target::Targe
     std::unique_ptr<NativeCapture> capture(
         new NativeCapture(target, runtime, std::move(unwinder), std::move(options)));
     PYSTACK_CHECK(capture->copies_.update_mappings());
-    unwind::CodeMap& modules = capture->unwinder_->code_map();
-    for (std::uint32_t i = 0; i < modules.module_count(); ++i) modules.module(i);
+    capture->unwinder_->code_map().open_all();
     return capture;
 }
 

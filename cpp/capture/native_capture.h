@@ -30,6 +30,16 @@ struct NativeOptions {
     /// that is mapped at their beginning then.
     unwind::FetchDebugFile fetch_debug_file{};
 
+    /// The same, with debug files looked for below `root` first.
+    NativeOptions with_debug_root(std::string root) const {
+        NativeOptions wanted = *this;
+        wanted.debug_roots.insert(wanted.debug_roots.begin(), std::move(root));
+        return wanted;
+    }
+    /// For a process: they may be where its own files are, and its root may be another than ours.
+    NativeOptions of_process(std::int32_t pid) const {
+        return with_debug_root("/proc/" + std::to_string(pid) + "/root");
+    }
     unwind::DebugFileOptions debug_files() const {
         return {.roots = debug_roots, .fetch = fetch_debug_file};
     }

@@ -30,8 +30,7 @@ Result<std::unique_ptr<NativeSampling>> NativeSampling::create(const target::Tar
     std::unique_ptr<NativeSampling> sampling(
         new NativeSampling(target, runtime, std::move(unwinder), std::move(options), interner));
     PYSTACK_CHECK(sampling->copies_.update_mappings());
-    unwind::CodeMap& modules = sampling->unwinder_->code_map();
-    for (std::uint32_t i = 0; i < modules.module_count(); ++i) modules.module(i);
+    sampling->unwinder_->code_map().open_all();
     if (sampling->options_.fetch_debug_file) sampling->names_.load_symbols();
     return sampling;
 }

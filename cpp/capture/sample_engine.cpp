@@ -57,11 +57,9 @@ void SampleEngine::use(cpython::Runtime runtime) {
     native_.reset();
     sleep_watch_.reset();
     if (options_.native) {
-        NativeOptions wanted = *options_.native;
-        wanted.debug_roots.insert(wanted.debug_roots.begin(),
-                                  "/proc/" + std::to_string(target_->pid()) + "/root");
         // Fails when the target has ended, which the next sample finds out.
-        auto native = NativeSampling::create(*target_, runtime_, wanted, *interner_);
+        auto native = NativeSampling::create(
+            *target_, runtime_, options_.native->of_process(target_->pid()), *interner_);
         if (native) native_ = std::move(*native);
         sleep_watch_ = std::make_unique<SleepWatch>(target_->pid(), memory, *stacks_);
     }

@@ -54,11 +54,8 @@ Result<void> SampleEngine::sample_stopped(std::uint64_t now_ns, model::Batch& ba
         if (!caught || stops == kStops) break;
         std::this_thread::sleep_for(kBetweenStops);
     }
-    stats.stop_ns_total += stopped;
-    stats.stop_ns_max = std::max(stats.stop_ns_max, stopped);
-    if (stopped > 0) stats.count_stop(stopped);
+    stats.count_stop(stopped);
 
-    batch_holds_ = false;
     follow_threads(now_ns);
     identify(now_ns);
     if (native_) intern_native(reads, now_ns, batch, stats);
@@ -95,16 +92,7 @@ bool SampleEngine::sleeps(const cpython::ThreadState& state) const {
 /// All that is copied while the target stands still.
 std::vector<SampleEngine::StillStack> SampleEngine::read_still(const threads::StopGuard& guard,
                                                                std::span<const pid_t> asleep) {
-    // Mostly the lists are those of the last sample, which takes one call to see.
-    batch_.clear();
-    watch_->add_to(batch_);
-    thread_pieces_.clear();
-    for (const cpython::ThreadState& state : watch_->threads()) {
-        thread_pieces_.push_back(batch_.add(stacks_->format().thread_at(state.address)));
-    }
-    watch_->add_end_to(batch_);
-    batch_.read(target_->memory());
-    if (!watch_->take(batch_, thread_pieces_)) watch_->walk_still();
+    watch_->read_still();
     std::vector<StillStack> reads(watch_->threads().size());
     for (std::size_t i = 0; i < reads.size(); ++i) {
         reads[i].sleeps = sleeps(watch_->threads()[i]);

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "cpython/cycle_check.h"
+
 namespace pystack::cpython {
 
 namespace {
@@ -22,24 +24,6 @@ constexpr std::uint32_t kMissesBeforeSearch = 3;
 constexpr auto kLongestPause = std::chrono::nanoseconds(600);
 /// Frames at which a walk asks whether the rest is known: more are too many to ask for.
 constexpr int kMaxKnownChecks = 16;
-
-/// Notices when an address comes again (Brent): a corrupt or torn chain may be a ring.
-class CycleCheck {
-  public:
-    bool seen(RemoteAddr address) {
-        if (address == mark_) return true;
-        if (++steps_ == limit_) {
-            limit_ *= 2;
-            mark_ = address;
-        }
-        return false;
-    }
-
-  private:
-    RemoteAddr mark_;
-    std::uint64_t steps_ = 0;
-    std::uint64_t limit_ = 2;
-};
 
 std::uint32_t common_prefix(const std::byte* one, const std::byte* other, std::uint32_t size) {
     if (std::memcmp(one, other, size) == 0) return size;

@@ -57,6 +57,9 @@ struct SamplerStats {
     std::uint64_t partly_merged = 0;
 
     void count_stop(std::uint64_t ns) {
+        if (ns == 0) return;  // Nothing had to be stopped.
+        stop_ns_total += ns;
+        stop_ns_max = std::max(stop_ns_max, ns);
         const auto bucket = static_cast<std::size_t>(std::bit_width(ns / 1000));
         ++stops[std::min(bucket, stops.size() - 1)];
     }

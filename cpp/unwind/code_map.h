@@ -42,6 +42,10 @@ class CodeMap {
     /// The path of a module, also of one whose file cannot be had.
     const std::string& path(std::uint32_t number) const { return slots_[number].module.path; }
     std::size_t module_count() const { return slots_.size(); }
+    /// Those that are known, so that none has to be opened later.
+    void open_all() {
+        for (std::uint32_t i = 0; i < module_count(); ++i) module(i);
+    }
 
   private:
     struct Slot {
