@@ -28,6 +28,7 @@ import pystack
 from call_graph import call_graph, illegal
 from interpreters import available
 from process_state import wait_until
+from sampled_stacks import SampledStacks
 from targets import PROGRAMS, Interpreter
 
 CALLS = PROGRAMS / "calls.py"
@@ -38,42 +39,27 @@ MOST_LOST = 0.01
 
 
 class Stacks:
-    """The tables of a recording, and how often each stack was seen."""
+    """The stacks of a recording, and how often each was seen."""
 
     def __init__(self) -> None:
-        self.strings: list[str] = []
-        self.frames: list[tuple[int, int, int]] = []  # function, file, line
-        self.rows: list[tuple[int, int]] = []  # parent, frame; row 0 is no stack
+        self.tables = SampledStacks()
         self.seen: Counter[int] = Counter()
 
     def take(self, sampler: pystack.Sampler, timeout_s: float) -> bool:
         batch = sampler.next_batch(timeout_s)
         if batch is None:
             return False
-        self.strings += batch.strings
-        self.frames += zip(batch.frame_function, batch.frame_file, batch.frame_line, strict=True)
-        self.rows += zip(batch.stack_parent, batch.stack_frame, strict=True)
+        self.tables.add(batch)
         for stack, count in zip(batch.stack, batch.count, strict=True):
             self.seen[stack] += count
         return not batch.finished
 
     def path(self, stack: int) -> list[SimpleNamespace]:
-        """Outermost first."""
-        frames = []
-        while stack:
-            stack, frame = self.rows[stack]
-            function, file, line = self.frames[frame]
-            frames.append(
-                SimpleNamespace(
-                    function=self.strings[function],
-                    file=self.strings[file],
-                    line=line if line > 0 else None,
-                    end_line=None,
-                    column=None,
-                    end_column=None,
-                )
-            )
-        return frames[::-1]
+        """Outermost first, without the columns that samples lack."""
+        return [
+            SimpleNamespace(**frame._asdict(), end_line=None, column=None, end_column=None)
+            for frame in self.tables.frames(stack)
+        ]
 
 
 def record(pid: int, samples: int) -> tuple[Stacks, pystack.Sampler]:

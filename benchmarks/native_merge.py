@@ -34,6 +34,7 @@ import pystack
 from interpreters import available, numpy_folder
 from native_scenes import build_extension
 from process_state import wait_until
+from sampled_stacks import SampledStacks
 from targets import Interpreter
 
 TARGET = Path(__file__).with_name("native_merge_target.py")
@@ -93,10 +94,7 @@ class Recorded(NamedTuple):
 def record(pid: int, samples: int, rate_hz: float) -> Recorded:
     """Records until so many samples were tried."""
     sampler = pystack.open_sampler(pid, rate_hz=rate_hz, native=pystack.Native())
-    strings: list[str] = []
-    functions: list[int] = []
-    kinds: list[int] = []
-    rows: list[tuple[int, int]] = []  # caller, frame
+    tables = SampledStacks()
     counts: Counter[int] = Counter()
     sampler.start()
     deadline = time.monotonic() + 20 * samples / rate_hz
@@ -106,24 +104,18 @@ def record(pid: int, samples: int, rate_hz: float) -> Recorded:
             sampler.stop()
         if batch is None:
             continue
-        strings += batch.strings
-        functions += batch.frame_function
-        kinds += batch.frame_kind
-        rows += zip(batch.stack_parent, batch.stack_frame, strict=True)
+        tables.add(batch)
         for stack, count in zip(batch.stack, batch.count, strict=True):
             counts[stack] += count
         if batch.finished:
             break
 
     def decode(stack: int) -> Stack:
-        names: list[str] = []
-        native: list[bool] = []
-        while stack:
-            parent, frame = rows[stack]
-            names.append(strings[functions[frame]])
-            native.append(kinds[frame] != PYTHON)
-            stack = parent
-        return Stack(tuple(names[::-1]), tuple(native[::-1]))
+        frames = tables.frames(stack)
+        return Stack(
+            tuple(frame.function for frame in frames),
+            tuple(frame.kind != PYTHON for frame in frames),
+        )
 
     stacks: Counter[Stack] = Counter()
     for stack, count in counts.items():

@@ -62,6 +62,15 @@ struct Recorded {
         return outcomes;
     }
 
+    /// The watch knows the stack's code, and has seen it in a tick.
+    void intern_and_use() {
+        intern();
+        watch.begin_use();
+        watch.use(stack);
+        tick();
+        tick();
+    }
+
     /// Outermost first.
     std::vector<std::string> names() const {
         std::vector<std::string> found;
@@ -173,11 +182,7 @@ TEST_CASE("tasks have frames with their names, but not any number") {
 TEST_CASE("code objects that stay are verified in the tick's batch") {
     for_each_version([](FakeInterpreter& fake) {
         Recorded recorded(fake);
-        recorded.intern();
-        recorded.watch.begin_use();
-        recorded.watch.use(recorded.stack);
-        recorded.tick();
-        recorded.tick();
+        recorded.intern_and_use();
         CHECK(recorded.watch.holds(recorded.stack, true, 0, recorded.interpreters));
         const std::size_t calls = fake.memory().calls();
         CHECK(recorded.watch.holds(recorded.stack, true, 0, recorded.interpreters));
@@ -191,11 +196,7 @@ TEST_CASE("a code object at the address of a dead one is noticed") {
         CAPTURE(in_batch);
         for_each_version([in_batch](FakeInterpreter& fake) {
             Recorded recorded(fake);
-            recorded.intern();
-            recorded.watch.begin_use();
-            recorded.watch.use(recorded.stack);
-            recorded.tick();
-            recorded.tick();
+            recorded.intern_and_use();
             REQUIRE(recorded.watch.holds(recorded.stack, true, 0, recorded.interpreters));
             const model::StackId before = recorded.stack.id();
             recorded.replace_inner();

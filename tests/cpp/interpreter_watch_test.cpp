@@ -45,6 +45,23 @@ struct Watching {
     memory::ReadBatch batch;
 };
 
+/// Two threads that are watched already.
+struct TwoThreads {
+    explicit TwoThreads(FakeInterpreter& fake)
+        : interpreter(fake.add_interpreter(0)),
+          first(fake.add_thread(interpreter, 1)),
+          second(fake.add_thread(interpreter, 2)),
+          watching(fake) {
+        watching.tick();
+        REQUIRE(watching.tick());
+    }
+
+    RemoteAddr interpreter;
+    RemoteAddr first;
+    RemoteAddr second;
+    Watching watching;
+};
+
 using Addresses = std::vector<RemoteAddr>;
 
 }  // namespace
@@ -74,12 +91,7 @@ TEST_CASE("lists are found by the first tick, and cost one call as long as they 
 
 TEST_CASE("threads that come and go are followed") {
     for_each_version([](FakeInterpreter& fake) {
-        const RemoteAddr interpreter = fake.add_interpreter(0);
-        const RemoteAddr first = fake.add_thread(interpreter, 1);
-        const RemoteAddr second = fake.add_thread(interpreter, 2);
-        Watching watching(fake);
-        watching.tick();
-        REQUIRE(watching.tick());
+        auto [interpreter, first, second, watching] = TwoThreads(fake);
         const std::uint64_t changes = watching.watch.changes();
 
         const RemoteAddr third = fake.add_thread(interpreter, 3);
@@ -136,12 +148,7 @@ TEST_CASE("interpreters that come and go are followed") {
 
 TEST_CASE("a list that runs in a circle ends") {
     for_each_version([](FakeInterpreter& fake) {
-        const RemoteAddr interpreter = fake.add_interpreter(0);
-        const RemoteAddr first = fake.add_thread(interpreter, 1);
-        const RemoteAddr second = fake.add_thread(interpreter, 2);
-        Watching watching(fake);
-        watching.tick();
-        REQUIRE(watching.tick());
+        auto [interpreter, first, second, watching] = TwoThreads(fake);
         fake.memory().put(first + *fake.layout.thread_state.next, second);
         for (int i = 0; i < 3; ++i) CHECK_FALSE(watching.tick());
     });

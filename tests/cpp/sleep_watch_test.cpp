@@ -7,10 +7,9 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
-#include <functional>
 #include <vector>
 
+#include "eventually.h"
 #include "fake_heap.h"
 #include "memory/process_memory.h"
 #include "threads/proc_files.h"
@@ -18,20 +17,11 @@
 
 using namespace pystack;
 using namespace pystack::capture;
+using pystack::testing::eventually;
 
 namespace {
 
 constexpr std::size_t kStackBytes = 4096;
-
-/// Waits for what another process has to do; false when it does not come.
-bool eventually(const std::function<bool()>& happened) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!happened()) {
-        if (std::chrono::steady_clock::now() > end) return false;
-        ::usleep(200);
-    }
-    return true;
-}
 
 /// A process that reads a byte, and then another from deeper in its stack.
 class Reader {

@@ -10,15 +10,16 @@
 
 #include <atomic>
 #include <chrono>
-#include <functional>
 #include <new>
 #include <thread>
 #include <vector>
 
+#include "eventually.h"
 #include "threads/proc_files.h"
 
 using namespace pystack;
 using namespace pystack::threads;
+using pystack::testing::eventually;
 
 namespace {
 
@@ -32,16 +33,6 @@ struct Shared {
 };
 
 Shared* shared = nullptr;
-
-/// Waits for what another process has to do; false when it does not come.
-bool eventually(const std::function<bool()>& happened) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!happened()) {
-        if (std::chrono::steady_clock::now() > end) return false;
-        ::usleep(200);
-    }
-    return true;
-}
 
 char state_of(pid_t pid, pid_t tid) {
     const auto stat = read_stat(pid, tid);

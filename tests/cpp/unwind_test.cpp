@@ -227,19 +227,29 @@ TEST_CASE("deep stacks and limits") {
     }
 }
 
+void* executable_page() {
+    return ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+                  -1, 0);
+}
+
+/// Calls known chains through the code at the beginning of a page.
+void run_through(void* page) {
+    static void (*jit)(void (*)()) = nullptr;
+    jit = reinterpret_cast<void (*)(void (*)())>(page);
+    chain_o2_outer([] {
+        jit([] { chain_fp_outer(wait_forever); });
+        AFTER_CALL;
+    });
+}
+
 TEST_CASE("code of a JIT that keeps frame pointers") {
     StoppedChild child([] {
         // push %rbp; mov %rsp,%rbp; call *%rdi; pop %rbp; ret
         constexpr std::array<std::uint8_t, 8> kCode = {0x55, 0x48, 0x89, 0xe5,
                                                        0xff, 0xd7, 0x5d, 0xc3};
-        void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void* page = executable_page();
         std::memcpy(page, kCode.data(), kCode.size());
-        static void (*const jit)(void (*)()) = reinterpret_cast<void (*)(void (*)())>(page);
-        chain_o2_outer([] {
-            jit([] { chain_fp_outer(wait_forever); });
-            AFTER_CALL;
-        });
+        run_through(page);
     });
     const auto unwinder = NativeUnwinder::create(*child.target);
     REQUIRE(unwinder);
@@ -262,15 +272,10 @@ TEST_CASE("each instruction of the stub by which a JIT's code is entered") {
         // sub $8,%rsp; call *%rdi; add $8,%rsp; ret
         constexpr std::array<std::uint8_t, 11> kCode = {0x48, 0x83, 0xec, 0x08, 0xff, 0xd7,
                                                         0x48, 0x83, 0xc4, 0x08, 0xc3};
-        void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void* page = executable_page();
         std::memcpy(page, kStub.data(), kStub.size());
         std::memcpy(static_cast<std::byte*>(page) + 64, kCode.data(), kCode.size());
-        static void (*const jit)(void (*)()) = reinterpret_cast<void (*)(void (*)())>(page);
-        chain_o2_outer([] {
-            jit([] { chain_fp_outer(wait_forever); });
-            AFTER_CALL;
-        });
+        run_through(page);
     });
     const auto unwinder = NativeUnwinder::create(*child.target);
     REQUIRE(unwinder);

@@ -13,6 +13,7 @@ import pystack
 from interpreters import required
 from native_scenes import EXPECTED, build_extension, scene_target
 from process_state import thread_ids, wait_until
+from sampled_stacks import SampledStacks
 from targets import PROGRAMS, Interpreter
 from tool_runs import run_tool
 
@@ -70,44 +71,26 @@ class Recorded:
 
     def __init__(self, pid: int, samples: int, native: pystack.Native) -> None:
         sampler = pystack.open_sampler(pid, rate_hz=200, native=native)
-        strings: list[str] = []
-        functions: list[int] = []
+        tables = SampledStacks()
         threads: dict[int, tuple[int, int, int, int, str]] = {}
         owners: list[int] = []
-        parents: list[int] = []
-        frames: list[int] = []
         seen: list[int] = []
         sampler.start()
         deadline = time.monotonic() + 60
-        while (batch := sampler.next_batch(0.1)) is None or not batch.finished:
+        finished = False
+        while not finished:
+            batch = sampler.next_batch(0.1)
             if sampler.stats()["taken"] >= samples or time.monotonic() > deadline:
                 sampler.stop()
             if batch is None:
                 continue
-            strings += batch.strings
-            functions += batch.frame_function
-            parents += batch.stack_parent
-            frames += batch.stack_frame
+            tables.add(batch)
             seen += batch.stack
             owners += batch.thread
             threads.update({one[0]: one for one in batch.threads})
-        seen += batch.stack
-        owners += batch.thread
-        threads.update({one[0]: one for one in batch.threads})
-        strings += batch.strings
-        functions += batch.frame_function
-        parents += batch.stack_parent
-        frames += batch.stack_frame
+            finished = batch.finished
         self.stats = sampler.stats()
-
-        def names(stack: int) -> list[str]:
-            found = []
-            while stack:
-                found.append(strings[functions[frames[stack]]])
-                stack = parents[stack]
-            return found[::-1]
-
-        self.stacks = [names(stack) for stack in seen]
+        self.stacks = [[frame.function for frame in tables.frames(stack)] for stack in seen]
         #: The tid and the interpreter of each of them.
         self.owners = [(threads[one][2], threads[one][3]) for one in owners]
 
