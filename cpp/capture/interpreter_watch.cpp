@@ -199,6 +199,10 @@ bool InterpreterWatch::links_hold(const ReadBatch& batch,
              ++thread) {
             const ThreadState& known = walked_.threads[thread];
             const std::size_t piece = thread_pieces[thread];
+            if (piece == kNotRead) {
+                older = known.address;
+                continue;
+            }
             if (!batch.complete(piece)) return false;
             RemoteAddr next;
             const auto state = parse(known.address, i, batch.data(piece), next);
@@ -230,6 +234,10 @@ std::optional<ThreadState> InterpreterWatch::parse(RemoteAddr address, std::size
 /// Thread states that were in the batch cost nothing; new ones a call each.
 void InterpreterWatch::follow(const ReadBatch& batch,
                               const std::vector<std::size_t>& thread_pieces) {
+    if (std::find(thread_pieces.begin(), thread_pieces.end(), kNotRead) != thread_pieces.end()) {
+        read_all();
+        return follow(still_batch_, still_pieces_);
+    }
     ++changes_;
     const auto walk_all = [this] {
         start(cpython::walk_moving_interpreters(memory_, runtime_, kListAttempts));
@@ -272,8 +280,8 @@ void InterpreterWatch::follow(const ReadBatch& batch,
     walked_.threads = std::move(threads);
 }
 
-/// Whether the lists are those of the last time, which takes one call to see.
-bool InterpreterWatch::is_as_it_was() {
+/// All that take() needs to see whether the lists are those of the last time.
+void InterpreterWatch::read_all() {
     still_batch_.clear();
     still_pieces_.clear();
     add_to(still_batch_);
@@ -282,11 +290,11 @@ bool InterpreterWatch::is_as_it_was() {
     }
     add_end_to(still_batch_);
     still_batch_.read(memory_);
-    return take(still_batch_, still_pieces_);
 }
 
 void InterpreterWatch::read_still() {
-    if (is_as_it_was()) return;
+    read_all();
+    if (take(still_batch_, still_pieces_)) return;
     cpython::WalkedInterpreters walked = cpython::walk_interpreters(memory_, runtime_);
     if (walked.threads != walked_.threads) ++changes_;
     start(std::move(walked));

@@ -43,6 +43,10 @@ class InterpreterWatch {
     /// After them: what must have been the same all the time.
     void add_end_to(memory::ReadBatch& batch);
 
+    /// In the place of a piece: the thread has not run, so its state was not read. The link to an
+    /// older one that may have run must have been.
+    static constexpr std::size_t kNotRead = SIZE_MAX;
+
     /// `thread_pieces[i]` is the piece of `batch` that holds the thread state of threads()[i].
     /// Takes what the batch says of the interpreters. False when the lists were not those that it
     /// was made for: they have been followed anew, and the batch does not belong to them.
@@ -83,7 +87,7 @@ class InterpreterWatch {
 
     void plan_items();
     memory::RemoteStruct item(const memory::ReadBatch& batch, std::size_t index) const;
-    bool is_as_it_was();
+    void read_all();
     void start(cpython::WalkedInterpreters walked);
     /// Of one interpreter: the next one, and its newest thread.
     std::optional<std::pair<RemoteAddr, RemoteAddr>> links(const memory::ReadBatch& batch,

@@ -17,6 +17,10 @@ constexpr int kListAttempts = 4;
 constexpr std::size_t kMostThreadsInline = 6;
 /// A target that executes another program has no interpreter for a while.
 constexpr std::uint64_t kFindAgainEveryNs = 20'000'000;
+/// For so long a stack is the same before its thread is taken to rest: what it does when it wakes
+/// may go unnoticed for some milliseconds, see RestWatch.
+constexpr std::uint64_t kAsleepForNs = 500'000'000;
+constexpr std::uint64_t kLetRestEveryNs = 100'000'000;
 /// Programs import asyncio when they like.
 constexpr std::uint64_t kFirstFindTasksPauseNs = 20'000'000;
 constexpr std::uint64_t kLongestFindTasksPauseNs = 10'000'000'000;
@@ -63,6 +67,7 @@ void SampleEngine::use(cpython::Runtime runtime) {
         if (native) native_ = std::move(*native);
         sleep_watch_ = std::make_unique<SleepWatch>(target_->pid(), memory, *stacks_);
     }
+    rest_watch_ = std::make_unique<RestWatch>(target_->pid());
     tasks_.reset();
     prover_.use_tasks(nullptr);
     find_tasks_at_ns_ = 0;
@@ -107,19 +112,67 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
 
 void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
                                  model::SamplerStats& stats) {
+    find_woken(now_ns);
     read_tick(now_ns);
     if (watch_->interpreters().empty()) return;
     code_watch_->take(batch_, *watch_);
     identify(now_ns);
     const ThreadProver::TickBatch tick{.batch = batch_, .holds = batch_holds_, .pace = batch_pace_};
     for (std::size_t i = 0; i < order_.size(); ++i) {
+        if (order_[i]->rests && !wake_holder(i, now_ns)) {
+            record(i, order_[i]->end, false, now_ns, batch, stats);
+            continue;
+        }
         const auto sampled =
             prover_.sample(*order_[i], watch_->threads()[i], identities_.of(indices_[i]).tid, tick);
         use_changed_ |= sampled.moved;
+        order_[i]->end = sampled.end;
         record(i, sampled.end, sampled.moved, now_ns, batch, stats);
     }
     update_use();
+    let_rest(now_ns);
 }
+
+// --- threads that do not run ---
+
+void SampleEngine::find_woken(std::uint64_t now_ns) {
+    if (rest_watch_->find_woken(now_ns)) note_rest();
+}
+
+void SampleEngine::note_rest() {
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        TrackedThread& thread = *order_[i];
+        thread.rests = thread.quiet && rest_watch_->rests(identities_.of(indices_[i]).tid);
+    }
+}
+
+/// Whoever had the GIL last may have run since find_woken(). Its stack is not in the batch.
+bool SampleEngine::wake_holder(std::size_t index, std::uint64_t now_ns) {
+    const cpython::ThreadState& state = watch_->threads()[index];
+    if (watch_->now(state.interpreter).gil.holder != state.address) return false;
+    order_[index]->rests = false;
+    rest_watch_->wake(identities_.of(indices_[index]).tid, now_ns);
+    return true;
+}
+
+void SampleEngine::let_rest(std::uint64_t now_ns) {
+    if (now_ns < let_rest_at_ns_) return;
+    let_rest_at_ns_ = now_ns + kLetRestEveryNs;
+    asleep_.clear();
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        const cpython::ThreadState& state = watch_->threads()[i];
+        const TrackedThread& thread = *order_[i];
+        const std::int32_t tid = identities_.of(indices_[i]).tid;
+        const bool sleeps = thread.quiet && now_ns >= kAsleepForNs &&
+                            thread.activity.sleeps_since(now_ns - kAsleepForNs) &&
+                            watch_->now(state.interpreter).gil.holder != state.address;
+        if (tid != 0 && sleeps) asleep_.push_back(tid);
+    }
+    rest_watch_->let_rest(asleep_, now_ns);
+    note_rest();
+}
+
+// --- what is read at a tick ---
 
 /// Once asyncio is there, thread states are read up to the running task.
 void SampleEngine::find_tasks(std::uint64_t now_ns) {
@@ -150,15 +203,24 @@ void SampleEngine::read_tick(std::uint64_t now_ns) {
 void SampleEngine::plan_tick() {
     batch_.clear();
     watch_->add_to(batch_);
-    thread_pieces_.resize(order_.size());
+    thread_pieces_.assign(order_.size(), InterpreterWatch::kNotRead);
+    const auto awake = static_cast<std::size_t>(std::count_if(
+        order_.begin(), order_.end(), [](const TrackedThread* t) { return !t->rests; }));
     // It comes last, so that its proof is the nearest to one moment.
     std::optional<std::size_t> proved;
-    if (order_.size() <= kMostThreadsInline && inline_thread_ < order_.size() &&
-        !order_[inline_thread_]->quiet) {
+    if (awake <= kMostThreadsInline && inline_thread_ < order_.size() &&
+        !order_[inline_thread_]->quiet && !order_[inline_thread_]->rests) {
         proved = inline_thread_;
     }
     for (std::size_t i = 0; i < order_.size(); ++i) {
-        if (i != proved) ask(i, order_[i]->quiet ? Asked::kLook : Asked::kState);
+        if (i == proved) continue;
+        if (!order_[i]->rests) {
+            ask(i, order_[i]->quiet ? Asked::kLook : Asked::kState);
+        } else {
+            order_[i]->asked = Asked::kState;
+            // The link to an older one that may be gone.
+            if (i > 0 && !order_[i - 1]->rests) ask(i, Asked::kState);
+        }
     }
     if (proved) ask(*proved, Asked::kProof);
     code_watch_->add_to(batch_,
@@ -251,7 +313,9 @@ void SampleEngine::add_sample(TrackedThread& thread, std::uint8_t bits, std::uin
 /// A word of the thread's state, as the tick's batch has it.
 std::optional<std::int32_t> SampleEngine::thread_flag(std::size_t index,
                                                       cpython::FieldOffset field) const {
-    if (!field || !batch_holds_ || !batch_.complete(thread_pieces_[index])) return std::nullopt;
+    if (!field || !batch_holds_ || thread_pieces_[index] == InterpreterWatch::kNotRead ||
+        !batch_.complete(thread_pieces_[index]))
+        return std::nullopt;
     const memory::RemoteStruct state({}, batch_.bytes(thread_pieces_[index]));
     return state.get<std::int32_t>(*field - stacks_->format().thread().begin.value);
 }
@@ -269,6 +333,7 @@ std::uint8_t SampleEngine::state_bits(std::size_t index, bool moved, std::uint64
     if (holds) bits |= model::kHoldsGil;
     if (holds && interpreter.collecting) bits |= model::kGc;
     if (options_.stop) return bits | order_[index]->activity_bits;
+    if (order_[index]->rests) return bits | order_[index]->activity.last_bits();
     const bool attached = thread_flag(index, fields.state) == kAttached;
     return bits | order_[index]->activity.bits(
                       {.now_ns = now_ns,

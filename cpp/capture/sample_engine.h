@@ -11,6 +11,7 @@
 #include "capture/frame_interner.h"
 #include "capture/interpreter_watch.h"
 #include "capture/native_sampling.h"
+#include "capture/rest_watch.h"
 #include "capture/sleep_watch.h"
 #include "capture/task_watch.h"
 #include "capture/thread_identities.h"
@@ -89,6 +90,10 @@ class SampleEngine {
 
     void find_tasks(std::uint64_t now_ns);
     void read_tick(std::uint64_t now_ns);
+    void find_woken(std::uint64_t now_ns);
+    void let_rest(std::uint64_t now_ns);
+    void note_rest();
+    bool wake_holder(std::size_t index, std::uint64_t now_ns);
     void plan_tick();
     void ask(std::size_t index, Asked what);
     void follow_threads(std::uint64_t now_ns);
@@ -113,6 +118,10 @@ class SampleEngine {
     std::unique_ptr<TaskWatch> tasks_;  ///< When asyncio was found.
     std::unique_ptr<NativeSampling> native_;
     std::unique_ptr<SleepWatch> sleep_watch_;  ///< With native frames.
+
+    std::unique_ptr<RestWatch> rest_watch_;  ///< Without stopping.
+    std::uint64_t let_rest_at_ns_ = 0;
+    std::vector<std::int32_t> asleep_;
 
     ThreadProver prover_;
     ThreadIdentities identities_;

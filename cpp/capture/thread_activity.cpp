@@ -36,6 +36,10 @@ std::uint8_t ThreadActivity::bits(const Sample& sample) {
     return bits_;
 }
 
+bool ThreadActivity::sleeps_since(std::uint64_t time_ns) const {
+    return bits_ == model::kCpuKnown && moved_ns_ <= time_ns;
+}
+
 std::uint8_t ThreadActivity::look(const Sample& sample) {
     std::array<char, 256> text;
     const auto said = file_.read(text);

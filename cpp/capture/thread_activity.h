@@ -28,6 +28,10 @@ class ThreadActivity {
     void set_thread(pid_t pid, pid_t tid) { file_.set_thread(pid, tid); }
     /// model::SampleState bits.
     std::uint8_t bits(const Sample& sample);
+    /// Those of the last sample.
+    std::uint8_t last_bits() const { return bits_; }
+    /// Whether its stack has been the same since `time_ns`, and it was seen blocked.
+    bool sleeps_since(std::uint64_t time_ns) const;
 
   private:
     std::uint8_t look(const Sample& sample);

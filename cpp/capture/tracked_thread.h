@@ -24,8 +24,10 @@ struct TrackedThread {
     // Proofs that showed no caller of a generator, since the last that did not, and since when.
     int cut_proofs = 0;
     std::uint64_t cut_since_ns = 0;
-    int same_proofs = 0;  ///< In a row, that found the same.
-    bool quiet = false;   ///< Does not move, as far as the last proofs say.
+    int same_proofs = 0;                           ///< In a row, that found the same.
+    model::StackEnd end = model::StackEnd::kTorn;  ///< Of its last stack.
+    bool quiet = false;  ///< Does not move, as far as the last proofs say.
+    bool rests = false;  ///< Does not run, as the RestWatch knows: it is not looked at.
     Asked asked = Asked::kState;
     std::size_t first_piece = 0;
     // Its row in the batch that is being filled, to which an equal sample is added.
@@ -41,6 +43,7 @@ struct TrackedThread {
         plan.clear();
         same_proofs = 0;
         quiet = false;
+        rests = false;
     }
 };
 

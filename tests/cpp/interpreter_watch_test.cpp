@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "cpython/stack_reader.h"
@@ -21,12 +22,15 @@ struct Watching {
           stacks(fake.memory(), fake.layout, 1000),
           watch(fake.memory(), fake.runtime, stacks.format()) {}
 
-    bool tick() {
+    /// `resting`: those whose states are not read.
+    bool tick(const std::vector<RemoteAddr>& resting = {}) {
         batch.clear();
         watch.add_to(batch);
         std::vector<std::size_t> pieces;
         for (const cpython::ThreadState& thread : watch.threads()) {
-            pieces.push_back(batch.add(stacks.format().thread_at(thread.address)));
+            const bool rests = std::count(resting.begin(), resting.end(), thread.address) != 0;
+            pieces.push_back(rests ? InterpreterWatch::kNotRead
+                                   : batch.add(stacks.format().thread_at(thread.address)));
         }
         watch.add_end_to(batch);
         batch.read(fake.memory());
@@ -106,6 +110,25 @@ TEST_CASE("threads that come and go are followed") {
         CHECK_FALSE(watching.tick());
         CHECK(watching.threads() == Addresses{first, third});
         CHECK(watching.tick());
+    });
+}
+
+TEST_CASE("threads come and go beside others that are not read") {
+    for_each_version([](FakeInterpreter& fake) {
+        auto [interpreter, first, second, watching] = TwoThreads(fake);
+        CHECK(watching.tick({first}));
+        CHECK(watching.tick({first, second}));
+        CHECK(watching.threads() == Addresses{first, second});
+
+        const RemoteAddr third = fake.add_thread(interpreter, 3);
+        CHECK_FALSE(watching.tick({first, second}));
+        CHECK(watching.threads() == Addresses{first, second, third});
+
+        // The middle one ends, which the link to it shows.
+        fake.memory().put(third + *fake.layout.thread_state.next, first);
+        CHECK_FALSE(watching.tick({first}));
+        CHECK(watching.threads() == Addresses{first, third});
+        CHECK(watching.tick({first, third}));
     });
 }
 

@@ -89,3 +89,31 @@ def test_weights_add_up_to_lifetimes(tmp_path: Path) -> None:
     seen_s = {thread["name"]: thread["seen_ns"] / 1e9 for thread in threads}
     for name, lived_s in json.loads(lives.read_text()).items():
         assert seen_s[name] == pytest.approx(lived_s, rel=0.005, abs=0.01), seen_s
+
+
+@each
+def test_sleepers_are_seen_where_they_are(interpreter: Interpreter, tmp_path: Path) -> None:
+    """Threads that rest are not looked at; what they do when they wake must not be missed."""
+    times, path = tmp_path / "times.json", tmp_path / "out.json"
+    command = interpreter.command(str(PROGRAMS / "sleepers.py"), str(times))
+    done = run_tool("record", "-r", "1000", "-o", path, "--", *command)
+    assert done.returncode == 0, done.stderr
+    truth = json.loads(times.read_text())
+    seen_s = {name.split()[0]: found for name, found in seconds_by_function(path).items()}
+    assert len(truth) == 20
+    for name, lived in truth.items():
+        got = {function: seen_s[name][function] for function in lived}
+        assert got == pytest.approx(lived, abs=0.05), name
+
+
+def seconds_by_function(path: Path) -> dict[str, Counter[str]]:
+    """For each thread of a speedscope file: how long each function was on its stack."""
+    document = json.loads(path.read_text())
+    names = [frame["name"] for frame in document["shared"]["frames"]]
+    found: dict[str, Counter[str]] = {}
+    for profile in document["profiles"]:
+        seconds = found.setdefault(profile["name"], Counter())
+        for stack, weight in zip(profile["samples"], profile["weights"], strict=True):
+            for name in {names[frame] for frame in stack}:
+                seconds[name] += weight / 1e9
+    return found

@@ -1,0 +1,171 @@
+#include "capture/rest_watch.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "threads/proc_files.h"
+#include "threads/process_clock.h"
+
+namespace pystack::capture {
+
+namespace {
+
+/// With fewer, looking at their stacks is as cheap.
+constexpr std::size_t kFewest = 8;
+/// Longer than between two ticks of any scheduler: who has the same run time after that does not
+/// run.
+constexpr std::uint64_t kUnchangedForNs = 20'000'000;
+/// Threads that run all the time are charged at some moments only, rarely just at ours.
+constexpr int kAttempts = 3;
+/// Finding out who ran takes as long as looking at all: it does not pay when a third of the ticks
+/// have to.
+constexpr int kPerDisturbance = 2;
+constexpr int kMostDisturbance = 40;
+constexpr std::uint64_t kLongestKeepOffNs = 64'000'000'000;
+
+std::optional<std::uint64_t> run_time_of(threads::KeptProcFile& file) {
+    std::array<char, 128> text;
+    const auto said = file.read(text);
+    return said ? threads::parse_run_time_ns(*said) : std::nullopt;
+}
+
+}  // namespace
+
+bool RestWatch::find_woken(std::uint64_t now_ns) {
+    if (resting_.empty()) return false;
+    const auto run_ns = read_resting(now_ns);
+    if (run_ns && *run_ns == resting_ns_) {
+        if (disturbance_ > 0 && --disturbance_ == 0) keep_off_ns_ = kFirstKeepOffNs;
+        return false;
+    }
+    disturbance_ += kPerDisturbance;
+    if (disturbance_ < kMostDisturbance) {
+        settle(now_ns);
+    } else {
+        give_up(now_ns);
+    }
+    return true;
+}
+
+void RestWatch::wake(pid_t tid, std::uint64_t now_ns) {
+    auto thread = resting_.extract(tid);
+    if (!thread) return;
+    resting_ns_ -= thread.mapped()->run_ns;
+    thread.mapped()->since_ns = now_ns;
+    awake_.insert(std::move(thread));
+}
+
+void RestWatch::let_rest(std::span<const pid_t> asleep, std::uint64_t now_ns) {
+    if (resting_.empty()) return begin(asleep, now_ns);
+    for (const pid_t tid : asleep) {
+        const auto place = awake_.find(tid);
+        if (place == awake_.end() || place->second->run_ns == 0) continue;
+        if (now_ns - place->second->since_ns < kUnchangedForNs) continue;
+        resting_ns_ += place->second->run_ns;
+        resting_.insert(awake_.extract(place));
+    }
+}
+
+/// In two steps, so that the run times of the first are found again in the second.
+void RestWatch::begin(std::span<const pid_t> asleep, std::uint64_t now_ns) {
+    if (asleep.size() < kFewest || now_ns < not_before_ns_) return;
+    const bool is_first = listed_ns_ == 0;
+    if (is_first) {
+        list_threads(now_ns);
+        listed_ns_ = now_ns;
+    }
+    if (is_first || now_ns - listed_ns_ >= kUnchangedForNs) read_awake(now_ns);
+    if (now_ns - listed_ns_ < kUnchangedForNs) return;
+    for (const pid_t tid : asleep) {
+        const auto place = awake_.find(tid);
+        if (place == awake_.end() || place->second->run_ns == 0) continue;
+        if (place->second->since_ns <= listed_ns_) resting_.insert(awake_.extract(place));
+    }
+    settle(now_ns);
+}
+
+/// Finds out who has run, and from when on the run time of the others counts.
+void RestWatch::settle(std::uint64_t now_ns) {
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+        list_threads(now_ns);
+        if (resting_.size() < kFewest || resting_.size() < awake_.size()) break;
+        const auto run_ns = read_resting(now_ns);
+        // After that: who has run until now is not among those who are known not to.
+        if (wake_runners(now_ns) || !run_ns) continue;
+        resting_ns_ = *run_ns;
+        return;
+    }
+    give_up(now_ns);
+}
+
+bool RestWatch::wake_runners(std::uint64_t now_ns) {
+    bool found = false;
+    for (auto place = resting_.begin(); place != resting_.end();) {
+        const auto thread = place++;
+        if (run_time_of(thread->second->file) == thread->second->run_ns) continue;
+        found = true;
+        thread->second->since_ns = now_ns;
+        awake_.insert(resting_.extract(thread));
+    }
+    return found;
+}
+
+void RestWatch::give_up(std::uint64_t now_ns) {
+    awake_.clear();
+    resting_.clear();
+    listed_ns_ = 0;
+    disturbance_ = 0;
+    not_before_ns_ = now_ns + keep_off_ns_;
+    keep_off_ns_ = std::min(keep_off_ns_ * 2, kLongestKeepOffNs);
+}
+
+/// New ones are awake; of those that rest, wake_runners() finds who is gone.
+void RestWatch::list_threads(std::uint64_t now_ns) {
+    Threads awake;
+    for (const pid_t tid : threads::list_tasks(pid_)) {
+        if (resting_.contains(tid)) continue;
+        auto known = awake_.extract(tid);
+        if (known) {
+            awake.insert(std::move(known));
+            continue;
+        }
+        auto thread = std::make_unique<Thread>();
+        thread->file.set_thread(pid_, tid);
+        thread->since_ns = now_ns;
+        awake.emplace(tid, std::move(thread));
+    }
+    awake_ = std::move(awake);
+}
+
+/// The sum of the run times of those awake; nullopt when one of them is gone.
+std::optional<std::uint64_t> RestWatch::read_awake(std::uint64_t now_ns) {
+    std::uint64_t sum = 0;
+    bool all = true;
+    for (auto& [tid, thread] : awake_) {
+        const auto run_ns = run_time_of(thread->file);
+        all = all && run_ns;
+        if (!run_ns) continue;
+        if (thread->run_ns != *run_ns) {
+            thread->run_ns = *run_ns;
+            thread->since_ns = now_ns;
+        }
+        sum += *run_ns;
+    }
+    return all ? std::optional(sum) : std::nullopt;
+}
+
+/// The run time of the process without that of those awake; nullopt when it cannot be had.
+std::optional<std::uint64_t> RestWatch::read_resting(std::uint64_t now_ns) {
+    auto before = read_awake(now_ns);
+    for (int attempt = 0; attempt < kAttempts && before; ++attempt) {
+        const auto all = threads::process_run_time_ns(pid_);
+        const auto after = read_awake(now_ns);
+        if (!all) return std::nullopt;
+        if (before == after) return *all - *before;
+        before = after;
+    }
+    return std::nullopt;
+}
+
+}  // namespace pystack::capture
