@@ -240,7 +240,7 @@ void SampleEngine::ask(std::size_t index, Asked what) {
         return;
     }
     thread.first_piece = what == Asked::kLook ? stacks_->add_look(thread.plan, batch_)
-                                              : stacks_->add_proof(thread.plan, batch_);
+                                              : stacks_->add_proof(thread.plan, batch_, true);
     thread_pieces_[index] = cpython::StackReader::thread_piece(thread.plan, thread.first_piece);
 }
 

@@ -21,9 +21,10 @@ constexpr std::chrono::nanoseconds kLongestReadPerMiB = std::chrono::millisecond
 }  // namespace
 
 Pace PacedReader::read(memory::ReadBatch& batch) {
-    const auto begin = std::chrono::steady_clock::now();
+    last_begin_ = std::chrono::steady_clock::now();
     batch.read(memory_);
-    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - begin;
+    last_end_ = std::chrono::steady_clock::now();
+    const std::chrono::nanoseconds took = last_end_ - last_begin_;
     const auto pieces = static_cast<std::int64_t>(batch.size());
     fastest_piece_ns_ = std::min<std::int64_t>(fastest_piece_ns_, took.count() / pieces);
     const auto for_pieces = std::chrono::nanoseconds(pieces * fastest_piece_ns_);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 
 #include "memory/memory_reader.h"
@@ -20,9 +21,14 @@ class PacedReader {
     explicit PacedReader(const memory::MemoryReader& memory) : memory_(memory) {}
 
     Pace read(memory::ReadBatch& batch);
+    /// Of the last one.
+    std::chrono::steady_clock::time_point last_begin() const { return last_begin_; }
+    std::chrono::steady_clock::time_point last_end() const { return last_end_; }
 
   private:
     const memory::MemoryReader& memory_;
+    std::chrono::steady_clock::time_point last_begin_;
+    std::chrono::steady_clock::time_point last_end_;
     /// What a piece of a batch takes when nothing disturbs: the least seen, in ns. By file it takes
     /// more.
     std::int64_t fastest_piece_ns_ = 1'000;  ///< Before any is known: more than it takes.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -69,6 +70,7 @@ class ReadPlan {
     void add_recent(std::span<const RawFrame> innermost_first, const FrameFormat& format);
     void add_cold_ranges(const FrameFormat& format);
     bool is_planned(RemoteRange range) const;
+    bool is_cold(std::size_t range) const { return range >= first_cold_ && range < first_recent_; }
 
     RemoteAddr thread_state_;
     /// What tells the innermost frame comes first, then what changes most: the order of the first
@@ -100,6 +102,10 @@ class ReadPlan {
     bool proved_ = false;
     bool places_moved_ = false;  ///< needed_ is not that of the stack any more.
     bool has_bytes_ = false;     ///< accepted_ and places_ belong to frames_ and ranges_.
+    /// The proof that was added last continues the one before: see StackReader::add_proof.
+    bool continues_ = false;
+    bool may_continue_ = false;
+    std::chrono::steady_clock::time_point proved_at_;  ///< The end of the last proof's reading.
 
     std::vector<RemoteRange> cold_;
     std::vector<RemoteRange> old_ranges_;

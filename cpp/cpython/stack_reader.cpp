@@ -22,6 +22,10 @@ constexpr std::uint64_t kMaxGap = 2048;
 /// for.
 constexpr std::uint32_t kMissesBeforeSearch = 3;
 constexpr auto kLongestPause = std::chrono::nanoseconds(600);
+/// A proof continues the one before only when it was read so soon after it, and when this saves
+/// copying much.
+constexpr auto kContinuesWithin = std::chrono::microseconds(50);
+constexpr std::uint64_t kMuchCold = 16 * 1024;
 /// Frames at which a walk asks whether the rest is known: more are too many to ask for.
 constexpr int kMaxKnownChecks = 16;
 
@@ -146,7 +150,7 @@ StackOutcome StackReader::prove(RemoteAddr thread_state, ReadPlan& plan, int att
             plan.build(format_, thread_state, fresh_);
         }
         batch_.clear();
-        const std::size_t first = add_proof(plan, batch_);
+        const std::size_t first = add_proof(plan, batch_, !certain);
         outcome = judge_proof(plan, batch_, first, read(batch_), certain);
         outcome.attempts = attempt;
         if (outcome.end != StackEnd::kTorn) break;
@@ -161,12 +165,6 @@ void StackReader::wait_up_to(std::chrono::nanoseconds longest) {
     while (std::chrono::steady_clock::now() < until) continue;
 }
 
-std::size_t StackReader::add_once(const ReadPlan& plan, memory::ReadBatch& batch) const {
-    const std::size_t first = batch.size();
-    for (std::size_t i = plan.ranges_.size(); i-- > 0;) batch.add(plan.ranges_[i]);
-    return first;
-}
-
 std::size_t StackReader::add_look(const ReadPlan& plan, memory::ReadBatch& batch) const {
     const std::size_t first = batch.size();
     for (std::size_t i = plan.ranges_.size(); i-- > 0;) {
@@ -178,8 +176,17 @@ std::size_t StackReader::add_look(const ReadPlan& plan, memory::ReadBatch& batch
     return first;
 }
 
-std::size_t StackReader::add_proof(const ReadPlan& plan, memory::ReadBatch& batch) const {
-    const std::size_t first = add_once(plan, batch);
+std::size_t StackReader::add_proof(ReadPlan& plan, memory::ReadBatch& batch,
+                                   bool may_continue) const {
+    plan.continues_ = may_continue && plan.may_continue_ && plan.has_bytes_ &&
+                      std::chrono::steady_clock::now() - plan.proved_at_ < kContinuesWithin;
+    const std::size_t first = batch.size();
+    for (std::size_t i = plan.ranges_.size(); i-- > 0;) {
+        RemoteRange range = plan.ranges_[i];
+        // Pieces of no bytes cost nothing.
+        if (plan.continues_ && plan.is_cold(i)) range.end = range.begin;
+        batch.add(range);
+    }
     for (std::size_t i = 1; i < plan.ranges_.size(); ++i) batch.add(plan.ranges_[i]);
     return first;
 }
@@ -192,14 +199,18 @@ void StackReader::take_pieces(const ReadPlan& plan, const memory::ReadBatch& bat
         const std::size_t one = first + count - 1 - i;
         const std::size_t other = first + count - 1 + i;
         Piece& piece = pieces_[i];
-        piece.first = batch.data(one);
+        const std::byte* const accepted = plan.accepted_.data() + plan.offsets_[i];
+        const bool continues = plan.continues_ && plan.is_cold(i);
+        piece.first = continues ? accepted : batch.data(one);
         piece.second = batch.data(other);
-        piece.size = static_cast<std::uint32_t>(std::min(batch.done(one), batch.done(other)));
+        piece.size = static_cast<std::uint32_t>(
+            continues ? batch.done(other) : std::min(batch.done(one), batch.done(other)));
         piece.agree = i == 0 ? piece.size : common_prefix(piece.first, piece.second, piece.size);
-        piece.known =
-            plan.has_bytes_
-                ? common_prefix(piece.first, plan.accepted_.data() + plan.offsets_[i], piece.size)
-                : 0;
+        if (continues) {
+            piece.known = piece.size;
+        } else {
+            piece.known = plan.has_bytes_ ? common_prefix(piece.first, accepted, piece.size) : 0;
+        }
     }
     last_range_ = 0;
 }
@@ -207,6 +218,10 @@ void StackReader::take_pieces(const ReadPlan& plan, const memory::ReadBatch& bat
 StackOutcome StackReader::judge_proof(ReadPlan& plan, const memory::ReadBatch& batch,
                                       std::size_t first, Pace pace, bool certain) {
     StackOutcome outcome{.end = StackEnd::kTorn, .problem = {}};
+    const bool is_too_late =
+        plan.continues_ && paced_.last_begin() - plan.proved_at_ > kContinuesWithin;
+    plan.may_continue_ = false;
+    if (is_too_late) return outcome;
     take_pieces(plan, batch, first);
     const Piece& thread = pieces_[plan.thread_range_];
     if (thread.size < format_.thread().size()) {
@@ -435,6 +450,8 @@ void StackReader::accept(ReadPlan& plan) {
         std::memcpy(plan.accepted_.data() + plan.offsets_[i] + begin, piece.first + begin,
                     piece.size - begin);
     }
+    plan.may_continue_ = can_continue(plan);
+    plan.proved_at_ = paced_.last_end();
     plan.unchanged_ = std::min(plan.unchanged_, unchanged);
     plan.proved_ = true;
     plan.has_bytes_ = true;
@@ -446,6 +463,17 @@ void StackReader::accept(ReadPlan& plan) {
     }
     if (places_moved) plan.set_extents(format_, tail_ == 0 ? 0 : tail_ - 1);
     if (plan.is_worn(format_)) plan.rebuild(format_);
+}
+
+/// Whether the second copy of the cold ranges is as good as a first one of the next proof, and
+/// worth it: what was accepted is equal to it.
+bool StackReader::can_continue(const ReadPlan& plan) const {
+    std::uint64_t bytes = 0;
+    for (std::size_t i = plan.first_cold_; i < plan.first_recent_; ++i) {
+        if (pieces_[i].agree < pieces_[i].size) return false;
+        bytes += pieces_[i].size;
+    }
+    return bytes >= kMuchCold;
 }
 
 bool StackReader::is_unchanged(const ReadPlan& plan, const memory::ReadBatch& batch,

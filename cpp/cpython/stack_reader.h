@@ -65,7 +65,9 @@ class StackReader {
     bool has_plan(RemoteAddr thread_state, const ReadPlan& plan) const {
         return !plan.ranges_.empty() && plan.thread_state_ == thread_state;
     }
-    std::size_t add_proof(const ReadPlan& plan, memory::ReadBatch& batch) const;
+    /// Deep stacks take long to read. Where the last proof ended only just now, its second copy of
+    /// all but the hot end may be the first of this one (`may_continue`).
+    std::size_t add_proof(ReadPlan& plan, memory::ReadBatch& batch, bool may_continue) const;
     StackOutcome judge_proof(ReadPlan& plan, const memory::ReadBatch& batch, std::size_t first,
                              Pace pace, bool certain);
     /// The piece of the proof that is the thread state.
@@ -102,7 +104,6 @@ class StackReader {
 
     StackOutcome walk_still(StillSource& source, RemoteAddr thread_state,
                             std::vector<RawFrame>& frames);
-    std::size_t add_once(const ReadPlan& plan, memory::ReadBatch& batch) const;
     void take_pieces(const ReadPlan& plan, const memory::ReadBatch& batch, std::size_t first);
 
     void wait_up_to(std::chrono::nanoseconds longest);
@@ -125,6 +126,7 @@ class StackReader {
     bool callers_call(const ReadPlan& plan) const;
     bool innermost_looks_left(const ReadPlan& plan) const;
     void accept(ReadPlan& plan);
+    bool can_continue(const ReadPlan& plan) const;
 
     FrameFormat format_;
     const std::size_t max_depth_;

@@ -37,18 +37,20 @@ using Stack = std::vector<Seen>;  // Outermost first.
 /// is written over, and objects are used again.
 class Program {
   public:
-    explicit Program(FakeInterpreter& of) : fake_(of) {
+    /// `base`: frames below those that come and go.
+    explicit Program(FakeInterpreter& of, std::size_t base = 0) : fake_(of), base_(base) {
         thread = of.add_thread(of.add_interpreter(0), 1);
-        room_ = of.frames(kRoom);
+        room_ = of.frames(kRoom + 2 * base);
         for (std::size_t i = 0; i < kFunctions; ++i) objects_.push_back(of.frames(1));
         frames_.push_back({.address = room_, .function = 0, .instruction = 2});
         write(0, of.shim());
         of.set_top(thread, room_);
+        while (frames_.size() <= base) call();
     }
 
     void step() {
-        const bool may_call = frames_.size() < kDeepest && callable();
-        if (frames_.size() == 1 || (may_call && random_() % 2 == 0)) {
+        const bool may_call = frames_.size() < base_ + kDeepest && callable();
+        if (frames_.size() == base_ + 1 || (may_call && random_() % 2 == 0)) {
             if (may_call) call();
         } else {
             give_back();
@@ -129,6 +131,7 @@ class Program {
     }
 
     FakeInterpreter& fake_;
+    const std::size_t base_;
     RemoteAddr room_;
     std::vector<RemoteAddr> objects_;
     std::vector<Frame> frames_;
@@ -225,6 +228,26 @@ TEST_CASE("what is proved, and not certain, seldom was not the stack while it wa
             wrong += was_there(target.stacks, plan.frames()) ? 0 : 1;
         }
         CHECK(proved > 2'000);
+        CHECK(wrong * 100 < proved);
+    });
+}
+
+TEST_CASE("what is proved of a deep stack, half of it by the proof before, is as true") {
+    for_each_version([](FakeInterpreter& fake) {
+        if (fake.layout.frame_chain == FrameChain::kFrameObject) return;
+        Program program(fake, 300);
+        RunningTarget target(fake.memory(), program);
+        StackReader reader(target, fake.layout, 1000);
+        ReadPlan plan;
+        int proved = 0;
+        int wrong = 0;
+        for (int i = 0; i < 2'000; ++i) {
+            const auto outcome = reader.prove(program.thread, plan, 3, false);
+            if (outcome.end != StackEnd::kComplete) continue;
+            ++proved;
+            wrong += was_there(target.stacks, plan.frames()) ? 0 : 1;
+        }
+        CHECK(proved > 200);
         CHECK(wrong * 100 < proved);
     });
 }

@@ -2,17 +2,20 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "eventually.h"
 #include "fake_interpreter.h"
 
 using namespace pystack;
 using namespace pystack::cpython;
 using model::StackEnd;
+using pystack::testing::eventually;
 using pystack::testing::FakeInterpreter;
 using pystack::testing::FakeMemory;
 using pystack::testing::for_each_version;
@@ -38,10 +41,12 @@ class MovingTarget final : public memory::MemoryReader {
         for (std::size_t i = 0; i < requests.size(); ++i) {
             if (is_proof && moves) moves(i, requests.size());
             requests[i].done = memory_.read_up_to(requests[i].address, requests[i].destination);
+            bytes += requests[i].done;
         }
     }
 
     std::function<void(std::size_t piece, std::size_t pieces)> moves;
+    mutable std::size_t bytes = 0;  ///< Read in batches.
 
   private:
     const FakeMemory& memory_;
@@ -450,6 +455,48 @@ TEST_CASE("a stack that comes to rest is accepted then, as it is then") {
         CHECK(outcome.attempts > 10);
         REQUIRE(without_shims(stack.frames).size() == 5);
         CHECK(stack.frames[3].code == kCode + 0x100u * 10);
+    });
+}
+
+TEST_CASE("a deep stack is copied once where it was proved just before, and what changed is seen") {
+    for_each_version([](FakeInterpreter& fake) {
+        constexpr std::size_t kDepth = 400;
+        MovingStack stack(fake, kDepth);
+        StackReader reader(stack.target, fake.layout, kMaxDepth);
+        const auto prove = [&](int attempts) {
+            stack.target.bytes = 0;
+            return reader.prove(stack.thread, stack.plan, attempts, false).end;
+        };
+        REQUIRE(prove(3) == StackEnd::kComplete);
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        REQUIRE(prove(1) == StackEnd::kComplete);
+        const std::size_t both = stack.target.bytes;
+        const RemoteAddr caller = fake.frame(stack.base, 3);
+        const RemoteAddr place = caller + *fake.layout.interpreter_frame.instr_ptr;
+        const auto seen = [&] {
+            const auto frames = stack.plan.frames();
+            const auto found = std::find_if(frames.begin(), frames.end(),
+                                            [&](const RawFrame& f) { return f.address == caller; });
+            REQUIRE(found != frames.end());
+            return found->instruction;
+        };
+        const auto is_short = [&] {
+            // The second right after the first.
+            return prove(3) == StackEnd::kComplete && prove(1) == StackEnd::kComplete &&
+                   stack.target.bytes < both * 2 / 3;
+        };
+        for (std::uint64_t instruction = 1000; instruction < 1020; instruction += 2) {
+            REQUIRE(eventually(is_short));
+            if (fake.is_index()) {
+                fake.memory().put(place, static_cast<std::int32_t>(instruction));
+            } else {
+                fake.memory().put(place, instruction);
+            }
+            const auto before = seen();
+            if (prove(1) == StackEnd::kComplete) CHECK(seen() != before);
+            REQUIRE(prove(3) == StackEnd::kComplete);
+            CHECK(seen() != before);
+        }
     });
 }
 

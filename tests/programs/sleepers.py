@@ -1,5 +1,5 @@
-"""Threads that sleep, are called away one after another to sleep elsewhere or to compute, and say in the end how long
-each was where.
+"""Threads that sleep, are called away one after another to sleep elsewhere or to compute, and in
+the end say how long each was where.
 
 Usage: sleepers.py TIMES_FILE
 """
