@@ -125,7 +125,8 @@ def measure(
             ["-c", PARENT, str(children)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         with target:
-            assert target.process.stdin is not None and target.process.stdout is not None
+            assert target.process.stdin is not None
+            assert target.process.stdout is not None
             target.process.stdout.readline()
             process = tool.start(target.pid, seconds + settling_s + 1, file)
             try:
