@@ -5,7 +5,7 @@ The programs make some ten million calls a second and never stop: plain calls, r
 all the time, generators, coroutines. They are sampled without being stopped, as fast as it goes. Every
 different stack is held against the program's text, the lines of callers included.
 
-    python benchmarks/impossible_stacks.py [--samples 10000000] [--root NAME] [INTERPRETER ...]
+    python benchmarks/impossible_stacks.py [--samples 10000000] [--root NAME] [--depth N] [INTERPRETER ...]
 
 Exit status 1 when a stack was impossible, or more than 1 % of the attempts gave none.
 """
@@ -74,10 +74,10 @@ def record(pid: int, samples: int) -> tuple[Stacks, pystack.Sampler]:
     return stacks, sampler
 
 
-def try_one(interpreter: Interpreter, root: str, samples: int) -> bool:
+def try_one(interpreter: Interpreter, root: str, samples: int, depth: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready"
-        command = [str(CALLS), str(ready), root]
+        command = [str(CALLS), str(ready), root, str(depth)]
         with interpreter.spawn(command, stdin=subprocess.DEVNULL) as target:
             wait_until(ready.exists, "the program")
             wait_until(lambda: is_in(target.pid, root), "the calls")
@@ -111,6 +111,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--samples", type=int, default=10_000_000)
     parser.add_argument("--root", choices=ROOTS, action="append")
+    parser.add_argument("--depth", type=int, default=0, help="so many frames below all calls")
     parser.add_argument("interpreters", nargs="*", metavar="INTERPRETER")
     arguments = parser.parse_args()
     print(conditions())
@@ -119,7 +120,7 @@ def main() -> int:
         if arguments.interpreters and interpreter.name not in arguments.interpreters:
             continue
         for root in arguments.root or ROOTS:
-            good &= try_one(interpreter, root, arguments.samples)
+            good &= try_one(interpreter, root, arguments.samples, arguments.depth)
     return 0 if good else 1
 
 

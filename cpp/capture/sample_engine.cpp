@@ -123,8 +123,7 @@ void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
             record(i, order_[i]->end, false, now_ns, batch, stats);
             continue;
         }
-        const auto sampled =
-            prover_.sample(*order_[i], watch_->threads()[i], identities_.of(indices_[i]).tid, tick);
+        const auto sampled = prover_.sample(*order_[i], watch_->threads()[i], tid_of(i), tick);
         use_changed_ |= sampled.moved;
         order_[i]->end = sampled.end;
         record(i, sampled.end, sampled.moved, now_ns, batch, stats);
@@ -142,7 +141,7 @@ void SampleEngine::find_woken(std::uint64_t now_ns) {
 void SampleEngine::note_rest() {
     for (std::size_t i = 0; i < order_.size(); ++i) {
         TrackedThread& thread = *order_[i];
-        thread.rests = thread.quiet && rest_watch_->rests(identities_.of(indices_[i]).tid);
+        thread.rests = thread.quiet && thread.sleeps && rest_watch_->rests(tid_of(i));
     }
 }
 
@@ -151,7 +150,7 @@ bool SampleEngine::wake_holder(std::size_t index, std::uint64_t now_ns) {
     const cpython::ThreadState& state = watch_->threads()[index];
     if (watch_->now(state.interpreter).gil.holder != state.address) return false;
     order_[index]->rests = false;
-    rest_watch_->wake(identities_.of(indices_[index]).tid, now_ns);
+    rest_watch_->wake(tid_of(index), now_ns);
     return true;
 }
 
@@ -161,12 +160,11 @@ void SampleEngine::let_rest(std::uint64_t now_ns) {
     asleep_.clear();
     for (std::size_t i = 0; i < order_.size(); ++i) {
         const cpython::ThreadState& state = watch_->threads()[i];
-        const TrackedThread& thread = *order_[i];
-        const std::int32_t tid = identities_.of(indices_[i]).tid;
-        const bool sleeps = thread.quiet && now_ns >= kAsleepForNs &&
-                            thread.activity.sleeps_since(now_ns - kAsleepForNs) &&
-                            watch_->now(state.interpreter).gil.holder != state.address;
-        if (tid != 0 && sleeps) asleep_.push_back(tid);
+        TrackedThread& thread = *order_[i];
+        thread.sleeps = thread.quiet && tid_of(i) != 0 && now_ns >= kAsleepForNs &&
+                        thread.activity.sleeps_since(now_ns - kAsleepForNs) &&
+                        watch_->now(state.interpreter).gil.holder != state.address;
+        if (thread.sleeps) asleep_.push_back(tid_of(i));
     }
     rest_watch_->let_rest(asleep_, now_ns);
     note_rest();

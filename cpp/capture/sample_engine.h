@@ -93,6 +93,7 @@ class SampleEngine {
     void find_woken(std::uint64_t now_ns);
     void let_rest(std::uint64_t now_ns);
     void note_rest();
+    std::int32_t tid_of(std::size_t index) const { return identities_.of(indices_[index]).tid; }
     bool wake_holder(std::size_t index, std::uint64_t now_ns);
     void plan_tick();
     void ask(std::size_t index, Asked what);

@@ -15,7 +15,7 @@ namespace pystack::capture {
 namespace {
 
 /// Samples are handed over at least this often.
-constexpr auto kHandOver = std::chrono::milliseconds(100);
+constexpr auto kHandOver = std::chrono::milliseconds(250);
 /// A sleep costs some microseconds of CPU and is as late as that: shorter waits spin.
 constexpr auto kSpin = std::chrono::microseconds(5);
 /// How long stop() may have to wait for a sampling thread that sleeps.

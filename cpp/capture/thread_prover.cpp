@@ -14,7 +14,8 @@ using model::StackEnd;
 constexpr int kProofAttempts = 200;
 /// Of a thread that waits for our CPU: what cannot be proved then cannot before it goes on.
 constexpr int kFollowedAttempts = 20;
-constexpr int kProofRounds = 8;
+/// Half of the proofs may show a generator that is cut from its callers, see may_begin_there().
+constexpr int kProofRounds = 24;
 /// Above this rate, being where the target's thread runs would cost it too much.
 constexpr double kMostFollowedHz = 10'000;
 /// The thread is followed when more than one of so many proofs from another CPU fails, for so many
@@ -149,7 +150,13 @@ StackEnd ThreadProver::prove(TrackedThread& thread, const cpython::ThreadState& 
     if (followed) followed_ticks_left_ = kFollowedTicks;
     const int attempts = followed ? kFollowedAttempts : kProofAttempts;
     proof_begin_ = std::chrono::steady_clock::now();
-    return stacks.prove(state.address, thread.plan, attempts, false).end;
+    const StackEnd end = stacks.prove(state.address, thread.plan, attempts, false).end;
+    if (end != StackEnd::kTorn || followed || tid == 0 || !follower_.follow(pid_, tid)) return end;
+    // Before it is lost. Not to stay there, because of the rate.
+    proof_begin_ = std::chrono::steady_clock::now();
+    const StackEnd beside = stacks.prove(state.address, thread.plan, kFollowedAttempts, false).end;
+    follower_.leave();
+    return beside;
 }
 
 /// Others may have the CPU on which we wait for the target's thread: when a third of the ticks come

@@ -26,8 +26,9 @@ struct TrackedThread {
     std::uint64_t cut_since_ns = 0;
     int same_proofs = 0;                           ///< In a row, that found the same.
     model::StackEnd end = model::StackEnd::kTorn;  ///< Of its last stack.
-    bool quiet = false;  ///< Does not move, as far as the last proofs say.
-    bool rests = false;  ///< Does not run, as the RestWatch knows: it is not looked at.
+    bool quiet = false;   ///< Does not move, as far as the last proofs say.
+    bool sleeps = false;  ///< And has not for long, as of lately.
+    bool rests = false;   ///< Does not run, as the RestWatch knows: it is not looked at.
     Asked asked = Asked::kState;
     std::size_t first_piece = 0;
     // Its row in the batch that is being filled, to which an equal sample is added.

@@ -26,14 +26,15 @@ constexpr std::size_t kMaxRecent = 48;
 constexpr int kMostOverlaps = 4;
 /// Bytes of more ranges than these are not worth moving to a new plan.
 constexpr std::size_t kMostRangesKept = 256;
-constexpr std::uint32_t kRecentFor = 32;
+/// Each piece that is read for nothing makes a read longer, and a fast program harder to prove.
+constexpr std::uint32_t kRecentFor = 256;  ///< Proofs.
+constexpr std::uint32_t kTriedFor = 16;
 constexpr std::uint32_t kProofsPerPlan = 4096;
 
 }  // namespace
 
 void ReadPlan::build(const FrameFormat& format, RemoteAddr thread_state,
                      std::span<const RawFrame> innermost_first) {
-    ++builds_;
     proofs_since_build_ = 0;
     thread_state_ = thread_state;
     has_bytes_ = false;
@@ -140,35 +141,37 @@ bool ReadPlan::is_planned(RemoteRange range) const {
 void ReadPlan::add_recent(std::span<const RawFrame> innermost_first, const FrameFormat& format) {
     for (std::size_t i = 0; i < std::min(kHotFrames, innermost_first.size()); ++i) {
         const RawFrame& frame = innermost_first[i];
-        if (!format.on_data_stack(frame)) keep_recent(format.header_at(frame.address));
+        if (!format.on_data_stack(frame)) keep_recent(format.header_at(frame.address), !proved_);
     }
-    if (cframe_.size() != 0) keep_recent(cframe_);
-    std::erase_if(recent_,
-                  [this](const Recent& recent) { return builds_ - recent.used_at > kRecentFor; });
+    if (cframe_.size() != 0) keep_recent(cframe_, false);
+    std::erase_if(recent_, [this](const Recent& recent) { return is_old(recent); });
     for (const Recent& recent : recent_) {
         if (!is_planned(recent.range)) ranges_.push_back(recent.range);
     }
 }
 
-void ReadPlan::keep_recent(RemoteRange range) {
+bool ReadPlan::is_old(const Recent& recent) const {
+    return proofs_ > recent.wanted_until;
+}
+
+/// `tried`: it was met in a stack that was not proved, and may be no frame at all.
+void ReadPlan::keep_recent(RemoteRange range, bool tried) {
+    const std::uint64_t until = proofs_ + (tried ? kTriedFor : kRecentFor);
     const auto same = std::find_if(recent_.begin(), recent_.end(),
                                    [&](const Recent& recent) { return recent.range == range; });
     if (same != recent_.end()) {
-        same->used_at = builds_;
+        same->wanted_until = std::max(same->wanted_until, until);
     } else if (recent_.size() < kMaxRecent) {
-        recent_.push_back({range, builds_});
+        recent_.push_back({range, until});
     } else {
         *std::min_element(recent_.begin(), recent_.end(), [](const Recent& a, const Recent& b) {
-            return a.used_at < b.used_at;
-        }) = {range, builds_};
+            return a.wanted_until < b.wanted_until;
+        }) = {range, until};
     }
 }
 
 void ReadPlan::rebuild(const FrameFormat& format) {
-    if (proofs_since_build_ >= kProofsPerPlan) {
-        highest_ = {};
-        builds_ += kRecentFor / 4;  // What was not used for long ages though nothing was built.
-    }
+    if (proofs_since_build_ >= kProofsPerPlan) highest_ = {};
     const bool had_bytes = has_bytes_;
     old_ranges_.swap(ranges_);
     old_offsets_.swap(offsets_);
@@ -220,6 +223,11 @@ bool ReadPlan::is_in_order() const {
 
 bool ReadPlan::is_worn(const FrameFormat& format) const {
     if (proofs_since_build_ >= kProofsPerPlan) return true;
+    const bool looks_for_old = proofs_since_build_ % kTriedFor == 0;
+    if (looks_for_old && std::any_of(recent_.begin(), recent_.end(),
+                                     [this](const Recent& recent) { return is_old(recent); })) {
+        return true;
+    }
     if (thread_range_ == 1 && ranges_.front() != cframe_) return true;
     if (frames_.empty() || !format.on_data_stack(frames_.back())) return false;
     const RemoteRange header = format.header_at(frames_.back().address);

@@ -48,7 +48,7 @@ class ReadPlan {
     /// A frame or C frame that the stack had lately and may have again.
     struct Recent {
         RemoteRange range;
-        std::uint32_t used_at = 0;  ///< In builds.
+        std::uint64_t wanted_until = 0;  ///< In proofs.
     };
 
     /// Ranges for these frames, and for the recent ones. Bytes and places are then of no use.
@@ -60,7 +60,8 @@ class ReadPlan {
     bool is_in_order() const;
     /// Whether the stack has moved so far that the plan should follow.
     bool is_worn(const FrameFormat& format) const;
-    void keep_recent(RemoteRange range);
+    void keep_recent(RemoteRange range, bool tried);
+    bool is_old(const Recent& recent) const;
     /// After frames_ and the ranges and offsets of places_ have changed from there on.
     void set_extents(const FrameFormat& format, std::size_t from);
     std::optional<Place> find(RemoteRange wanted, std::size_t& hint) const;
@@ -96,7 +97,7 @@ class ReadPlan {
     RemoteRange cframe_;  ///< The pointer to the innermost frame, where that is in a C frame.
     RemoteAddr limit_;    ///< Of the data stack's chunk.
     RemoteAddr running_task_;
-    std::uint32_t builds_ = 0;
+    std::uint64_t proofs_ = 0;
     std::uint32_t proofs_since_build_ = 0;
     std::uint32_t misses_ = 0;  ///< Since the last proof: frames that were not in the plan.
     bool proved_ = false;

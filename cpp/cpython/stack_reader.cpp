@@ -268,7 +268,7 @@ Result<RemoteAddr> StackReader::first_frame(ReadPlan& plan) {
     plan.cframe_ = pointer;
     const auto place = plan.find(plan.cframe_, last_range_);
     if (!place || pieces_[place->range].size < place->offset + 8) {
-        plan.keep_recent(plan.cframe_);
+        plan.keep_recent(plan.cframe_, true);
         return fail(read_fault(plan.cframe_.begin, 8));
     }
     if (!agrees(place->range, place->offset, place->offset + 8)) {
@@ -300,7 +300,7 @@ StackOutcome StackReader::walk(ReadPlan& plan) {
         const RemoteRange header = format_.header_at(next);
         auto place = plan.find(header, last_range_);
         if (!place || pieces_[place->range].size < place->offset + header.size()) {
-            plan.keep_recent(header);
+            plan.keep_recent(header, true);
             return unreadable(read_fault(header.begin, header.size()));
         }
         place->still_end = place->offset + static_cast<std::uint32_t>(header.size());
@@ -443,6 +443,8 @@ void StackReader::accept(ReadPlan& plan) {
             plan.places_[i] = place;
         }
         plan.frames_[i] = frame;
+        if (place.range >= plan.first_recent_)
+            plan.keep_recent(format_.header_at(frame.address), false);
     }
     for (std::size_t i = 0; i < pieces_.size(); ++i) {
         const Piece& piece = pieces_[i];
@@ -458,6 +460,7 @@ void StackReader::accept(ReadPlan& plan) {
     plan.misses_ = 0;
     plan.places_moved_ = false;
     ++plan.proofs_since_build_;
+    ++plan.proofs_;
     if (!plan.frames_.empty() && format_.on_data_stack(plan.frames_.back())) {
         plan.highest_ = std::max(plan.highest_, format_.header_at(plan.frames_.back().address).end);
     }

@@ -26,7 +26,7 @@ from .profile import (
 )
 
 #: How soon a stop request is noticed, and how often progress is told.
-POLL_S = 0.1
+POLL_S = 0.25
 
 #: After its stop, a sampler has this long to hand over what it still holds.
 _DRAIN_S = 5.0

@@ -1,6 +1,8 @@
 """Pure calls, as fast as they go, whose legal stacks follow from this text.
 
-Usage: calls.py READY_FILE chains|recursion|generators|coroutines
+Usage: calls.py READY_FILE chains|recursion|generators|coroutines [DEPTH]
+
+DEPTH: so many frames more are below those.
 
 The test reads this file and learns which function calls which, and from where. So everything
 between the two marks below is made of plain functions which call each other by name. Many are equal
@@ -169,6 +171,13 @@ def run_coroutines(number):
     coroutines(number).send(None)
 
 
+def below(depth, root):
+    if depth > 0:
+        below(depth - 1, root)
+    else:
+        root(1)
+
+
 def main():
     _truth.write_truth(sys.argv[1], {})
     roots = {
@@ -177,7 +186,9 @@ def main():
         "generators": generators,
         "coroutines": run_coroutines,
     }
-    roots[sys.argv[2]](1)
+    depth = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    sys.setrecursionlimit(1000 + depth)
+    below(depth, roots[sys.argv[2]])
 
 
 if __name__ == "__main__":
