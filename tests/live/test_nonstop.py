@@ -1,13 +1,11 @@
-"""Dumps that do not stop the target: never a stack that the program cannot have."""
+"""Dumps and samples that do not stop the target: never a stack that the program cannot have."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +13,10 @@ from typing import Any
 import pytest
 
 import pystack
-from call_graph import call_graph, illegal
+from call_graph import illegal
+from calls_program import GRAPH, PROGRAM, ROOTS, calling, sample
 from interpreters import required
-from process_state import wait_until
-from targets import PROGRAMS, Interpreter, Target
+from targets import Interpreter
 from tool_runs import dump_json
 
 pytestmark = pytest.mark.live
@@ -28,30 +26,10 @@ COMMAND_DUMPS = 5
 # Of dumps that say of themselves that they could not be proved.
 MAX_TORN_SHARE = 0.2
 
-PROGRAM = PROGRAMS / "calls.py"
-ROOTS = ("chains", "recursion", "generators", "coroutines")
-GRAPH = call_graph(PROGRAM)
-
-
-@contextlib.contextmanager
-def calling(interpreter: Interpreter, root: str, folder: Path) -> Iterator[Target]:
-    ready, errors = folder / "ready", folder / "stderr.txt"
-    with (
-        errors.open("wb") as stderr,
-        interpreter.spawn(
-            [str(PROGRAM), str(ready), root], stdin=subprocess.DEVNULL, stderr=stderr
-        ) as target,
-    ):
-        wait_until(ready.exists, "the program")
-
-        def is_calling() -> bool:
-            assert target.process.poll() is None, errors.read_text()
-            [thread] = pystack.dump(target.pid).threads
-            return root in [frame.function for frame in thread.python_frames]
-
-        wait_until(is_calling, "the calls")
-        yield target
-        assert target.process.poll() is None, errors.read_text()
+# As fast as it goes, so many that are not as the one before.
+SAMPLES = 5_000
+MOST_SAMPLING_S = 10.0
+MAX_LOST_SHARE = 0.01
 
 
 @pytest.mark.parametrize("root", ROOTS)
@@ -91,6 +69,26 @@ def test_no_impossible_stack(
     assert ends["torn"] <= MAX_TORN_SHARE * ends.total(), summary
     # A reader that always shows the same would be right, too, in a way.
     assert len(stacks) >= 10, summary
+
+
+@pytest.mark.parametrize("depth", [0, 300], ids=["shallow", "deep"])
+@pytest.mark.parametrize("root", ROOTS)
+@pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in required()])
+def test_no_impossible_sample(
+    interpreter: Interpreter,
+    root: str,
+    depth: int,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with calling(interpreter, root, tmp_path, depth) as target:
+        found = sample(target.pid, root, SAMPLES, MOST_SAMPLING_S)
+    summary = f"{found}, lost {100 * found.lost:.2f} %"
+    print(summary)
+    record_property("samples", summary)
+    assert not found.impossible
+    assert found.lost <= MAX_LOST_SHARE, summary
+    assert found.stacks >= 10, summary
 
 
 def from_command(pid: int) -> Any:
