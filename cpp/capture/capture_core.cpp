@@ -155,7 +155,8 @@ void merge_native(const CoreTarget& core, Reading& reading, NativeCapture& nativ
 /// An interpreter that was not found in a core may be a question of missing pages: says which, and
 /// what is known of the process all the same.
 Error explain(Error error, const CoreTarget& core) {
-    if (error.code != ErrorCode::kNotPython) return error;
+    const bool may_be_cut = core.damage().any() && error.code == ErrorCode::kOffsetsRejected;
+    if (error.code != ErrorCode::kNotPython && !may_be_cut) return error;
     const std::string cause = " (process " + std::to_string(core.pid()) + "; " +
                               target::describe_cause(core.header()) + ")";
     if (core.damage().any()) {

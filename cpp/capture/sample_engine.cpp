@@ -23,7 +23,7 @@ constexpr std::uint64_t kAsleepForNs = 500'000'000;
 constexpr std::uint64_t kLetRestEveryNs = 100'000'000;
 /// Programs import asyncio when they like.
 constexpr std::uint64_t kFirstFindTasksPauseNs = 20'000'000;
-constexpr std::uint64_t kLongestFindTasksPauseNs = 10'000'000'000;
+constexpr std::uint64_t kLongestFindTasksPauseNs = 2'000'000'000;
 
 }  // namespace
 

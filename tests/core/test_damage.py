@@ -97,6 +97,21 @@ def test_changed_anywhere(core: Path, tmp_path: Path) -> None:
             assert result["exit_code"] in (1, 3), result
 
 
+def test_cut_in_the_table_of_offsets(core: Path, changeable: Path) -> None:
+    data = core.read_bytes()
+    place = data.find(b"xdebugpy")
+    minor = int(core_json(core)["version"].split(".")[1])
+    assert (place >= 0) is (minor >= 13)
+    if place < 0:
+        return
+    for beyond in (8, 16, 100, 500):
+        shutil.copy(core, changeable)
+        os.truncate(changeable, place + beyond)
+        status, sentence = failure_of(changeable)
+        assert status == 1, (beyond, sentence)
+        assert "bytes are missing" in sentence, (beyond, sentence)
+
+
 def test_cut_core_in_words(core: Path, changeable: Path) -> None:
     os.truncate(changeable, core.stat().st_size - 5000)
     document = core_json(changeable)
