@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from queue import Empty, SimpleQueue
 
 from pystack.errors import (
@@ -58,6 +59,7 @@ class _Member:
     """A process of the tree."""
 
     pid: int
+    number: int  # how many were found before it
     program: str | None  # what it executes, as far as that can be read
     since_s: float
     try_at_s: float
@@ -70,20 +72,21 @@ class _Member:
 
 
 class ProcessFamily:
-    """The targets of a recording with `--subprocesses`. `recorders` grows while it goes on."""
+    """The targets of a recording with `--subprocesses`."""
 
     def __init__(self, root: int, open_sampler: Callable[[int], Sampler]) -> None:
         """Raises the `PystackError` of the root if it cannot be read; it need not be Python."""
-        self.recorders: list[ProcessRecorder] = []
+        self._recorded: list[tuple[int, ProcessRecorder]] = []  # with the number of the process
         self._open_sampler = open_sampler
         self._tree = ProcessTree(root)
         self._members: dict[int, _Member] = {}
+        self._found_count = 1
         self._others = 0  # processes that ended, and never were Python
         self._found: SimpleQueue[int] = SimpleQueue()
         self._closing = threading.Event()
         self._root_ended = False
         now_s = time.monotonic()
-        self._root = _Member(root, None, now_s, now_s, now_s)
+        self._root = _Member(root, 0, None, now_s, now_s, now_s)
         self._members[root] = self._root
         self._try(self._root)
         if isinstance(self._root.error, _FATAL):
@@ -97,6 +100,14 @@ class ProcessFamily:
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def recorders(self) -> list[ProcessRecorder]:
+        """More and more while it goes on: of the root, then of others in the order they were found.
+
+        Their interpreters are not found in that order, and a file begins with the root.
+        """
+        return [recorder for _, recorder in sorted(self._recorded, key=itemgetter(0))]
 
     def have_ended(self) -> bool:
         """The root has: what it left behind may run for ever."""
@@ -144,7 +155,8 @@ class ProcessFamily:
         now_s = time.monotonic()
         due_s = now_s + _SETTLES_IN_S
         with suppress(OSError):
-            self._members[pid] = _Member(pid, _program(pid), now_s, due_s, due_s)
+            self._members[pid] = _Member(pid, self._found_count, _program(pid), now_s, due_s, due_s)
+            self._found_count += 1
 
     def _look_after(self, member: _Member) -> None:
         try:
@@ -178,7 +190,7 @@ class ProcessFamily:
         else:
             member.was_python = True
             member.recorder = recorder
-            self.recorders.append(recorder)
+            self._recorded.append((member.number, recorder))
         finally:
             member.is_tried = False
 

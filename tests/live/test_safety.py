@@ -161,41 +161,31 @@ def test_stopped_target_stays_stopped_when_the_tool_is_killed(tmp_path: Path) ->
         target.assert_runs_on("continued")
 
 
-# Rounds of a measurement that other work on the machine can spoil. One good round is the proof.
-ROUNDS = 5
-DUMPS_A_ROUND = 40
-
-
 def test_stop_time_agrees_with_the_target(tmp_path: Path) -> None:
-    """The target looks at its clock all the time, 500 frames deep, and notices when it cannot."""
-    path = tmp_path / "gaps"
+    """The target, 500 frames deep, knows of each dump how long it was neither run nor runnable.
+
+    What the tool tells begins with its request to stop, and a target that has no CPU then must get
+    one first. So on a busy machine some dumps tell more than was felt, but none of them less.
+    """
+    path = tmp_path / "stops"
     path.write_bytes(bytes(24))
-    results = []
+    ratios = []
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as shared:
-        program = [str(PROGRAMS / "gaps.py"), str(path)]
+        program = [str(PROGRAMS / "stops.py"), str(path)]
         with NEWEST.spawn(program, stdin=subprocess.DEVNULL) as target:
-            for _ in range(ROUNDS):
-                stops, ratios = [], []
-                for _ in range(DUMPS_A_ROUND):
-                    longest_gap_ns(shared)
-                    dump = pystack.dump(target.pid)
-                    gap_ns = longest_gap_ns(shared)
-                    assert len(dump.threads[0].frames) > 500
-                    assert dump.stop_ns is not None
-                    stops.append(dump.stop_ns)
-                    ratios.append(gap_ns / dump.stop_ns)
-                results.append((statistics.median(stops) / 1e3, statistics.median(ratios)))
-                stop_us, ratio = results[-1]
-                if 0.6 < ratio < 1.5 and stop_us < 1000:
-                    break
-    print(f"stops in us, and what the target felt of them: {results}")
-    assert 0.6 < ratio < 1.5, results
-    assert stop_us < 1000, f"one thread, 500 frames: {results}"
+            for _ in range(100):
+                before_ns = stopped_ns(shared)
+                dump = pystack.dump(target.pid)
+                felt_ns = stopped_ns(shared) - before_ns
+                assert len(dump.threads[0].frames) > 500
+                assert dump.stop_ns is not None
+                ratios.append(felt_ns / dump.stop_ns)
+    assert 0.6 < statistics.quantiles(ratios, n=10)[-1] < 1.2, ratios
 
 
-def longest_gap_ns(shared: mmap.mmap) -> int:
-    """What the target has measured since it was last asked."""
+def stopped_ns(shared: mmap.mmap) -> int:
+    """How long the target was stopped, in all its life."""
     shared[0] = shared[0] % 255 + 1
     wait_until(lambda: shared[16] == shared[0], "the target looks")
-    (gap_ns,) = struct.unpack("<Q", shared[8:16])
-    return int(gap_ns)
+    (total_ns,) = struct.unpack("<q", shared[8:16])
+    return int(total_ns)
