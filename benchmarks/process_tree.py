@@ -15,19 +15,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from peers import austin, clean_environment, conditions, own_command, own_environment, peer
-from recording import cpu_seconds, run
+from peers import conditions
+from recorders import AUSTIN, PY_SPY, PYSTACK, Order, Recorder, cpu_seconds
 
 from interpreters import available
 from targets import Interpreter
@@ -68,54 +65,11 @@ for child in children:
 """
 
 
-@dataclass(frozen=True)
-class Tool:
-    name: str
-    start: Callable[[int, float, Path], subprocess.Popen[bytes]]
-    samples: Callable[[Path], float]  # of all processes, from the tool's file
-
-
-def start_own(pid: int, seconds: float, file: Path) -> subprocess.Popen[bytes]:
-    options = ["--subprocesses", "-f", "speedscope", "-r", str(RATE_HZ), "-d", str(seconds)]
-    return run([*own_command(), "record", *options, "-o", str(file), str(pid)], own_environment())
-
-
-def start_py_spy(pid: int, seconds: float, file: Path) -> subprocess.Popen[bytes]:
-    options = ["--subprocesses", "--nonblocking", "--idle", "-f", "raw", "-r", str(RATE_HZ)]
-    command = [str(peer("py-spy")), "record", *options, "-d", str(round(seconds)), "-o", str(file)]
-    return run([*command, "-p", str(pid)], clean_environment())
-
-
-def start_austin(pid: int, seconds: float, file: Path) -> subprocess.Popen[bytes]:
-    options = ["-C", "-i", f"{1_000_000 // RATE_HZ}us", "-x", str(round(seconds)), "-o", str(file)]
-    return run([*austin().command, *options, "-p", str(pid)], clean_environment())
-
-
-def own_samples(file: Path) -> float:
-    return float(json.loads(file.read_text())["pystack"]["counts"]["taken"])
-
-
-def py_spy_samples(file: Path) -> float:
-    counts = re.findall(r" (\d+)$", file.read_text(errors="replace"), re.MULTILINE)
-    return float(sum(map(int, counts)))
-
-
-def austin_samples(file: Path) -> float:
-    text_file = file.with_suffix(".txt")
-    subprocess.run([austin().converter, file, text_file], check=True, capture_output=True)
-    lines = text_file.read_text(errors="replace").splitlines()
-    return float(sum(1 for line in lines if ";" in line and not line.startswith("#")))
-
-
-TOOLS = (
-    Tool("pystack", start_own, own_samples),
-    Tool("py-spy --nonblocking", start_py_spy, py_spy_samples),
-    Tool("austin", start_austin, austin_samples),
-)
+RECORDERS = (PYSTACK, PY_SPY, AUSTIN)
 
 
 def measure(
-    tool: Tool, interpreter: Interpreter, children: int, seconds: float
+    recorder: Recorder, interpreter: Interpreter, children: int, seconds: float
 ) -> dict[str, float] | str:
     """CPU in shares of a core and samples of each process a second, or why there are none."""
     settling_s = 2.0 + children / 20
@@ -128,7 +82,10 @@ def measure(
             assert target.process.stdin is not None
             assert target.process.stdout is not None
             target.process.stdout.readline()
-            process = tool.start(target.pid, seconds + settling_s + 1, file)
+            lasts_s = seconds + settling_s + 1
+            process = recorder.start(
+                Order(interpreter, target.pid, RATE_HZ, lasts_s, file, subprocesses=True)
+            )
             try:
                 time.sleep(settling_s)
                 if process.poll() is not None:
@@ -146,12 +103,12 @@ def measure(
                 target.process.wait()
         if not file.exists():
             return f"wrote nothing, status {process.returncode}"
-        samples = tool.samples(file)
+        samples = recorder.read(file).samples
     processes = children + 1
     return {
         "cpu": cpu,
         "cpu_of_each": cpu / processes,
-        "rate": samples / processes / (seconds + settling_s + 1),
+        "rate": samples / processes / lasts_s,
     }
 
 
@@ -168,16 +125,16 @@ def main() -> None:
         for children in CHILDREN:
             print(f"\n{interpreter.name}: {children} children, {RATE_HZ} Hz; {conditions()}")
             print(f"{'':22} {'CPU':>8} {'of each':>9} {'rate of each':>13}")
-            for tool in TOOLS:
-                row = measure(tool, interpreter, children, options.seconds)
-                results.setdefault(interpreter.name, {}).setdefault(str(children), {})[
-                    tool.name
-                ] = row
+            rows = results.setdefault(interpreter.name, {}).setdefault(str(children), {})
+            for recorder in RECORDERS:
+                row = rows[recorder.name] = measure(
+                    recorder, interpreter, children, options.seconds
+                )
                 if isinstance(row, str):
-                    print(f"{tool.name:22} {row}")
+                    print(f"{recorder.name:22} {row}")
                     continue
                 cpu, each = 100 * row["cpu"], 100 * row["cpu_of_each"]
-                print(f"{tool.name:22} {cpu:>6.2f} % {each:>7.2f} % {row['rate']:>11.1f}/s")
+                print(f"{recorder.name:22} {cpu:>6.2f} % {each:>7.2f} % {row['rate']:>11.1f}/s")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import mmap
-import re
 import signal
 import statistics
 import struct
@@ -29,26 +28,33 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from peers import austin, clean_environment, conditions, own_command, own_environment, peer
+from peers import conditions
+from recorders import (
+    AUSTIN,
+    PY_SPY,
+    PY_SPY_STOPPING,
+    PYSTACK,
+    TACHYON,
+    Order,
+    Recorder,
+    Stack,
+    cpu_seconds,
+)
 
-from call_graph import call_graph, illegal
+from calls_program import PROGRAM, illegal_sample
 from interpreters import available
-from targets import PROGRAMS, Interpreter
+from targets import Interpreter
 
 FOLDER = Path(__file__).parent
-CALLS = PROGRAMS / "calls.py"
 ROOT = "chains"
 MOST_SLEEPING_HZ = 10_000  # Beyond it nobody sleeps.
-
-Stack = tuple[tuple[str, int | None], ...]  # (function, line), outermost first
 
 
 @dataclass(frozen=True)
@@ -73,171 +79,8 @@ WORKS = (
 )
 
 
-@dataclass
-class Outcome:
-    """What a tool's own file says. `samples`: looks at the target, lost ones not included."""
-
-    stacks: Counter[Stack]
-    samples: float
-    lost: float | None = None  # share of the attempts
-
-
-@dataclass(frozen=True)
-class Tool:
-    name: str
-    start: Callable[[Interpreter, int, Work, float, Path], subprocess.Popen[bytes]]
-    read: Callable[[Path, Work], Outcome]
-    suits: Callable[[Interpreter], bool] = lambda _: True
-
-
-def run(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-
-
-# -- the tools --
-
-
-def start_own(
-    _: Interpreter, pid: int, work: Work, seconds: float, file: Path
-) -> subprocess.Popen[bytes]:
-    options = ["--lines", "-f", "speedscope", "-r", str(work.rate_hz), "-d", str(seconds)]
-    if work.native:
-        options.append("--native")
-    return run([*own_command(), "record", *options, "-o", str(file), str(pid)], own_environment())
-
-
-def read_own(file: Path, _: Work) -> Outcome:
-    document = json.loads(file.read_text())
-    frames = [
-        (re.sub(r" \(.*\)$|:\d+$", "", frame["name"]).rsplit(".", 1)[-1], frame.get("line"))
-        for frame in document["shared"]["frames"]
-    ]
-    counts = document["pystack"]["counts"]
-    stacks: Counter[Stack] = Counter()
-    for profile in document["profiles"]:
-        for stack, weight in zip(profile["samples"], profile["weights"], strict=True):
-            stacks[tuple(frames[frame] for frame in stack)] += weight
-    per_tick = counts["attempted"] / max(1, counts["ticks"])
-    lost = 1 - counts["taken"] / max(1, counts["attempted"])
-    return Outcome(stacks, counts["taken"] / max(1, per_tick), lost)
-
-
-def start_py_spy(*options: str) -> Callable[..., subprocess.Popen[bytes]]:
-    def start(
-        _: Interpreter, pid: int, work: Work, seconds: float, file: Path
-    ) -> subprocess.Popen[bytes]:
-        native = ["--native"] if work.native else []
-        common = ["-f", "raw", "--idle", "-r", str(work.rate_hz), "-d", str(max(1, round(seconds)))]
-        command = [
-            str(peer("py-spy")),
-            "record",
-            *options,
-            *native,
-            *common,
-            "-o",
-            str(file),
-            "-p",
-            str(pid),
-        ]
-        return run(command, clean_environment())
-
-    return start
-
-
-def read_collapsed(
-    file: Path, work: Work, frame: Callable[[str], tuple[str, int | None]]
-) -> Outcome:
-    stacks: Counter[Stack] = Counter()
-    for line in file.read_text(errors="replace").splitlines():
-        text, _, count = line.rpartition(" ")
-        if not text or line.startswith("#") or not count.isdigit():
-            continue
-        stacks[tuple(frame(part) for part in text.split(";"))] += int(count)
-    return Outcome(stacks, stacks.total() / work.threads)
-
-
-def py_spy_frame(text: str) -> tuple[str, int | None]:
-    found = re.fullmatch(r"(.*) \(.*?(?::(\d+))?\)", text)
-    if found is None:
-        return text, None
-    return found[1], int(found[2]) if found[2] else None
-
-
-def read_py_spy(file: Path, work: Work) -> Outcome:
-    return read_collapsed(file, work, py_spy_frame)
-
-
-def start_austin(
-    _: Interpreter, pid: int, work: Work, seconds: float, file: Path
-) -> subprocess.Popen[bytes]:
-    interval = f"{max(1, 1_000_000 // work.rate_hz)}us"
-    options = ["-i", interval, "-x", str(max(1, round(seconds))), "-o", str(file), "-p", str(pid)]
-    return run([*austin().command, *options], clean_environment())
-
-
-def read_austin(file: Path, work: Work) -> Outcome:
-    """A line is a sample, with the time since the last one; the errors are told at the end."""
-    text_file = file.with_suffix(".txt")
-    subprocess.run([austin().converter, file, text_file], check=True, capture_output=True)
-    stacks: Counter[Stack] = Counter()
-    lost = None
-    for line in text_file.read_text(errors="replace").splitlines():
-        if errors := re.match(r"# errors: (\d+)/(\d+)", line):
-            lost = int(errors[1]) / max(1, int(errors[2]))
-        if line.startswith("#") or ";" not in line:
-            continue
-        frames = line.rpartition(" ")[0].split(";")[2:]
-        stack = []
-        for frame in frames:
-            _, function, number = frame.rsplit(":", 2)
-            stack.append((function, int(number) if number.isdigit() else None))
-        stacks[tuple(stack)] += 1
-    return Outcome(stacks, stacks.total() / work.threads, lost)
-
-
-def start_tachyon(
-    interpreter: Interpreter, pid: int, work: Work, seconds: float, file: Path
-) -> subprocess.Popen[bytes]:
-    options = ["--all-threads", "-r", str(work.rate_hz), "-d", str(max(1, round(seconds)))]
-    command = [str(interpreter.executable), "-m", "profiling.sampling", "attach", *options]
-    if (
-        interpreter.root is not None
-    ):  # It looks for the target's files by the paths of its own root.
-        command = ["nsenter", "--target", str(pid), "--mount", "--root", "--wd=/", *command]
-    command += ["--collapsed", "-o", str(file), str(pid)]
-    return run(command, clean_environment())
-
-
-def tachyon_frame(text: str) -> tuple[str, int | None]:
-    parts = text.rsplit(":", 2)
-    if len(parts) != 3 or not parts[2].lstrip("-").isdigit():
-        return text, None
-    return parts[1].rsplit(".", 1)[-1], int(parts[2])
-
-
-def read_tachyon(file: Path, work: Work) -> Outcome:
-    return read_collapsed(file, work, tachyon_frame)
-
-
-TOOLS = (
-    Tool("pystack", start_own, read_own),
-    Tool("py-spy --nonblocking", start_py_spy("--nonblocking"), read_py_spy),
-    Tool("py-spy (stops)", start_py_spy(), read_py_spy),
-    Tool("austin", start_austin, read_austin),
-    Tool(
-        "profiling.sampling",
-        start_tachyon,
-        read_tachyon,
-        lambda interpreter: interpreter.version[:2] == (3, 15) and not interpreter.debug,
-    ),
-)
-
-NATIVE_TOOLS = ("pystack", "py-spy (stops)")  # py-spy must stop the target for it.
-
-
-# -- the measurements --
+RECORDERS = (PYSTACK, PY_SPY, PY_SPY_STOPPING, AUSTIN, TACHYON)
+NATIVE_RECORDERS = (PYSTACK, PY_SPY_STOPPING)  # py-spy must stop the target for it.
 
 
 class Progress:
@@ -257,21 +100,10 @@ class Progress:
         return int(struct.unpack("Q", self._shared[0:8])[0])
 
 
-def cpu_seconds(pid: int) -> float:
-    """Of all threads of a process, so far."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            total += int((task / "schedstat").read_text().split()[0])
-        except OSError:
-            continue  # the thread ended
-    return total / 1e9
-
-
 def spawn(interpreter: Interpreter, work: Work, folder: Path) -> Any:
     if work.depth == 0:
         target = interpreter.spawn(
-            [str(CALLS), str(folder / "ready"), ROOT], stdin=subprocess.DEVNULL
+            [str(PROGRAM), str(folder / "ready"), ROOT], stdin=subprocess.DEVNULL
         )
         while not (folder / "ready").exists():
             time.sleep(0.01)
@@ -285,7 +117,7 @@ def spawn(interpreter: Interpreter, work: Work, folder: Path) -> Any:
 
 
 def measure(
-    tool: Tool, interpreter: Interpreter, work: Work, seconds: float
+    recorder: Recorder, interpreter: Interpreter, work: Work, seconds: float
 ) -> dict[str, float] | str:
     """Numbers of one tool, or why there are none."""
     with tempfile.TemporaryDirectory() as name:
@@ -296,7 +128,9 @@ def measure(
         with spawn(interpreter, work, folder) as target:
             time.sleep(0.5)
             before = progress.per_second(seconds / 2)
-            process = tool.start(interpreter, target.pid, work, seconds + 2, file)
+            process = recorder.start(
+                Order(interpreter, target.pid, work.rate_hz, seconds + 2, file, native=work.native)
+            )
             try:
                 time.sleep(1.5)
                 if process.poll() is not None:
@@ -314,8 +148,8 @@ def measure(
             after = progress.per_second(seconds / 2)
         if not file.exists():
             return f"wrote nothing, status {process.returncode}"
-        outcome = tool.read(file, work)
-    rate = outcome.samples / (seconds + 2)
+        outcome = recorder.read(file)
+    rate = outcome.samples / work.threads / (seconds + 2)
     row = {"rate": rate, "cpu": cpu, "us": cpu / rate * 1e6 if rate else 0.0}
     if work.depth:
         row["slowdown"] = 1 - during / statistics.mean((before, after))
@@ -346,9 +180,6 @@ def floor_of(rate_hz: int) -> float:
     return share
 
 
-GRAPH = call_graph(CALLS)
-
-
 def impossible(stacks: Counter[Stack]) -> float:
     """The share of samples whose stack the program cannot have; one without Python is none of them."""
     wrong = total = 0
@@ -357,12 +188,8 @@ def impossible(stacks: Counter[Stack]) -> float:
         if "<module>" not in functions and "main" not in functions and len(stack) <= 1:
             continue
         total += count
-        frames = [
-            SimpleNamespace(function=name, line=line, end_line=None, column=None, end_column=None)
-            for name, line in stack
-        ]
         try:
-            wrong += count if illegal(GRAPH, frames, ROOT) else 0
+            wrong += count if illegal_sample(stack, ROOT) else 0
         except KeyError:  # a frame that is none of the program's
             wrong += count
     return wrong / total if total else 0.0
@@ -414,12 +241,11 @@ def main() -> None:
                 continue
             print(f"\n{interpreter.name}: {work.name}; {options.seconds:g} s; {conditions()}")
             rows: dict[str, dict[str, float] | str] = {}
-            for tool in TOOLS:
-                wanted = not options.tool or tool.name in options.tool or tool.name == "pystack"
-                if work.native and tool.name not in NATIVE_TOOLS:
-                    continue
-                if wanted and tool.suits(interpreter):
-                    rows[tool.name] = measure(tool, interpreter, work, options.seconds)
+            for recorder in NATIVE_RECORDERS if work.native else RECORDERS:
+                name = recorder.name
+                wanted = not options.tool or name in options.tool or recorder is PYSTACK
+                if wanted and recorder.suits(interpreter):
+                    rows[name] = measure(recorder, interpreter, work, options.seconds)
             print(*lines(rows), sep="\n", flush=True)
             if work.rate_hz <= MOST_SLEEPING_HZ:
                 print(

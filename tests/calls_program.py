@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,13 +94,20 @@ def sample(pid: int, root: str, moved: int, most_s: float = float("inf")) -> Sam
     elapsed_s = stats["elapsed_ns"] / 1e9
     found = Samples(stats["taken"], has_moved, stats["attempted"], elapsed_s, len(seen))
     for stack, count in seen.items():
-        # Samples have no columns.
-        frames = [
-            SimpleNamespace(**frame._asdict(), end_line=None, column=None, end_column=None)
-            for frame in tables.frames(stack)
-        ]
-        problem = illegal(GRAPH, frames, root)
+        calls = [(frame.function, frame.line) for frame in tables.frames(stack)]
+        problem = illegal_sample(calls, root)
         if problem is not None:
-            text = " > ".join(f"{frame.function}:{frame.line}" for frame in frames)
+            text = " > ".join(f"{function}:{line}" for function, line in calls)
             found.impossible[f"{problem}: {text}"] += count
     return found
+
+
+def illegal_sample(calls: Iterable[tuple[str, int | None]], root: str) -> str | None:
+    """`illegal` of functions and their lines, outermost first: samples have no columns."""
+    frames = [
+        SimpleNamespace(
+            function=function, file="", line=line, end_line=None, column=None, end_column=None
+        )
+        for function, line in calls
+    ]
+    return illegal(GRAPH, frames, root)

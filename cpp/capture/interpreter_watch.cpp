@@ -236,7 +236,7 @@ void InterpreterWatch::follow(const ReadBatch& batch,
                               const std::vector<std::size_t>& thread_pieces) {
     if (std::find(thread_pieces.begin(), thread_pieces.end(), kNotRead) != thread_pieces.end()) {
         read_all();
-        return follow(still_batch_, still_pieces_);
+        return follow(full_batch_, full_pieces_);
     }
     ++changes_;
     const auto walk_all = [this] {
@@ -282,19 +282,19 @@ void InterpreterWatch::follow(const ReadBatch& batch,
 
 /// All that take() needs to see whether the lists are those of the last time.
 void InterpreterWatch::read_all() {
-    still_batch_.clear();
-    still_pieces_.clear();
-    add_to(still_batch_);
+    full_batch_.clear();
+    full_pieces_.clear();
+    add_to(full_batch_);
     for (const ThreadState& thread : walked_.threads) {
-        still_pieces_.push_back(still_batch_.add(format_.thread_at(thread.address)));
+        full_pieces_.push_back(full_batch_.add(format_.thread_at(thread.address)));
     }
-    add_end_to(still_batch_);
-    still_batch_.read(memory_);
+    add_end_to(full_batch_);
+    full_batch_.read(memory_);
 }
 
 void InterpreterWatch::read_still() {
     read_all();
-    if (take(still_batch_, still_pieces_)) return;
+    if (take(full_batch_, full_pieces_)) return;
     cpython::WalkedInterpreters walked = cpython::walk_interpreters(memory_, runtime_);
     if (walked.threads != walked_.threads) ++changes_;
     start(std::move(walked));

@@ -116,8 +116,8 @@ class InterpreterWatch {
     std::size_t end_piece_ = 0;  ///< The generations, read again.
     std::uint64_t changes_ = 0;
     bool generations_held_ = false;
-    memory::ReadBatch still_batch_;
-    std::vector<std::size_t> still_pieces_;
+    memory::ReadBatch full_batch_;
+    std::vector<std::size_t> full_pieces_;
 };
 
 }  // namespace pystack::capture

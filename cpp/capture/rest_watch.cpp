@@ -1,7 +1,6 @@
 #include "capture/rest_watch.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "threads/proc_files.h"
@@ -23,12 +22,6 @@ constexpr int kAttempts = 3;
 constexpr int kPerDisturbance = 2;
 constexpr int kMostDisturbance = 40;
 constexpr std::uint64_t kLongestKeepOffNs = 64'000'000'000;
-
-std::optional<std::uint64_t> run_time_of(threads::KeptProcFile& file) {
-    std::array<char, 128> text;
-    const auto said = file.read(text);
-    return said ? threads::parse_run_time_ns(*said) : std::nullopt;
-}
 
 }  // namespace
 
@@ -57,7 +50,8 @@ void RestWatch::wake(pid_t tid, std::uint64_t now_ns) {
 }
 
 void RestWatch::let_rest(std::span<const pid_t> asleep, std::uint64_t now_ns) {
-    if (resting_.empty()) return begin(asleep, now_ns);
+    if (resting_.empty() && !is_time_to_begin(asleep.size(), now_ns)) return;
+    const bool begins = resting_.empty();
     for (const pid_t tid : asleep) {
         const auto place = awake_.find(tid);
         if (place == awake_.end() || place->second->run_ns == 0) continue;
@@ -65,24 +59,20 @@ void RestWatch::let_rest(std::span<const pid_t> asleep, std::uint64_t now_ns) {
         resting_ns_ += place->second->run_ns;
         resting_.insert(awake_.extract(place));
     }
+    if (begins) settle(now_ns);
 }
 
 /// In two steps, so that the run times of the first are found again in the second.
-void RestWatch::begin(std::span<const pid_t> asleep, std::uint64_t now_ns) {
-    if (asleep.size() < kFewest || now_ns < not_before_ns_) return;
-    const bool is_first = listed_ns_ == 0;
-    if (is_first) {
+bool RestWatch::is_time_to_begin(std::size_t asleep, std::uint64_t now_ns) {
+    if (asleep < kFewest || now_ns < not_before_ns_) return false;
+    if (listed_ns_ == 0) {
         list_threads(now_ns);
         listed_ns_ = now_ns;
+    } else if (now_ns - listed_ns_ < kUnchangedForNs) {
+        return false;
     }
-    if (is_first || now_ns - listed_ns_ >= kUnchangedForNs) read_awake(now_ns);
-    if (now_ns - listed_ns_ < kUnchangedForNs) return;
-    for (const pid_t tid : asleep) {
-        const auto place = awake_.find(tid);
-        if (place == awake_.end() || place->second->run_ns == 0) continue;
-        if (place->second->since_ns <= listed_ns_) resting_.insert(awake_.extract(place));
-    }
-    settle(now_ns);
+    read_awake(now_ns);
+    return now_ns > listed_ns_;
 }
 
 /// Finds out who has run, and from when on the run time of the others counts.
@@ -103,7 +93,7 @@ bool RestWatch::wake_runners(std::uint64_t now_ns) {
     bool found = false;
     for (auto place = resting_.begin(); place != resting_.end();) {
         const auto thread = place++;
-        if (run_time_of(thread->second->file) == thread->second->run_ns) continue;
+        if (threads::read_run_time_ns(thread->second->file) == thread->second->run_ns) continue;
         found = true;
         thread->second->since_ns = now_ns;
         awake_.insert(resting_.extract(thread));
@@ -143,7 +133,7 @@ std::optional<std::uint64_t> RestWatch::read_awake(std::uint64_t now_ns) {
     std::uint64_t sum = 0;
     bool all = true;
     for (auto& [tid, thread] : awake_) {
-        const auto run_ns = run_time_of(thread->file);
+        const auto run_ns = threads::read_run_time_ns(thread->file);
         all = all && run_ns;
         if (!run_ns) continue;
         if (thread->run_ns != *run_ns) {

@@ -44,7 +44,7 @@ class RestWatch {
     using Threads = std::unordered_map<pid_t, std::unique_ptr<Thread>>;
 
     void list_threads(std::uint64_t now_ns);
-    void begin(std::span<const pid_t> asleep, std::uint64_t now_ns);
+    bool is_time_to_begin(std::size_t asleep, std::uint64_t now_ns);
     void settle(std::uint64_t now_ns);
     bool wake_runners(std::uint64_t now_ns);
     void give_up(std::uint64_t now_ns);

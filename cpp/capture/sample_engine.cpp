@@ -112,7 +112,7 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
 
 void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
                                  model::SamplerStats& stats) {
-    find_woken(now_ns);
+    if (rest_watch_->find_woken(now_ns)) note_rest();
     read_tick(now_ns);
     if (watch_->interpreters().empty()) return;
     code_watch_->take(batch_, *watch_);
@@ -120,12 +120,11 @@ void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
     const ThreadProver::TickBatch tick{.batch = batch_, .holds = batch_holds_, .pace = batch_pace_};
     for (std::size_t i = 0; i < order_.size(); ++i) {
         if (order_[i]->rests && !wake_holder(i, now_ns)) {
-            record(i, order_[i]->end, false, now_ns, batch, stats);
+            record(i, StackEnd::kComplete, false, now_ns, batch, stats);
             continue;
         }
         const auto sampled = prover_.sample(*order_[i], watch_->threads()[i], tid_of(i), tick);
         use_changed_ |= sampled.moved;
-        order_[i]->end = sampled.end;
         record(i, sampled.end, sampled.moved, now_ns, batch, stats);
     }
     update_use();
@@ -134,10 +133,6 @@ void SampleEngine::sample_moving(std::uint64_t now_ns, model::Batch& batch,
 
 // --- threads that do not run ---
 
-void SampleEngine::find_woken(std::uint64_t now_ns) {
-    if (rest_watch_->find_woken(now_ns)) note_rest();
-}
-
 void SampleEngine::note_rest() {
     for (std::size_t i = 0; i < order_.size(); ++i) {
         TrackedThread& thread = *order_[i];
@@ -145,10 +140,15 @@ void SampleEngine::note_rest() {
     }
 }
 
-/// Whoever had the GIL last may have run since find_woken(). Its stack is not in the batch.
-bool SampleEngine::wake_holder(std::size_t index, std::uint64_t now_ns) {
+bool SampleEngine::had_gil_last(std::size_t index) const {
     const cpython::ThreadState& state = watch_->threads()[index];
-    if (watch_->now(state.interpreter).gil.holder != state.address) return false;
+    return watch_->now(state.interpreter).gil.holder == state.address;
+}
+
+/// Whoever had the GIL last may have run since the run times were read. Its stack is not in the
+/// batch.
+bool SampleEngine::wake_holder(std::size_t index, std::uint64_t now_ns) {
+    if (!had_gil_last(index)) return false;
     order_[index]->rests = false;
     rest_watch_->wake(tid_of(index), now_ns);
     return true;
@@ -159,11 +159,9 @@ void SampleEngine::let_rest(std::uint64_t now_ns) {
     let_rest_at_ns_ = now_ns + kLetRestEveryNs;
     asleep_.clear();
     for (std::size_t i = 0; i < order_.size(); ++i) {
-        const cpython::ThreadState& state = watch_->threads()[i];
         TrackedThread& thread = *order_[i];
-        thread.sleeps = thread.quiet && tid_of(i) != 0 && now_ns >= kAsleepForNs &&
-                        thread.activity.sleeps_since(now_ns - kAsleepForNs) &&
-                        watch_->now(state.interpreter).gil.holder != state.address;
+        thread.sleeps = thread.quiet && tid_of(i) != 0 &&
+                        thread.activity.sleeps_for(kAsleepForNs, now_ns) && !had_gil_last(i);
         if (thread.sleeps) asleep_.push_back(tid_of(i));
     }
     rest_watch_->let_rest(asleep_, now_ns);
@@ -207,7 +205,7 @@ void SampleEngine::plan_tick() {
     // It comes last, so that its proof is the nearest to one moment.
     std::optional<std::size_t> proved;
     if (awake <= kMostThreadsInline && inline_thread_ < order_.size() &&
-        !order_[inline_thread_]->quiet && !order_[inline_thread_]->rests) {
+        !order_[inline_thread_]->quiet) {
         proved = inline_thread_;
     }
     for (std::size_t i = 0; i < order_.size(); ++i) {

@@ -90,10 +90,10 @@ class SampleEngine {
 
     void find_tasks(std::uint64_t now_ns);
     void read_tick(std::uint64_t now_ns);
-    void find_woken(std::uint64_t now_ns);
     void let_rest(std::uint64_t now_ns);
     void note_rest();
     std::int32_t tid_of(std::size_t index) const { return identities_.of(indices_[index]).tid; }
+    bool had_gil_last(std::size_t index) const;
     bool wake_holder(std::size_t index, std::uint64_t now_ns);
     void plan_tick();
     void ask(std::size_t index, Asked what);

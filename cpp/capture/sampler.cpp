@@ -10,6 +10,8 @@
 #include <random>
 #include <tuple>
 
+#include "threads/process_clock.h"
+
 namespace pystack::capture {
 
 namespace {
@@ -25,13 +27,6 @@ constexpr int kHighestPriority = -20;
 std::uint64_t to_ns(std::chrono::steady_clock::duration duration) {
     return static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count());
-}
-
-std::uint64_t thread_cpu_ns() {
-    timespec time{};
-    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
-           static_cast<std::uint64_t>(time.tv_nsec);
 }
 
 /// Appends the samples of `batch` to `pending`; the table rows are moved at the hand-over.
@@ -133,7 +128,7 @@ void Sampler::run() {
         stats.missed += next - slot - 1;
         slot = next;
         stats.elapsed_ns = to_ns(after - begin);
-        stats.cpu_ns = thread_cpu_ns();
+        stats.cpu_ns = threads::own_run_time_ns();
         if (!sampled || after - handed_over >= kHandOver || interval >= kHandOver) {
             handed_over = after;
             hand_over();

@@ -43,8 +43,7 @@ std::optional<std::uint64_t> SleepWatch::blocked_after(Thread& thread) {
     std::array<char, 256> text;
     const auto call = thread.call.read(text);
     if (!call || !threads::parse_syscall(*call)) return std::nullopt;
-    const auto run_time = thread.run_time.read(text);
-    return run_time ? threads::parse_run_time_ns(*run_time) : std::nullopt;
+    return threads::read_run_time_ns(thread.run_time);
 }
 
 bool SleepWatch::looks_the_same(Thread& thread) {

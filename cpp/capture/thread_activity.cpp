@@ -36,8 +36,8 @@ std::uint8_t ThreadActivity::bits(const Sample& sample) {
     return bits_;
 }
 
-bool ThreadActivity::sleeps_since(std::uint64_t time_ns) const {
-    return bits_ == model::kCpuKnown && moved_ns_ <= time_ns;
+bool ThreadActivity::sleeps_for(std::uint64_t ns, std::uint64_t now_ns) const {
+    return bits_ == model::kCpuKnown && moved_ns_ + ns <= now_ns;
 }
 
 std::uint8_t ThreadActivity::look(const Sample& sample) {

@@ -30,8 +30,8 @@ class ThreadActivity {
     std::uint8_t bits(const Sample& sample);
     /// Those of the last sample.
     std::uint8_t last_bits() const { return bits_; }
-    /// Whether its stack has been the same since `time_ns`, and it was seen blocked.
-    bool sleeps_since(std::uint64_t time_ns) const;
+    /// Whether its stack has been the same for so long, and it was seen blocked.
+    bool sleeps_for(std::uint64_t ns, std::uint64_t now_ns) const;
 
   private:
     std::uint8_t look(const Sample& sample);

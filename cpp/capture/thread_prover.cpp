@@ -148,13 +148,14 @@ StackEnd ThreadProver::prove(TrackedThread& thread, const cpython::ThreadState& 
     const bool followed = is_fast && may_follow_ && tid != 0 && now_ns_ >= follow_from_ns_ &&
                           follower_.follow(pid_, tid);
     if (followed) followed_ticks_left_ = kFollowedTicks;
-    const int attempts = followed ? kFollowedAttempts : kProofAttempts;
-    proof_begin_ = std::chrono::steady_clock::now();
-    const StackEnd end = stacks.prove(state.address, thread.plan, attempts, false).end;
+    const auto prove_within = [&](int attempts) {
+        proof_begin_ = std::chrono::steady_clock::now();
+        return stacks.prove(state.address, thread.plan, attempts, false).end;
+    };
+    const StackEnd end = prove_within(followed ? kFollowedAttempts : kProofAttempts);
     if (end != StackEnd::kTorn || followed || tid == 0 || !follower_.follow(pid_, tid)) return end;
     // Before it is lost. Not to stay there, because of the rate.
-    proof_begin_ = std::chrono::steady_clock::now();
-    const StackEnd beside = stacks.prove(state.address, thread.plan, kFollowedAttempts, false).end;
+    const StackEnd beside = prove_within(kFollowedAttempts);
     follower_.leave();
     return beside;
 }

@@ -24,8 +24,7 @@ struct TrackedThread {
     // Proofs that showed no caller of a generator, since the last that did not, and since when.
     int cut_proofs = 0;
     std::uint64_t cut_since_ns = 0;
-    int same_proofs = 0;                           ///< In a row, that found the same.
-    model::StackEnd end = model::StackEnd::kTorn;  ///< Of its last stack.
+    int same_proofs = 0;  ///< In a row, that found the same.
     bool quiet = false;   ///< Does not move, as far as the last proofs say.
     bool sleeps = false;  ///< And has not for long, as of lately.
     bool rests = false;   ///< Does not run, as the RestWatch knows: it is not looked at.

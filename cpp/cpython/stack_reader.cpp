@@ -1,7 +1,6 @@
 #include "cpython/stack_reader.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "cpython/cycle_check.h"
@@ -12,10 +11,6 @@ namespace {
 
 using model::StackEnd;
 
-constexpr std::uint64_t kPage = 4096;
-/// Frames of one thread lie behind each other and are walked downwards, so a fault fetches this
-/// much below.
-constexpr std::uint64_t kFetchBelow = 4 * kPage;
 /// Values of a caller are compared up to the frame it called, if that is not farther.
 constexpr std::uint64_t kMaxGap = 2048;
 /// After so many frames that were not in the plan, one after the other, the whole stack is looked
@@ -43,88 +38,11 @@ std::uint32_t common_prefix(const std::byte* one, const std::byte* other, std::u
     return equal;
 }
 
-StackOutcome unreadable(Error problem) {
-    return {.end = StackEnd::kUnreadable, .problem = std::move(problem)};
-}
-
-Error cut_chain(const RawFrame& outermost) {
-    return corrupt("link to the caller of a frame", outermost.address);
-}
-
 }  // namespace
-
-/// Bytes of a target that stands still: fetched by pages when they are not there yet.
-class StackReader::StillSource {
-  public:
-    explicit StillSource(memory::MemoryCopy& pages) : pages_(pages) {}
-
-    Result<std::span<const std::byte>> view(RemoteRange range) {
-        if (const auto held = pages_.view(range.begin, range.size())) return *held;
-        const RemoteAddr end{(range.end.value + kPage - 1) & ~(kPage - 1)};
-        const RemoteAddr page{range.begin.value & ~(kPage - 1)};
-        const RemoteAddr below{page.value - std::min(page.value, kFetchBelow)};
-        // In two pieces: what lies below may be unmapped, which must not cost the page itself.
-        const std::array<RemoteRange, 2> wanted{RemoteRange{page, end}, RemoteRange{below, page}};
-        pages_.fetch(wanted);
-        if (const auto held = pages_.view(range.begin, range.size())) return *held;
-        return fail(read_fault(range.begin, range.size()));
-    }
-
-  private:
-    memory::MemoryCopy& pages_;
-};
 
 StackReader::StackReader(const memory::MemoryReader& memory, const Layout& layout,
                          std::size_t max_depth)
     : format_(layout), max_depth_(max_depth), paced_(memory), pages_(memory) {}
-
-// --- a target that stands still ---
-
-StackOutcome StackReader::read_still(RemoteAddr thread_state, std::vector<RawFrame>& frames) {
-    pages_.clear();
-    frames.clear();
-    StillSource source(pages_);
-    return walk_still(source, thread_state, frames);
-}
-
-StackOutcome StackReader::walk_still(StillSource& source, RemoteAddr thread_state,
-                                     std::vector<RawFrame>& frames) {
-    const auto thread = source.view(format_.thread_at(thread_state));
-    if (!thread) return unreadable(thread.error());
-    RemoteAddr next = format_.top(thread->data());
-    found_limit_ = format_.data_stack_limit(thread->data());
-    found_cframe_ = {};
-    if (format_.top_is_cframe() && next) {
-        const RemoteAddr cframe = next;
-        found_cframe_ = format_.current_frame_of(next);
-        const auto pointer = source.view(found_cframe_);
-        if (!pointer) return unreadable(pointer.error());
-        std::memcpy(&next.value, pointer->data(), sizeof(next.value));
-        if (!next && !format_.may_be_empty(thread_state, cframe))
-            return unreadable(corrupt("C frame", cframe));
-    }
-    CycleCheck cycle;
-    while (next) {
-        if (frames.size() >= max_depth_) return {.end = StackEnd::kDepthLimit, .problem = {}};
-        if (next.value % alignof(void*) != 0 || cycle.seen(next)) {
-            return unreadable(corrupt("chain of frames", next));
-        }
-        const auto header = source.view(format_.header_at(next));
-        if (!header) return unreadable(header.error());
-        RawFrame frame;
-        RemoteAddr previous;
-        if (const char* wrong = format_.parse(next, header->data(), frame, previous)) {
-            return unreadable(corrupt(wrong, next));
-        }
-        frames.push_back(frame);
-        next = previous;
-    }
-    if (!frames.empty() && !format_.is_outermost(frames.back()))
-        return unreadable(cut_chain(frames.back()));
-    return {.end = frames.empty() ? StackEnd::kNoPython : StackEnd::kComplete, .problem = {}};
-}
-
-// --- a target that runs ---
 
 StackOutcome StackReader::read_moving(RemoteAddr thread_state, ReadPlan& plan, int attempts,
                                       std::vector<RawFrame>& frames) {
@@ -225,7 +143,7 @@ StackOutcome StackReader::judge_proof(ReadPlan& plan, const memory::ReadBatch& b
     take_pieces(plan, batch, first);
     const Piece& thread = pieces_[plan.thread_range_];
     if (thread.size < format_.thread().size()) {
-        return unreadable(read_fault(plan.thread_state_, format_.thread().size()));
+        return StackOutcome::unreadable(read_fault(plan.thread_state_, format_.thread().size()));
     }
     if (pace == Pace::kSlow || !format_.same_thread(thread.first, thread.second)) return outcome;
     StackOutcome walked = walk(plan);
@@ -288,20 +206,20 @@ StackOutcome StackReader::walk(ReadPlan& plan) {
     fresh_places_.clear();
     tail_ = 0;
     const auto first = first_frame(plan);
-    if (!first) return unreadable(first.error());
+    if (!first) return StackOutcome::unreadable(first.error());
     RemoteAddr next = *first;
     CycleCheck cycle;
     int known_checks = 0;
     while (next) {
         if (fresh_.size() >= max_depth_) return {.end = StackEnd::kDepthLimit, .problem = {}};
         if (next.value % alignof(void*) != 0 || cycle.seen(next)) {
-            return unreadable(corrupt("chain of frames", next));
+            return StackOutcome::unreadable(corrupt("chain of frames", next));
         }
         const RemoteRange header = format_.header_at(next);
         auto place = plan.find(header, last_range_);
         if (!place || pieces_[place->range].size < place->offset + header.size()) {
             plan.keep_recent(header, true);
-            return unreadable(read_fault(header.begin, header.size()));
+            return StackOutcome::unreadable(read_fault(header.begin, header.size()));
         }
         place->still_end = place->offset + static_cast<std::uint32_t>(header.size());
         if (known_checks < kMaxKnownChecks) {
@@ -317,14 +235,14 @@ StackOutcome StackReader::walk(ReadPlan& plan) {
         RemoteAddr previous;
         if (const char* wrong =
                 format_.parse(next, pieces_[place->range].first + place->offset, frame, previous)) {
-            return unreadable(corrupt(wrong, next));
+            return StackOutcome::unreadable(corrupt(wrong, next));
         }
         fresh_.push_back(frame);
         fresh_places_.push_back(*place);
         next = previous;
     }
     if (tail_ == 0 && !fresh_.empty() && !format_.is_outermost(fresh_.back())) {
-        return unreadable(cut_chain(fresh_.back()));
+        return StackOutcome::unreadable(cut_chain(fresh_.back()));
     }
     return {.end = fresh_.empty() && tail_ == 0 ? StackEnd::kNoPython : StackEnd::kComplete,
             .problem = {}};

@@ -5,6 +5,7 @@
 #include <optional>
 #include <random>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -23,6 +24,10 @@ struct StackOutcome {
     model::StackEnd end = model::StackEnd::kComplete;
     std::optional<Error> problem;
     int attempts = 1;
+
+    static StackOutcome unreadable(Error problem) {
+        return {.end = model::StackEnd::kUnreadable, .problem = std::move(problem)};
+    }
 };
 
 /// Reads the chain of frames of one thread state. Holds buffers that are reused, so a reader in
@@ -102,6 +107,9 @@ class StackReader {
     };
     using Place = ReadPlan::Place;
 
+    static Error cut_chain(const RawFrame& outermost) {
+        return corrupt("link to the caller of a frame", outermost.address);
+    }
     StackOutcome walk_still(StillSource& source, RemoteAddr thread_state,
                             std::vector<RawFrame>& frames);
     void take_pieces(const ReadPlan& plan, const memory::ReadBatch& batch, std::size_t first);

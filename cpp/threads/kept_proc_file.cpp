@@ -9,6 +9,8 @@
 #include <atomic>
 #include <cstdio>
 
+#include "threads/proc_files.h"
+
 namespace pystack::threads {
 
 namespace {
@@ -58,6 +60,12 @@ std::optional<std::string_view> KeptProcFile::read(std::span<char> buffer) {
     if (fd != fd_) ::close(fd);
     if (size <= 0) return std::nullopt;
     return std::string_view(buffer.data(), static_cast<std::size_t>(size));
+}
+
+std::optional<std::uint64_t> read_run_time_ns(KeptProcFile& schedstat) {
+    std::array<char, 128> text;
+    const auto said = schedstat.read(text);
+    return said ? parse_run_time_ns(*said) : std::nullopt;
 }
 
 }  // namespace pystack::threads

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -31,5 +32,8 @@ class KeptProcFile {
     pid_t tid_ = 0;
     int fd_ = -1;
 };
+
+/// How long the thread has been on a CPU, of its "schedstat" file; nullopt when it is gone.
+std::optional<std::uint64_t> read_run_time_ns(KeptProcFile& schedstat);
 
 }  // namespace pystack::threads

@@ -15,4 +15,7 @@ namespace pystack::threads {
 /// ms at most) while it runs [thread_group_cputime in kernel/sched/cputime.c of Linux].
 std::optional<std::uint64_t> process_run_time_ns(pid_t pid);
 
+/// How long the calling thread has been on a CPU, until now.
+std::uint64_t own_run_time_ns();
+
 }  // namespace pystack::threads

@@ -181,73 +181,72 @@ bool was_there(const std::vector<Stack>& stacks, std::span<const RawFrame> frame
     });
 }
 
+/// Proofs of a program that is as bad as can be: no real one calls from a place of no meaning each
+/// time.
+class ProofTrial {
+  public:
+    ProofTrial(FakeInterpreter& fake, std::size_t base)
+        : program_(fake, base),
+          target_(fake.memory(), program_),
+          reader_(target_, fake.layout, 1000) {}
+
+    /// `between`: steps that the program makes between two proofs; up to `most_steps` it makes
+    /// between two pieces of one.
+    void run(int count, int between, unsigned most_steps, bool certain) {
+        target_.most_steps = most_steps;
+        for (int i = 0; i < count; ++i) {
+            for (int k = 0; k < between; ++k) program_.step();
+            if (reader_.prove(program_.thread, plan_, 3, certain).end != StackEnd::kComplete)
+                continue;
+            ++proved;
+            wrong += was_there(target_.stacks, plan_.frames()) ? 0 : 1;
+        }
+    }
+
+    int proved = 0;
+    int wrong = 0;
+
+  private:
+    Program program_;
+    RunningTarget target_;
+    StackReader reader_;
+    ReadPlan plan_;
+};
+
+/// Below 3.11 objects of frames are used again at once, and callers are compared by their heads
+/// only: such a program defeats the proof, some times in a hundred.
+template <typename Test>
+void for_each_with_data_stack(Test test) {
+    for_each_version([&](FakeInterpreter& fake) {
+        if (fake.layout.frame_chain != FrameChain::kFrameObject) test(fake);
+    });
+}
+
 }  // namespace
 
-// The program is as bad as can be: no real one calls from a place of no meaning each time.
 TEST_CASE("what is certain was the stack while it was read, all but always") {
-    for_each_version([](FakeInterpreter& fake) {
-        // Below 3.11 objects of frames are used again at once, and callers are compared by their
-        // heads only: such a program defeats the proof, some times in a hundred.
-        if (fake.layout.frame_chain == FrameChain::kFrameObject) return;
-        Program program(fake);
-        RunningTarget target(fake.memory(), program);
-        StackReader reader(target, fake.layout, 1000);
-        ReadPlan plan;
-        int proved = 0;
-        int wrong = 0;
-        for (const unsigned most_steps : {1u, 2u, 5u}) {
-            target.most_steps = most_steps;
-            for (int i = 0; i < 10'000; ++i) {
-                for (int k = 0; k < 3; ++k) program.step();
-                const auto outcome = reader.prove(program.thread, plan, 3, true);
-                if (outcome.end != StackEnd::kComplete) continue;
-                ++proved;
-                wrong += was_there(target.stacks, plan.frames()) ? 0 : 1;
-            }
-        }
-        CHECK(proved > 500);
-        CHECK(wrong * 1000 < proved);
+    for_each_with_data_stack([](FakeInterpreter& fake) {
+        ProofTrial trial(fake, 0);
+        for (const unsigned most_steps : {1u, 2u, 5u}) trial.run(10'000, 3, most_steps, true);
+        CHECK(trial.proved > 500);
+        CHECK(trial.wrong * 1000 < trial.proved);
     });
 }
 
 TEST_CASE("what is proved, and not certain, seldom was not the stack while it was read") {
-    for_each_version([](FakeInterpreter& fake) {
-        // Below 3.11 objects of frames are used again at once, and callers are compared by their
-        // heads only: such a program defeats the proof, some times in a hundred.
-        if (fake.layout.frame_chain == FrameChain::kFrameObject) return;
-        Program program(fake);
-        RunningTarget target(fake.memory(), program);
-        StackReader reader(target, fake.layout, 1000);
-        ReadPlan plan;
-        int proved = 0;
-        int wrong = 0;
-        for (int i = 0; i < 20'000; ++i) {
-            for (int k = 0; k < 3; ++k) program.step();
-            if (reader.prove(program.thread, plan, 3, false).end != StackEnd::kComplete) continue;
-            ++proved;
-            wrong += was_there(target.stacks, plan.frames()) ? 0 : 1;
-        }
-        CHECK(proved > 2'000);
-        CHECK(wrong * 100 < proved);
+    for_each_with_data_stack([](FakeInterpreter& fake) {
+        ProofTrial trial(fake, 0);
+        trial.run(20'000, 3, 1, false);
+        CHECK(trial.proved > 2'000);
+        CHECK(trial.wrong * 100 < trial.proved);
     });
 }
 
 TEST_CASE("what is proved of a deep stack, half of it by the proof before, is as true") {
-    for_each_version([](FakeInterpreter& fake) {
-        if (fake.layout.frame_chain == FrameChain::kFrameObject) return;
-        Program program(fake, 300);
-        RunningTarget target(fake.memory(), program);
-        StackReader reader(target, fake.layout, 1000);
-        ReadPlan plan;
-        int proved = 0;
-        int wrong = 0;
-        for (int i = 0; i < 2'000; ++i) {
-            const auto outcome = reader.prove(program.thread, plan, 3, false);
-            if (outcome.end != StackEnd::kComplete) continue;
-            ++proved;
-            wrong += was_there(target.stacks, plan.frames()) ? 0 : 1;
-        }
-        CHECK(proved > 200);
-        CHECK(wrong * 100 < proved);
+    for_each_with_data_stack([](FakeInterpreter& fake) {
+        ProofTrial trial(fake, 300);
+        trial.run(2'000, 0, 1, false);
+        CHECK(trial.proved > 200);
+        CHECK(trial.wrong * 100 < trial.proved);
     });
 }

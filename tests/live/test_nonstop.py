@@ -31,9 +31,14 @@ SAMPLES = 5_000
 MOST_SAMPLING_S = 10.0
 MAX_LOST_SHARE = 0.01
 
+every_root = pytest.mark.parametrize("root", ROOTS)
+every_interpreter = pytest.mark.parametrize(
+    "interpreter", [pytest.param(one, id=one.name) for one in required()]
+)
 
-@pytest.mark.parametrize("root", ROOTS)
-@pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in required()])
+
+@every_root
+@every_interpreter
 def test_no_impossible_stack(
     interpreter: Interpreter,
     root: str,
@@ -72,8 +77,8 @@ def test_no_impossible_stack(
 
 
 @pytest.mark.parametrize("depth", [0, 300], ids=["shallow", "deep"])
-@pytest.mark.parametrize("root", ROOTS)
-@pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in required()])
+@every_root
+@every_interpreter
 def test_no_impossible_sample(
     interpreter: Interpreter,
     root: str,
@@ -97,8 +102,8 @@ def from_command(pid: int) -> Any:
     return json.loads(json.dumps(document), object_hook=lambda fields: SimpleNamespace(**fields))
 
 
-@pytest.mark.parametrize("root", ROOTS)
-@pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in required()])
+@every_root
+@every_interpreter
 def test_the_oracle_on_stopped_dumps(interpreter: Interpreter, root: str, tmp_path: Path) -> None:
     """Stacks of a stopped process are whole. If the oracle does not think so, it is wrong."""
     with calling(interpreter, root, tmp_path) as target:
