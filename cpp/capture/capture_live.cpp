@@ -43,8 +43,6 @@ constexpr std::uint64_t kAwakeNs = 4'000'000;
 constexpr auto kWaitPause = std::chrono::microseconds(50);
 /// How long all such looks may take: a thread that wakes on a busy machine waits for a CPU first.
 constexpr auto kWaitBudget = std::chrono::milliseconds(500);
-/// Proofs of a thread that is asked only whether it has not moved.
-constexpr int kStillAttempts = 5;
 constexpr int kHighestPriority = -20;
 
 using Calls = std::unordered_map<std::int32_t, threads::Syscall>;  ///< By tid.
@@ -318,7 +316,7 @@ class LiveCapture {
                                                          thread.state.address);
         std::vector<RawFrame> again;
         const auto outcome =
-            reading_.stacks.read_moving(thread.state.address, plan, kStillAttempts, again);
+            reading_.stacks.read_moving(thread.state.address, plan, kProofAttempts, again);
         const bool still = outcome.end == model::StackEnd::kComplete && again == thread.frames;
         thread.exceptions = still ? exceptions : cpython::ExceptionState{};
     }
