@@ -80,14 +80,19 @@ void match_pthread_structures(std::span<const cpython::ThreadState> states,
     }
 }
 
-/// A thread state is made by the thread that starts another, and bears its creator's id until the
-/// new thread runs [Modules/_threadmodule.c: thread_run]. Of several states of one interpreter with
-/// the same id, the oldest is the thread's own; states are listed oldest first.
+/// A thread state is made by the thread that starts another, and bears its creator's ids until the
+/// new thread has set its own, one after the other [Modules/_threadmodule.c: thread_run]. Of
+/// several states of one interpreter with the same id, the oldest is the thread's own; states are
+/// listed oldest first.
 void forget_starting_threads(std::span<const cpython::ThreadState> states, Matches& matches) {
-    std::set<std::pair<std::size_t, std::uint64_t>> seen;
+    std::set<std::pair<std::size_t, std::uint64_t>> seen_ids;
+    std::set<std::pair<std::size_t, std::size_t>> seen_threads;
     for (std::size_t i = 0; i < states.size(); ++i) {
-        if (!seen.emplace(states[i].interpreter, states[i].python_thread_id).second)
-            matches[i].reset();
+        const std::size_t interpreter = states[i].interpreter;
+        const bool has_own_id = seen_ids.emplace(interpreter, states[i].python_thread_id).second;
+        const bool has_own_thread =
+            !matches[i] || seen_threads.emplace(interpreter, *matches[i]).second;
+        if (!has_own_id || !has_own_thread) matches[i].reset();
     }
 }
 

@@ -95,6 +95,13 @@ TEST_CASE("of several states of one interpreter with the same id, the oldest is 
     CHECK(match_threads(states, infos, {}, memory) == Matches{0, std::nullopt, 1});
 }
 
+TEST_CASE("a starting thread that has set one of its ids is not its creator") {
+    const FakeMemory memory;
+    const std::vector infos{info(10), info(11)};
+    const std::vector states{state({1}, 10), state({2}, 10), state({1}, 10, 1)};
+    CHECK(match_threads(states, infos, {}, memory) == Matches{0, std::nullopt, 0});
+}
+
 TEST_CASE("a structure that is freed between two looks at it") {
     /// The second read of a place finds it empty.
     class Freed final : public memory::MemoryReader {

@@ -126,7 +126,8 @@ def test_sleepers_are_seen_where_they_are(interpreter: Interpreter, tmp_path: Pa
     assert len(truth) == 20
     for name, lived in truth.items():
         got = {function: seen_s[name][function] for function in lived}
-        assert got == pytest.approx(lived, abs=0.05), name
+        # Each was away for 0.2 s. A busy machine leaves the recorder without a CPU for 0.05 s.
+        assert got == pytest.approx(lived, abs=0.1), name
 
 
 def seconds_by_function(path: Path) -> dict[str, Counter[str]]:
