@@ -13,6 +13,7 @@ import pytest
 from core_files import core_json, gcore, kernel_core, limits, need_gdb
 from gdb_stacks import gdb_stacks
 from interpreters import NUMPY_MINORS, numpy_folder, required
+from marks import each_of
 from native_stacks import check_against_gdb, names, search_path, up_to_guess
 from process_state import thread_ids, wait_until
 from targets import PROGRAMS, Interpreter
@@ -59,7 +60,7 @@ def cpu_ticks(pid: int) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in INTERPRETERS])
+@each_of(INTERPRETERS)
 def test_the_stacks_of_gdb(interpreter: Interpreter, machine: str, tmp_path: Path) -> None:
     need_gdb()
     if not runs_here(machine):

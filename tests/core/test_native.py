@@ -10,16 +10,12 @@ import pytest
 
 from core_files import core_json, gcore, kernel_core, limits, need_gdb, need_kernel_cores
 from gdb_stacks import gdb_stacks
-from interpreters import required
+from marks import each_interpreter
 from native_scenes import EXPECTED, build_extension, scene_target, seen
 from native_stacks import check_against_gdb, names, search_path
 from targets import Interpreter
 
 pytestmark = pytest.mark.live
-
-each_interpreter = pytest.mark.parametrize(
-    "interpreter", [pytest.param(one, id=one.name) for one in required()]
-)
 
 
 def kinds(thread: Any) -> list[str]:

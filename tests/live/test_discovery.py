@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from interpreters import FULL_MATRIX_VARIABLE, required
+from marks import each_of
 from targets import PROGRAMS, Interpreter
 from tool_runs import dump_json
 from truth_compare import differences
@@ -24,9 +25,7 @@ pytestmark = pytest.mark.live
 
 # With the JIT it is the same file.
 DIFFERENT_FILES = [one for one in required() if not one.jit]
-EVERY = pytest.mark.parametrize(
-    "interpreter", [pytest.param(one, id=one.name) for one in DIFFERENT_FILES]
-)
+EVERY = each_of(DIFFERENT_FILES)
 
 
 def libpython(interpreter: Interpreter) -> Path | None:
@@ -40,10 +39,7 @@ def libpython(interpreter: Interpreter) -> Path | None:
     return None if name is None else interpreter.executable.parent.parent / "lib" / name[1]
 
 
-SHARED = pytest.mark.parametrize(
-    "interpreter",
-    [pytest.param(one, id=one.name) for one in DIFFERENT_FILES if libpython(one) is not None],
-)
+SHARED = each_of(one for one in DIFFERENT_FILES if libpython(one) is not None)
 
 
 class Installation:
@@ -205,10 +201,7 @@ def test_other_interpreters_library_loaded_too(interpreter: Interpreter, tmp_pat
         check(target)
 
 
-@pytest.mark.parametrize(
-    "interpreter",
-    [pytest.param(one, id=one.name) for one in DIFFERENT_FILES if one.root is None],
-)
+@each_of(one for one in DIFFERENT_FILES if one.root is None)
 def test_another_file_of_that_name_outside(interpreter: Interpreter, tmp_path: Path) -> None:
     """In the target's mount namespace. The tool sees other files of the same names there."""
     if os.geteuid() != 0:

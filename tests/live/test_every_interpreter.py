@@ -8,7 +8,7 @@ import time
 import pytest
 
 import pystack
-from interpreters import required
+from marks import each_interpreter
 from targets import Interpreter
 
 pytestmark = pytest.mark.live
@@ -32,7 +32,7 @@ Outer().method(threading.Event())
 
 @pytest.mark.parametrize("block", [True, False], ids=["stopped", "not stopped"])
 @pytest.mark.parametrize("container", [False, True], ids=["plain", "container"])
-@pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in required()])
+@each_interpreter
 def test_known_stack(interpreter: Interpreter, container: bool, block: bool) -> None:
     target = interpreter.spawn(["-c", PROGRAM], container=container, stdout=subprocess.PIPE)
     try:

@@ -15,6 +15,7 @@ import pytest
 
 import pystack
 from interpreters import required
+from marks import each_interpreter
 from process_state import FUTEX_SYSCALL, is_reading, system_call, thread_ids, wait_until
 from targets import PROGRAMS, Interpreter, Target
 from tool_runs import dump_json
@@ -191,7 +192,7 @@ def test_without_a_gil(interpreter: Interpreter, block: bool, tmp_path: Path) ->
 
 @BLOCK
 @pytest.mark.parametrize("way", ["explicit", "automatic", "over"])
-@pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in required()])
+@each_interpreter
 def test_collection_with_the_gil_free(
     interpreter: Interpreter, way: str, block: bool, tmp_path: Path
 ) -> None:

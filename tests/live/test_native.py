@@ -9,16 +9,13 @@ from typing import Any
 import pytest
 
 from interpreters import required
+from marks import each_interpreter
 from native_scenes import EXPECTED, SIGNATURES, build_extension, scene_target, seen
 from targets import Interpreter
 from tool_runs import dump_json, run_tool
 from truthful_target import truthful_target
 
 pytestmark = pytest.mark.live
-
-each_interpreter = pytest.mark.parametrize(
-    "interpreter", [pytest.param(one, id=one.name) for one in required()]
-)
 
 
 def gaps(thread: Any) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 import pystack
 from call_graph import illegal
 from calls_program import GRAPH, PROGRAM, ROOTS, calling, sample
-from interpreters import required
+from marks import each_interpreter
 from targets import Interpreter
 from tool_runs import dump_json
 
@@ -31,14 +31,11 @@ SAMPLES = 5_000
 MOST_SAMPLING_S = 5.0
 MAX_LOST_SHARE = 0.01
 
-every_root = pytest.mark.parametrize("root", ROOTS)
-every_interpreter = pytest.mark.parametrize(
-    "interpreter", [pytest.param(one, id=one.name) for one in required()]
-)
+each_root = pytest.mark.parametrize("root", ROOTS)
 
 
-@every_root
-@every_interpreter
+@each_root
+@each_interpreter
 def test_no_impossible_stack(
     interpreter: Interpreter,
     root: str,
@@ -77,8 +74,8 @@ def test_no_impossible_stack(
 
 
 @pytest.mark.parametrize("depth", [0, 300], ids=["shallow", "deep"])
-@every_root
-@every_interpreter
+@each_root
+@each_interpreter
 def test_no_impossible_sample(
     interpreter: Interpreter,
     root: str,
@@ -102,8 +99,8 @@ def from_command(pid: int) -> Any:
     return json.loads(json.dumps(document), object_hook=lambda fields: SimpleNamespace(**fields))
 
 
-@every_root
-@every_interpreter
+@each_root
+@each_interpreter
 def test_the_oracle_on_stopped_dumps(interpreter: Interpreter, root: str, tmp_path: Path) -> None:
     """Stacks of a stopped process are whole. If the oracle does not think so, it is wrong."""
     with calling(interpreter, root, tmp_path) as target:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from interpreters import required
+from marks import each_of
 from process_state import wait_until
 from targets import PROGRAMS, Interpreter
 from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, run_tool
@@ -26,8 +27,7 @@ _WITH_GIL = [one for one in _RELEASES if not one.free_threaded]
 
 
 def _some(interpreters: list[Interpreter]) -> pytest.MarkDecorator:
-    ends = dict.fromkeys([interpreters[0], interpreters[-1]])
-    return pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in ends])
+    return each_of(dict.fromkeys([interpreters[0], interpreters[-1]]))
 
 
 each = _some(_RELEASES)
@@ -213,10 +213,7 @@ def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
     assert b"0 errors" in told
 
 
-@pytest.mark.parametrize(
-    "interpreter",
-    [pytest.param(one, id=one.name) for one in _RELEASES if one.version >= (3, 14)],
-)
+@each_of(one for one in _RELEASES if one.version >= (3, 14))
 def test_stacks_have_the_name_of_their_asyncio_task(
     interpreter: Interpreter, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import pystack
 from interpreters import required
+from marks import each_interpreter, each_of
 from native_scenes import EXPECTED, build_extension, scene_target
 from process_state import thread_ids, wait_until
 from sampled_stacks import SampledStacks
@@ -60,10 +61,6 @@ print("ready", flush=True)
 while True:
     native_ext.call_in_thread(in_thread)
 """
-
-each_interpreter = pytest.mark.parametrize(
-    "interpreter", [pytest.param(one, id=one.name) for one in required()]
-)
 
 
 class Recorded:
@@ -197,9 +194,7 @@ def test_a_stack_that_is_cut_says_so() -> None:
 RELEASES = [one for one in required() if not (one.debug or one.jit or one.free_threaded)]
 
 
-@pytest.mark.parametrize(
-    "interpreter", [pytest.param(one, id=one.name) for one in (RELEASES[2], RELEASES[-1])]
-)
+@each_of((RELEASES[2], RELEASES[-1]))
 def test_threads_that_sleep_are_left_alone(interpreter: Interpreter, tmp_path: Path) -> None:
     """To be stopped takes a thread some run time. The program has three that sleep: main, and two idle ones."""
     roles = tmp_path / "roles.json"

@@ -18,6 +18,7 @@ import pytest
 import pystack
 from counting_target import CountingTarget, counting_target
 from interpreters import required
+from marks import each_of
 from process_state import run_state, thread_ids, wait_until
 from targets import PROGRAMS, Interpreter
 from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json, run_tool
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.live
 # The tool does the same to all of them; two that differ most are enough.
 RELEASE_BUILDS = [one for one in required() if not (one.debug or one.jit or one.free_threaded)]
 OLDEST, NEWEST = RELEASE_BUILDS[0], RELEASE_BUILDS[-1]
-INTERPRETERS = [pytest.param(one, id=one.name) for one in dict.fromkeys([OLDEST, NEWEST])]
+oldest_and_newest = each_of(dict.fromkeys([OLDEST, NEWEST]))
 BLOCK = pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped", "not stopped"])
 
 KILLS = 200
@@ -109,7 +110,7 @@ def test_interrupted_recording(number: signal.Signals, tmp_path: Path) -> None:
 
 
 @BLOCK
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@oldest_and_newest
 def test_stopped_target_stays_stopped(
     interpreter: Interpreter, options: list[str], tmp_path: Path
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from interpreters import required
+from marks import each_of
 from process_state import wait_until
 from targets import PROGRAMS, Interpreter, Target
 from tool_runs import run_tool
@@ -19,7 +20,7 @@ from tool_runs import run_tool
 pytestmark = pytest.mark.live
 
 _ALL = [one for one in required() if not one.debug]
-each = pytest.mark.parametrize("interpreter", [pytest.param(one, id=one.name) for one in _ALL])
+each = each_of(_ALL)
 
 # Rate, seconds, and by how many points the shares may be wrong: by one, on a machine with nothing else
 # to do. At 100 Hz a few moments without a CPU are more than that.
@@ -38,7 +39,7 @@ def shares(folder: Path, *arguments: object, depth: int) -> dict[str, float]:
     for line in path.read_text().splitlines():
         stack, _, microseconds = line.rpartition(" ")
         functions = stack.split(";")
-        if -len(functions) <= depth < len(functions):
+        if depth < len(functions):
             found[functions[depth].partition(" ")[0]] += int(microseconds)
     return in_percent(found)
 
@@ -48,7 +49,7 @@ def in_percent(values: Mapping[str, float]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("rate", "seconds", "points"), RATES, ids=[rate for rate, *_ in RATES])
-@pytest.mark.parametrize("interpreter", [pytest.param(_ALL[-1], id=_ALL[-1].name)])
+@each_of(_ALL[-1:])
 def test_known_shares(
     interpreter: Interpreter, rate: str, seconds: str, points: float, tmp_path: Path
 ) -> None:
@@ -90,15 +91,14 @@ def leaf_shares(folder: Path, how: str, target: Target) -> tuple[dict[str, float
     options = ("-f", "speedscope", "-r", FAST_RATE, "-d", FAST_SECONDS)
     done = run_tool("record", *options, "-o", path, how, target.pid, timeout_s=TIMEOUT_S)
     assert done.returncode == 0, done.stderr
-    document = json.loads(path.read_text())
-    names = [frame["name"].partition(" ")[0] for frame in document["shared"]["frames"]]
-    [profile] = document["profiles"]
     found: Counter[str] = Counter()
     squares = 0
-    for stack, weight in zip(profile["samples"], profile["weights"], strict=True):
-        if stack:
-            found[names[stack[-1]]] += weight
-            squares += weight**2
+    stacks = list(timed_stacks(path))
+    assert len({thread for thread, *_ in stacks}) == 1
+    for _, functions, weight_ns in stacks:
+        if functions:
+            found[functions[-1].partition(" ")[0]] += weight_ns
+            squares += weight_ns**2
     return in_percent(found), found.total() ** 2 / squares
 
 
@@ -130,14 +130,20 @@ def test_sleepers_are_seen_where_they_are(interpreter: Interpreter, tmp_path: Pa
         assert got == pytest.approx(lived, abs=0.1), name
 
 
-def seconds_by_function(path: Path) -> dict[str, Counter[str]]:
+def seconds_by_function(path: Path) -> dict[str, dict[str, float]]:
     """For each thread of a speedscope file: how long each function was on its stack."""
+    found: dict[str, dict[str, float]] = {}
+    for thread, functions, weight_ns in timed_stacks(path):
+        seconds = found.setdefault(thread, defaultdict(float))
+        for name in set(functions):
+            seconds[name] += weight_ns / 1e9
+    return found
+
+
+def timed_stacks(path: Path) -> Iterator[tuple[str, list[str], int]]:
+    """Of a speedscope file: the thread, its functions from the outermost in, and the nanoseconds."""
     document = json.loads(path.read_text())
     names = [frame["name"] for frame in document["shared"]["frames"]]
-    found: dict[str, Counter[str]] = {}
     for profile in document["profiles"]:
-        seconds = found.setdefault(profile["name"], Counter())
-        for stack, weight in zip(profile["samples"], profile["weights"], strict=True):
-            for name in {names[frame] for frame in stack}:
-                seconds[name] += weight / 1e9
-    return found
+        for stack, weight_ns in zip(profile["samples"], profile["weights"], strict=True):
+            yield profile["name"], [names[frame] for frame in stack], weight_ns

@@ -12,6 +12,7 @@ import pytest
 
 from counting_target import counting_target
 from interpreters import FULL_MATRIX_VARIABLE, required
+from marks import each_of
 from process_state import thread_ids
 from targets import Interpreter
 from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.live
 # The tool does the same to all of them; two that differ most are enough.
 RELEASE_BUILDS = [one for one in required() if not (one.debug or one.jit or one.free_threaded)]
 OLDEST, NEWEST = RELEASE_BUILDS[0], RELEASE_BUILDS[-1]
-INTERPRETERS = [pytest.param(one, id=one.name) for one in dict.fromkeys([OLDEST, NEWEST])]
+oldest_and_newest = each_of(dict.fromkeys([OLDEST, NEWEST]))
 
 # Those that read, and those that stop a thread or let it go. None of them changes anything else.
 HARMLESS_PTRACE = {
@@ -108,7 +109,7 @@ def is_offence(name: str, arguments: str, targets: str) -> bool:
     [["dump"], ["dump", "--no-block"], ["record", "--block"], ["record", "--no-block"]],
     ids=" ".join,
 )
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@oldest_and_newest
 def test_system_calls(
     interpreter: Interpreter, command: list[str], reading: str, tmp_path: Path
 ) -> None:
