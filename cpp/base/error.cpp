@@ -34,6 +34,10 @@ std::string_view error_code_name(ErrorCode code) {
             return "OffsetsRejected";
         case ErrorCode::kInvalidArgument:
             return "InvalidArgument";
+        case ErrorCode::kOutOfMemory:
+            return "OutOfMemory";
+        case ErrorCode::kCancelled:
+            return "Cancelled";
         case ErrorCode::kSystem:
             return "System";
     }
@@ -62,12 +66,12 @@ std::string Error::message() const {
 Error system_error(const char* call, std::string_view subject) {
     const int number = errno;
     std::string text = call;
-    if (!subject.empty()) text.append(" ").append(subject);
+    if (subject.empty())
+        text.append(" failed");
+    else
+        text.insert(0, "cannot ").append(" ").append(subject);
     text.append(": ").append(std::strerror(number));
-    return Error{.code = ErrorCode::kSystem,
-                 .size = static_cast<std::uint64_t>(number),
-                 .what = call,
-                 .detail = text};
+    return Error{.code = ErrorCode::kSystem, .number = number, .what = call, .detail = text};
 }
 
 }  // namespace pystack

@@ -29,7 +29,9 @@ enum class ErrorCode : std::uint8_t {
     kOffsetsRejected,  ///< `what`: the field of the offset table that cannot be true.
     // Ours.
     kInvalidArgument,
-    kSystem,  ///< A system call of our own failed: `detail` holds its name and errno's text.
+    kOutOfMemory,  ///< The machine refused memory to us.
+    kCancelled,    ///< The caller gave up (WorkLimits::cancel).
+    kSystem,  ///< A system call of our own failed: `number` is errno, `detail` its name and text.
 };
 
 /// A failure with its place. Cheap to make and to move (no allocation unless `detail` is used), so
@@ -38,6 +40,7 @@ struct Error {
     ErrorCode code;
     RemoteAddr address{};
     std::uint64_t size = 0;
+    int number = 0;         ///< errno of a kSystem; 0: not known.
     const char* what = "";  ///< Static text: the structure or step that failed.
     std::string detail{};   ///< Text that had to be built; empty on hot paths.
 

@@ -1,15 +1,22 @@
 #include "bindings/batch_bindings.h"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
-#include <memory>
+#include <pthread.h>
+#include <unistd.h>
 
+#include <array>
+#include <memory>
+#include <tuple>
+
+#include "bindings/core_call.h"
 #include "bindings/debug_file_fetcher.h"
 #include "bindings/error_bindings.h"
 #include "bindings/native_options.h"
 #include "bindings/text.h"
-#include "capture/sampler.h"
+#include "sampling/sampler.h"
 
 namespace nb = nanobind;
 
@@ -17,7 +24,7 @@ namespace pystack::bindings {
 
 namespace {
 
-using capture::Sampler;
+using sampling::Sampler;
 
 /// A column as a memoryview that keeps the batch's vector alive.
 template <class T>
@@ -42,6 +49,29 @@ nb::object row_column(const Rows& rows, Member member) {
     });
     return nb::cast(nb::ndarray<nb::memview, const T, nb::ndim<1>, nb::c_contig>(
         kept.data(), {kept.size()}, capsule));
+}
+
+nb::object count_object(std::uint64_t count) {
+    return nb::cast(count);
+}
+
+template <std::size_t kSize>
+nb::object count_object(const std::array<std::uint64_t, kSize>& counts) {
+    nb::list items;
+    for (const std::uint64_t count : counts) items.append(count);
+    return items;
+}
+
+const char* merge_name(model::CountMerge merge) {
+    switch (merge) {
+        case model::CountMerge::kSum:
+            return "sum";
+        case model::CountMerge::kMaximum:
+            return "maximum";
+        case model::CountMerge::kHistogram:
+            break;
+    }
+    return "histogram";
 }
 
 class PyBatch {
@@ -76,6 +106,21 @@ class PyBatch {
     nb::object frame_first_line() const {
         return row_column<std::int32_t>(batch_->frames, &model::FrameRow::first_line);
     }
+    nb::object frame_module() const {
+        return row_column<std::uint32_t>(batch_->frames, &model::FrameRow::module);
+    }
+    nb::object frame_build_id() const {
+        return row_column<std::uint32_t>(batch_->frames, &model::FrameRow::build_id);
+    }
+    nb::object frame_address() const {
+        return row_column<std::uint64_t>(batch_->frames, &model::FrameRow::address);
+    }
+    nb::object frame_inline_depth() const {
+        return row_column<std::uint8_t>(batch_->frames, &model::FrameRow::inline_depth);
+    }
+    nb::object frame_name_source() const {
+        return row_column<std::uint8_t>(batch_->frames, &model::FrameRow::name_source);
+    }
     nb::object stack_parent() const {
         return row_column<std::uint32_t>(batch_->stacks, &model::StackTable::Row::parent);
     }
@@ -90,6 +135,13 @@ class PyBatch {
         }
         return items;
     }
+    nb::dict stats() const {
+        nb::dict items;
+        model::for_each_count([&](const char* name, auto member, model::CountMerge) {
+            items[name] = count_object(batch_->stats.*member);
+        });
+        return items;
+    }
     bool finished() const { return batch_->finished; }
 
   private:
@@ -98,63 +150,67 @@ class PyBatch {
 
 class PySampler {
   public:
-    PySampler(int pid, double rate_hz, bool stop, bool exhaustive, const nb::object& native)
+    PySampler(int pid, double rate_hz, bool stop, bool exhaustive, const nb::object& native,
+              bool raise_priority, double max_cpu_share, std::optional<std::uint64_t> max_memory,
+              const nb::object& cancelled)
         : fetcher_(native) {
         auto native_wanted = native_options(native);
         if (native_wanted) native_wanted->fetch_debug_file = fetcher_.function();
-        auto sampler = [&] {
-            const nb::gil_scoped_release release;
+        CoreCall call(make_limits(max_memory), cancelled);
+        fetcher_.use(call);
+        // Sampling waits for no server.
+        const Closing closing{fetcher_};
+        auto sampler = call.run([&] {
             return Sampler::open(pid, {.rate_hz = rate_hz,
                                        .stop = stop,
                                        .exhaustive = exhaustive,
-                                       .native = native_wanted});
-        }();
-        // Sampling waits for no server.
-        fetcher_.close();
-        fetcher_.rethrow();
+                                       .native = native_wanted,
+                                       .raise_priority = raise_priority,
+                                       .max_cpu_share = max_cpu_share,
+                                       .limits = call.limits()});
+        });
         if (!sampler) raise(sampler.error(), pid);
         sampler_ = std::move(*sampler);
     }
-    ~PySampler() { stop(); }
+    ~PySampler() {
+        stop();
+        // Its locks and conditions may be in use by the thread that the child of a fork lacks.
+        if (is_in_forked_child()) std::ignore = sampler_.release();
+    }
 
-    void start() { sampler_->start(); }
+    void start() {
+        auto started = guarded([&]() -> Result<void> {
+            sampler_->start();
+            return {};
+        });
+        if (!started) raise(started.error());
+    }
 
     void stop() {
+        if (is_in_forked_child()) return;
         const nb::gil_scoped_release release;
         sampler_->stop();
     }
 
     nb::object next_batch(double timeout_s) {
+        if (is_in_forked_child()) return nb::none();
         constexpr double kLongest = 3600;
-        const std::chrono::duration<double> timeout(std::clamp(timeout_s, 0.0, kLongest));
-        auto batch = [&] {
-            const nb::gil_scoped_release release;
-            return sampler_->next_batch(
-                std::chrono::duration_cast<std::chrono::nanoseconds>(timeout));
-        }();
-        return batch ? nb::cast(PyBatch(std::move(*batch))) : nb::none();
-    }
-
-    nb::dict stats() const {
-        const model::SamplerStats stats = sampler_->stats();
-        nb::dict item;
-        item["attempted"] = stats.attempted;
-        item["taken"] = stats.taken;
-        item["torn"] = stats.torn;
-        item["failed"] = stats.failed;
-        item["vanished"] = stats.vanished;
-        item["ticks"] = stats.ticks;
-        item["late"] = stats.late;
-        item["missed"] = stats.missed;
-        item["elapsed_ns"] = stats.elapsed_ns;
-        item["cpu_ns"] = stats.cpu_ns;
-        item["stop_ns_total"] = stats.stop_ns_total;
-        item["stop_ns_max"] = stats.stop_ns_max;
-        nb::list stops;
-        for (const std::uint64_t count : stats.stops) stops.append(count);
-        item["stops"] = stops;
-        item["partly_merged"] = stats.partly_merged;
-        return item;
+        constexpr auto kSlice = std::chrono::milliseconds(50);  // How late a signal may be handled.
+        using Clock = std::chrono::steady_clock;
+        const auto end =
+            Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                               std::chrono::duration<double>(std::clamp(timeout_s, 0.0, kLongest)));
+        for (;;) {
+            const auto left = end - Clock::now();
+            auto batch = [&] {
+                const nb::gil_scoped_release release;
+                return sampler_->next_batch(std::clamp<std::chrono::nanoseconds>(
+                    left, std::chrono::nanoseconds(0), kSlice));
+            }();
+            if (batch) return nb::cast(PyBatch(std::move(*batch)));
+            if (left <= kSlice || sampler_->end() != Sampler::End::kRunning) return nb::none();
+            if (PyErr_CheckSignals() != 0) throw nb::python_error();
+        }
     }
 
     std::string python_version() const { return sampler_->python_version(); }
@@ -179,6 +235,15 @@ class PySampler {
     }
 
   private:
+    struct Closing {
+        DebugFileFetcher& fetcher;
+        ~Closing() { fetcher.close(); }
+    };
+
+    /// A fork copies this object, but not the sampling thread.
+    bool is_in_forked_child() const { return ::getpid() != owner_; }
+
+    const pid_t owner_ = ::getpid();
     DebugFileFetcher fetcher_;  // Which the sampler refers to.
     std::unique_ptr<Sampler> sampler_;
 };
@@ -197,39 +262,62 @@ void define_batch(nb::module_& module) {
         .def_prop_ro("frame_file", &PyBatch::frame_file)
         .def_prop_ro("frame_line", &PyBatch::frame_line)
         .def_prop_ro("frame_first_line", &PyBatch::frame_first_line)
+        .def_prop_ro("frame_module", &PyBatch::frame_module)
+        .def_prop_ro("frame_build_id", &PyBatch::frame_build_id)
+        .def_prop_ro("frame_address", &PyBatch::frame_address)
+        .def_prop_ro("frame_inline_depth", &PyBatch::frame_inline_depth)
+        .def_prop_ro("frame_name_source", &PyBatch::frame_name_source)
         .def_prop_ro("stack_parent", &PyBatch::stack_parent)
         .def_prop_ro("stack_frame", &PyBatch::stack_frame)
         .def_prop_ro("threads", &PyBatch::threads)
+        .def_prop_ro("stats", &PyBatch::stats)
         .def_prop_ro("finished", &PyBatch::finished);
+}
+
+/// A class with an attribute for each named value. They are plain numbers, which Python combines
+/// much faster than members of its enums.
+template <class Names>
+void define_numbers(nb::module_& module, const char* name, const char* doc, const Names& names) {
+    nb::dict attributes;
+    attributes["__doc__"] = doc;
+    attributes["__module__"] = module.attr("__name__");
+    for (const auto& [key, value] : names) attributes[key] = static_cast<int>(value);
+    const auto type = nb::borrow(reinterpret_cast<PyObject*>(&PyType_Type));
+    module.attr(name) = type(name, nb::make_tuple(), attributes);
+}
+
+void define_constants(nb::module_& module) {
+    define_numbers(module, "SampleState", "Bits of Batch.state.", model::kSampleStateNames);
+    define_numbers(module, "FrameKind", "Values of Batch.frame_kind.", model::kFrameKindNames);
+    define_numbers(module, "NameSource", "Values of Batch.frame_name_source.",
+                   model::kNameSourceNames);
+    module.attr("NO_INTERPRETER") = model::kNoInterpreter;
+    nb::dict merges;
+    model::for_each_count(
+        [&](const char* name, auto, model::CountMerge merge) { merges[name] = merge_name(merge); });
+    module.attr("STATS_MERGES") = merges;
 }
 
 }  // namespace
 
 void define_sampler(nb::module_& module) {
+    // The frames of the threads that the child of a fork lacks keep their samplers there for good.
+    ::pthread_atfork(nullptr, nullptr, [] { nb::set_leak_warnings(false); });
     define_batch(module);
     nb::class_<PySampler>(module, "Sampler")
-        .def(nb::init<int, double, bool, bool, const nb::object&>(), nb::arg("pid"), nb::kw_only(),
-             nb::arg("rate_hz"), nb::arg("stop") = false, nb::arg("exhaustive") = false,
-             nb::arg("native") = nb::none())
+        .def(nb::init<int, double, bool, bool, const nb::object&, bool, double,
+                      std::optional<std::uint64_t>, const nb::object&>(),
+             nb::arg("pid"), nb::kw_only(), nb::arg("rate_hz"), nb::arg("stop") = false,
+             nb::arg("exhaustive") = false, nb::arg("native") = nb::none(),
+             nb::arg("raise_priority") = true, nb::arg("max_cpu_share") = 1.0,
+             nb::arg("max_memory") = nb::none(), nb::arg("cancelled") = nb::none())
         .def("start", &PySampler::start)
         .def("stop", &PySampler::stop)
         .def("next_batch", &PySampler::next_batch, nb::arg("timeout_s"))
-        .def("stats", &PySampler::stats)
         .def_prop_ro("python_version", &PySampler::python_version)
         .def_prop_ro("end_reason", &PySampler::end_reason)
         .def_prop_ro("error", &PySampler::error);
-    struct SampleStateBits {};
-    nb::class_<SampleStateBits>(module, "SampleState")
-        .def_prop_ro_static("HOLDS_GIL",
-                            [](nb::handle) { return static_cast<int>(model::kHoldsGil); })
-        .def_prop_ro_static("WAITS_FOR_GIL",
-                            [](nb::handle) { return static_cast<int>(model::kWaitsForGil); })
-        .def_prop_ro_static("ON_CPU", [](nb::handle) { return static_cast<int>(model::kOnCpu); })
-        .def_prop_ro_static("GC", [](nb::handle) { return static_cast<int>(model::kGc); })
-        .def_prop_ro_static("CPU_KNOWN",
-                            [](nb::handle) { return static_cast<int>(model::kCpuKnown); })
-        .def_prop_ro_static("GIL_KNOWN",
-                            [](nb::handle) { return static_cast<int>(model::kGilKnown); });
+    define_constants(module);
 }
 
 }  // namespace pystack::bindings

@@ -12,7 +12,7 @@ DebugFileFetcher::DebugFileFetcher(const nb::object& native) : fetch_(nb::none()
     if (!native.is_none()) fetch_ = nb::cast<nb::dict>(native)["fetch"];
 }
 
-unwind::FetchDebugFile DebugFileFetcher::function() {
+modules::FetchDebugFile DebugFileFetcher::function() {
     if (fetch_.is_none()) return {};
     return
         [this](std::string_view build_id, std::string_view name) { return fetch(build_id, name); };
@@ -20,20 +20,13 @@ unwind::FetchDebugFile DebugFileFetcher::function() {
 
 std::optional<std::string> DebugFileFetcher::fetch(std::string_view build_id,
                                                    std::string_view name) {
-    if (closed_ || raised_) return std::nullopt;
-    const nb::gil_scoped_acquire acquire;
-    try {
+    std::optional<std::string> found;
+    if (closed_ || call_ == nullptr) return found;
+    call_->on_caller([&] {
         const nb::object path = fetch_(to_str(build_id), to_os_str(name));
-        if (path.is_none()) return std::nullopt;
-        return nb::cast<std::string>(path);
-    } catch (...) {
-        raised_ = std::current_exception();
-        return std::nullopt;
-    }
-}
-
-void DebugFileFetcher::rethrow() const {
-    if (raised_) std::rethrow_exception(raised_);
+        if (!path.is_none()) found = nb::cast<std::string>(path);
+    });
+    return found;
 }
 
 }  // namespace pystack::bindings

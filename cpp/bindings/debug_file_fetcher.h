@@ -3,38 +3,39 @@
 #include <nanobind/nanobind.h>
 
 #include <atomic>
-#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "unwind/debug_files.h"
+#include "bindings/core_call.h"
+#include "modules/debug_files.h"
 
 namespace pystack::bindings {
 
 /// Lets Python get debug files, since it can do so from the network: `fetch` of the dict that
-/// native_options() takes is None or a function (build id, name of the file) -> path or None. Must
-/// outlive what uses its function().
+/// native_options() takes is None or a function (build id, name of the file) -> path or None. It is
+/// called on the thread that called the core, where signals interrupt it. Must outlive what uses
+/// its function().
 class DebugFileFetcher {
   public:
     /// Needs the GIL.
     explicit DebugFileFetcher(const nanobind::object& native);
 
-    /// Empty when Python gave none. To be called without the GIL. What Python raises ends all
-    /// fetching, but not the reading.
-    unwind::FetchDebugFile function();
+    /// From now on questions go to the caller of this call.
+    void use(CoreCall& call) { call_ = &call; }
+
+    /// Empty when Python gave none. To be called by what the call runs. What Python raises ends the
+    /// call.
+    modules::FetchDebugFile function();
 
     /// From now on Python is not asked any more: function() gives nothing, on whichever thread.
     void close() { closed_ = true; }
-
-    /// Raises what Python has raised, such as KeyboardInterrupt. Needs the GIL.
-    void rethrow() const;
 
   private:
     std::optional<std::string> fetch(std::string_view build_id, std::string_view name);
 
     nanobind::object fetch_;
-    std::exception_ptr raised_;
+    CoreCall* call_ = nullptr;
     std::atomic<bool> closed_ = false;
 };
 

@@ -4,15 +4,15 @@
 
 #include <optional>
 
-#include "capture/native_capture.h"
+#include "merge/native_options.h"
 
 namespace pystack::bindings {
 
 /// None, or a dict: all_threads, last_only, sampled_stack_bytes, fetch (see DebugFileFetcher).
-inline std::optional<capture::NativeOptions> native_options(const nanobind::object& given) {
+inline std::optional<merge::NativeOptions> native_options(const nanobind::object& given) {
     if (given.is_none()) return std::nullopt;
     const auto values = nanobind::cast<nanobind::dict>(given);
-    capture::NativeOptions options;
+    merge::NativeOptions options;
     options.all_threads = nanobind::cast<bool>(values["all_threads"]);
     options.last_only = nanobind::cast<bool>(values["last_only"]);
     options.sampled_stack_bytes = nanobind::cast<std::uint64_t>(values["sampled_stack_bytes"]);

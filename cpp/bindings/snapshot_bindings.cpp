@@ -1,5 +1,9 @@
 #include "bindings/snapshot_bindings.h"
 
+#include <array>
+#include <compare>
+#include <map>
+
 #include "bindings/text.h"
 
 namespace nb = nanobind;
@@ -90,7 +94,56 @@ nb::object str_or_none(const std::string& text) {
     return text.empty() ? nb::none() : to_str(text);
 }
 
-nb::dict native_dict(const model::Frame& frame) {
+/// Makes the frames of one snapshot. Frames and names that are equal are one object each, as they
+/// are in the target: recursion a million calls deep is a list of one thing.
+class FrameMaker {
+  public:
+    nb::object make(const model::Frame& frame);
+
+  private:
+    /// What tells Python frames that show no variables from each other; names are the same object
+    /// if they are of the same code.
+    struct Key {
+        std::array<const void*, 3> names;
+        std::array<std::int64_t, 7> numbers;
+        auto operator<=>(const Key&) const = default;
+    };
+    static Key key_of(const model::Frame& frame);
+    nb::dict python_dict(const model::Frame& frame);
+    nb::dict native_dict(const model::Frame& frame);
+    nb::object name(const model::Text& text);
+
+    std::map<Key, nb::dict> made_;
+    std::map<const void*, nb::object> names_;
+};
+
+nb::object FrameMaker::name(const model::Text& text) {
+    const auto [place, is_new] = names_.try_emplace(text.identity());
+    if (is_new) place->second = to_str(text);
+    return place->second;
+}
+
+FrameMaker::Key FrameMaker::key_of(const model::Frame& frame) {
+    const auto number = [](const auto& value) { return value ? std::int64_t{*value} : -1; };
+    const model::SourcePosition& at = frame.position;
+    return {{frame.function.identity(), frame.qualname ? frame.qualname->identity() : nullptr,
+             frame.file.identity()},
+            {frame.first_line, number(at.line), number(at.end_line), number(at.column),
+             number(at.end_column), number(frame.interpreter_id),
+             frame.variables ? static_cast<std::int64_t>(frame.variables->omitted) : -1}};
+}
+
+nb::object FrameMaker::make(const model::Frame& frame) {
+    if (frame.kind != model::FrameKind::kPython) return native_dict(frame);
+    const bool shows_variables = frame.variables && (!frame.variables->variables.empty() ||
+                                                     !frame.variables->problem.empty());
+    if (shows_variables) return python_dict(frame);
+    const auto [place, is_new] = made_.try_emplace(key_of(frame));
+    if (is_new) place->second = python_dict(frame);
+    return place->second;
+}
+
+nb::dict FrameMaker::native_dict(const model::Frame& frame) {
     nb::dict item;
     if (frame.kind == model::FrameKind::kGap) {
         item["kind"] = "gap";
@@ -99,12 +152,12 @@ nb::dict native_dict(const model::Frame& frame) {
     }
     const model::NativeDetails details = frame.native.value_or(model::NativeDetails());
     item["kind"] = "native";
-    item["function"] = to_str(frame.function);
+    item["function"] = name(frame.function);
     item["python_name"] = str_or_none(details.python_name);
     item["signature"] = to_str(details.signature);
     item["symbol"] = str_or_none(details.symbol);
     item["name_source"] = source_word(details.name_source);
-    item["file"] = str_or_none(frame.file);
+    item["file"] = frame.file.empty() ? nb::none() : name(frame.file);
     item["line"] = optional_number(frame.position.line);
     item["module"] = details.module.empty() ? nb::none() : to_os_str(details.module);
     item["build_id"] = str_or_none(details.build_id);
@@ -116,13 +169,12 @@ nb::dict native_dict(const model::Frame& frame) {
     return item;
 }
 
-nb::dict to_dict(const model::Frame& frame) {
-    if (frame.kind != model::FrameKind::kPython) return native_dict(frame);
+nb::dict FrameMaker::python_dict(const model::Frame& frame) {
     nb::dict item;
     item["kind"] = "python";
-    item["function"] = to_str(frame.function);
-    item["qualname"] = optional_str(frame.qualname);
-    item["file"] = to_str(frame.file);
+    item["function"] = name(frame.function);
+    item["qualname"] = frame.qualname ? name(*frame.qualname) : nb::none();
+    item["file"] = name(frame.file);
     item["line"] = optional_number(frame.position.line);
     item["end_line"] = optional_number(frame.position.end_line);
     item["column"] = optional_number(frame.position.column);
@@ -137,7 +189,7 @@ nb::dict to_dict(const model::Frame& frame) {
     return item;
 }
 
-nb::dict to_dict(const model::Thread& thread) {
+nb::dict to_dict(const model::Thread& thread, FrameMaker& maker) {
     nb::dict item;
     item["tid"] = optional_number(thread.tid);
     item["namespace_tid"] = optional_number(thread.namespace_tid);
@@ -156,7 +208,7 @@ nb::dict to_dict(const model::Thread& thread) {
     item["stack_problem"] =
         thread.stack_problem.empty() ? nb::none() : to_str(thread.stack_problem);
     nb::list frames;
-    for (const model::Frame& frame : thread.frames) frames.append(to_dict(frame));
+    for (const model::Frame& frame : thread.frames) frames.append(maker.make(frame));
     item["frames"] = frames;
     return item;
 }
@@ -192,6 +244,7 @@ nb::dict to_dict(const model::CoreDetails& core) {
     item["nice"] = optional_number(core.nice);
     item["state"] = optional_letter(core.state);
     item["written_ns"] = core.written_ns;
+    item["written_by"] = optional_number(core.written_by);
     item["arguments_cut"] = core.arguments_cut;
     item["truncated"] = core.truncated;
     item["missing_bytes"] = core.missing_bytes;
@@ -232,7 +285,8 @@ nb::dict to_dict(const model::Snapshot& snapshot) {
     }
     item["interpreters"] = interpreters;
     nb::list threads;
-    for (const model::Thread& thread : snapshot.threads) threads.append(to_dict(thread));
+    FrameMaker maker;
+    for (const model::Thread& thread : snapshot.threads) threads.append(to_dict(thread, maker));
     item["threads"] = threads;
     nb::list problems;
     for (const std::string& problem : snapshot.problems) problems.append(to_os_str(problem));

@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +13,8 @@
 #include <string_view>
 
 #include "base/checked.h"
+#include "files/file_descriptor.h"
+#include "files/sole_writer.h"
 
 namespace pystack::elf {
 
@@ -21,6 +22,9 @@ namespace {
 
 /// One mapping each; see kMaxFileMappings in core_notes.cpp.
 constexpr std::uint64_t kMaxProgramHeaders = std::uint64_t{1} << 20;
+
+/// About what a segment takes in all lists of segments, regions and mappings.
+constexpr std::uint64_t kSegmentBytes = 512;
 
 #if defined(__x86_64__)
 constexpr std::uint16_t kMachine = EM_X86_64;
@@ -40,13 +44,13 @@ struct Magic {
 /// Files that are offered by mistake most often. Sizes in the literals: some of them hold zero
 /// bytes.
 constexpr std::array<Magic, 7> kOtherFiles{{
-    {{"\x1f\x8b", 2}, "is compressed with gzip: it has to be unpacked first"},
-    {{"\x28\xb5\x2f\xfd", 4}, "is compressed with zstd: it has to be unpacked first"},
-    {{"\x04\x22\x4d\x18", 4}, "is compressed with lz4: it has to be unpacked first"},
+    {{"\x1f\x8b", 2}, "is compressed with gzip; decompress it first"},
+    {{"\x28\xb5\x2f\xfd", 4}, "is compressed with zstd; decompress it first"},
+    {{"\x04\x22\x4d\x18", 4}, "is compressed with lz4; decompress it first"},
     {{"\xfd"
       "7zXZ\0",
       6},
-     "is compressed with xz: it has to be unpacked first"},
+     "is compressed with xz; decompress it first"},
     {{"MDMP", 4}, "is a minidump, not an ELF core file"},
     {{"#!", 2}, "is a script, not a core file"},
     {{"\xcf\xfa\xed\xfe", 4}, "is a Mach-O file, not an ELF core file"},
@@ -77,7 +81,7 @@ std::string machine_name(std::uint16_t machine) {
         case EM_RISCV:
             return "a RISC-V machine";
         default:
-            return "a foreign machine (ELF machine " + std::to_string(machine) + ")";
+            return "an unknown machine (ELF machine " + std::to_string(machine) + ")";
     }
 }
 
@@ -100,33 +104,28 @@ std::uint64_t count_program_headers(std::span<const std::byte> bytes, const Elf6
 
 }  // namespace
 
-Result<std::shared_ptr<const CoreFile>> CoreFile::open(const std::string& path) {
+Result<std::shared_ptr<const CoreFile>> CoreFile::open(const std::string& path,
+                                                       WorkLimits& limits) {
     const std::shared_ptr<CoreFile> core(new CoreFile(path));
     PYSTACK_CHECK(core->map());
     PYSTACK_CHECK(core->check_header());
-    PYSTACK_CHECK(core->read_program_headers());
+    PYSTACK_CHECK(core->read_program_headers(limits));
     const bool has_memory = std::any_of(core->segments_.begin(), core->segments_.end(),
                                         [](const CoreSegment& s) { return s.available > 0; });
     if (!has_memory && core->notes_.threads.empty()) {
         return fail(core_error(ErrorCode::kCoreTruncated, path,
-                               "is cut off: neither memory nor a thread is left in it (" +
+                               "is truncated: it contains neither memory nor threads (" +
                                    std::to_string(core->bytes_.size()) + " bytes)"));
     }
     return core;
 }
 
-CoreFile::~CoreFile() {
-    if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
-}
-
 Result<void> CoreFile::map() {
     // Opening must neither wait for the writer of a pipe nor make a terminal ours.
-    const int fd = ::open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0) return fail(system_error("open", path_));
-    struct Closer {
-        int fd;
-        ~Closer() { ::close(fd); }
-    } closer{fd};
+    const files::FileDescriptor file(
+        ::open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (!file) return fail(system_error("open", path_));
+    const int fd = file.get();
 
     struct stat status;
     if (::fstat(fd, &status) != 0) return fail(system_error("fstat", path_));
@@ -137,14 +136,16 @@ Result<void> CoreFile::map() {
         return fail(core_error(ErrorCode::kNotACore, path_, "is not a regular file"));
     }
     modified_ns_ = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+    written_by_ = files::sole_writer(file);
     if (status.st_size == 0) {
         return fail(core_error(ErrorCode::kCoreTruncated, path_,
                                "is empty: the disk was full or the core size limit was too small"));
     }
     const auto size = static_cast<std::size_t>(status.st_size);
-    void* const mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (mapped == MAP_FAILED) return fail(system_error("mmap", path_));
-    bytes_ = {static_cast<const std::byte*>(mapped), size};
+    auto mapped = MappedFile::map(fd, size);
+    if (!mapped) return fail(system_error("mmap", path_));
+    file_ = *std::move(mapped);
+    bytes_ = file_.bytes();
     return {};
 }
 
@@ -162,23 +163,23 @@ Result<void> CoreFile::check_header() const {
         if (!kElfMagic.starts_with(head)) {
             return reject(ErrorCode::kNotACore, "is not an ELF core file");
         }
-        return reject(ErrorCode::kCoreTruncated, "is cut off within its first header");
+        return reject(ErrorCode::kCoreTruncated, "is truncated within its ELF header");
     }
     if (head.size() > EI_DATA) {
         if (head[EI_DATA] == ELFDATA2MSB) {
             return reject(ErrorCode::kUnsupportedTarget,
-                          "is of a big-endian machine: only little-endian ones can be read");
+                          "is from a big-endian machine; only little-endian cores can be read");
         }
         if (head[EI_CLASS] == ELFCLASS32) {
             return reject(ErrorCode::kUnsupportedTarget,
-                          "is of a 32-bit program: only 64-bit ones can be read");
+                          "is from a 32-bit process; only 64-bit cores can be read");
         }
         if (head[EI_CLASS] != ELFCLASS64 || head[EI_DATA] != ELFDATA2LSB) {
             return reject(ErrorCode::kNotACore, "is not a valid ELF file");
         }
     }
     const auto header = load<Elf64_Ehdr>(bytes_, 0);
-    if (!header) return reject(ErrorCode::kCoreTruncated, "is cut off within its first header");
+    if (!header) return reject(ErrorCode::kCoreTruncated, "is truncated within its ELF header");
     switch (header->e_type) {
         case ET_CORE:
             break;
@@ -189,15 +190,15 @@ Result<void> CoreFile::check_header() const {
         case ET_REL:
             return reject(ErrorCode::kNotACore, "is an object file, not a core file");
         default:
-            return reject(ErrorCode::kNotACore, "is an ELF file, but not a core file");
+            return reject(ErrorCode::kNotACore, "is an ELF file but not a core file");
     }
     if (header->e_machine != kMachine) {
-        return reject(ErrorCode::kUnsupportedTarget, "is of " + machine_name(header->e_machine) +
-                                                         ": this build reads cores of " +
+        return reject(ErrorCode::kUnsupportedTarget, "is from " + machine_name(header->e_machine) +
+                                                         "; this build reads cores from " +
                                                          machine_name(kMachine));
     }
     if (header->e_phentsize != sizeof(Elf64_Phdr)) {
-        return reject(ErrorCode::kNotACore, "has program headers of a wrong size");
+        return reject(ErrorCode::kNotACore, "has program headers of the wrong size");
     }
     return {};
 }
@@ -208,7 +209,9 @@ std::span<const std::byte> CoreFile::bytes_at(FileOffset offset, std::uint64_t s
                           std::min<std::uint64_t>(size, bytes_.size() - offset.value));
 }
 
-Result<void> CoreFile::read_program_headers() {
+Result<void> CoreFile::read_program_headers(WorkLimits& limits) {
+    CoreShares shares(limits);
+    shares.done_with = MappedFile::release;
     const Elf64_Ehdr header = *load<Elf64_Ehdr>(bytes_, 0);
     const std::uint64_t promised = count_program_headers(bytes_, header);
     const std::uint64_t present =
@@ -218,6 +221,7 @@ Result<void> CoreFile::read_program_headers() {
     damage_.file_size = bytes_.size();
 
     for (std::uint64_t i = 0; i < count; ++i) {
+        if (limits.cancelled()) return fail(cancelled());
         const auto entry = *load<Elf64_Phdr>(bytes_, header.e_phoff + i * sizeof(Elf64_Phdr));
         if (entry.p_type != PT_LOAD && entry.p_type != PT_NOTE) continue;
         // A size beyond all bounds counts as missing like any other.
@@ -226,12 +230,16 @@ Result<void> CoreFile::read_program_headers() {
         damage_.expected_size = std::max(damage_.expected_size, file_end);
         const auto present_bytes = bytes_at({entry.p_offset}, entry.p_filesz);
         if (entry.p_type == PT_NOTE) {
-            parse_notes(present_bytes, notes_);
+            parse_notes(present_bytes, notes_, shares);
             if (present_bytes.size() < entry.p_filesz) notes_.cut = true;
             continue;
         }
         const auto end = checked_add(entry.p_vaddr, entry.p_memsz);
         if (!end || entry.p_memsz == 0) continue;
+        if (!shares.segments.charge(kSegmentBytes)) {
+            ++refused_segments_;
+            continue;
+        }
         CoreSegment segment{.range = {{entry.p_vaddr}, {*end}},
                             .offset = {entry.p_offset},
                             .dumped = std::min(entry.p_filesz, entry.p_memsz),
@@ -247,6 +255,7 @@ Result<void> CoreFile::read_program_headers() {
         }
         segments_.push_back(segment);
     }
+    if (limits.cancelled()) return fail(cancelled());
     damage_.notes_cut = notes_.cut;
     std::stable_sort(segments_.begin(), segments_.end(),
                      [](const auto& a, const auto& b) { return a.range.begin < b.range.begin; });

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +13,7 @@
 #include "base/address.h"
 #include "base/result.h"
 #include "elf/core_notes.h"
+#include "elf/mapped_file.h"
 #include "memory/segment_memory.h"
 
 namespace pystack::elf {
@@ -52,9 +56,9 @@ class CoreFile : public std::enable_shared_from_this<CoreFile> {
     /// kNotACore: another kind of file (`detail` says which). kUnsupportedTarget: a core of a
     /// 32-bit, big-endian or foreign machine. kCoreTruncated: so short that neither memory nor a
     /// thread is left. kSystem: it cannot be opened or mapped. Compressed cores are unpacked
-    /// before, by the caller.
-    static Result<std::shared_ptr<const CoreFile>> open(const std::string& path);
-    ~CoreFile();
+    /// before, by the caller. What `limits` refuse is left out and counted.
+    static Result<std::shared_ptr<const CoreFile>> open(const std::string& path,
+                                                        WorkLimits& limits);
     CoreFile(const CoreFile&) = delete;
     CoreFile& operator=(const CoreFile&) = delete;
 
@@ -63,7 +67,13 @@ class CoreFile : public std::enable_shared_from_this<CoreFile> {
     std::span<const CoreSegment> segments() const { return segments_; }
     const CoreNotes& notes() const { return notes_; }
     const CoreDamage& damage() const { return damage_; }
+    /// Beyond the limits: neither in segments() nor counted as damage.
+    std::size_t refused_segments() const { return refused_segments_; }
     std::int64_t modified_ns() const { return modified_ns_; }  ///< Realtime clock.
+    /// Who wrote it, if that can be known: see files::sole_writer.
+    std::optional<uid_t> written_by() const { return written_by_; }
+    /// Whether the file was cut short while it was read: missing memory read as zeros since then.
+    bool is_torn() const { return file_.is_torn(); }
 
     /// The memory that the core itself holds. Each region keeps this object alive.
     std::vector<memory::Region> regions() const;
@@ -73,15 +83,18 @@ class CoreFile : public std::enable_shared_from_this<CoreFile> {
 
     Result<void> map();
     Result<void> check_header() const;
-    Result<void> read_program_headers();
+    Result<void> read_program_headers(WorkLimits& limits);
     std::span<const std::byte> bytes_at(FileOffset offset, std::uint64_t size) const;
 
     std::string path_;
-    std::span<const std::byte> bytes_;
+    MappedFile file_;
+    std::span<const std::byte> bytes_;  // Of file_.
     std::int64_t modified_ns_ = 0;
+    std::optional<uid_t> written_by_;
     std::vector<CoreSegment> segments_;
     CoreNotes notes_;
     CoreDamage damage_;
+    std::size_t refused_segments_ = 0;
 };
 
 }  // namespace pystack::elf

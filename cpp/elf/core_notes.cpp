@@ -8,6 +8,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/byte_reader.h"
 #include "base/checked.h"
 
 namespace pystack::elf {
@@ -21,26 +22,25 @@ constexpr std::size_t kMaxNotes = std::size_t{1} << 21;
 /// vm.max_map_count is 65,530 by default; big Java and database hosts set a million.
 constexpr std::size_t kMaxFileMappings = std::size_t{1} << 21;
 constexpr std::size_t kMaxAuxEntries = 1024;
+/// The name of a file has no bound in the kernel, only what can be opened has.
+constexpr std::size_t kMaxFileName = std::size_t{1} << 20;
+/// About what a thread takes in all lists of threads, and a mapping of a file in all of mappings.
+constexpr std::uint64_t kThreadBytes = 1024;
+constexpr std::uint64_t kFileBytes = 256;
+/// So many bytes of notes are kept in memory while they are read.
+constexpr std::size_t kNoteWindow = std::size_t{4} << 20;
 
 constexpr std::string_view kDeleted = " (deleted)";
-
-template <class T>
-std::optional<T> load(std::span<const std::byte> bytes, std::size_t offset) {
-    if (offset > bytes.size() || bytes.size() - offset < sizeof(T)) return std::nullopt;
-    T value;
-    std::memcpy(&value, bytes.data() + offset, sizeof value);
-    return value;
-}
 
 template <std::size_t N>
 std::string text(const char (&field)[N]) {
     return std::string(field, ::strnlen(field, N));
 }
 
-void parse_prstatus(std::span<const std::byte> desc, CoreNotes& notes) {
-    const auto status = load<elf_prstatus>(desc, 0);
+void parse_prstatus(std::span<const std::byte> desc, CoreNotes& notes, CoreShares& shares) {
+    const auto status = value_at<elf_prstatus>(desc, 0);
     if (!status) return;
-    if (notes.threads.size() >= kMaxThreads) {
+    if (notes.threads.size() >= kMaxThreads || !shares.threads.charge(kThreadBytes)) {
         ++notes.refused_threads;
         return;
     }
@@ -56,7 +56,7 @@ void parse_prstatus(std::span<const std::byte> desc, CoreNotes& notes) {
 }
 
 void parse_prpsinfo(std::span<const std::byte> desc, CoreNotes& notes) {
-    const auto info = load<elf_prpsinfo>(desc, 0);
+    const auto info = value_at<elf_prpsinfo>(desc, 0);
     if (!info || notes.process) return;
     notes.process = CoreProcess{.state = info->pr_sname,
                                 .nice = static_cast<signed char>(info->pr_nice),
@@ -72,8 +72,11 @@ void parse_prpsinfo(std::span<const std::byte> desc, CoreNotes& notes) {
 
 /// Which members of the union are valid: sigaction(2), and the kernel's siginfo_layout().
 void parse_siginfo(std::span<const std::byte> desc, CoreNotes& notes) {
-    const auto info = load<siginfo_t>(desc, 0);
-    if (!info || notes.threads.empty() || notes.threads.back().signal) return;
+    const auto info = value_at<siginfo_t>(desc, 0);
+    if (!info || notes.threads.empty() || notes.refused_threads > 0 ||
+        notes.threads.back().signal) {
+        return;
+    }
     CoreSignal signal{.number = info->si_signo,
                       .code = info->si_code,
                       .fault_address = {},
@@ -106,7 +109,7 @@ void parse_siginfo(std::span<const std::byte> desc, CoreNotes& notes) {
 void parse_auxv(std::span<const std::byte> desc, CoreNotes& notes) {
     if (!notes.auxv.empty()) return;
     for (std::size_t at = 0; notes.auxv.size() < kMaxAuxEntries; at += sizeof(Elf64_auxv_t)) {
-        const auto entry = load<Elf64_auxv_t>(desc, at);
+        const auto entry = value_at<Elf64_auxv_t>(desc, at);
         if (!entry || entry->a_type == AT_NULL) return;
         notes.auxv.push_back({entry->a_type, entry->a_un.a_val});
     }
@@ -114,7 +117,7 @@ void parse_auxv(std::span<const std::byte> desc, CoreNotes& notes) {
 
 /// NT_FILE: count, unit of the offsets (4096 from the kernel, 1 from gdb), count triples, count
 /// names.
-void parse_files(std::span<const std::byte> desc, CoreNotes& notes) {
+void parse_files(std::span<const std::byte> desc, CoreNotes& notes, CoreShares& shares) {
     struct Header {
         std::uint64_t count;
         std::uint64_t offset_unit;
@@ -124,7 +127,7 @@ void parse_files(std::span<const std::byte> desc, CoreNotes& notes) {
         std::uint64_t end;
         std::uint64_t offset;
     };
-    const auto header = load<Header>(desc, 0);
+    const auto header = value_at<Header>(desc, 0);
     if (!header || notes.files_listed) return;
     notes.files_listed = true;
     const std::size_t room = (desc.size() - sizeof(Header)) / sizeof(Entry);
@@ -134,31 +137,48 @@ void parse_files(std::span<const std::byte> desc, CoreNotes& notes) {
 
     const std::span<const std::byte> bytes = desc.subspan(sizeof(Header) + listed * sizeof(Entry));
     std::string_view names(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    std::span<const std::byte> window = bytes;
+    SharedPath previous;
     for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t size = names.find('\0');
+        if (shares.files.cancelled()) return;
+        if (window.size() - names.size() >= kNoteWindow) {
+            if (shares.done_with) shares.done_with(window.first(window.size() - names.size()));
+            window = bytes.last(names.size());
+        }
+        const std::size_t size = names.substr(0, kMaxFileName).find('\0');
         if (size == std::string_view::npos) {
             notes.cut = true;
             return;
         }
         std::string_view path = names.substr(0, size);
         names.remove_prefix(size + 1);
-        const auto entry = load<Entry>(desc, sizeof(Header) + i * sizeof(Entry));
+        const auto entry = value_at<Entry>(desc, sizeof(Header) + i * sizeof(Entry));
         if (!entry) return;
         const auto offset = checked_multiply(entry->offset, header->offset_unit);
         if (!offset || entry->begin >= entry->end) continue;
         const bool deleted = path.ends_with(kDeleted);
         if (deleted) path.remove_suffix(kDeleted.size());
+        path = path.substr(0, SharedPath::kMaxSize);
+        const bool is_new = path != previous.str();
+        const bool is_long = is_new && path.size() > SharedPath::kLongSize;
+        if (is_long ? !shares.long_names.charge(kFileBytes + path.size())
+                    : !shares.files.charge(kFileBytes + (is_new ? path.size() : 0))) {
+            ++notes.refused_files;
+            continue;
+        }
+        if (is_new) previous = std::string(path);
         notes.files.push_back({.range = {{entry->begin}, {entry->end}},
                                .offset = {*offset},
-                               .path = std::string(path),
+                               .path = previous,
                                .deleted = deleted});
     }
 }
 
-void parse_note(std::uint32_t type, std::span<const std::byte> desc, CoreNotes& notes) {
+void parse_note(std::uint32_t type, std::span<const std::byte> desc, CoreNotes& notes,
+                CoreShares& shares) {
     switch (type) {
         case NT_PRSTATUS:
-            return parse_prstatus(desc, notes);
+            return parse_prstatus(desc, notes, shares);
         case NT_PRPSINFO:
             return parse_prpsinfo(desc, notes);
         case NT_SIGINFO:
@@ -166,14 +186,10 @@ void parse_note(std::uint32_t type, std::span<const std::byte> desc, CoreNotes& 
         case NT_AUXV:
             return parse_auxv(desc, notes);
         case NT_FILE:
-            return parse_files(desc, notes);
+            return parse_files(desc, notes, shares);
         default:
             return;
     }
-}
-
-constexpr std::uint64_t padded(std::uint32_t size) {
-    return (std::uint64_t{size} + 3) & ~std::uint64_t{3};
 }
 
 }  // namespace
@@ -185,13 +201,19 @@ std::optional<std::uint64_t> CoreNotes::aux(std::uint64_t key) const {
     return entry->value;
 }
 
-void parse_notes(std::span<const std::byte> bytes, CoreNotes& notes) {
+void parse_notes(std::span<const std::byte> bytes, CoreNotes& notes, CoreShares& shares) {
+    std::span<const std::byte> window = bytes;
     while (bytes.size() >= sizeof(Elf64_Nhdr)) {
+        if (shares.threads.cancelled()) return;
+        if (window.size() - bytes.size() >= kNoteWindow && shares.done_with) {
+            shares.done_with(window.first(window.size() - bytes.size()));
+            window = bytes;
+        }
         if (++notes.visited > kMaxNotes) {
             notes.cut = true;
             return;
         }
-        const auto header = load<Elf64_Nhdr>(bytes, 0);
+        const auto header = value_at<Elf64_Nhdr>(bytes, 0);
         bytes = bytes.subspan(sizeof(Elf64_Nhdr));
         const std::uint64_t name_size = padded(header->n_namesz);
         if (name_size > bytes.size()) {
@@ -205,7 +227,7 @@ void parse_notes(std::span<const std::byte> bytes, CoreNotes& notes) {
         const bool whole = header->n_descsz <= bytes.size();
         const std::size_t size = whole ? header->n_descsz : bytes.size();
         if (owner.substr(0, owner.find('\0')) == kOwner) {
-            parse_note(header->n_type, bytes.first(size), notes);
+            parse_note(header->n_type, bytes.first(size), notes, shares);
         }
         if (!whole) {
             notes.cut = true;

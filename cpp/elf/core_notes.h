@@ -4,12 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/address.h"
+#include "base/work_limits.h"
+#include "elf/shared_path.h"
 
 namespace pystack::elf {
 
@@ -54,7 +57,7 @@ struct CoreProcess {
 struct CoreFileMapping {
     RemoteRange range;
     FileOffset offset;
-    std::string path;  ///< Without " (deleted)".
+    SharedPath path;  ///< Without " (deleted)".
     bool deleted = false;
 };
 
@@ -71,14 +74,29 @@ struct CoreNotes {
     std::vector<CoreFileMapping> files;
     bool files_listed = false;        ///< There is an NT_FILE note: what it leaves out is no file.
     bool cut = false;                 ///< A note ends behind the end of its segment or of the file.
-    std::size_t refused_threads = 0;  ///< Beyond the cap.
+    std::size_t refused_threads = 0;  ///< Beyond the limits.
+    std::size_t refused_files = 0;    ///< Entries of the NT_FILE note beyond the limits.
     std::size_t visited = 0;          ///< Notes seen; parsing stops at a cap.
 
     std::optional<std::uint64_t> aux(std::uint64_t key) const;
 };
 
+/// What of a memory limit the parts of a core may take; each of them leaves room for the rest.
+struct CoreShares {
+    explicit CoreShares(WorkLimits& limits)
+        : threads(limits, 4), segments(limits, 4), files(limits, 8), long_names(limits, 16) {}
+
+    LimitsShare threads;
+    LimitsShare segments;
+    LimitsShare files;
+    LimitsShare long_names;  ///< Of files; more than real programs have.
+    /// Called with bytes of a core that will not be looked at soon. May be empty.
+    std::function<void(std::span<const std::byte>)> done_with;
+};
+
 /// Adds the notes in `bytes` (one PT_NOTE segment, as much of it as there is) to `notes`. Notes
-/// that are unknown are skipped, those that make no sense are left out; never fails.
-void parse_notes(std::span<const std::byte> bytes, CoreNotes& notes);
+/// that are unknown are skipped, those that make no sense are left out; never fails. Stops
+/// when the reading is cancelled.
+void parse_notes(std::span<const std::byte> bytes, CoreNotes& notes, CoreShares& shares);
 
 }  // namespace pystack::elf

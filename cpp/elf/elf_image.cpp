@@ -1,7 +1,5 @@
 #include "elf/elf_image.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,174 +8,21 @@
 #include <cstring>
 #include <utility>
 
-#include "base/checked.h"
-
-// The tables are read with <elf.h> and not through libelf: a libelf handle fills its caches on the
-// first questions, so it may not be shared between threads, and the few tables needed here are
-// plain arrays.
+#include "base/byte_reader.h"
+#include "elf/build_id.h"
+#include "elf/mapped_file.h"
+#include "files/regular_file.h"
 
 namespace pystack::elf {
 namespace {
 
-using Bytes = std::span<const std::byte>;
-
 // Far above anything real (a core has one program header per mapping, and those are limited to some
-// 65,000 by default; the biggest executables have a few million symbols). They bound the work, not
-// memory.
+// 65,000 by default). They bound the work, not memory.
 constexpr std::uint64_t kMaxProgramHeaders = 1 << 20;
 constexpr std::uint64_t kMaxSections = 1 << 20;
-constexpr std::uint64_t kMaxSymbols = 1 << 23;
 constexpr std::uint64_t kMaxDynamicEntries = 1 << 12;
-constexpr std::uint64_t kMaxBuildIdSize = 64;
-constexpr int kMaxNotes = 1 << 10;
 
-/// `size` bytes at `offset`; empty when they are not all there.
-Bytes part(Bytes bytes, std::uint64_t offset, std::uint64_t size) {
-    if (offset > bytes.size() || bytes.size() - offset < size) return {};
-    return bytes.subspan(offset, size);
-}
-
-/// By memcpy, because nothing in an untrusted file is aligned for certain.
-template <class T>
-std::optional<T> value_at(Bytes bytes, std::uint64_t offset) {
-    const Bytes field = part(bytes, offset, sizeof(T));
-    if (field.empty()) return std::nullopt;
-    T value;
-    std::memcpy(&value, field.data(), sizeof(T));
-    return value;
-}
-
-/// The array of T at `offset`; empty when the file ends within it.
-template <class T>
-Bytes table_at(Bytes bytes, std::uint64_t offset, std::uint64_t count) {
-    const auto size = checked_multiply(count, sizeof(T));
-    return size ? part(bytes, offset, *size) : Bytes{};
-}
-
-/// Only strings that end inside the table are equal to anything.
-bool string_equals(Bytes strings, std::uint64_t offset, std::string_view wanted) {
-    if (offset >= strings.size() || strings.size() - offset <= wanted.size()) return false;
-    const std::byte* text = strings.data() + offset;
-    return std::memcmp(text, wanted.data(), wanted.size()) == 0 &&
-           text[wanted.size()] == std::byte{0};
-}
-
-struct SymbolTable {
-    Bytes symbols;  // Elf64_Sym each; a trailing part of one is ignored.
-    Bytes names;
-};
-
-bool has_address(const Elf64_Sym& symbol) {
-    const auto type = ELF64_ST_TYPE(symbol.st_info);
-    return symbol.st_shndx != SHN_UNDEF && symbol.st_shndx != SHN_ABS &&
-           symbol.st_shndx != SHN_COMMON && type != STT_TLS && type != STT_SECTION &&
-           type != STT_FILE;
-}
-
-Symbol to_symbol(const Elf64_Sym& raw, std::string_view name) {
-    const auto type = ELF64_ST_TYPE(raw.st_info);
-    return Symbol{.name = std::string(name),
-                  .address = raw.st_value,
-                  .size = raw.st_size,
-                  .is_function = type == STT_FUNC || type == STT_GNU_IFUNC};
-}
-
-/// Fills the answers that are still absent.
-void look_up(const SymbolTable& table, std::span<const std::string_view> names,
-             std::vector<std::optional<Symbol>>& answers) {
-    struct Wanted {
-        std::size_t index;
-        std::string_view name;
-        bool found_local = false;
-    };
-    std::vector<Wanted> wanted;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-        if (!answers[i] && !names[i].empty()) wanted.push_back({i, names[i]});
-    }
-    const std::uint64_t count =
-        std::min<std::uint64_t>(table.symbols.size() / sizeof(Elf64_Sym), kMaxSymbols);
-    for (std::uint64_t i = 0; i < count && !wanted.empty(); ++i) {
-        Elf64_Sym symbol;
-        std::memcpy(&symbol, table.symbols.data() + i * sizeof symbol, sizeof symbol);
-        if (symbol.st_name >= table.names.size()) continue;
-        const char first = static_cast<char>(table.names[symbol.st_name]);
-        for (std::size_t w = 0; w < wanted.size(); ++w) {
-            Wanted& candidate = wanted[w];
-            if (candidate.name[0] != first) continue;
-            if (!string_equals(table.names, symbol.st_name, candidate.name)) continue;
-            if (!has_address(symbol)) continue;
-            const bool local = ELF64_ST_BIND(symbol.st_info) == STB_LOCAL;
-            if (local && candidate.found_local) continue;
-            answers[candidate.index] = to_symbol(symbol, candidate.name);
-            candidate.found_local = true;
-            if (!local) wanted.erase(wanted.begin() + static_cast<std::ptrdiff_t>(w--));
-        }
-    }
-}
-
-/// How many symbols a DT_GNU_HASH table covers: the format does not say, so the last chain is
-/// followed to its end. Symbols before the first hashed one are undefined ones.
-std::uint64_t count_by_gnu_hash(Bytes table) {
-    struct Header {
-        std::uint32_t bucket_count;
-        std::uint32_t first_symbol;
-        std::uint32_t bloom_words;
-        std::uint32_t bloom_shift;
-    };
-    const auto header = value_at<Header>(table, 0);
-    if (!header || header->bucket_count > kMaxSymbols) return 0;
-    const std::uint64_t buckets = sizeof(Header) + std::uint64_t{header->bloom_words} * 8;
-    std::uint64_t last = 0;
-    for (std::uint64_t i = 0; i < header->bucket_count; ++i) {
-        const auto bucket = value_at<std::uint32_t>(table, buckets + i * 4);
-        if (!bucket) return 0;
-        last = std::max<std::uint64_t>(last, *bucket);
-    }
-    if (last < header->first_symbol) return header->first_symbol;
-    const std::uint64_t chains = buckets + std::uint64_t{header->bucket_count} * 4;
-    for (std::uint64_t index = last; index < kMaxSymbols; ++index) {
-        const auto hash =
-            value_at<std::uint32_t>(table, chains + (index - header->first_symbol) * 4);
-        if (!hash) return index;
-        if ((*hash & 1) != 0) return index + 1;
-    }
-    return kMaxSymbols;
-}
-
-std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
-    return (value + alignment - 1) / alignment * alignment;
-}
-
-std::string to_hex(Bytes bytes) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    std::string text;
-    text.reserve(bytes.size() * 2);
-    for (const std::byte byte : bytes) {
-        text += kDigits[std::to_integer<unsigned>(byte) >> 4];
-        text += kDigits[std::to_integer<unsigned>(byte) & 15];
-    }
-    return text;
-}
-
-/// Notes are padded to 4 bytes even in 64-bit files, unless the segment asks for 8.
-std::string find_build_id(Bytes notes, std::uint64_t segment_alignment) {
-    const std::uint64_t alignment = segment_alignment == 8 ? 8 : 4;
-    std::uint64_t offset = 0;
-    for (int i = 0; i < kMaxNotes; ++i) {
-        const auto note = value_at<Elf64_Nhdr>(notes, offset);
-        if (!note) return {};
-        const std::uint64_t name = offset + sizeof(Elf64_Nhdr);
-        const std::uint64_t description = align_up(name + note->n_namesz, alignment);
-        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == sizeof ELF_NOTE_GNU &&
-            note->n_descsz <= kMaxBuildIdSize && string_equals(notes, name, ELF_NOTE_GNU)) {
-            return to_hex(part(notes, description, note->n_descsz));
-        }
-        offset = align_up(description + note->n_descsz, alignment);
-    }
-    return {};
-}
-
-Error missing(const std::string& path, const char* why) {
+Error missing(const std::string& path, const std::string& why) {
     return Error{.code = ErrorCode::kMissingBinary, .what = "file", .detail = path + ": " + why};
 }
 
@@ -191,7 +36,7 @@ Error unsupported(const std::string& path, const std::string& why) {
 }
 
 /// Says whether the first bytes are those of a file we read; `header` has as many as the file.
-Result<void> check_header(const std::string& path, Bytes header) {
+Result<void> check_header(const std::string& path, ByteSpan header) {
     if (header.size() < EI_NIDENT || std::memcmp(header.data(), ELFMAG, SELFMAG) != 0) {
         return fail(not_elf(path, "ELF header"));
     }
@@ -211,46 +56,24 @@ Result<void> check_header(const std::string& path, Bytes header) {
     return {};
 }
 
-class FileDescriptor {
-  public:
-    explicit FileDescriptor(int fd) : fd_(fd) {}
-    ~FileDescriptor() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    FileDescriptor(const FileDescriptor&) = delete;
-    FileDescriptor& operator=(const FileDescriptor&) = delete;
-    int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
-
 }  // namespace
 
 struct ElfImage::State {
-    Bytes bytes;
+    MappedFile file;
+    ByteSpan bytes;  // Of `file`.
     std::vector<LoadSegment> load_segments;
-    Bytes dynamic;   // Elf64_Dyn each.
-    Bytes sections;  // Elf64_Shdr each; empty when the file has none or ends before them.
-    Bytes section_names;
+    ByteSpan dynamic;   // Elf64_Dyn each.
+    ByteSpan sections;  // Elf64_Shdr each; empty when the file has none or ends before them.
+    ByteSpan section_names;
     std::string build_id;
-
-    State() = default;
-    State(const State&) = delete;
-    State& operator=(const State&) = delete;
-    ~State() {
-        if (!bytes.empty()) {
-            ::munmap(const_cast<std::byte*>(bytes.data()), bytes.size());
-        }
-    }
 
     std::uint64_t section_count() const { return sections.size() / sizeof(Elf64_Shdr); }
     /// `index` is within section_count().
     Elf64_Shdr section_at(std::uint64_t index) const {
         return *value_at<Elf64_Shdr>(sections, index * sizeof(Elf64_Shdr));
     }
-    Bytes section_bytes(const Elf64_Shdr& header) const {
-        return header.sh_type == SHT_NOBITS ? Bytes{}
+    ByteSpan section_bytes(const Elf64_Shdr& header) const {
+        return header.sh_type == SHT_NOBITS ? ByteSpan{}
                                             : part(bytes, header.sh_offset, header.sh_size);
     }
 
@@ -259,7 +82,7 @@ struct ElfImage::State {
     void read_build_id_from_sections();
     SymbolTable section_symbols(std::uint32_t type) const;
     SymbolTable dynamic_symbols() const;
-    Bytes bytes_from(std::uint64_t address) const;
+    ByteSpan bytes_from(std::uint64_t address) const;
 };
 
 Result<void> ElfImage::State::read_program_headers(const std::string& path,
@@ -271,7 +94,7 @@ Result<void> ElfImage::State::read_program_headers(const std::string& path,
         count = first->sh_info;
     }
     if (count == 0) return {};
-    const Bytes table = table_at<Elf64_Phdr>(bytes, header.e_phoff, count);
+    const ByteSpan table = table_at<Elf64_Phdr>(bytes, header.e_phoff, count);
     if (header.e_phentsize != sizeof(Elf64_Phdr) || count > kMaxProgramHeaders || table.empty()) {
         return fail(not_elf(path, "ELF program headers"));
     }
@@ -365,16 +188,16 @@ SymbolTable ElfImage::State::dynamic_symbols() const {
     } else if (gnu_hash != 0) {
         count = count_by_gnu_hash(bytes_from(gnu_hash));
     }
-    const Bytes symbol_bytes = bytes_from(symbols);
-    const Bytes name_bytes = bytes_from(names);
+    const ByteSpan symbol_bytes = bytes_from(symbols);
+    const ByteSpan name_bytes = bytes_from(names);
     return {symbol_bytes.first(std::min(symbol_bytes.size(), count * sizeof(Elf64_Sym))),
             name_bytes.first(std::min(name_bytes.size(), names_size))};
 }
 
-Bytes ElfImage::State::bytes_from(std::uint64_t address) const {
+ByteSpan ElfImage::State::bytes_from(std::uint64_t address) const {
     for (const LoadSegment& segment : load_segments) {
         if (address < segment.address || address - segment.address >= segment.file_size) continue;
-        const Bytes loaded = part(bytes, segment.offset.value, segment.file_size);
+        const ByteSpan loaded = part(bytes, segment.offset.value, segment.file_size);
         if (loaded.empty()) continue;
         return loaded.subspan(address - segment.address);
     }
@@ -385,31 +208,31 @@ ElfImage::ElfImage() : state_(std::make_unique<State>()) {}
 ElfImage::~ElfImage() = default;
 
 Result<std::shared_ptr<const ElfImage>> ElfImage::open(const std::string& path) {
-    // Asked before opening, because opening a device can do something; and again afterwards,
-    // because the name may mean another file by then. O_NONBLOCK: a pipe without a writer would
-    // wait for one.
+    const auto file = files::open_named(path);
+    if (!file) return fail(missing(path, file.error().detail));
+    return read(*file, path);
+}
+
+Result<std::shared_ptr<const ElfImage>> ElfImage::read(const files::FileDescriptor& file,
+                                                       const std::string& path) {
     struct stat status;
-    if (::stat(path.c_str(), &status) != 0) return fail(missing(path, std::strerror(errno)));
-    if (!S_ISREG(status.st_mode)) return fail(missing(path, "not a regular file"));
-    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-    if (file.get() < 0) return fail(missing(path, std::strerror(errno)));
     if (::fstat(file.get(), &status) != 0) return fail(missing(path, std::strerror(errno)));
-    if (!S_ISREG(status.st_mode)) return fail(missing(path, "not a regular file"));
 
     // Looked at before mapping: most files that a process maps besides its libraries are data.
     std::byte start[sizeof(Elf64_Ehdr)];
     const ssize_t got = ::pread(file.get(), start, sizeof start, 0);
     if (got < 0) return fail(missing(path, std::strerror(errno)));
-    PYSTACK_CHECK(check_header(path, Bytes(start).first(static_cast<std::size_t>(got))));
+    PYSTACK_CHECK(check_header(path, ByteSpan(start).first(static_cast<std::size_t>(got))));
 
     const auto size = static_cast<std::size_t>(status.st_size);
     if (size < sizeof(Elf64_Ehdr)) return fail(not_elf(path, "ELF header"));
-    void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    if (mapped == MAP_FAILED) return fail(missing(path, std::strerror(errno)));
+    auto mapped = MappedFile::map(file.get(), size);
+    if (!mapped) return fail(missing(path, std::strerror(errno)));
 
     std::shared_ptr<ElfImage> image(new ElfImage());
     State& state = *image->state_;
-    state.bytes = Bytes(static_cast<const std::byte*>(mapped), size);
+    state.file = *std::move(mapped);
+    state.bytes = state.file.bytes();
     Elf64_Ehdr header;
     std::memcpy(&header, start, sizeof header);
     PYSTACK_CHECK(state.read_program_headers(path, header));
@@ -426,7 +249,7 @@ std::optional<Section> ElfImage::section(std::string_view name) const {
     for (std::uint64_t i = 0; i < state_->section_count(); ++i) {
         const Elf64_Shdr header = state_->section_at(i);
         if (header.sh_type == SHT_NULL) continue;
-        if (!string_equals(state_->section_names, header.sh_name, name)) continue;
+        if (!text_equals(state_->section_names, header.sh_name, name)) continue;
         return Section{.name = std::string(name),
                        .address = header.sh_addr,
                        .size = header.sh_size,
@@ -437,7 +260,7 @@ std::optional<Section> ElfImage::section(std::string_view name) const {
 }
 
 std::span<const std::byte> ElfImage::section_bytes(const Section& section) const {
-    return section.has_bytes ? part(state_->bytes, section.offset.value, section.size) : Bytes{};
+    return section.has_bytes ? part(state_->bytes, section.offset.value, section.size) : ByteSpan{};
 }
 
 std::optional<Symbol> ElfImage::symbol(std::string_view name) const {
@@ -448,7 +271,8 @@ std::vector<std::optional<Symbol>> ElfImage::symbols(
     std::span<const std::string_view> names) const {
     std::vector<std::optional<Symbol>> answers(names.size());
     look_up(state_->section_symbols(SHT_SYMTAB), names, answers);
-    if (std::ranges::all_of(answers, &std::optional<Symbol>::has_value)) return answers;
+    if (std::ranges::all_of(answers, [](const auto& answer) { return answer.has_value(); }))
+        return answers;
     SymbolTable dynamic = state_->section_symbols(SHT_DYNSYM);
     if (dynamic.symbols.empty()) dynamic = state_->dynamic_symbols();
     look_up(dynamic, names, answers);
@@ -465,6 +289,10 @@ const std::string& ElfImage::build_id() const {
 
 std::span<const std::byte> ElfImage::bytes() const {
     return state_->bytes;
+}
+
+bool ElfImage::is_torn() const {
+    return state_->file.is_torn();
 }
 
 }  // namespace pystack::elf

@@ -13,6 +13,8 @@
 
 #include "base/address.h"
 #include "base/result.h"
+#include "elf/symbol_lookup.h"
+#include "files/file_descriptor.h"
 
 namespace pystack::elf {
 
@@ -24,13 +26,6 @@ inline constexpr std::uint16_t kSupportedMachine = EM_AARCH64;
 #else
 #error "elf_image.h: name the ELF machine of this architecture"
 #endif
-
-struct Symbol {
-    std::string name;
-    std::uint64_t address = 0;  ///< As in the file: add the module's bias.
-    std::uint64_t size = 0;
-    bool is_function = false;
-};
 
 struct Section {
     std::string name;
@@ -53,16 +48,21 @@ struct LoadSegment {
 /// file that makes no sense is an error or an absent answer, never a crash. Thread-safe after
 /// construction.
 ///
-/// Only the pages that a question needs are touched. The one thing no check can prevent: a file
-/// that somebody cuts short in place while it is mapped raises SIGBUS, as it does in the target
-/// itself.
+/// Only the pages that a question needs are touched. A file that somebody cuts short while it is
+/// mapped reads as zeros from there on: see is_torn().
 class ElfImage {
   public:
+    /// About what an open file takes: its tables, and the pages of it that are touched.
+    static constexpr std::uint64_t kBytes = 32 << 10;
+
     /// kMissingBinary when it cannot be opened or is not a regular file (detail has the path and
     /// why; pipes and devices are not opened); kCorruptData("ELF header" or "ELF program headers")
     /// when it is not an ELF file or a cut one; kUnsupportedTarget for 32-bit, big-endian or
     /// another architecture.
     static Result<std::shared_ptr<const ElfImage>> open(const std::string& path);
+    /// Of a file that is open already, as files that a target names are: `path` is for messages.
+    static Result<std::shared_ptr<const ElfImage>> read(const files::FileDescriptor& file,
+                                                        const std::string& path);
     ~ElfImage();
     ElfImage(const ElfImage&) = delete;
     ElfImage& operator=(const ElfImage&) = delete;
@@ -85,6 +85,9 @@ class ElfImage {
     /// GNU build id as lower-case hex; empty when there is none.
     const std::string& build_id() const;
     std::span<const std::byte> bytes() const;
+    /// Whether answers may be wrong because the file was cut short while it was read: to be asked
+    /// after them.
+    bool is_torn() const;
 
   private:
     ElfImage();

@@ -1,103 +1,25 @@
 #include "elf/module_map.h"
 
-#include <sys/sysmacros.h>
-
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <iterator>
 #include <map>
 #include <utility>
 
 #include "base/checked.h"
+#include "base/pages.h"
 
 namespace pystack::elf {
 namespace {
-
-/// The unit in which segments are mapped. On aarch64 it is the target kernel's choice (4, 16 or 64
-/// KiB).
-constexpr std::uint64_t kPageSize = 4096;
 
 /// What compute_bias looks at: real modules have some 10 segments and 10 mappings, hostile ones any
 /// number.
 constexpr std::size_t kMaxSegments = 64;
 constexpr std::size_t kMaxMappings = 256;
 
-constexpr std::string_view kDeleted = " (deleted)";
-constexpr std::string_view kEscapedNewline = "\\012";
-
-/// Reads one line of fields from left to right; each step says whether the field was there.
-class FieldReader {
-  public:
-    explicit FieldReader(std::string_view text) : rest_(text) {}
-
-    bool number(std::uint64_t& value, int base) {
-        const auto [end, error] = std::from_chars(rest_.begin(), rest_.end(), value, base);
-        if (error != std::errc{}) return false;
-        rest_.remove_prefix(static_cast<std::size_t>(end - rest_.begin()));
-        return true;
-    }
-
-    bool character(char wanted) {
-        if (!rest_.starts_with(wanted)) return false;
-        rest_.remove_prefix(1);
-        return true;
-    }
-
-    /// One place of the permissions: its letter, or a hyphen.
-    bool flag(char letter, bool& value) {
-        value = rest_.starts_with(letter);
-        return value ? character(letter) : character('-');
-    }
-
-    std::string_view after_spaces() const {
-        return rest_.substr(std::min(rest_.find_first_not_of(' '), rest_.size()));
-    }
-
-    bool at_end() const { return rest_.empty(); }
-
-  private:
-    std::string_view rest_;
-};
-
-std::string decode_path(std::string_view printed) {
-    std::string path;
-    path.reserve(printed.size());
-    while (true) {
-        const std::size_t escape = printed.find(kEscapedNewline);
-        path += printed.substr(0, escape);
-        if (escape == std::string_view::npos) return path;
-        path += '\n';
-        printed.remove_prefix(escape + kEscapedNewline.size());
-    }
-}
-
-std::optional<Mapping> parse_line(std::string_view line) {
-    FieldReader fields(line);
-    Mapping mapping;
-    std::uint64_t major = 0;
-    std::uint64_t minor = 0;
-    const bool well_formed =
-        fields.number(mapping.range.begin.value, 16) && fields.character('-') &&
-        fields.number(mapping.range.end.value, 16) && fields.character(' ') &&
-        fields.flag('r', mapping.readable) && fields.flag('w', mapping.writable) &&
-        fields.flag('x', mapping.executable) && (fields.character('p') || fields.character('s')) &&
-        fields.character(' ') && fields.number(mapping.offset.value, 16) && fields.character(' ') &&
-        fields.number(major, 16) && fields.character(':') && fields.number(minor, 16) &&
-        fields.character(' ') && fields.number(mapping.inode, 10) &&
-        (fields.at_end() || fields.character(' '));
-    if (!well_formed || mapping.range.size() == 0) return std::nullopt;
-    mapping.device = makedev(static_cast<unsigned>(major), static_cast<unsigned>(minor));
-    std::string_view path = fields.after_spaces();
-    mapping.deleted = path.ends_with(kDeleted);
-    if (mapping.deleted) path.remove_suffix(kDeleted.size());
-    mapping.path = decode_path(path);
-    return mapping;
-}
-
 /// Memory without a file, under each of the names that kernels print for it.
 bool is_anonymous(const Mapping& mapping) {
-    const std::string_view path = mapping.path;
+    const std::string_view path = mapping.path.str();
     return path.empty() || path == "//anon" || path.starts_with("[anon:") ||
            path.starts_with("[anon_shmem:") || path == "/anon_hugepage" ||
            (path == "/dev/zero" && mapping.deleted);
@@ -105,7 +27,7 @@ bool is_anonymous(const Mapping& mapping) {
 
 bool is_file(const Mapping& mapping) {
     // The prefix is the kernel's for files on a mount that the target's root does not reach.
-    const std::string_view path = mapping.path;
+    const std::string_view path = mapping.path.str();
     return !is_anonymous(mapping) && (path.starts_with('/') || path.starts_with("(unreachable)/"));
 }
 
@@ -235,18 +157,6 @@ bool maps_part_of(const Mapping& mapping, const LoadSegment& segment) {
 }
 
 }  // namespace
-
-std::vector<Mapping> parse_maps(std::string_view text) {
-    std::vector<Mapping> mappings;
-    while (!text.empty()) {
-        const std::size_t end = std::min(text.find('\n'), text.size());
-        if (auto mapping = parse_line(text.substr(0, end))) {
-            mappings.push_back(*std::move(mapping));
-        }
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return mappings;
-}
 
 std::vector<Module> group_modules(const std::vector<Mapping>& mappings) {
     const std::vector<const Mapping*> ordered = put_in_order(mappings);

@@ -10,6 +10,7 @@
 
 #include "base/address.h"
 #include "elf/elf_image.h"
+#include "elf/shared_path.h"
 
 namespace pystack::elf {
 
@@ -24,8 +25,8 @@ struct Mapping {
     bool executable = false;
     /// As the kernel prints it, with its \012 for a newline decoded and without " (deleted)"; names
     /// that are no files ("[heap]", "[vdso]", "anon_inode:...") included. Empty for anonymous
-    /// memory.
-    std::string path;
+    /// memory. What is longer than SharedPath::kMaxSize is cut.
+    SharedPath path;
     /// " (deleted)" was cut off. The text does not tell an unlinked file from a living one whose
     /// own name ends so: who opens the file compares device and inode.
     bool deleted = false;
@@ -33,7 +34,7 @@ struct Mapping {
 
 /// The mappings of one file loaded at one bias. The same file mapped twice gives two modules.
 struct Module {
-    std::string path;
+    SharedPath path;
     bool deleted = false;
     std::vector<Mapping> mappings;          ///< By rising address; never empty.
     std::shared_ptr<const ElfImage> image;  ///< Null when the file cannot be opened or is not ELF.
@@ -41,10 +42,6 @@ struct Module {
 
     RemoteRange range() const { return {mappings.front().range.begin, mappings.back().range.end}; }
 };
-
-/// The text of /proc/PID/maps, parsed; malformed lines are skipped. In the order of the text, which
-/// is by rising address.
-std::vector<Mapping> parse_maps(std::string_view text);
 
 /// Groups file mappings into modules, which come by rising address and do not overlap. `image` and
 /// `bias` are left for who opens the files. The mappings may come in any order; one that overlaps

@@ -5,6 +5,12 @@
 
 namespace pystack::memory {
 
+namespace {
+
+constexpr std::size_t kFew = 8;
+
+}  // namespace
+
 void MemoryCopy::clear() {
     pieces_.clear();
     bytes_.clear();
@@ -22,17 +28,26 @@ void MemoryCopy::fetch(std::span<const RemoteRange> ranges) {
         begin += range.size();
     }
     source_.read_many(requests_);
+    const auto begins_before = [](const Piece& a, const Piece& b) {
+        return a.range.begin < b.range.begin;
+    };
+    // Few are put where they belong; many would move all that is behind them, each time.
+    const bool few = requests_.size() <= kFew;
+    const auto known = static_cast<std::ptrdiff_t>(pieces_.size());
     begin = first;
     for (const ReadRequest& request : requests_) {
         if (request.done > 0) {
             const Piece piece{{request.address, request.address + request.done}, begin};
-            const auto place = std::upper_bound(
-                pieces_.begin(), pieces_.end(), piece,
-                [](const Piece& a, const Piece& b) { return a.range.begin < b.range.begin; });
+            const auto place =
+                few ? std::upper_bound(pieces_.begin(), pieces_.end(), piece, begins_before)
+                    : pieces_.end();
             pieces_.insert(place, piece);
         }
         begin += request.destination.size();
     }
+    if (few) return;
+    std::stable_sort(pieces_.begin() + known, pieces_.end(), begins_before);
+    std::inplace_merge(pieces_.begin(), pieces_.begin() + known, pieces_.end(), begins_before);
 }
 
 std::optional<std::span<const std::byte>> MemoryCopy::view(RemoteAddr address,

@@ -22,6 +22,8 @@ class MemoryCopy final : public MemoryReader {
     void fetch(std::span<const RemoteRange> ranges);
     void fetch(RemoteRange range) { fetch(std::span(&range, 1)); }
 
+    std::size_t size_bytes() const { return bytes_.size(); }
+
     /// The bytes at an address if all of them are held. Valid until the next fetch or clear.
     std::optional<std::span<const std::byte>> view(RemoteAddr address, std::size_t size) const;
 

@@ -36,7 +36,7 @@ class MemoryReader {
     virtual std::size_t read_up_to(RemoteAddr address, std::span<std::byte> destination) const = 0;
 
     /// Fills every request as far as it can be read. The requests are read in the order given,
-    /// which the consistency proof of cpython/stack_reader relies on.
+    /// which the consistency proof of cpython/frames/stack_reader relies on.
     virtual void read_many(std::span<ReadRequest> requests) const;
 
     /// Reads all of `destination`; kReadFault carries the first address that could not be read.

@@ -27,7 +27,12 @@ class ReadBatch {
     }
 
     void read(const MemoryReader& memory) {
-        if (buffer_.size() < total_) buffer_.resize(std::max(total_, buffer_.size() * 2));
+        if (buffer_.size() < total_) {
+            // What was there is not needed any more, and of much there is not more than needed.
+            const std::size_t size = total_ < kMuch ? std::max(total_, buffer_.size() * 2) : total_;
+            buffer_ = {};
+            buffer_.resize(size);
+        }
         std::byte* place = buffer_.data();
         for (ReadRequest& request : requests_) {
             request.destination = {place, request.destination.size()};
@@ -50,6 +55,8 @@ class ReadBatch {
     }
 
   private:
+    static constexpr std::size_t kMuch = 1 << 20;
+
     std::vector<ReadRequest> requests_;
     std::vector<std::byte> buffer_;
     std::size_t total_ = 0;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,13 @@ enum SampleState : std::uint8_t {
     kGilKnown = 32,
 };
 
+/// The names of the bits for Python, which has no other list of them.
+inline constexpr std::array kSampleStateNames{
+    std::pair{"HOLDS_GIL", kHoldsGil}, std::pair{"WAITS_FOR_GIL", kWaitsForGil},
+    std::pair{"ON_CPU", kOnCpu},       std::pair{"GC", kGc},
+    std::pair{"CPU_KNOWN", kCpuKnown}, std::pair{"GIL_KNOWN", kGilKnown},
+};
+
 /// The interpreter_id of a thread that no interpreter knows.
 constexpr std::int64_t kNoInterpreter = -1;
 
@@ -36,16 +44,20 @@ struct SampledThread {
     bool operator==(const SampledThread&) const = default;
 };
 
-/// What happened to every attempt: nothing is dropped without being counted here.
+/// What happened to every attempt in a stretch of time: nothing is dropped without being counted
+/// here. Each member has a row in for_each_count.
 struct SamplerStats {
     std::uint64_t attempted = 0;  ///< Samples of one thread that were tried.
     std::uint64_t taken = 0;
     std::uint64_t torn = 0;      ///< Could not be proved within the retries.
     std::uint64_t failed = 0;    ///< Unreadable.
     std::uint64_t vanished = 0;  ///< The thread ended while it was read.
+    std::uint64_t given_up = 0;  ///< Ticks whose samples failed because the stop took too long.
     std::uint64_t ticks = 0;
-    std::uint64_t late = 0;    ///< Ticks served more than half an interval after their time.
-    std::uint64_t missed = 0;  ///< Ticks skipped because the one before took too long.
+    std::uint64_t late = 0;       ///< Ticks served more than half an interval after their time.
+    std::uint64_t missed = 0;     ///< Ticks skipped because the one before took too long, or:
+    std::uint64_t throttled = 0;  ///< Of the missed: because the sampler had used its share of a
+                                  ///< CPU, or the target had stood still for its share of the time.
     std::uint64_t elapsed_ns = 0;
     std::uint64_t cpu_ns = 0;  ///< Of the sampling thread.
     std::uint64_t stop_ns_total = 0;
@@ -55,6 +67,11 @@ struct SamplerStats {
     /// Samples whose native frames are not all there, or of which some Python frame has no place
     /// among them. They are among the taken ones.
     std::uint64_t partly_merged = 0;
+    /// 1: mappings or mapped files were left out, see Target::left_out_parts.
+    /// Only in the first stretch that knows of it.
+    std::uint64_t maps_left_out = 0;
+
+    bool operator==(const SamplerStats&) const = default;
 
     void count_stop(std::uint64_t ns) {
         if (ns == 0) return;  // Nothing had to be stopped.
@@ -64,6 +81,60 @@ struct SamplerStats {
         ++stops[std::min(bucket, stops.size() - 1)];
     }
 };
+
+/// How the counts of two stretches of time become those of both.
+enum class CountMerge : std::uint8_t {
+    kSum,
+    kMaximum,
+    kHistogram,  ///< An array, summed up element by element.
+};
+
+/// Calls visit(name, member, merge) for each count. This is the only list of the counts: sums, the
+/// bindings and, through them, Python are made from it.
+template <class Visit>
+constexpr void for_each_count(Visit visit) {
+    using enum CountMerge;
+    visit("attempted", &SamplerStats::attempted, kSum);
+    visit("taken", &SamplerStats::taken, kSum);
+    visit("torn", &SamplerStats::torn, kSum);
+    visit("failed", &SamplerStats::failed, kSum);
+    visit("vanished", &SamplerStats::vanished, kSum);
+    visit("given_up", &SamplerStats::given_up, kSum);
+    visit("ticks", &SamplerStats::ticks, kSum);
+    visit("late", &SamplerStats::late, kSum);
+    visit("missed", &SamplerStats::missed, kSum);
+    visit("throttled", &SamplerStats::throttled, kSum);
+    visit("elapsed_ns", &SamplerStats::elapsed_ns, kSum);
+    visit("cpu_ns", &SamplerStats::cpu_ns, kSum);
+    visit("stop_ns_total", &SamplerStats::stop_ns_total, kSum);
+    visit("stop_ns_max", &SamplerStats::stop_ns_max, kMaximum);
+    visit("stops", &SamplerStats::stops, kHistogram);
+    visit("partly_merged", &SamplerStats::partly_merged, kSum);
+    visit("maps_left_out", &SamplerStats::maps_left_out, kSum);
+}
+
+static_assert(
+    [] {
+        std::size_t listed = 0;
+        for_each_count([&]<class Member>(const char*, Member SamplerStats::*, CountMerge) {
+            listed += sizeof(Member);
+        });
+        return listed == sizeof(SamplerStats);
+    }(),
+    "for_each_count must list every member of SamplerStats");
+
+/// Adds the counts of another stretch of time.
+inline void add_stats(SamplerStats& total, const SamplerStats& part) {
+    for_each_count([&]<class Member>(const char*, Member SamplerStats::* member, CountMerge merge) {
+        Member& to = total.*member;
+        const Member& from = part.*member;
+        if constexpr (!std::is_same_v<Member, std::uint64_t>) {
+            for (std::size_t index = 0; index < from.size(); ++index) to[index] += from[index];
+        } else {
+            to = merge == CountMerge::kMaximum ? std::max(to, from) : to + from;
+        }
+    });
+}
 
 /// Samples since the last batch, as columns of equal length, and the rows that are new in the
 /// tables. Neighbouring samples of a thread that are equal are one row.
@@ -80,6 +151,7 @@ struct Batch {
     std::vector<FrameRow> frames;
     std::vector<StackTable::Row> stacks;
     std::vector<std::pair<std::uint32_t, SampledThread>> threads;  ///< By index; new, or changed.
+    SamplerStats stats;                                            ///< Since the last batch.
     bool finished = false;
 
     /// The rows of the tables stay.

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/address.h"
+#include "model/boxed.h"
+#include "model/text.h"
 #include "model/variables.h"
 
 namespace pystack::model {
@@ -19,6 +21,11 @@ enum class StackEnd : std::uint8_t {
     kDepthLimit,  ///< The reader's own cap.
     kNoPython,    ///< The thread runs no Python code.
 };
+
+/// Whether nothing of the stack counts: what was read of it may be wrong.
+constexpr bool is_lost(StackEnd end) {
+    return end == StackEnd::kTorn || end == StackEnd::kUnreadable;
+}
 
 enum class GilState : std::uint8_t { kUnknown, kNone, kHolds, kWaits, kDropping };
 
@@ -64,13 +71,13 @@ struct SourcePosition {
 
 struct Frame {
     FrameKind kind = FrameKind::kPython;
-    std::string function;
-    std::optional<std::string> qualname;
-    std::string file;
+    Text function;
+    std::optional<Text> qualname;
+    Text file;
     std::int32_t first_line = 0;
     SourcePosition position;
-    std::optional<FrameVariables> variables;  ///< Only when they were asked for.
-    std::optional<NativeDetails> native;      ///< Only of native frames.
+    Boxed<FrameVariables> variables;  ///< Only when they were asked for.
+    Boxed<NativeDetails> native;      ///< Only of native frames.
     /// Of a Python frame that another interpreter runs than the thread it is listed with.
     std::optional<std::int64_t> interpreter_id;
 };
@@ -129,6 +136,7 @@ struct CoreDetails {
     std::optional<std::int32_t> nice;
     std::optional<char> state;
     std::int64_t written_ns = 0;
+    std::optional<std::uint32_t> written_by;  ///< The one user who can have written the file.
     bool arguments_cut = false;
     bool truncated = false;
     std::uint64_t missing_bytes = 0;

@@ -24,6 +24,11 @@ StringId StringTable::intern(std::string_view text) {
     return id;
 }
 
+std::optional<StringId> StringTable::find(std::string_view text) const {
+    const auto known = ids_.find(text);
+    return known != ids_.end() ? std::optional(known->second) : std::nullopt;
+}
+
 std::size_t IdMap::place_of(std::uint64_t key) const {
     const std::size_t mask = slots_.size() - 1;
     std::size_t place = mix(key) & mask;
@@ -53,6 +58,11 @@ void IdMap::grow() {
     for (const Slot& slot : old) {
         if (slot.used) slots_[place_of(slot.key)] = slot;
     }
+}
+
+std::optional<StackId> StackTable::find(StackId parent, FrameId frame) {
+    const std::uint32_t* known = ids_.find((std::uint64_t{parent} << 32) | frame);
+    return known != nullptr ? std::optional(*known) : std::nullopt;
 }
 
 StackId StackTable::push(StackId parent, FrameId frame) {

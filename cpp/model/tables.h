@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "model/snapshot.h"
@@ -23,6 +25,7 @@ class StringTable {
   public:
     StringTable() { intern(""); }
     StringId intern(std::string_view text);
+    std::optional<StringId> find(std::string_view text) const;
     const std::vector<std::string>& rows() const { return rows_; }
 
   private:
@@ -61,12 +64,35 @@ class IdMap {
     std::size_t size_ = 0;
 };
 
+/// The names of the kinds for Python, which has no other list of them.
+inline constexpr std::array kFrameKindNames{
+    std::pair{"PYTHON", FrameKind::kPython},
+    std::pair{"NATIVE", FrameKind::kNative},
+    std::pair{"MARKER", FrameKind::kMarker},
+    std::pair{"GAP", FrameKind::kGap},
+};
+
+inline constexpr std::array kNameSourceNames{
+    std::pair{"NONE", NameSource::kNone},
+    std::pair{"DEBUG_INFO", NameSource::kDebugInfo},
+    std::pair{"SYMBOLS", NameSource::kSymbols},
+    std::pair{"METHOD_TABLE", NameSource::kMethodTable},
+};
+
 struct FrameRow {
     FrameKind kind = FrameKind::kPython;
     StringId function = 0;
     StringId file = 0;
     std::int32_t line = -1;        ///< -1: none.
     std::int32_t first_line = -1;  ///< -1: none.
+    // Of native frames:
+    StringId module = 0;            ///< The path of its file; "": none, or not known.
+    StringId build_id = 0;          ///< Of that file, in hexadecimal digits; "": none.
+    std::uint64_t address = 0;      ///< As that file counts; without a file, in memory.
+    std::uint8_t inline_depth = 0;  ///< 0: the function itself; n: inlined, n calls deep.
+    NameSource name_source = NameSource::kNone;
+
+    bool operator==(const FrameRow&) const = default;
 };
 
 /// Stack 0 is the empty stack. Any other is its parent (the callers, always an earlier row) and one
@@ -83,6 +109,7 @@ class StackTable {
     StackTable() { rows_.push_back({}); }
     /// The stack that `parent` becomes when it calls `frame`.
     StackId push(StackId parent, FrameId frame);
+    std::optional<StackId> find(StackId parent, FrameId frame);
     const std::vector<Row>& rows() const { return rows_; }
 
   private:

@@ -50,7 +50,7 @@ constexpr std::string_view variable_kind_name(VariableKind kind) {
 struct Variable {
     std::string name;
     VariableKind kind = VariableKind::kLocal;
-    std::string value;  ///< As cpython/value_renderer.h says; empty when `redacted`.
+    std::string value;  ///< As cpython/values/value_renderer.h says; empty when `redacted`.
     /// Of its class with the module, as in "int" or "app.models.User"; nullopt when that could not
     /// be read or must not be.
     std::optional<std::string> type_name;

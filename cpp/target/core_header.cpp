@@ -67,7 +67,7 @@ constexpr CodeRow kCodes[] = {
     {SIGBUS,
      2,
      {"BUS_ADRERR",
-      "no memory behind the address (a mapped file was cut short, or /dev/shm is full)"}},
+      "no memory behind the address (a mapped file was truncated, or /dev/shm is full)"}},
     {SIGBUS, 3, {"BUS_OBJERR", "hardware error at the address"}},
     {SIGBUS, 4, {"BUS_MCEERR_AR", "memory error in hardware"}},
     {SIGBUS, 5, {"BUS_MCEERR_AO", "memory error in hardware, not yet used"}},

@@ -1,4 +1,5 @@
 #include "target/core_mappings.h"
+#include "base/pages.h"
 
 #include <elf.h>
 
@@ -9,8 +10,6 @@
 namespace pystack::target {
 
 namespace {
-
-constexpr std::uint64_t kPageSize = 4096;
 
 /// Sorted by address; what overlaps an earlier one (only a hostile core has that) is dropped.
 std::vector<elf::CoreFileMapping> disjoint(std::vector<elf::CoreFileMapping> files) {

@@ -5,39 +5,62 @@
 #include <memory>
 
 #include "base/checked.h"
+#include "base/pages.h"
+#include "base/text.h"
 #include "target/module_identity.h"
 
 namespace pystack::target {
 
 namespace {
 
-constexpr std::uint64_t kPageSize = 4096;
+/// In hexadecimal digits. The linkers' own have 16 or 20 bytes.
+constexpr std::size_t kHardToGuessBuildId = 32;
 
-std::uint64_t page_end(std::uint64_t value) {
-    return (value + kPageSize - 1) & ~(kPageSize - 1);
-}
+/// This part of the memory limit may go to modules.
+constexpr std::uint64_t kModulesShare = 8;
+/// About what a module takes besides its path, here and in the snapshot. Its path has two copies.
+constexpr std::uint64_t kModuleBytes = 2048;
+/// Of looking for a file in one place.
+constexpr std::uint64_t kStepsPerFile = 1000;
 
-/// Opened files by path: a file that is mapped twice is opened once, and one that cannot be opened
-/// is not tried again.
+/// Opened files by path and door: a file that is mapped twice is opened once, and one that cannot
+/// be opened is not tried again.
 class ImageCache {
   public:
-    std::shared_ptr<const elf::ElfImage> open(const std::string& path) {
-        const auto [entry, is_new] = images_.try_emplace(path);
-        if (is_new) {
-            if (auto image = elf::ElfImage::open(path)) entry->second = *image;
-        }
+    explicit ImageCache(WorkLimits& limits) : limits_(limits), share_(limits, kModulesShare) {}
+
+    /// Null, too, for what the limits refuse.
+    std::shared_ptr<const elf::ElfImage> open(const FileCandidate& candidate) {
+        const Key key(candidate.path, candidate.door.get());
+        if (const auto known = images_.find(key); known != images_.end()) return known->second;
+        if (!limits_.charge_steps(kStepsPerFile) ||
+            !share_.charge(kEntryBytes + candidate.path.size()))
+            return nullptr;
+        const auto [entry, is_new] = images_.try_emplace(key);
+        const auto file = candidate.open();
+        if (!file) return nullptr;
+        if (!share_.charge(elf::ElfImage::kBytes)) return nullptr;
+        if (auto image = elf::ElfImage::read(*file, candidate.path)) entry->second = *image;
         return entry->second;
     }
 
   private:
-    std::map<std::string, std::shared_ptr<const elf::ElfImage>> images_;
+    using Key = std::pair<std::string, const files::FileOpener*>;
+    static constexpr std::uint64_t kEntryBytes = 128;
+
+    WorkLimits& limits_;
+    LimitsShare share_;
+    std::map<Key, std::shared_ptr<const elf::ElfImage>> images_;
 };
 
 class ModuleOpener {
   public:
     ModuleOpener(const memory::MemoryReader& core_memory, FileSearch search,
-                 std::vector<std::string> wanted)
-        : core_memory_(core_memory), finder_(std::move(search), std::move(wanted)) {}
+                 std::vector<elf::SharedPath> wanted, const files::FileRights& rights,
+                 WorkLimits& limits)
+        : core_memory_(core_memory),
+          finder_(std::move(search), std::move(wanted), rights),
+          images_(limits) {}
 
     /// Sets the module's image if there is one. nullopt when the module is no ELF file.
     std::optional<ModuleReport> open(elf::Module& module,
@@ -54,24 +77,28 @@ class ModuleOpener {
                                           [](const elf::Mapping& m) { return m.executable; });
         const bool is_program = identity.is_elf || has_code || first_choice ||
                                 base_name(module.path).find(".so") != std::string_view::npos;
-        bool found = first_choice && try_file(*first_choice, identity, module, report);
-        for (std::size_t i = 0; !found; ++i) {
+        bool found = first_choice && try_file({.path = *first_choice}, identity, module, report);
+        for (std::size_t i = 0; !found && !module.path.is_cut(); ++i) {
             // Data files are not worth a walk over a whole root.
             if (i > 0 && !is_program) break;
-            const auto path = finder_.candidate(module.path, i);
-            if (!path) break;
-            found = try_file(*path, identity, module, report);
+            const auto candidate = finder_.candidate(module.path, i);
+            if (!candidate) break;
+            found = try_file(*candidate, identity, module, report);
         }
         if (!found && !is_program) return std::nullopt;
         return report;
     }
 
   private:
-    bool try_file(const std::string& path, const ModuleIdentity& identity, elf::Module& module,
-                  ModuleReport& report) {
-        const auto image = images_.open(path);
+    bool try_file(const FileCandidate& candidate, const ModuleIdentity& identity,
+                  elf::Module& module, ModuleReport& report) {
+        const std::string& path = candidate.path;
+        const auto image = images_.open(candidate);
         if (!image) return false;
         const Match result = match(identity, *image);
+        const bool is_known =
+            result == Match::kSame && image->build_id().size() >= kHardToGuessBuildId;
+        if (candidate.must_be_known && !is_known) return false;
         const auto bias = elf::compute_bias(*image, module.mappings);
         // A file that does not fit the mappings is another version, unless it is known to be the
         // right one: then somebody has mapped a part of it to read it.
@@ -125,16 +152,40 @@ void add_zeros(const elf::Module& module, std::vector<memory::Region>& regions) 
 }  // namespace
 
 CoreModules open_modules(const memory::MemoryReader& core_memory, std::vector<elf::Module> modules,
-                         std::optional<std::size_t> main_program, FileSearch search) {
-    std::vector<std::string> wanted;
+                         std::optional<std::size_t> main_program, FileSearch search,
+                         const files::FileRights& rights, WorkLimits& limits) {
+    LimitsShare share(limits, kModulesShare);
+    const auto fits = [&](const elf::Module& module) {
+        return share.charge(kModuleBytes + 2 * module.path.size());
+    };
+    // Real programs have no long names: those must not crowd out the others.
+    std::vector<bool> kept(modules.size());
+    for (const bool is_long : {false, true}) {
+        for (std::size_t i = 0; i < modules.size(); ++i) {
+            if (modules[i].path.is_long() == is_long) kept[i] = fits(modules[i]);
+        }
+    }
+    const auto all = modules.size();
+    std::vector<elf::Module> chosen;
+    std::optional<std::size_t> chosen_main;
+    for (std::size_t i = 0; i < all; ++i) {
+        if (!kept[i]) continue;
+        if (main_program == i) chosen_main = chosen.size();
+        chosen.push_back(std::move(modules[i]));
+    }
+    main_program = chosen_main;
+    modules = std::move(chosen);
+    const std::size_t refused = all - modules.size();
+
+    std::vector<elf::SharedPath> wanted;
     wanted.reserve(modules.size());
     for (const elf::Module& module : modules) wanted.push_back(module.path);
     const std::optional<std::string> executable = search.executable;
-    ModuleOpener opener(core_memory, std::move(search), std::move(wanted));
+    ModuleOpener opener(core_memory, std::move(search), std::move(wanted), rights, limits);
 
-    CoreModules result{.modules = std::move(modules), .reports = {}};
-    for (std::size_t i = 0; i < result.modules.size(); ++i) {
-        const bool is_main = main_program && *main_program == i;
+    CoreModules result{.modules = std::move(modules), .reports = {}, .refused = refused};
+    for (std::size_t i = 0; i < result.modules.size() && !limits.cancelled(); ++i) {
+        const bool is_main = main_program == i;
         auto report = opener.open(result.modules[i], is_main ? executable : std::nullopt);
         if (report) result.reports.push_back(*std::move(report));
     }

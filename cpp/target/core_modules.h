@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/work_limits.h"
 #include "elf/module_map.h"
 #include "memory/segment_memory.h"
 #include "target/file_finder.h"
@@ -20,7 +21,7 @@ enum class ModuleStatus : unsigned char {
 
 /// What became of the search for one module's file.
 struct ModuleReport {
-    std::string path;  ///< As the core names it.
+    elf::SharedPath path;  ///< As the core names it.
     bool deleted = false;
     RemoteRange range;
     ModuleStatus status = ModuleStatus::kMissing;
@@ -35,13 +36,16 @@ struct CoreModules {
     std::vector<elf::Module>
         modules;  ///< As group_modules gives them; `image` is set where a file fits.
     std::vector<ModuleReport>
-        reports;  ///< One for each module that is an ELF file, in the same order.
+        reports;              ///< One for each module that is an ELF file, in the same order.
+    std::size_t refused = 0;  ///< Modules beyond the limits.
 };
 
 /// Looks for the file of each module. `core_memory` holds what the core itself has; `main_program`
-/// is the index of the module that FileSearch::executable is about.
+/// is the index of the module that FileSearch::executable is about; `rights` are those for paths
+/// that the core names. What `limits` refuse is left out.
 CoreModules open_modules(const memory::MemoryReader& core_memory, std::vector<elf::Module> modules,
-                         std::optional<std::size_t> main_program, FileSearch search);
+                         std::optional<std::size_t> main_program, FileSearch search,
+                         const files::FileRights& rights, WorkLimits& limits);
 
 /// What the files say about the memory of their mappings, to be laid under what the core has. With
 /// `written_pages_dumped` false, only what nobody can have written to: the file would not tell.

@@ -6,6 +6,10 @@
 #include <algorithm>
 #include <array>
 
+#include "base/pages.h"
+#include "files/regular_file.h"
+#include "files/sole_writer.h"
+#include "target/core_files.h"
 #include "target/core_mappings.h"
 #include "target/initial_stack.h"
 #include "target/link_map.h"
@@ -15,7 +19,6 @@ namespace pystack::target {
 namespace {
 
 constexpr std::size_t kMaxPathBytes = 4096;
-constexpr std::uint64_t kPageSize = 4096;
 /// How far the faulting access of a stack overflow can be from the stack pointer and from the
 /// stack's end: one frame, at most the guard of 1 MiB that the kernel keeps below a growing stack.
 constexpr std::uint64_t kOverflowReach = 1 << 20;
@@ -32,7 +35,7 @@ bool is_file(const elf::Mapping& mapping) {
 void take_rights_from_image(elf::Mapping& mapping, const elf::Module& module) {
     for (const elf::LoadSegment& segment : module.image->load_segments()) {
         // A mapping begins with the page in which its segment does.
-        const RemoteAddr begin{(segment.address + module.bias) & ~(kPageSize - 1)};
+        const RemoteAddr begin{page_begin(segment.address + module.bias)};
         const RemoteAddr end = RemoteAddr{segment.address} + module.bias + segment.memory_size;
         if (RemoteRange{begin, end}.contains(mapping.range.begin)) {
             mapping.executable = segment.executable;
@@ -48,16 +51,24 @@ bool has_segment(std::span<const elf::CoreSegment> segments, RemoteAddr address)
     return after != segments.begin() && std::prev(after)->range.contains(address);
 }
 
+std::optional<uid_t> writer_of(const std::string& path) {
+    const auto file = files::open_named(path);
+    return file ? files::sole_writer(*file) : std::nullopt;
+}
+
 std::string describe_build_id(const std::optional<std::string>& id) {
-    if (!id) return "an unknown build id";
-    return id->empty() ? "no build id" : "build id " + *id;
+    if (!id) return "an unknown build ID";
+    return id->empty() ? "no build ID" : "build ID " + *id;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<CoreTarget>> CoreTarget::open(const std::string& path, FileSearch search) {
-    PYSTACK_TRY(core, elf::CoreFile::open(path));
-    std::unique_ptr<CoreTarget> target(new CoreTarget(core));
+Result<std::unique_ptr<CoreTarget>> CoreTarget::open(const std::string& path, FileSearch search,
+                                                     std::shared_ptr<WorkLimits> limits,
+                                                     const std::optional<std::string>& original) {
+    PYSTACK_TRY(core, elf::CoreFile::open(path, *limits));
+    std::unique_ptr<CoreTarget> target(new CoreTarget(core, std::move(limits)));
+    target->written_by_ = original ? writer_of(*original) : core->written_by();
     const elf::CoreNotes& notes = core->notes();
     for (std::size_t i = 0; i < notes.threads.size(); ++i) {
         target->thread_index_.emplace_back(notes.threads[i].tid, i);
@@ -66,6 +77,7 @@ Result<std::unique_ptr<CoreTarget>> CoreTarget::open(const std::string& path, Fi
     target->core_memory_.emplace(core->regions());
     target->find_modules(std::move(search));
     target->build_memory();
+    if (target->limits().cancelled()) return fail(cancelled());
     return target;
 }
 
@@ -86,8 +98,9 @@ void CoreTarget::find_modules(FileSearch search) {
 
     auto modules = elf::group_modules(mappings_);
     const auto main = main_program(modules);
-    fill_header(main ? modules[*main].path : execfn);
-    modules_ = open_modules(*core_memory_, std::move(modules), main, std::move(search));
+    fill_header(main ? modules[*main].path.str() : execfn);
+    modules_ = open_modules(*core_memory_, std::move(modules), main, std::move(search),
+                            file_rights(), limits());
     for (elf::Module& module : modules_.modules) {
         if (!module.image) continue;
         for (elf::Mapping& mapping : module.mappings) {
@@ -99,6 +112,11 @@ void CoreTarget::find_modules(FileSearch search) {
             if (same != mappings_.end()) same->executable = mapping.executable;
         }
     }
+}
+
+files::FileRights CoreTarget::file_rights() const {
+    const auto& process = core_->notes().process;
+    return rights_of_core(written_by_, process ? std::optional(process->uid) : std::nullopt);
 }
 
 /// The program that the kernel started is the file that holds its program headers: the path in
@@ -128,6 +146,7 @@ void CoreTarget::build_memory() {
     }
     std::ranges::move(core_->regions(), std::back_inserter(regions));
     memory_.emplace(regions);
+    limited_.emplace(*memory_, shared_limits());
 }
 
 void CoreTarget::fill_header(const std::string& program) {
@@ -169,20 +188,35 @@ Result<void> CoreTarget::open_module(elf::Module& module) const {
         module.bias = known->bias;
         return {};
     }
-    const auto report =
-        std::find_if(modules_.reports.begin(), modules_.reports.end(),
-                     [&](const ModuleReport& r) { return r.range.begin == module.range().begin; });
-    std::string detail = "cannot find " + module.path;
+    auto report = std::ranges::lower_bound(modules_.reports, module.range().begin, {},
+                                           [](const ModuleReport& one) { return one.range.begin; });
+    if (report != modules_.reports.end() && report->range.begin != module.range().begin)
+        report = modules_.reports.end();
+    std::string detail = "cannot find " + module.path.str();
     if (report != modules_.reports.end()) {
         if (report->status == ModuleStatus::kMismatched) {
             detail = *report->found_path + " has " + describe_build_id(report->file_build_id) +
-                     " and the core was made with another version of it, which has ";
+                     ", but the core was written with ";
         } else {
             detail += ", which has ";
         }
         detail += describe_build_id(report->core_build_id);
     }
     return fail(Error{.code = ErrorCode::kMissingBinary, .what = "binary", .detail = detail});
+}
+
+std::vector<std::string> CoreTarget::left_out_parts() const {
+    std::vector<std::string> parts;
+    const auto add = [&](std::size_t count, const char* what) {
+        if (count == 0) return;
+        parts.push_back(std::to_string(count) + " " + what +
+                        " of the core were left out because of the memory limit");
+    };
+    add(core_->notes().refused_threads, "threads");
+    add(core_->refused_segments(), "memory segments");
+    add(core_->notes().refused_files, "mapped files");
+    add(modules_.refused, "modules");
+    return parts;
 }
 
 Result<std::vector<ThreadInfo>> CoreTarget::threads() const {
@@ -198,7 +232,8 @@ std::vector<std::int32_t> CoreTarget::threads_without_stack() const {
     std::vector<std::int32_t> tids;
     std::array<std::byte, kStackProbeBytes> bytes;
     for (const elf::CoreThread& thread : core_->notes().threads) {
-        const RemoteAddr sp = threads::Registers{.raw = thread.registers}.sp();
+        if (limits().cancelled()) break;
+        const RemoteAddr sp = arch::Registers{.raw = thread.registers}.sp();
         const std::size_t size = memory_->read_up_to(sp, bytes);
         const auto begin = bytes.begin();
         if (std::all_of(begin, begin + static_cast<std::ptrdiff_t>(size),
@@ -216,20 +251,20 @@ const elf::CoreThread* CoreTarget::find_thread(std::int32_t tid) const {
     return &core_->notes().threads[entry->second];
 }
 
-Result<threads::Registers> CoreTarget::registers(std::int32_t tid) const {
+Result<arch::Registers> CoreTarget::registers(std::int32_t tid) const {
     const elf::CoreThread* const thread = find_thread(tid);
     if (thread == nullptr) {
         return fail(Error{.code = ErrorCode::kInvalidArgument,
                           .what = "thread",
                           .detail = "the core has no thread " + std::to_string(tid)});
     }
-    return threads::Registers{.raw = thread->registers};
+    return arch::Registers{.raw = thread->registers};
 }
 
-std::optional<threads::Syscall> CoreTarget::blocked_syscall(std::int32_t tid) const {
+std::optional<arch::Syscall> CoreTarget::blocked_syscall(std::int32_t tid) const {
     const elf::CoreThread* const thread = find_thread(tid);
     if (thread == nullptr) return std::nullopt;
-    return threads::Registers{.raw = thread->registers}.syscall();
+    return arch::Registers{.raw = thread->registers}.syscall();
 }
 
 std::optional<std::vector<std::string>> CoreTarget::command() const {

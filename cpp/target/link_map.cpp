@@ -7,6 +7,8 @@
 #include <cstring>
 #include <optional>
 
+#include "base/pages.h"
+
 namespace pystack::target {
 
 namespace {
@@ -15,7 +17,6 @@ constexpr std::size_t kMaxObjects = 4096;
 constexpr std::size_t kMaxDynamicEntries = 1024;
 constexpr std::uint64_t kMaxProgramHeaders = 64;
 constexpr std::size_t kMaxPathBytes = 4096;
-constexpr std::uint64_t kPageSize = 4096;
 
 using ProgramHeaders = std::vector<Elf64_Phdr>;
 
@@ -51,17 +52,15 @@ const Elf64_Phdr* find(const ProgramHeaders& headers, std::uint32_t type) {
     return entry == headers.end() ? nullptr : &*entry;
 }
 
-void add_file(const ProgramHeaders& headers, std::uint64_t bias, const std::string& path,
+void add_file(const ProgramHeaders& headers, std::uint64_t bias, const elf::SharedPath& path,
               std::vector<elf::CoreFileMapping>& files) {
     for (const Elf64_Phdr& header : headers) {
         if (header.p_type != PT_LOAD || header.p_filesz == 0) continue;
-        const std::uint64_t begin = (bias + header.p_vaddr) & ~(kPageSize - 1);
-        const std::uint64_t end =
-            (bias + header.p_vaddr + header.p_filesz + kPageSize - 1) & ~(kPageSize - 1);
+        const std::uint64_t begin = page_begin(bias + header.p_vaddr);
+        const std::uint64_t end = page_end(bias + header.p_vaddr + header.p_filesz);
         if (end <= begin) continue;
-        files.push_back({.range = {{begin}, {end}},
-                         .offset = {header.p_offset & ~(kPageSize - 1)},
-                         .path = path});
+        files.push_back(
+            {.range = {{begin}, {end}}, .offset = {page_begin(header.p_offset)}, .path = path});
     }
 }
 

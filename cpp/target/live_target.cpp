@@ -4,12 +4,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <climits>
+#include <thread>
 
-#include "threads/proc_files.h"
+#include "elf/maps_parser.h"
+#include "files/regular_file.h"
+#include "process/proc_files.h"
 
 namespace pystack::target {
 
@@ -17,6 +22,21 @@ namespace {
 
 /// PF_KTHREAD of the kernel's sched.h, in the flags field of /proc/PID/stat.
 constexpr std::uint32_t kKernelThreadFlag = 0x00200000;
+
+/// As much of maps as has a few mappings.
+constexpr std::size_t kFirstMaps = 4096;
+/// The kernel allows 65,530 mappings by default, and prints some 100 bytes of each; a path that is
+/// longer than one can be opened is printed whole, and nobody has many of those.
+constexpr std::uint64_t kMostMapsText = std::uint64_t{128} << 20;
+/// This part of the memory limit may go to one list of mappings.
+constexpr std::uint64_t kMappingsShare = 8;
+
+/// How long stop_patiently() goes on.
+constexpr auto kTracerPatience = std::chrono::milliseconds(500);
+constexpr auto kRefusalPatience = std::chrono::milliseconds(50);
+constexpr int kLeastStopAttempts = 3;
+constexpr auto kFirstStopPause = std::chrono::microseconds(500);
+constexpr auto kLongestStopPause = std::chrono::microseconds(8000);
 
 Error unsupported(std::string detail) {
     return Error{
@@ -35,7 +55,7 @@ Error no_such_process(pid_t pid) {
 }
 
 bool denied(const Error& error) {
-    return error.code == ErrorCode::kSystem && (error.size == EACCES || error.size == EPERM);
+    return error.code == ErrorCode::kSystem && (error.number == EACCES || error.number == EPERM);
 }
 
 pid_t to_pid(std::string_view text) {
@@ -51,10 +71,10 @@ std::optional<std::string> read_link(const std::string& path) {
     return std::string(text.data(), static_cast<std::size_t>(size));
 }
 
-bool is_same_file(const std::string& path, const elf::Module& module) {
+bool is_same_file(const files::FileDescriptor& file, const elf::Module& module) {
     struct stat status;
     // The device is not compared: overlay file systems show another one in maps than stat does.
-    return ::stat(path.c_str(), &status) == 0 && status.st_ino == module.mappings.front().inode;
+    return ::fstat(file.get(), &status) == 0 && status.st_ino == module.mappings.front().inode;
 }
 
 /// The ELF class byte of the program file: 1 for 32-bit.
@@ -70,43 +90,59 @@ bool is_32_bit(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<LiveTarget>> LiveTarget::open(pid_t pid) {
+Result<std::unique_ptr<LiveTarget>> LiveTarget::open(pid_t pid,
+                                                     std::shared_ptr<WorkLimits> limits) {
     if (pid <= 0) return fail(no_such_process(pid));
     const std::string folder = "/proc/" + std::to_string(pid) + "/";
-    const auto status = threads::read_proc_file(folder + "status");
+    const auto status = process::read_proc_file(folder + "status");
     if (!status) return fail(no_such_process(pid));
-    if (const auto group = threads::status_field(*status, "Tgid")) {
+    if (const auto group = process::status_field(*status, "Tgid")) {
         if (const pid_t process = to_pid(*group); process != pid && process > 0)
-            return open(process);
+            return open(process, std::move(limits));
     }
-    const auto stat = threads::read_stat(pid, pid);
+    const auto stat = process::read_stat(pid, pid);
     if (!stat) return fail(no_such_process(pid));
     if (stat->flags & kKernelThreadFlag) {
         return fail(unsupported("process " + std::to_string(pid) + " (" + stat->name +
-                                ") is a kernel thread: it has no program of its own"));
+                                ") is a kernel thread, which runs no program"));
     }
     if (stat->state == 'Z' || stat->state == 'X') {
-        const bool threads_live_on = threads::list_tasks(pid).size() > 1;
+        const bool threads_live_on = process::list_tasks(pid).size() > 1;
         if (!threads_live_on) {
-            const pid_t parent = to_pid(threads::status_field(*status, "PPid").value_or("0"));
-            return fail(unsupported(
-                "process " + std::to_string(pid) + " (" + stat->name +
-                ") is a zombie: it has ended and its memory is gone, and its parent (pid " +
-                std::to_string(parent) + ") has not collected it"));
+            const pid_t parent = to_pid(process::status_field(*status, "PPid").value_or("0"));
+            return fail(unsupported("process " + std::to_string(pid) + " (" + stat->name +
+                                    ") is a zombie: it has exited, and its parent (pid " +
+                                    std::to_string(parent) + ") has not reaped it"));
         }
     }
     if (is_32_bit(folder + "exe")) {
         return fail(unsupported("process " + std::to_string(pid) + " (" + stat->name +
-                                ") is a 32-bit program: only 64-bit ones can be read"));
+                                ") is a 32-bit process; only 64-bit processes can be read"));
     }
-    if (const auto maps = threads::read_proc_file(folder + "maps", 64); !maps) {
+    std::unique_ptr<LiveTarget> target(
+        new LiveTarget(pid, process::namespace_id(*status), stat->start_ticks, limits));
+    PYSTACK_CHECK(target->check_memory());
+    if (auto files = ProcessFiles::of(pid)) target->files_ = *std::move(files);
+    return target;
+}
+
+/// Whether maps and memory may be read: a list of mappings is shown to more than the memory is.
+Result<void> LiveTarget::check_memory() const {
+    const auto maps = process::read_proc_file(proc_path("maps"), kFirstMaps);
+    if (!maps) {
         if (denied(maps.error())) {
-            return fail(permission("not allowed to read process " + std::to_string(pid)));
+            return fail(permission("no permission to read process " + std::to_string(pid_)));
         }
-        return fail(no_such_process(pid));
+        return fail(no_such_process(pid_));
     }
-    return std::unique_ptr<LiveTarget>(
-        new LiveTarget(pid, threads::namespace_id(*status), stat->start_ticks));
+    const std::string_view whole_lines(maps->data(), maps->rfind('\n') + 1);
+    const auto mappings = elf::parse_maps(whole_lines);
+    const auto readable = std::find_if(mappings.begin(), mappings.end(),
+                                       [](const elf::Mapping& one) { return one.readable; });
+    if (readable == mappings.end()) return {};
+    auto access = memory_.check_access(readable->range.begin);
+    if (access || access.error().code == ErrorCode::kReadFault) return {};
+    return access;
 }
 
 std::string LiveTarget::proc_path(const char* name) const {
@@ -114,26 +150,35 @@ std::string LiveTarget::proc_path(const char* name) const {
 }
 
 bool LiveTarget::alive() const {
-    const auto stat = threads::read_stat(pid_, pid_);
+    const auto stat = process::read_stat(pid_, pid_);
     if (!stat || stat->start_ticks != start_ticks_) return false;
-    return (stat->state != 'Z' && stat->state != 'X') || threads::list_tasks(pid_).size() > 1;
+    return (stat->state != 'Z' && stat->state != 'X') || process::list_tasks(pid_).size() > 1;
 }
 
 Result<std::vector<elf::Mapping>> LiveTarget::mappings() const {
-    // Grows with the number of mappings, about 100 bytes each; the kernel allows 65,530 by default.
-    const auto text = threads::read_proc_file(proc_path("maps"), std::size_t{256} << 20);
-    if (!text) {
-        if (denied(text.error())) {
-            return fail(permission("not allowed to read process " + std::to_string(pid_)));
+    elf::MapsParser parser(limits().max_bytes() / kMappingsShare);
+    std::uint64_t size = 0;
+    bool is_whole = true;
+    const auto done =
+        process::read_proc_file_in_pieces(proc_path("maps"), [&](std::string_view piece) {
+            size += piece.size();
+            is_whole = size <= kMostMapsText && parser.add(piece);
+            return is_whole && !limits().cancelled();
+        });
+    if (limits().cancelled()) return fail(cancelled());
+    if (!done) {
+        if (denied(done.error())) {
+            return fail(permission("no permission to read process " + std::to_string(pid_)));
         }
         return fail(no_such_process(pid_));
     }
-    if (text->empty()) {
+    if (size == 0) {
         return fail(Error{.code = ErrorCode::kTargetExited,
                           .what = "target exited",
-                          .detail = "process " + std::to_string(pid_) + " went away"});
+                          .detail = "process " + std::to_string(pid_) + " exited"});
     }
-    return elf::parse_maps(*text);
+    if (!is_whole) mappings_cut_ = true;
+    return parser.finish();
 }
 
 Result<std::vector<elf::Module>> LiveTarget::modules() const {
@@ -141,38 +186,73 @@ Result<std::vector<elf::Module>> LiveTarget::modules() const {
     return elf::group_modules(maps);
 }
 
+Result<Target::MemoryMap> LiveTarget::memory_map() const {
+    PYSTACK_TRY(maps, mappings());
+    auto modules = elf::group_modules(maps);
+    return MemoryMap{.mappings = std::move(maps), .modules = std::move(modules)};
+}
+
+std::vector<std::string> LiveTarget::left_out_parts() const {
+    std::vector<std::string> parts;
+    if (mappings_cut_) {
+        parts.emplace_back(
+            "the process has too many mappings, or too long names of mapped files: the mappings "
+            "with the highest addresses were left out, and with them libraries and native frames");
+    }
+    if (images_refused_) {
+        parts.emplace_back(
+            "the process has too many mapped files: some were left out because of the memory "
+            "limit, and with them names and native frames");
+    }
+    return parts;
+}
+
+std::optional<files::FileDescriptor> LiveTarget::open_file_of(const elf::Module& module) const {
+    // In this order: the program's own link works for deleted files without privileges; map_files
+    // for any deleted file, with privileges; the path below the target's root, or below ours (which
+    // is what the kernel names for a target that only changed its root), if it is still the same
+    // file.
+    if (const auto exe = executable(); exe && *exe == module.path) {
+        auto file = files::open_mapped(proc_path("exe"));
+        if (file && is_same_file(*file, module)) return *std::move(file);
+    }
+    std::array<char, 64> range;
+    std::snprintf(range.data(), range.size(), "map_files/%llx-%llx",
+                  static_cast<unsigned long long>(module.mappings.front().range.begin.value),
+                  static_cast<unsigned long long>(module.mappings.front().range.end.value));
+    auto mapped = files::open_mapped(proc_path(range.data()));
+    if (mapped && is_same_file(*mapped, module)) return *std::move(mapped);
+    if (module.deleted || module.path.is_cut() || !files_) return std::nullopt;
+    auto file = files_->open(module.path);
+    if (file && is_same_file(*file, module)) return *std::move(file);
+    if (!process::shares_namespace(pid_, "mnt")) return std::nullopt;
+    if (const auto here = files_->below_our_root()) {
+        file = (*here)->open(module.path);
+        if (file && is_same_file(*file, module)) return *std::move(file);
+    }
+    return std::nullopt;
+}
+
 Result<std::shared_ptr<const elf::ElfImage>> LiveTarget::open_image(
     const elf::Module& module) const {
     const std::pair key{module.mappings.front().device, module.mappings.front().inode};
     if (const auto known = images_.find(key); known != images_.end()) return known->second;
 
-    // In this order: the program's own link works for deleted files without privileges; map_files
-    // for any deleted file, with privileges; the path as the target sees it (other mount namespace)
-    // or as we see it (a target that only changed its root), if it is still the same file.
-    std::vector<std::string> candidates;
-    if (const auto exe = executable(); exe && *exe == module.path)
-        candidates.push_back(proc_path("exe"));
-    std::array<char, 64> range;
-    std::snprintf(range.data(), range.size(), "map_files/%llx-%llx",
-                  static_cast<unsigned long long>(module.mappings.front().range.begin.value),
-                  static_cast<unsigned long long>(module.mappings.front().range.end.value));
-    candidates.push_back(proc_path(range.data()));
-    if (!module.deleted) {
-        candidates.push_back(proc_path("root") + module.path);
-        candidates.push_back(module.path);
-    }
-
-    for (const std::string& path : candidates) {
-        if (!is_same_file(path, module)) continue;
-        auto image = elf::ElfImage::open(path);
-        if (!image) return fail(std::move(image).error());
-        images_.emplace(key, *image);
-        return *image;
+    if (limits().cancelled()) return fail(cancelled());
+    const auto file = open_file_of(module);
+    if (file) {
+        PYSTACK_TRY(image, elf::ElfImage::read(*file, module.path));
+        if (!image_share_.charge(elf::ElfImage::kBytes)) {
+            images_refused_ = true;
+            return fail(left_out());
+        }
+        images_.emplace(key, image);
+        return image;
     }
     return fail(
         Error{.code = ErrorCode::kMissingBinary,
               .what = "binary",
-              .detail = "cannot open " + module.path + (module.deleted ? " (deleted)" : "")});
+              .detail = "cannot open " + module.path.str() + (module.deleted ? " (deleted)" : "")});
 }
 
 Result<void> LiveTarget::open_module(elf::Module& module) const {
@@ -187,16 +267,16 @@ Result<void> LiveTarget::open_module(elf::Module& module) const {
 
 Result<std::vector<ThreadInfo>> LiveTarget::threads() const {
     std::vector<ThreadInfo> infos;
-    for (const pid_t tid : threads::list_tasks(pid_)) {
+    for (const pid_t tid : process::list_tasks(pid_)) {
         ThreadInfo info{.tid = tid, .namespace_tid = {}, .name = {}, .run_state = {}};
-        if (const auto stat = threads::read_stat(pid_, tid)) {
+        if (const auto stat = process::read_stat(pid_, tid)) {
             info.name = stat->name;
             info.run_state = stat->state;
         }
         if (namespace_pid_) {
             const auto status =
-                threads::read_proc_file(proc_path("task/") + std::to_string(tid) + "/status");
-            if (status) info.namespace_tid = threads::namespace_id(*status);
+                process::read_proc_file(proc_path("task/") + std::to_string(tid) + "/status");
+            if (status) info.namespace_tid = process::namespace_id(*status);
         }
         infos.push_back(std::move(info));
     }
@@ -204,7 +284,14 @@ Result<std::vector<ThreadInfo>> LiveTarget::threads() const {
     return infos;
 }
 
-Result<threads::Registers> LiveTarget::registers(std::int32_t tid) const {
+std::size_t LiveTarget::thread_count() const {
+    // The folder's links: itself, its parent's entry, and one from each task.
+    struct stat status;
+    if (::stat(proc_path("task").c_str(), &status) != 0 || status.st_nlink < 2) return 0;
+    return status.st_nlink - 2;
+}
+
+Result<arch::Registers> LiveTarget::registers(std::int32_t tid) const {
     if (guard_ == nullptr) {
         return fail(
             Error{.code = ErrorCode::kInvalidArgument, .what = "the target is not stopped"});
@@ -212,14 +299,14 @@ Result<threads::Registers> LiveTarget::registers(std::int32_t tid) const {
     return guard_->registers(tid);
 }
 
-std::optional<threads::Syscall> LiveTarget::blocked_syscall(std::int32_t tid) const {
+std::optional<arch::Syscall> LiveTarget::blocked_syscall(std::int32_t tid) const {
     const auto text =
-        threads::read_proc_file(proc_path("task/") + std::to_string(tid) + "/syscall", 512);
-    return text ? threads::parse_syscall(*text) : std::nullopt;
+        process::read_proc_file(proc_path("task/") + std::to_string(tid) + "/syscall", 512);
+    return text ? process::parse_syscall(*text) : std::nullopt;
 }
 
 std::optional<std::uint64_t> LiveTarget::run_time_ns(std::int32_t tid) const {
-    return threads::read_run_time_ns(pid_, tid);
+    return process::read_run_time_ns(pid_, tid);
 }
 
 std::optional<std::string> LiveTarget::executable() const {
@@ -230,7 +317,7 @@ std::optional<std::string> LiveTarget::executable() const {
 }
 
 std::optional<std::vector<std::string>> LiveTarget::command() const {
-    const auto text = threads::read_proc_file(proc_path("cmdline"));
+    const auto text = process::read_proc_file(proc_path("cmdline"));
     if (!text) return std::nullopt;
     std::vector<std::string> arguments;
     std::size_t begin = 0;
@@ -242,8 +329,44 @@ std::optional<std::vector<std::string>> LiveTarget::command() const {
     return arguments;
 }
 
-Result<threads::StopGuard> LiveTarget::stop(std::span<const pid_t> except) const {
-    return threads::StopGuard::stop(pid_, {.except = except});
+Result<process::StopGuard> LiveTarget::stop(std::span<const pid_t> except) {
+    if (!stop_clock_) {
+        stop_clock_ = std::make_unique<process::StopClock>(stop_rules_.clock);
+        memory_.set_gate(stop_clock_.get());
+    }
+    process::StopGuard::Limits limits = stop_rules_.limits;
+    limits.except = except;
+    return process::StopGuard::stop(pid_, limits, stop_clock_.get());
+}
+
+Result<process::StopGuard> LiveTarget::stop_patiently() {
+    using Clock = std::chrono::steady_clock;
+    const auto begin = Clock::now();
+    auto pause = kFirstStopPause;
+    for (int attempts = 1;; ++attempts) {
+        auto guard = stop();
+        if (guard || stop_was_too_long()) return guard;
+        const auto patience = is_traced_by_others() ? kTracerPatience : kRefusalPatience;
+        const ErrorCode code = guard.error().code;
+        const bool may_pass = code == ErrorCode::kPermissionDenied || code == ErrorCode::kSystem;
+        const bool is_enough = attempts >= kLeastStopAttempts && Clock::now() - begin > patience;
+        if (!may_pass || is_enough) return guard;
+        std::this_thread::sleep_for(pause);
+        pause = std::min(2 * pause, kLongestStopPause);
+    }
+}
+
+bool LiveTarget::release_late_threads() {
+    return stop_clock_ && process::StopGuard::release_late(*stop_clock_);
+}
+
+void LiveTarget::forget_late_threads() {
+    if (stop_clock_) stop_clock_->drop_late_threads([](pid_t) { return true; });
+}
+
+bool LiveTarget::is_traced_by_others() const {
+    const auto status = process::read_proc_file(proc_path("status"));
+    return status && process::status_field(*status, "TracerPid").value_or("0") != "0";
 }
 
 }  // namespace pystack::target

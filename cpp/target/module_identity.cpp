@@ -3,10 +3,13 @@
 #include <elf.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <span>
-#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/byte_reader.h"
+#include "elf/build_id.h"
 
 namespace pystack::target {
 
@@ -14,48 +17,6 @@ namespace {
 
 constexpr std::uint16_t kMaxProgramHeaders = 64;
 constexpr std::uint64_t kMaxNoteBytes = 64 << 10;
-constexpr std::uint32_t kMaxBuildIdBytes = 64;
-
-template <class T>
-std::optional<T> load(std::span<const std::byte> bytes, std::size_t offset) {
-    if (offset > bytes.size() || bytes.size() - offset < sizeof(T)) return std::nullopt;
-    T value;
-    std::memcpy(&value, bytes.data() + offset, sizeof value);
-    return value;
-}
-
-std::string to_hex(std::span<const std::byte> bytes) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    std::string text;
-    for (const std::byte byte : bytes) {
-        text += kDigits[std::to_integer<unsigned>(byte) >> 4];
-        text += kDigits[std::to_integer<unsigned>(byte) & 15];
-    }
-    return text;
-}
-
-std::optional<std::string> find_build_id(std::span<const std::byte> notes,
-                                         std::uint64_t alignment) {
-    const auto padded = [&](std::uint64_t size) {
-        return (size + alignment - 1) & ~(alignment - 1);
-    };
-    std::uint64_t at = 0;
-    while (const auto header = load<Elf64_Nhdr>(notes, at)) {
-        const std::uint64_t name = at + sizeof(Elf64_Nhdr);
-        const std::uint64_t desc = name + padded(header->n_namesz);
-        const std::uint64_t end = desc + header->n_descsz;
-        if (end > notes.size()) break;
-        constexpr std::string_view kOwner("GNU\0", 4);
-        const std::string_view owner(reinterpret_cast<const char*>(notes.data()) + name,
-                                     header->n_namesz);
-        if (header->n_type == NT_GNU_BUILD_ID && owner == kOwner && header->n_descsz > 0 &&
-            header->n_descsz <= kMaxBuildIdBytes) {
-            return to_hex(notes.subspan(desc, header->n_descsz));
-        }
-        at = padded(end);
-    }
-    return std::nullopt;
-}
 
 }  // namespace
 
@@ -96,7 +57,7 @@ ModuleIdentity identify(const memory::MemoryReader& core_memory, const elf::Modu
             all_read = false;
             continue;
         }
-        if (auto id = find_build_id(*notes, entry.p_align == 8 ? 8 : 4)) {
+        if (auto id = elf::find_build_id(*notes, entry.p_align); !id.empty()) {
             identity.build_id = std::move(id);
             return identity;
         }
@@ -114,8 +75,8 @@ Match match(const ModuleIdentity& identity, const elf::ElfImage& image) {
     // Without a build id the headers are compared: they hold the sizes of all segments. The section
     // headers' place and number is left out: strip changes it, and nothing that was mapped.
     const auto file = image.bytes();
-    const auto core_header = load<Elf64_Ehdr>(identity.headers, 0);
-    const auto file_header = load<Elf64_Ehdr>(file, 0);
+    const auto core_header = value_at<Elf64_Ehdr>(identity.headers, 0);
+    const auto file_header = value_at<Elf64_Ehdr>(file, 0);
     if (!core_header || !file_header || core_header->e_phnum != file_header->e_phnum ||
         core_header->e_entry != file_header->e_entry || file_header->e_phoff > file.size()) {
         return Match::kDifferent;

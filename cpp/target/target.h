@@ -1,15 +1,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "arch/registers.h"
 #include "base/result.h"
+#include "base/work_limits.h"
 #include "elf/module_map.h"
 #include "memory/memory_reader.h"
-#include "threads/registers.h"
 
 namespace pystack::target {
 
@@ -27,6 +30,12 @@ struct ThreadInfo {
 class Target {
   public:
     virtual ~Target() = default;
+    Target(const Target&) = delete;
+    Target& operator=(const Target&) = delete;
+
+    /// What the reading of this target may spend. Reads of its memory fail when it is cancelled.
+    WorkLimits& limits() const { return *limits_; }
+    const std::shared_ptr<WorkLimits>& shared_limits() const { return limits_; }
 
     virtual std::int32_t pid() const = 0;
     virtual std::optional<std::int32_t> namespace_pid() const = 0;
@@ -36,19 +45,39 @@ class Target {
     virtual Result<std::vector<elf::Mapping>> mappings() const = 0;
     /// The modules of those mappings. Their files may not be opened yet: see open_module.
     virtual Result<std::vector<elf::Module>> modules() const = 0;
+    /// Both, of one moment.
+    struct MemoryMap {
+        std::vector<elf::Mapping> mappings;
+        std::vector<elf::Module> modules;
+    };
+    virtual Result<MemoryMap> memory_map() const {
+        PYSTACK_TRY(mapped, mappings());
+        PYSTACK_TRY(grouped, modules());
+        return MemoryMap{.mappings = std::move(mapped), .modules = std::move(grouped)};
+    }
+    /// What was left out of all these, because there is too much of it; one sentence each.
+    virtual std::vector<std::string> left_out_parts() const { return {}; }
     /// Fills `image` and `bias` of one of them, or says why it cannot. Opened files are cached.
     virtual Result<void> open_module(elf::Module& module) const = 0;
 
     virtual Result<std::vector<ThreadInfo>> threads() const = 0;
+    /// How many OS threads there are; 0 when that cannot be known.
+    virtual std::size_t thread_count() const = 0;
     /// The registers of a thread: live targets have them only while they are stopped by a
     /// StopGuard.
-    virtual Result<threads::Registers> registers(std::int32_t tid) const = 0;
+    virtual Result<arch::Registers> registers(std::int32_t tid) const = 0;
     /// The system call a thread is blocked in, without stopping it; nullopt when it is not or
     /// cannot be told.
-    virtual std::optional<threads::Syscall> blocked_syscall(std::int32_t tid) const = 0;
+    virtual std::optional<arch::Syscall> blocked_syscall(std::int32_t tid) const = 0;
 
     virtual std::optional<std::string> executable() const = 0;
     virtual std::optional<std::vector<std::string>> command() const = 0;
+
+  protected:
+    explicit Target(std::shared_ptr<WorkLimits> limits) : limits_(std::move(limits)) {}
+
+  private:
+    std::shared_ptr<WorkLimits> limits_;
 };
 
 }  // namespace pystack::target

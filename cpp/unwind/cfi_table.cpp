@@ -1,15 +1,10 @@
 #include "unwind/cfi_table.h"
 
-#include <dwarf.h>
-#include <elfutils/libdw.h>
-
-#include <array>
-#include <cstdlib>
-#include <memory>
 #include <span>
 #include <utility>
 
-#include "unwind/elf_sections.h"
+#include "modules/dwarf_constants.h"
+#include "modules/elf_sections.h"
 
 namespace pystack::unwind {
 
@@ -17,216 +12,214 @@ namespace {
 
 /// Rows with expressions are a handful in real files (PLT, signal frames, realigned stacks).
 constexpr std::size_t kMaxGeneralRules = 1 << 16;
-/// dwarf_frame_register's scratch space, as its documentation wants.
-constexpr std::size_t kScratchOperations = 3;
 
-struct Free {
-    void operator()(Dwarf_Frame* frame) const { std::free(frame); }
-};
-using FrameHandle = std::unique_ptr<Dwarf_Frame, Free>;
+using Kind = RegisterPlace::Kind;
 
-std::vector<DwarfOperation> copy(const Dwarf_Op* operations, std::size_t count) {
-    std::vector<DwarfOperation> copied;
-    copied.reserve(count);
-    for (const Dwarf_Op& operation : std::span(operations, count)) {
-        copied.push_back({operation.atom, operation.number, operation.number2, operation.offset});
+/// The psABI's word for what the tables do not mention.
+Kind kind_of(const FrameRow& row, unsigned number) {
+    const Kind kind = row.registers[number].kind;
+    if (kind != Kind::kUnspecified) return kind;
+    if (number == arch::kStackPointerRegister) return Kind::kIsOffset;  // The CFA itself.
+    for (const std::uint8_t preserved : arch::kPreserved) {
+        if (number == preserved) return Kind::kSame;
     }
-    return copied;
-}
-
-/// What libdw says of one register.
-struct Location {
-    enum class Kind : std::uint8_t { kSame, kUndefined, kAtCfaPlus, kExpression };
-    Kind kind = Kind::kUndefined;
-    std::int64_t offset = 0;  // Of kAtCfaPlus.
-    std::span<const Dwarf_Op> operations;
-};
-
-std::optional<Location> locate(Dwarf_Frame* frame, unsigned number,
-                               std::array<Dwarf_Op, kScratchOperations>& scratch) {
-    Dwarf_Op* operations = nullptr;
-    std::size_t count = 0;
-    if (dwarf_frame_register(frame, static_cast<int>(number), scratch.data(), &operations,
-                             &count) != 0) {
-        return std::nullopt;
-    }
-    Location location;
-    if (count == 0) {
-        location.kind = operations == nullptr ? Location::Kind::kSame : Location::Kind::kUndefined;
-        return location;
-    }
-    location.operations = {operations, count};
-    const bool from_cfa = operations[0].atom == DW_OP_call_frame_cfa;
-    if (from_cfa && (count == 1 || (count == 2 && operations[1].atom == DW_OP_plus_uconst))) {
-        location.kind = Location::Kind::kAtCfaPlus;
-        location.offset = count == 1 ? 0 : static_cast<std::int64_t>(operations[1].number);
-    } else {
-        location.kind = Location::Kind::kExpression;
-    }
-    return location;
+    return number == arch::kReturnAddressRegister ? Kind::kSame : Kind::kUndefined;
 }
 
 bool fits(std::int64_t offset) {
     return offset > INT16_MIN && offset < UnwindRule::kLost;
 }
 
-/// The stack pointer of the caller is the CFA: libdw says so in words.
-bool is_cfa(const Location& location) {
-    if (location.kind == Location::Kind::kSame) return true;
-    const auto operations = location.operations;
-    return location.kind == Location::Kind::kExpression && operations.size() >= 2 &&
-           operations.front().atom == DW_OP_call_frame_cfa &&
-           operations.back().atom == DW_OP_stack_value &&
-           (operations.size() == 2 ||
-            (operations.size() == 3 && operations[1].atom == DW_OP_plus_uconst &&
-             operations[1].number == 0));
-}
-
 /// nullopt when it is not a plain rule.
-std::optional<UnwindRule> plain_rule(Dwarf_Frame* frame, std::span<const Dwarf_Op> cfa) {
+std::optional<UnwindRule> plain_rule(const FrameRow& row) {
     UnwindRule rule;
     rule.kind = UnwindRule::Kind::kPlain;
-    if (cfa.size() != 1) return std::nullopt;
-    const Dwarf_Op& base = cfa.front();
-    std::int64_t offset;
-    if (base.atom == DW_OP_bregx && base.number < kRegisterCount) {
-        rule.cfa_register = static_cast<std::uint8_t>(base.number);
-        offset = static_cast<std::int64_t>(base.number2);
-    } else if (base.atom >= DW_OP_breg0 && base.atom < DW_OP_breg0 + kRegisterCount) {
-        rule.cfa_register = static_cast<std::uint8_t>(base.atom - DW_OP_breg0);
-        offset = static_cast<std::int64_t>(base.number);
-    } else {
+    if (row.cfa_expression || row.cfa_register >= arch::kRegisterCount ||
+        row.cfa_offset < INT32_MIN || row.cfa_offset > INT32_MAX) {
         return std::nullopt;
     }
-    if (offset < INT32_MIN || offset > INT32_MAX) return std::nullopt;
-    rule.cfa_offset = static_cast<std::int32_t>(offset);
+    rule.cfa_register = static_cast<std::uint8_t>(row.cfa_register);
+    rule.cfa_offset = static_cast<std::int32_t>(row.cfa_offset);
 
-    std::array<Dwarf_Op, kScratchOperations> scratch;
-    const auto return_address = locate(frame, kReturnAddressRegister, scratch);
     constexpr std::int64_t kReturnSlot = -8;
-    if (!return_address || return_address->kind != Location::Kind::kAtCfaPlus ||
-        return_address->offset != kReturnSlot) {
+    if (kind_of(row, arch::kReturnAddressRegister) != Kind::kAtOffset ||
+        row.registers[arch::kReturnAddressRegister].number != kReturnSlot) {
         return std::nullopt;
     }
-    const auto stack_pointer = locate(frame, kStackPointerRegister, scratch);
-    if (!stack_pointer || !is_cfa(*stack_pointer)) return std::nullopt;
-    for (std::size_t i = 0; i < kPreserved.size(); ++i) {
-        const auto location = locate(frame, kPreserved[i], scratch);
-        if (!location) return std::nullopt;
-        switch (location->kind) {
-            case Location::Kind::kSame:
+    const Kind stack_pointer = kind_of(row, arch::kStackPointerRegister);
+    const bool is_cfa =
+        stack_pointer == Kind::kSame || (stack_pointer == Kind::kIsOffset &&
+                                         row.registers[arch::kStackPointerRegister].number == 0);
+    if (!is_cfa) return std::nullopt;
+    for (std::size_t i = 0; i < arch::kPreserved.size(); ++i) {
+        const RegisterPlace& place = row.registers[arch::kPreserved[i]];
+        switch (kind_of(row, arch::kPreserved[i])) {
+            case Kind::kSame:
                 rule.saved[i] = UnwindRule::kSame;
                 break;
-            case Location::Kind::kUndefined:
+            case Kind::kUndefined:
                 rule.saved[i] = UnwindRule::kLost;
                 break;
-            case Location::Kind::kAtCfaPlus:
-                if (!fits(location->offset)) return std::nullopt;
-                rule.saved[i] = static_cast<std::int16_t>(location->offset);
+            case Kind::kAtOffset:
+                if (!fits(place.number)) return std::nullopt;
+                rule.saved[i] = static_cast<std::int16_t>(place.number);
                 break;
-            case Location::Kind::kExpression:
+            default:
                 return std::nullopt;
         }
     }
     return rule;
 }
 
-GeneralRule general_rule(Dwarf_Frame* frame, std::span<const Dwarf_Op> cfa) {
+/// Where no branch of a decoded expression can lead to.
+constexpr std::uint64_t kNowhere = UINT64_MAX;
+
+/// nullopt when an expression makes no sense.
+std::optional<std::vector<DwarfOperation>> operations_of(const RegisterPlace& place, Kind kind) {
+    const DwarfOperation cfa{.code = modules::dwarf::kOpCallFrameCfa, .offset = kNowhere};
+    switch (kind) {
+        case Kind::kAtOffset:
+        case Kind::kIsOffset: {
+            std::vector<DwarfOperation> operations = {
+                cfa,
+                {.code = modules::dwarf::kOpPlusUConst,
+                 .number = static_cast<std::uint64_t>(place.number)}};
+            if (kind == Kind::kIsOffset)
+                operations.push_back({.code = modules::dwarf::kOpStackValue});
+            return operations;
+        }
+        case Kind::kInRegister:
+            return std::vector<DwarfOperation>{
+                {.code = modules::dwarf::kOpRegX,
+                 .number = static_cast<std::uint64_t>(place.number)}};
+        case Kind::kAtExpression:
+        case Kind::kIsExpression: {
+            auto operations = decode_expression(place.expression);
+            if (!operations) return std::nullopt;
+            operations->insert(operations->begin(), cfa);
+            if (kind == Kind::kIsExpression) {
+                operations->push_back(
+                    {.code = modules::dwarf::kOpStackValue, .offset = place.expression.size()});
+            }
+            return operations;
+        }
+        default:
+            return std::vector<DwarfOperation>();
+    }
+}
+
+std::optional<GeneralRule> general_rule(const FrameRow& row) {
     GeneralRule general;
-    general.cfa = copy(cfa.data(), cfa.size());
-    std::array<Dwarf_Op, kScratchOperations> scratch;
-    for (unsigned number = 0; number < kRegisterCount; ++number) {
+    if (row.cfa_expression) {
+        auto operations = decode_expression(*row.cfa_expression);
+        if (!operations || operations->empty()) return std::nullopt;
+        general.cfa = *std::move(operations);
+    } else {
+        general.cfa = {{.code = modules::dwarf::kOpBregX,
+                        .number = row.cfa_register,
+                        .number2 = static_cast<std::uint64_t>(row.cfa_offset)}};
+    }
+    for (unsigned number = 0; number < arch::kRegisterCount; ++number) {
         RegisterRule& rule = general.registers[number];
-        const auto location = locate(frame, number, scratch);
-        if (!location || location->kind == Location::Kind::kUndefined) {
+        const Kind kind = kind_of(row, number);
+        if (kind == Kind::kSame) continue;
+        auto operations = operations_of(row.registers[number], kind);
+        if (kind == Kind::kUndefined || !operations) {
             rule.kind = RegisterRule::Kind::kUndefined;
-        } else if (location->kind != Location::Kind::kSame) {
+        } else {
             rule.kind = RegisterRule::Kind::kExpression;
-            rule.operations = copy(location->operations.data(), location->operations.size());
+            rule.operations = *std::move(operations);
         }
     }
     return general;
 }
 
+std::uint64_t size_of(const GeneralRule& general) {
+    std::size_t operations = general.cfa.size();
+    for (const RegisterRule& rule : general.registers) operations += rule.operations.size();
+    return sizeof general + operations * sizeof(DwarfOperation);
+}
+
 /// Also a file that was compiled without .eh_frame has one, with some entries of the C library's
 /// start files and the linkage table. Real ones have a tenth of the size of the code.
-bool is_nearly_empty(const ElfSection* eh_frame, const CodeModule& module) {
+bool is_nearly_empty(const modules::ElfSection& eh_frame, const modules::CodeModule& module) {
     constexpr std::uint64_t kLeastShare = 64;
-    if (eh_frame == nullptr) return false;
     std::uint64_t code_size = 0;
     for (const elf::LoadSegment& segment : module.segments()) {
         if (segment.executable) code_size += segment.file_size;
     }
-    return eh_frame->size < code_size / kLeastShare;
+    return eh_frame.size < code_size / kLeastShare;
+}
+
+bool has_debug_frame(const modules::ElfSections& sections) {
+    return sections.find(".debug_frame") != nullptr || sections.find(".zdebug_frame") != nullptr;
 }
 
 }  // namespace
 
-CfiTable::CfiTable(std::shared_ptr<const CodeModule> module, const DebugFileOptions& debug_files)
-    : module_(std::move(module)), elf_(module_->bytes()) {
-    if (elf_.get() == nullptr) return;
-    eh_frame_ = dwarf_getcfi_elf(elf_.get());
-    open_debug_frame(debug_files);
+CfiTable::CfiTable(std::shared_ptr<const modules::CodeModule> module,
+                   const modules::DebugFileOptions& debug_files)
+    : module_(std::move(module)), limits_(debug_files.limits), functions_(module_) {
+    const modules::ElfSections sections(module_->bytes());
+    const modules::ElfSection* const eh_frame = sections.find(".eh_frame");
+    if (!functions_.has_table() && eh_frame != nullptr) {
+        eh_frame_.emplace(eh_frame->bytes, eh_frame->address,
+                          modules::FrameSection::Kind::kEhFrame);
+    }
+    const bool has_eh_frame = functions_.has_table() || eh_frame_;
+    if (has_debug_frame(sections) || !has_eh_frame ||
+        (eh_frame != nullptr && is_nearly_empty(*eh_frame, *module_))) {
+        open_debug_frame(sections, debug_files);
+    }
 }
 
-CfiTable::~CfiTable() {
-    if (eh_frame_ != nullptr) dwarf_cfi_end(eh_frame_);
+void CfiTable::open_debug_frame(const modules::ElfSections& sections,
+                                const modules::DebugFileOptions& debug_files) {
+    std::span<const std::byte> file = module_->bytes();
+    if (!has_debug_frame(sections)) {
+        debug_file_ = modules::find_debug_file(*module_, sections, debug_files);
+        if (!debug_file_) return;
+        file = debug_file_->image->bytes();
+    }
+    debug_sections_.emplace(file, limits_);
+    const auto bytes = debug_sections_->bytes(".debug_frame");
+    if (!bytes.empty()) debug_frame_.emplace(bytes, 0, modules::FrameSection::Kind::kDebugFrame);
 }
 
 UnwindRule CfiTable::rule(std::uint64_t file_address) {
-    if (auto rule = rule_from(eh_frame_, file_address)) return *rule;
-    if (auto rule = rule_from(debug_frame_, file_address)) return *rule;
-    return {};
+    auto rule = rule_from(
+        eh_frame_ ? eh_frame_->find(file_address, *limits_) : functions_.entry(file_address),
+        file_address);
+    if (!rule && debug_frame_)
+        rule = rule_from(debug_frame_->find(file_address, *limits_), file_address);
+    return rule.value_or(UnwindRule());
 }
 
-void CfiTable::open_debug_frame(const DebugFileOptions& debug_files) {
-    const auto has_table = [](const ElfSections& sections) {
-        return sections.find(".debug_frame") != nullptr ||
-               sections.find(".zdebug_frame") != nullptr;
-    };
-    const ElfSections sections(module_->bytes());
-    std::span<const std::byte> file = module_->bytes();
-    if (!has_table(sections)) {
-        if (eh_frame_ != nullptr && !is_nearly_empty(sections.find(".eh_frame"), *module_)) return;
-        debug_file_ = find_debug_file(*module_, sections, debug_files);
-        if (!debug_file_ || !has_table(ElfSections(debug_file_->image->bytes()))) return;
-        file = debug_file_->image->bytes();
-    }
-    dwarf_ = std::make_unique<DwarfHandle>(file);
-    if (dwarf_->get() != nullptr) debug_frame_ = dwarf_getcfi(dwarf_->get());
-}
-
-std::optional<UnwindRule> CfiTable::rule_from(Dwarf_CFI* cfi, std::uint64_t file_address) {
-    if (cfi == nullptr) return std::nullopt;
-    Dwarf_Frame* raw_frame = nullptr;
-    if (dwarf_cfi_addrframe(cfi, file_address, &raw_frame) != 0) return std::nullopt;
-    const FrameHandle frame(raw_frame);
-    Dwarf_Addr begin = 0;
-    bool is_signal_frame = false;
-    if (dwarf_frame_info(frame.get(), &begin, nullptr, &is_signal_frame) !=
-        kReturnAddressRegister) {
-        return std::nullopt;
-    }
-    std::array<Dwarf_Op, kScratchOperations> scratch;
-    const auto return_address = locate(frame.get(), kReturnAddressRegister, scratch);
+std::optional<UnwindRule> CfiTable::rule_from(const std::optional<modules::FrameEntry>& entry,
+                                              std::uint64_t file_address) {
+    if (!entry || entry->return_register != arch::kReturnAddressRegister) return std::nullopt;
+    const auto row = row_at(*entry, file_address);
+    if (!row) return std::nullopt;
     UnwindRule rule;
-    if (return_address && return_address->kind == Location::Kind::kUndefined) {
+    if (kind_of(*row, arch::kReturnAddressRegister) == Kind::kUndefined) {
         rule.kind = UnwindRule::Kind::kOutermost;
         return rule;
     }
-    Dwarf_Op* cfa = nullptr;
-    std::size_t cfa_size = 0;
-    if (dwarf_frame_cfa(frame.get(), &cfa, &cfa_size) != 0 || cfa_size == 0) return std::nullopt;
-    const std::span<const Dwarf_Op> cfa_operations(cfa, cfa_size);
-    if (!is_signal_frame) {
-        if (const auto plain = plain_rule(frame.get(), cfa_operations)) return plain;
+    if (!entry->is_signal_frame) {
+        if (const auto plain = plain_rule(*row)) return plain;
     }
-    if (general_.size() >= kMaxGeneralRules && !general_.contains(begin)) return std::nullopt;
-    const auto [place, is_new] = general_.try_emplace(begin);
-    if (is_new) place->second = general_rule(frame.get(), cfa_operations);
+    auto known = general_.find(row->begin);
+    if (known == general_.end()) {
+        auto general = general_rule(*row);
+        if (!general || general_.size() >= kMaxGeneralRules ||
+            !limits_->charge_bytes(size_of(*general))) {
+            return std::nullopt;
+        }
+        known = general_.emplace(row->begin, *std::move(general)).first;
+    }
     rule.kind = UnwindRule::Kind::kGeneral;
-    rule.is_signal_frame = is_signal_frame;
-    rule.general = &place->second;
+    rule.is_signal_frame = entry->is_signal_frame;
+    rule.general = &known->second;
     return rule;
 }
 

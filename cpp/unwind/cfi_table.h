@@ -5,12 +5,13 @@
 #include <memory>
 #include <optional>
 
-#include "unwind/code_module.h"
-#include "unwind/debug_files.h"
-#include "unwind/dwarf_handle.h"
+#include "modules/code_module.h"
+#include "modules/debug_files.h"
+#include "modules/debug_sections.h"
+#include "modules/fde_index.h"
+#include "modules/frame_section.h"
+#include "unwind/frame_row.h"
 #include "unwind/unwind_rule.h"
-
-struct Dwarf_CFI_s;
 
 namespace pystack::unwind {
 
@@ -19,8 +20,8 @@ namespace pystack::unwind {
 class CfiTable {
   public:
     /// Debug files are read only for .debug_frame, and only of a module with (nearly) no .eh_frame.
-    CfiTable(std::shared_ptr<const CodeModule> module, const DebugFileOptions& debug_files);
-    ~CfiTable();
+    CfiTable(std::shared_ptr<const modules::CodeModule> module,
+             const modules::DebugFileOptions& debug_files);
     CfiTable(const CfiTable&) = delete;
     CfiTable& operator=(const CfiTable&) = delete;
 
@@ -29,15 +30,18 @@ class CfiTable {
     UnwindRule rule(std::uint64_t file_address);
 
   private:
-    std::optional<UnwindRule> rule_from(Dwarf_CFI_s* cfi, std::uint64_t file_address);
-    void open_debug_frame(const DebugFileOptions& debug_files);
+    void open_debug_frame(const modules::ElfSections& sections,
+                          const modules::DebugFileOptions& debug_files);
+    std::optional<UnwindRule> rule_from(const std::optional<modules::FrameEntry>& entry,
+                                        std::uint64_t file_address);
 
-    std::shared_ptr<const CodeModule> module_;
-    ElfHandle elf_;
-    Dwarf_CFI_s* eh_frame_ = nullptr;
-    std::optional<DebugFile> debug_file_;
-    std::unique_ptr<DwarfHandle> dwarf_;
-    Dwarf_CFI_s* debug_frame_ = nullptr;            // Owned by dwarf_.
+    std::shared_ptr<const modules::CodeModule> module_;
+    std::shared_ptr<WorkLimits> limits_;
+    modules::FdeIndex functions_;  // .eh_frame, if the file has a search table for it, or else:
+    std::optional<modules::FrameSection> eh_frame_;
+    std::optional<modules::DebugFile> debug_file_;
+    std::optional<modules::DebugSections> debug_sections_;
+    std::optional<modules::FrameSection> debug_frame_;
     std::map<std::uint64_t, GeneralRule> general_;  // By the first address of their row.
 };
 

@@ -1,11 +1,12 @@
 #include "unwind/dwarf_expression.h"
 
-#include <dwarf.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
+
+#include "modules/byte_cursor.h"
+#include "modules/dwarf_constants.h"
 
 namespace pystack::unwind {
 
@@ -14,6 +15,9 @@ namespace {
 /// Real expressions have some ten operations; loops are allowed by the format and used by nobody.
 constexpr int kMaxSteps = 256;
 constexpr std::size_t kMaxDepth = 32;
+
+/// What is decoded of one: far more than an expression that ends within kMaxSteps needs.
+constexpr std::size_t kMaxOperations = 1024;
 
 class Evaluator {
   public:
@@ -47,7 +51,7 @@ class Evaluator {
     }
 
     bool push_register(std::uint64_t number, std::uint64_t offset) {
-        if (number >= kRegisterCount) return false;
+        if (number >= arch::kRegisterCount) return false;
         const auto value =
             input_.registers.get(static_cast<unsigned>(number), input_.memory, fault_);
         return value && push(*value + offset);
@@ -92,41 +96,41 @@ class Evaluator {
         const auto signed_a = static_cast<std::int64_t>(a);
         const auto signed_b = static_cast<std::int64_t>(b);
         switch (code) {
-            case DW_OP_and:
+            case modules::dwarf::kOpAnd:
                 return push(a & b);
-            case DW_OP_or:
+            case modules::dwarf::kOpOr:
                 return push(a | b);
-            case DW_OP_xor:
+            case modules::dwarf::kOpXor:
                 return push(a ^ b);
-            case DW_OP_plus:
+            case modules::dwarf::kOpPlus:
                 return push(a + b);
-            case DW_OP_minus:
+            case modules::dwarf::kOpMinus:
                 return push(a - b);
-            case DW_OP_mul:
+            case modules::dwarf::kOpMul:
                 return push(a * b);
-            case DW_OP_shl:
+            case modules::dwarf::kOpShl:
                 return push(b < 64 ? a << b : 0);
-            case DW_OP_shr:
+            case modules::dwarf::kOpShr:
                 return push(b < 64 ? a >> b : 0);
-            case DW_OP_shra:
+            case modules::dwarf::kOpShra:
                 return push(static_cast<std::uint64_t>(signed_a >> std::min<std::uint64_t>(b, 63)));
-            case DW_OP_mod:
+            case modules::dwarf::kOpMod:
                 return b != 0 && push(a % b);
-            case DW_OP_div:
+            case modules::dwarf::kOpDiv:
                 // The one quotient that does not fit would trap.
                 if (b == 0 || (signed_b == -1 && signed_a == INT64_MIN)) return false;
                 return push(static_cast<std::uint64_t>(signed_a / signed_b));
-            case DW_OP_eq:
+            case modules::dwarf::kOpEq:
                 return push(std::uint64_t{a == b});
-            case DW_OP_ne:
+            case modules::dwarf::kOpNe:
                 return push(std::uint64_t{a != b});
-            case DW_OP_lt:
+            case modules::dwarf::kOpLt:
                 return push(std::uint64_t{signed_a < signed_b});
-            case DW_OP_le:
+            case modules::dwarf::kOpLe:
                 return push(std::uint64_t{signed_a <= signed_b});
-            case DW_OP_gt:
+            case modules::dwarf::kOpGt:
                 return push(std::uint64_t{signed_a > signed_b});
-            case DW_OP_ge:
+            case modules::dwarf::kOpGe:
                 return push(std::uint64_t{signed_a >= signed_b});
             default:
                 return false;
@@ -135,19 +139,19 @@ class Evaluator {
 
     bool rearrange(const DwarfOperation& operation) {
         switch (operation.code) {
-            case DW_OP_dup:
+            case modules::dwarf::kOpDuplicate:
                 return push_nth(0);
-            case DW_OP_over:
+            case modules::dwarf::kOpOver:
                 return push_nth(1);
-            case DW_OP_pick:
+            case modules::dwarf::kOpPick:
                 return push_nth(operation.number);
-            case DW_OP_drop:
+            case modules::dwarf::kOpDrop:
                 return pop().has_value();
-            case DW_OP_swap:
+            case modules::dwarf::kOpSwap:
                 if (depth_ < 2) return false;
                 std::swap(stack_[depth_ - 1], stack_[depth_ - 2]);
                 return true;
-            case DW_OP_rot:
+            case modules::dwarf::kOpRotate:
                 if (depth_ < 3) return false;
                 std::rotate(stack_.begin() + static_cast<std::ptrdiff_t>(depth_ - 3),
                             stack_.begin() + static_cast<std::ptrdiff_t>(depth_ - 1),
@@ -160,58 +164,58 @@ class Evaluator {
 
     bool apply(const DwarfOperation& operation) {
         const std::uint8_t code = operation.code;
-        if (code >= DW_OP_lit0 && code <= DW_OP_lit31)
-            return push(std::uint64_t{code} - DW_OP_lit0);
-        if (code >= DW_OP_breg0 && code <= DW_OP_breg31) {
-            return push_register(std::uint64_t{code} - DW_OP_breg0, operation.number);
+        if (code >= modules::dwarf::kOpLit0 && code <= modules::dwarf::kOpLit31)
+            return push(std::uint64_t{code} - modules::dwarf::kOpLit0);
+        if (code >= modules::dwarf::kOpBreg0 && code <= modules::dwarf::kOpBreg31) {
+            return push_register(std::uint64_t{code} - modules::dwarf::kOpBreg0, operation.number);
         }
-        if (code >= DW_OP_reg0 && code <= DW_OP_reg31) {
+        if (code >= modules::dwarf::kOpReg0 && code <= modules::dwarf::kOpReg31) {
             is_value_ = true;
-            return push_register(std::uint64_t{code} - DW_OP_reg0, 0);
+            return push_register(std::uint64_t{code} - modules::dwarf::kOpReg0, 0);
         }
         switch (code) {
-            case DW_OP_nop:
+            case modules::dwarf::kOpNop:
                 return true;
-            case DW_OP_addr:
+            case modules::dwarf::kOpAddress:
                 return push(operation.number + input_.bias);
-            case DW_OP_const1u:
-            case DW_OP_const1s:
-            case DW_OP_const2u:
-            case DW_OP_const2s:
-            case DW_OP_const4u:
-            case DW_OP_const4s:
-            case DW_OP_const8u:
-            case DW_OP_const8s:
-            case DW_OP_constu:
-            case DW_OP_consts:
+            case modules::dwarf::kOpConst1u:
+            case modules::dwarf::kOpConst1s:
+            case modules::dwarf::kOpConst2u:
+            case modules::dwarf::kOpConst2s:
+            case modules::dwarf::kOpConst4u:
+            case modules::dwarf::kOpConst4s:
+            case modules::dwarf::kOpConst8u:
+            case modules::dwarf::kOpConst8s:
+            case modules::dwarf::kOpConstu:
+            case modules::dwarf::kOpConsts:
                 return push(operation.number);
-            case DW_OP_bregx:
+            case modules::dwarf::kOpBregX:
                 return push_register(operation.number, operation.number2);
-            case DW_OP_regx:
+            case modules::dwarf::kOpRegX:
                 is_value_ = true;
                 return push_register(operation.number, 0);
-            case DW_OP_call_frame_cfa:
+            case modules::dwarf::kOpCallFrameCfa:
                 return push(input_.cfa);
-            case DW_OP_stack_value:
+            case modules::dwarf::kOpStackValue:
                 is_value_ = true;
                 return true;
-            case DW_OP_deref:
+            case modules::dwarf::kOpDereference:
                 return dereference(sizeof(std::uint64_t));
-            case DW_OP_deref_size:
+            case modules::dwarf::kOpDereferenceSize:
                 return dereference(operation.number);
-            case DW_OP_skip:
+            case modules::dwarf::kOpSkip:
                 return branch(operation);
-            case DW_OP_bra: {
+            case modules::dwarf::kOpBranch: {
                 const auto condition = pop();
                 return condition && (*condition == 0 || branch(operation));
             }
-            case DW_OP_plus_uconst:
+            case modules::dwarf::kOpPlusUConst:
                 return add(operation.number);
-            case DW_OP_neg:
+            case modules::dwarf::kOpNeg:
                 return unary([](std::uint64_t value) { return 0 - value; });
-            case DW_OP_not:
+            case modules::dwarf::kOpNot:
                 return unary([](std::uint64_t value) { return ~value; });
-            case DW_OP_abs:
+            case modules::dwarf::kOpAbs:
                 return unary(
                     [](std::uint64_t value) { return value >> 63 != 0 ? 0 - value : value; });
             default:
@@ -238,7 +242,74 @@ class Evaluator {
     bool is_value_ = false;
 };
 
+/// Of the operations that have any, and that evaluate() knows.
+void take_operands(modules::ByteCursor& cursor, DwarfOperation& operation) {
+    const auto sign_extended = [](std::int64_t value) { return static_cast<std::uint64_t>(value); };
+    const std::uint8_t code = operation.code;
+    if (code >= modules::dwarf::kOpBreg0 && code <= modules::dwarf::kOpBreg31) {
+        operation.number = sign_extended(cursor.take_sleb128());
+        return;
+    }
+    switch (code) {
+        case modules::dwarf::kOpConst1u:
+        case modules::dwarf::kOpPick:
+        case modules::dwarf::kOpDereferenceSize:
+            operation.number = cursor.take_number(1);
+            break;
+        case modules::dwarf::kOpConst1s:
+            operation.number = sign_extended(cursor.take<std::int8_t>());
+            break;
+        case modules::dwarf::kOpConst2u:
+            operation.number = cursor.take_number(2);
+            break;
+        case modules::dwarf::kOpConst2s:
+        case modules::dwarf::kOpSkip:
+        case modules::dwarf::kOpBranch:
+            operation.number = sign_extended(cursor.take<std::int16_t>());
+            break;
+        case modules::dwarf::kOpConst4u:
+            operation.number = cursor.take_number(4);
+            break;
+        case modules::dwarf::kOpConst4s:
+            operation.number = sign_extended(cursor.take<std::int32_t>());
+            break;
+        case modules::dwarf::kOpAddress:
+        case modules::dwarf::kOpConst8u:
+        case modules::dwarf::kOpConst8s:
+            operation.number = cursor.take_number(8);
+            break;
+        case modules::dwarf::kOpConstu:
+        case modules::dwarf::kOpPlusUConst:
+        case modules::dwarf::kOpRegX:
+            operation.number = cursor.take_uleb128();
+            break;
+        case modules::dwarf::kOpConsts:
+            operation.number = sign_extended(cursor.take_sleb128());
+            break;
+        case modules::dwarf::kOpBregX:
+            operation.number = cursor.take_uleb128();
+            operation.number2 = sign_extended(cursor.take_sleb128());
+            break;
+        default:
+            break;
+    }
+}
+
 }  // namespace
+
+std::optional<std::vector<DwarfOperation>> decode_expression(std::span<const std::byte> bytes) {
+    std::vector<DwarfOperation> operations;
+    modules::ByteCursor cursor(bytes);
+    while (cursor.left() > 0) {
+        if (operations.size() == kMaxOperations) return std::nullopt;
+        DwarfOperation operation{.offset = cursor.position()};
+        operation.code = cursor.take<std::uint8_t>();
+        take_operands(cursor, operation);
+        if (cursor.failed()) return std::nullopt;
+        operations.push_back(operation);
+    }
+    return operations;
+}
 
 std::optional<ExpressionValue> evaluate(std::span<const DwarfOperation> operations,
                                         const ExpressionInput& input,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -17,6 +18,10 @@ struct DwarfOperation {
     std::uint64_t number2 = 0;
     std::uint64_t offset = 0;  ///< Of the operation in its expression: the target of branches.
 };
+
+/// Operations that evaluate() does not know are decoded as if they had no operands. nullopt when
+/// the bytes end within an operation, or there are more than any real expression has.
+std::optional<std::vector<DwarfOperation>> decode_expression(std::span<const std::byte> bytes);
 
 /// What an expression is evaluated for.
 struct ExpressionInput {

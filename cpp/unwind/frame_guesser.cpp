@@ -7,7 +7,9 @@
 #include <cstring>
 #include <span>
 
-#include "unwind/elf_sections.h"
+#include "base/pages.h"
+#include "base/text.h"
+#include "modules/elf_sections.h"
 #include "unwind/prologue_x86_64.h"
 
 namespace pystack::unwind {
@@ -15,7 +17,6 @@ namespace pystack::unwind {
 namespace {
 
 constexpr std::uint64_t kWordSize = sizeof(std::uint64_t);
-constexpr std::uint64_t kPageSize = 4096;
 
 /// What a prologue can take; most take a quarter.
 constexpr std::uint64_t kMaxPrologue = 512;
@@ -27,8 +28,8 @@ constexpr std::array<std::uint8_t, 9> kSignalReturn = {0x48, 0xc7, 0xc0, 0x0f, 0
 /// asm/sigcontext.h).
 constexpr std::uint64_t kSignalRegisters = 40;
 /// Their DWARF numbers, in the order of struct sigcontext_64.
-constexpr std::array<std::uint8_t, kRegisterCount> kSignalOrder = {8, 9, 10, 11, 12, 13, 14, 15, 5,
-                                                                   4, 6, 3,  1,  0,  2,  7,  16};
+constexpr std::array<std::uint8_t, arch::kRegisterCount> kSignalOrder = {
+    8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16};
 
 /// CPython's JIT (3.13, 3.14): compiled code is entered through a stub at the beginning of a page
 /// that saves the registers and calls what follows it (Tools/jit/shim.c). The code itself keeps no
@@ -48,15 +49,15 @@ std::optional<std::uint64_t> read_word(const memory::MemoryReader& memory, Remot
 
 std::optional<std::uint64_t> frame_pointer(const FrameGuesser::Frame& frame) {
     std::optional<RemoteAddr> ignored;
-    return frame.registers.get(kFramePointerRegister, frame.stack, ignored);
+    return frame.registers.get(arch::kFramePointerRegister, frame.stack, ignored);
 }
 
 }  // namespace
 
 std::size_t FrameGuesser::read_code(RemoteAddr address, std::span<std::byte> destination) {
-    const CodeMap::Area* area = code_map_.find(address);
+    const modules::CodeMap::Area* area = code_map_.find(address);
     const auto& module =
-        area != nullptr ? code_map_.module(area->module) : code_map_.module(kNoModule);
+        area != nullptr ? code_map_.module(area->module) : code_map_.module(modules::kNoModule);
     if (!module) return code_memory_.read_up_to(address, destination);
     const auto bytes = module->bytes_at(module->file_address(address));
     const std::size_t size = std::min(bytes.size(), destination.size());
@@ -77,13 +78,13 @@ std::optional<UnwindRule> FrameGuesser::rule_in_module(std::uint32_t module,
     if (!code) return std::nullopt;
     if (module >= symbols_.size()) symbols_.resize(code_map_.module_count());
     if (!symbols_[module]) {
-        const ElfSections sections(code->bytes());
-        symbols_[module] = std::make_unique<SymbolTable>(sections, SHT_SYMTAB);
+        const modules::ElfSections sections(code->bytes());
+        symbols_[module] = std::make_unique<modules::SymbolTable>(sections, SHT_SYMTAB);
         if (symbols_[module]->empty())
-            symbols_[module] = std::make_unique<SymbolTable>(sections, SHT_DYNSYM);
+            symbols_[module] = std::make_unique<modules::SymbolTable>(sections, SHT_DYNSYM);
     }
     const std::uint64_t address = code->file_address(lookup_address);
-    const FunctionSymbol* function = symbols_[module]->find(address);
+    const modules::FunctionSymbol* function = symbols_[module]->find(address);
     if (function == nullptr) return std::nullopt;
     const auto bytes = code->bytes_at(function->begin);
     const std::uint64_t size =
@@ -109,8 +110,9 @@ std::optional<FrameGuesser::Guess> FrameGuesser::from_signal_return(
     std::array<std::uint8_t, kSignalReturn.size()> code;
     const auto bytes = std::as_writable_bytes(std::span(code));
     if (read_code(frame.pc, bytes) != bytes.size() || code != kSignalReturn) return std::nullopt;
-    Guess guess{
-        .registers = {}, .origin = FrameOrigin::kCallFrameInfo, .caller_is_interrupted = true};
+    Guess guess{.registers = {},
+                .origin = modules::FrameOrigin::kCallFrameInfo,
+                .caller_is_interrupted = true};
     for (std::size_t i = 0; i < kSignalOrder.size(); ++i) {
         const RemoteAddr place = frame.sp + kSignalRegisters + i * kWordSize;
         const auto value = read_word(frame.stack, place);
@@ -129,10 +131,10 @@ std::optional<FrameGuesser::Guess> FrameGuesser::from_return_address(
     const auto value = read_word(frame.stack, frame.sp);
     if (!value) fault = frame.sp;
     if (!value || !is_return_address({*value})) return std::nullopt;
-    Guess guess{.registers = frame.registers, .origin = FrameOrigin::kReturnAddress};
+    Guess guess{.registers = frame.registers, .origin = modules::FrameOrigin::kReturnAddress};
     guess.registers.forget_scratch();
-    guess.registers.set(kReturnAddressRegister, *value);
-    guess.registers.set(kStackPointerRegister, frame.sp.value + kWordSize);
+    guess.registers.set(arch::kReturnAddressRegister, *value);
+    guess.registers.set(arch::kStackPointerRegister, frame.sp.value + kWordSize);
     return guess;
 }
 
@@ -140,10 +142,10 @@ std::optional<FrameGuesser::Guess> FrameGuesser::from_return_address(
 /// is mapped once more for each page of closures. They make room for two words, and jump on. The
 /// code of files only: what is made at run time can have anything on the stack.
 std::optional<FrameGuesser::Guess> FrameGuesser::from_trampoline(const Frame& frame) {
-    const CodeMap::Area* area = code_map_.find(frame.pc);
-    if (area == nullptr || area->module == kNoModule) return std::nullopt;
+    const modules::CodeMap::Area* area = code_map_.find(frame.pc);
+    if (area == nullptr || area->module == modules::kNoModule) return std::nullopt;
     const std::string& path = code_map_.path(area->module);
-    if (!path.substr(path.rfind('/') + 1).starts_with("libffi")) return std::nullopt;
+    if (!base_name(path).starts_with("libffi")) return std::nullopt;
     std::optional<RemoteAddr> ignored;
     constexpr std::uint64_t kRoom = 2 * kWordSize;
     return from_return_address({.stack = frame.stack,
@@ -156,8 +158,8 @@ std::optional<FrameGuesser::Guess> FrameGuesser::from_trampoline(const Frame& fr
 
 std::optional<UnwindRule> FrameGuesser::entry_stub_rule(RemoteAddr return_address) {
     const std::uint64_t size = return_address.value % kPageSize;
-    const CodeMap::Area* area = code_map_.find(return_address);
-    if (size == 0 || size > kMaxEntryStub || area == nullptr || area->module != kNoModule)
+    const modules::CodeMap::Area* area = code_map_.find(return_address);
+    if (size == 0 || size > kMaxEntryStub || area == nullptr || area->module != modules::kNoModule)
         return std::nullopt;
     std::array<std::byte, kMaxEntryStub> code;
     if (read_code(return_address - size, std::span(code).first(size)) != size) return std::nullopt;
@@ -186,13 +188,14 @@ std::optional<FrameGuesser::Guess> FrameGuesser::from_inside_entry_stub(const Fr
         const RemoteAddr place = frame.sp + word * kWordSize;
         const auto value = read_word(frame.stack, place);
         if (!value) break;
-        const CodeMap::Area* area = code_map_.find({*value});
-        if (area == nullptr || area->module == kNoModule || !is_return_address({*value})) continue;
-        Guess guess{.registers = {}, .origin = FrameOrigin::kReturnAddress};
+        const modules::CodeMap::Area* area = code_map_.find({*value});
+        if (area == nullptr || area->module == modules::kNoModule || !is_return_address({*value}))
+            continue;
+        Guess guess{.registers = {}, .origin = modules::FrameOrigin::kReturnAddress};
         if (const auto base = frame_pointer(frame); is_frame(frame.stack, base, place + kWordSize))
-            guess.registers.set(kFramePointerRegister, *base);
-        guess.registers.set(kReturnAddressRegister, *value);
-        guess.registers.set(kStackPointerRegister, (place + kWordSize).value);
+            guess.registers.set(arch::kFramePointerRegister, *base);
+        guess.registers.set(arch::kReturnAddressRegister, *value);
+        guess.registers.set(arch::kStackPointerRegister, (place + kWordSize).value);
         return guess;
     }
     return std::nullopt;
@@ -201,14 +204,14 @@ std::optional<FrameGuesser::Guess> FrameGuesser::from_inside_entry_stub(const Fr
 /// A frame in a JIT's code becomes that of its entry stub and, at the next step, that becomes its
 /// caller.
 std::optional<FrameGuesser::Guess> FrameGuesser::from_entry_stub(const Frame& frame) {
-    const CodeMap::Area* area = code_map_.find(frame.pc);
-    if (area != nullptr && area->module != kNoModule) return std::nullopt;
+    const modules::CodeMap::Area* area = code_map_.find(frame.pc);
+    if (area != nullptr && area->module != modules::kNoModule) return std::nullopt;
     if (frame.is_activation && is_in_entry_stub(frame.pc)) return from_inside_entry_stub(frame);
     if (const auto rule = entry_stub_rule(frame.pc); rule && !frame.is_activation) {
-        Guess guess{.registers = frame.registers, .origin = FrameOrigin::kPrologue};
+        Guess guess{.registers = frame.registers, .origin = modules::FrameOrigin::kPrologue};
         const StepResult result = step(*rule, 0, frame.stack, guess.registers);
         std::optional<RemoteAddr> ignored;
-        const auto pc = guess.registers.get(kReturnAddressRegister, frame.stack, ignored);
+        const auto pc = guess.registers.get(arch::kReturnAddressRegister, frame.stack, ignored);
         if (result.outcome == StepOutcome::kStepped && pc && is_return_address({*pc})) return guess;
     }
     for (std::uint64_t distance = 0; distance < kMaxJitFrame; distance += kWordSize) {
@@ -223,10 +226,10 @@ std::optional<FrameGuesser::Guess> FrameGuesser::from_entry_stub(const Frame& fr
             const auto saved = read_word(frame.stack, place - kWordSize);
             if (distance > 0 && is_frame(frame.stack, saved, above)) base = saved;
         }
-        Guess guess{.registers = {}, .origin = FrameOrigin::kReturnAddress};
-        if (base) guess.registers.set(kFramePointerRegister, *base);
-        guess.registers.set(kReturnAddressRegister, *value);
-        guess.registers.set(kStackPointerRegister, above.value);
+        Guess guess{.registers = {}, .origin = modules::FrameOrigin::kReturnAddress};
+        if (base) guess.registers.set(arch::kFramePointerRegister, *base);
+        guess.registers.set(arch::kReturnAddressRegister, *value);
+        guess.registers.set(arch::kStackPointerRegister, above.value);
         return guess;
     }
     return std::nullopt;
@@ -247,10 +250,10 @@ std::optional<FrameGuesser::Guess> FrameGuesser::from_frame_pointer(const Frame&
     const auto return_address = read_word(frame.stack, RemoteAddr{*base} + kWordSize);
     if (!outer || !return_address) return std::nullopt;
     // Nobody can tell where the other registers were saved.
-    Guess guess{.registers = {}, .origin = FrameOrigin::kFramePointer};
-    guess.registers.set(kFramePointerRegister, *outer);
-    guess.registers.set(kReturnAddressRegister, *return_address);
-    guess.registers.set(kStackPointerRegister, *base + 2 * kWordSize);
+    Guess guess{.registers = {}, .origin = modules::FrameOrigin::kFramePointer};
+    guess.registers.set(arch::kFramePointerRegister, *outer);
+    guess.registers.set(arch::kReturnAddressRegister, *return_address);
+    guess.registers.set(arch::kStackPointerRegister, *base + 2 * kWordSize);
     return guess;
 }
 

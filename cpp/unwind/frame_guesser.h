@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "memory/memory_reader.h"
-#include "unwind/code_map.h"
-#include "unwind/native_frame.h"
+#include "modules/code_map.h"
+#include "modules/native_frame.h"
+#include "modules/symbol_table.h"
 #include "unwind/register_state.h"
-#include "unwind/symbol_table.h"
 #include "unwind/unwind_rule.h"
 
 namespace pystack::unwind {
@@ -20,13 +20,13 @@ namespace pystack::unwind {
 class FrameGuesser {
   public:
     /// `code_memory` is read for instructions, which do not change while the target runs.
-    FrameGuesser(const memory::MemoryReader& code_memory, CodeMap& code_map)
+    FrameGuesser(const memory::MemoryReader& code_memory, modules::CodeMap& code_map)
         : code_memory_(code_memory), code_map_(code_map) {}
 
     /// What a guess makes of a frame.
     struct Guess {
         RegisterState registers;
-        FrameOrigin origin = FrameOrigin::kFramePointer;
+        modules::FrameOrigin origin = modules::FrameOrigin::kFramePointer;
         bool caller_is_interrupted = false;  ///< By a signal.
     };
 
@@ -62,8 +62,9 @@ class FrameGuesser {
     std::size_t read_code(RemoteAddr address, std::span<std::byte> destination);
 
     const memory::MemoryReader& code_memory_;
-    CodeMap& code_map_;
-    std::vector<std::unique_ptr<SymbolTable>> symbols_;  // By module; null until it is needed.
+    modules::CodeMap& code_map_;
+    std::vector<std::unique_ptr<modules::SymbolTable>>
+        symbols_;  // By module; null until it is needed.
 };
 
 }  // namespace pystack::unwind

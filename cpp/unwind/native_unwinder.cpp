@@ -16,7 +16,7 @@ struct NativeUnwinder::Walk {
     RemoteAddr pc;
     RemoteAddr sp;
     bool is_activation = true;
-    FrameOrigin origin = FrameOrigin::kRegisters;
+    modules::FrameOrigin origin = modules::FrameOrigin::kRegisters;
     int stack_changes = 0;
 
     std::uint64_t value_of(unsigned number) {
@@ -25,8 +25,8 @@ struct NativeUnwinder::Walk {
     }
 };
 
-Result<std::unique_ptr<NativeUnwinder>> NativeUnwinder::create(const target::Target& target,
-                                                               DebugFileOptions debug_files) {
+Result<std::unique_ptr<NativeUnwinder>> NativeUnwinder::create(
+    const target::Target& target, modules::DebugFileOptions debug_files) {
     std::unique_ptr<NativeUnwinder> unwinder(new NativeUnwinder(target, std::move(debug_files)));
     PYSTACK_CHECK(unwinder->update_modules());
     return unwinder;
@@ -38,18 +38,19 @@ Result<void> NativeUnwinder::update_modules() {
     return {};
 }
 
-UnwindResult NativeUnwinder::unwind(const threads::Registers& registers,
-                                    const memory::MemoryReader& stack, const UnwindLimits& limits,
-                                    std::vector<NativeFrame>& out) {
+modules::UnwindResult NativeUnwinder::unwind(const arch::Registers& registers,
+                                             const memory::MemoryReader& stack,
+                                             const modules::UnwindLimits& limits,
+                                             std::vector<modules::NativeFrame>& out) {
     Walk walk{.stack = stack,
-              .registers = RegisterState(dwarf_registers(registers)),
+              .registers = RegisterState(arch::dwarf_registers(registers)),
               .pc = registers.pc(),
               .sp = registers.sp()};
     for (std::size_t count = 0; count < limits.max_frames; ++count) {
-        NativeFrame frame{.pc = walk.pc,
-                          .sp = walk.sp,
-                          .is_activation = walk.is_activation,
-                          .origin = walk.origin};
+        modules::NativeFrame frame{.pc = walk.pc,
+                                   .sp = walk.sp,
+                                   .is_activation = walk.is_activation,
+                                   .origin = walk.origin};
         const CachedRule rule = rule_for(frame.lookup_address());
         frame.module = rule.module;
         out.push_back(frame);
@@ -57,20 +58,20 @@ UnwindResult NativeUnwinder::unwind(const threads::Registers& registers,
         if (const auto end = advance(walk, rule)) return *end;
         // A handler returns to code that called nobody: that has no instruction before.
         if (walk.is_activation) out.back().is_activation = true;
-        walk.pc = RemoteAddr{walk.value_of(kReturnAddressRegister)};
-        walk.sp = RemoteAddr{walk.value_of(kStackPointerRegister)};
-        if (!walk.pc && !walk.is_activation) return {UnwindEnd::kComplete, frame.pc};
+        walk.pc = RemoteAddr{walk.value_of(arch::kReturnAddressRegister)};
+        walk.sp = RemoteAddr{walk.value_of(arch::kStackPointerRegister)};
+        if (!walk.pc && !walk.is_activation) return {modules::UnwindEnd::kComplete, frame.pc};
         if (walk.sp <= frame.sp &&
             (!walk.is_activation || ++walk.stack_changes > kMaxStackChanges)) {
-            return {UnwindEnd::kLoop, walk.pc};
+            return {modules::UnwindEnd::kLoop, walk.pc};
         }
     }
-    return {UnwindEnd::kDepthLimit, walk.pc};
+    return {modules::UnwindEnd::kDepthLimit, walk.pc};
 }
 
 /// Makes the registers those of the caller, and says whether that was interrupted; or why there is
 /// none.
-std::optional<UnwindResult> NativeUnwinder::advance(Walk& walk, const CachedRule& rule) {
+std::optional<modules::UnwindResult> NativeUnwinder::advance(Walk& walk, const CachedRule& rule) {
     if (rule.is_guess && advance_by_guessed_rule(walk, rule)) return std::nullopt;
     if (rule.is_guess || rule.rule.kind == UnwindRule::Kind::kNone)
         return advance_by_guess(walk, rule);
@@ -79,14 +80,14 @@ std::optional<UnwindResult> NativeUnwinder::advance(Walk& walk, const CachedRule
         case StepOutcome::kStepped:
             break;
         case StepOutcome::kOutermost:
-            return UnwindResult{UnwindEnd::kComplete, walk.pc};
+            return modules::UnwindResult{modules::UnwindEnd::kComplete, walk.pc};
         case StepOutcome::kUnreadable:
-            return UnwindResult{UnwindEnd::kCutStack, result.fault};
+            return modules::UnwindResult{modules::UnwindEnd::kCutStack, result.fault};
         case StepOutcome::kFailed:
-            return UnwindResult{UnwindEnd::kNoUnwindInfo, walk.pc};
+            return modules::UnwindResult{modules::UnwindEnd::kNoUnwindInfo, walk.pc};
     }
     walk.is_activation = rule.rule.is_signal_frame;
-    walk.origin = FrameOrigin::kCallFrameInfo;
+    walk.origin = modules::FrameOrigin::kCallFrameInfo;
     return std::nullopt;
 }
 
@@ -95,15 +96,16 @@ bool NativeUnwinder::advance_by_guessed_rule(Walk& walk, const CachedRule& rule)
     if (step(rule.rule, rule.bias, walk.stack, caller).outcome != StepOutcome::kStepped)
         return false;
     std::optional<RemoteAddr> ignored;
-    const auto pc = caller.get(kReturnAddressRegister, walk.stack, ignored);
+    const auto pc = caller.get(arch::kReturnAddressRegister, walk.stack, ignored);
     if (!pc || !guesser_.is_return_address({*pc})) return false;
     walk.registers = caller;
     walk.is_activation = false;
-    walk.origin = FrameOrigin::kPrologue;
+    walk.origin = modules::FrameOrigin::kPrologue;
     return true;
 }
 
-std::optional<UnwindResult> NativeUnwinder::advance_by_guess(Walk& walk, const CachedRule& rule) {
+std::optional<modules::UnwindResult> NativeUnwinder::advance_by_guess(Walk& walk,
+                                                                      const CachedRule& rule) {
     std::optional<RemoteAddr> fault;
     const FrameGuesser::Frame frame{.stack = walk.stack,
                                     .registers = walk.registers,
@@ -116,13 +118,13 @@ std::optional<UnwindResult> NativeUnwinder::advance_by_guess(Walk& walk, const C
         walk.origin = guess->origin;
         return std::nullopt;
     }
-    if (fault) return UnwindResult{UnwindEnd::kCutStack, *fault};
+    if (fault) return modules::UnwindResult{modules::UnwindEnd::kCutStack, *fault};
     // The psABI's sign of the outermost frame, for start code without tables.
     if (rule.is_code && !walk.is_activation &&
-        walk.registers.get(kFramePointerRegister, walk.stack, fault) == 0U) {
-        return UnwindResult{UnwindEnd::kComplete, walk.pc};
+        walk.registers.get(arch::kFramePointerRegister, walk.stack, fault) == 0U) {
+        return modules::UnwindResult{modules::UnwindEnd::kComplete, walk.pc};
     }
-    return UnwindResult{UnwindEnd::kNoUnwindInfo, walk.pc};
+    return modules::UnwindResult{modules::UnwindEnd::kNoUnwindInfo, walk.pc};
 }
 
 CachedRule NativeUnwinder::rule_for(RemoteAddr lookup_address) {
@@ -131,12 +133,12 @@ CachedRule NativeUnwinder::rule_for(RemoteAddr lookup_address) {
     if (code_map_.update_for(lookup_address)) rules_.clear();
     const CachedRule found = find_rule(lookup_address);
     // What is not in a file may be other code, or none, the next time.
-    return found.module == kNoModule ? found : rules_.insert(lookup_address, found);
+    return found.module == modules::kNoModule ? found : rules_.insert(lookup_address, found);
 }
 
 CachedRule NativeUnwinder::find_rule(RemoteAddr lookup_address) {
     CachedRule found;
-    const CodeMap::Area* area = code_map_.find(lookup_address);
+    const modules::CodeMap::Area* area = code_map_.find(lookup_address);
     if (area == nullptr) return found;
     found.is_code = true;
     found.module = area->module;
@@ -155,7 +157,7 @@ CachedRule NativeUnwinder::find_rule(RemoteAddr lookup_address) {
 }
 
 CfiTable* NativeUnwinder::table(std::uint32_t module) {
-    if (module == kNoModule) return nullptr;
+    if (module == modules::kNoModule) return nullptr;
     if (module >= tables_.size()) tables_.resize(code_map_.module_count());
     if (!tables_[module]) {
         const auto& code = code_map_.module(module);

@@ -6,15 +6,15 @@
 #include <utility>
 #include <vector>
 
+#include "arch/registers.h"
 #include "base/result.h"
 #include "memory/memory_reader.h"
+#include "modules/code_map.h"
+#include "modules/debug_files.h"
+#include "modules/native_frame.h"
 #include "target/target.h"
-#include "threads/registers.h"
 #include "unwind/cfi_table.h"
-#include "unwind/code_map.h"
-#include "unwind/debug_files.h"
 #include "unwind/frame_guesser.h"
-#include "unwind/native_frame.h"
 #include "unwind/rule_cache.h"
 
 namespace pystack::unwind {
@@ -27,8 +27,8 @@ class NativeUnwinder {
   public:
     /// Reads the target's mappings. `target` must outlive the unwinder. Of debug files only call
     /// frame information is used, for modules that have none of their own.
-    static Result<std::unique_ptr<NativeUnwinder>> create(const target::Target& target,
-                                                          DebugFileOptions debug_files = {});
+    static Result<std::unique_ptr<NativeUnwinder>> create(
+        const target::Target& target, modules::DebugFileOptions debug_files = {});
 
     /// Looks at the mappings again: for long recordings, since a module that replaced another one
     /// at the same address is not noticed otherwise. (A module at a new address is: see
@@ -38,14 +38,16 @@ class NativeUnwinder {
     /// Appends the frames to `out`, innermost first. `stack` should hold the copied stack bytes and
     /// nothing else: a reader that falls back to the running target would mix two moments. See
     /// StackBytes.
-    UnwindResult unwind(const threads::Registers& registers, const memory::MemoryReader& stack,
-                        const UnwindLimits& limits, std::vector<NativeFrame>& out);
+    modules::UnwindResult unwind(const arch::Registers& registers,
+                                 const memory::MemoryReader& stack,
+                                 const modules::UnwindLimits& limits,
+                                 std::vector<modules::NativeFrame>& out);
 
     /// The modules that NativeFrame::module counts.
-    CodeMap& code_map() { return code_map_; }
+    modules::CodeMap& code_map() { return code_map_; }
 
   private:
-    NativeUnwinder(const target::Target& target, DebugFileOptions debug_files)
+    NativeUnwinder(const target::Target& target, modules::DebugFileOptions debug_files)
         : debug_files_(std::move(debug_files)),
           code_map_(target),
           guesser_(target.memory(), code_map_) {}
@@ -55,12 +57,12 @@ class NativeUnwinder {
     CachedRule rule_for(RemoteAddr lookup_address);
     CachedRule find_rule(RemoteAddr lookup_address);
     CfiTable* table(std::uint32_t module);
-    std::optional<UnwindResult> advance(Walk& walk, const CachedRule& rule);
+    std::optional<modules::UnwindResult> advance(Walk& walk, const CachedRule& rule);
     bool advance_by_guessed_rule(Walk& walk, const CachedRule& rule);
-    std::optional<UnwindResult> advance_by_guess(Walk& walk, const CachedRule& rule);
+    std::optional<modules::UnwindResult> advance_by_guess(Walk& walk, const CachedRule& rule);
 
-    DebugFileOptions debug_files_;
-    CodeMap code_map_;
+    modules::DebugFileOptions debug_files_;
+    modules::CodeMap code_map_;
     FrameGuesser guesser_;
     std::vector<std::unique_ptr<CfiTable>> tables_;  // By module; null until it is needed.
     RuleCache rules_;

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 
-#include "unwind/instruction_x86_64.h"
+#include "arch/x86_64/instruction.h"
 
 namespace pystack::unwind {
 
@@ -30,8 +30,8 @@ class Follower {
     }
 
     /// False when the rest of the function is not its prologue.
-    bool apply(const Instruction& instruction) {
-        using Kind = Instruction::Kind;
+    bool apply(const arch::Instruction& instruction) {
+        using Kind = arch::Instruction::Kind;
         const std::uint8_t target = instruction.target;
         const std::uint8_t source = instruction.source;
         switch (instruction.kind) {
@@ -87,9 +87,11 @@ class Follower {
 
   private:
     void save(std::uint8_t source, std::int64_t offset) {
-        const auto place = std::find(kPreserved.begin(), kPreserved.end(), kDwarfNumbers[source]);
-        if (place == kPreserved.end() || offset >= -kWordSize || offset <= INT16_MIN) return;
-        std::int16_t& saved = rule_.saved[static_cast<std::size_t>(place - kPreserved.begin())];
+        const auto place =
+            std::find(arch::kPreserved.begin(), arch::kPreserved.end(), kDwarfNumbers[source]);
+        if (place == arch::kPreserved.end() || offset >= -kWordSize || offset <= INT16_MIN) return;
+        std::int16_t& saved =
+            rule_.saved[static_cast<std::size_t>(place - arch::kPreserved.begin())];
         if (saved == UnwindRule::kSame) saved = static_cast<std::int16_t>(offset);
     }
 
@@ -103,7 +105,7 @@ class Follower {
 std::optional<UnwindRule> follow_prologue(std::span<const std::byte> code) {
     Follower follower;
     for (int i = 0; i < kMaxInstructions && !code.empty(); ++i) {
-        const auto instruction = decode_instruction(code);
+        const auto instruction = arch::decode_instruction(code);
         if (!instruction || !follower.apply(*instruction)) break;
         code = code.subspan(instruction->size);
     }
@@ -114,9 +116,9 @@ bool ends_with_call(std::span<const std::byte> code) {
     constexpr std::size_t kShortestCall = 2;
     constexpr std::size_t kLongestCall = 8;
     for (std::size_t size = kShortestCall; size <= std::min(kLongestCall, code.size()); ++size) {
-        const auto instruction = decode_instruction(code.last(size));
+        const auto instruction = arch::decode_instruction(code.last(size));
         if (instruction && instruction->size == size &&
-            instruction->kind == Instruction::Kind::kCall)
+            instruction->kind == arch::Instruction::Kind::kCall)
             return true;
     }
     return false;

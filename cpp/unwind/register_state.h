@@ -5,8 +5,8 @@
 #include <optional>
 #include <span>
 
+#include "arch/x86_64/dwarf_registers.h"
 #include "memory/memory_reader.h"
-#include "unwind/registers_x86_64.h"
 
 namespace pystack::unwind {
 
@@ -15,15 +15,15 @@ namespace pystack::unwind {
 class RegisterState {
   public:
     RegisterState() = default;
-    explicit RegisterState(const std::array<std::uint64_t, kRegisterCount>& values)
+    explicit RegisterState(const std::array<std::uint64_t, arch::kRegisterCount>& values)
         : values_(values) {
-        known_ = (1U << kRegisterCount) - 1;
+        known_ = (1U << arch::kRegisterCount) - 1;
     }
 
     /// nullopt: unknown, or saved in memory that cannot be read (`fault` is its address then).
     std::optional<std::uint64_t> get(unsigned number, const memory::MemoryReader& memory,
                                      std::optional<RemoteAddr>& fault) {
-        if (number >= kRegisterCount || !(known_ >> number & 1)) return std::nullopt;
+        if (number >= arch::kRegisterCount || !(known_ >> number & 1)) return std::nullopt;
         if (saved_ >> number & 1) {
             std::uint64_t value;
             if (memory.read_up_to({values_[number]},
@@ -53,13 +53,14 @@ class RegisterState {
     /// Keeps what a called function preserves.
     void forget_scratch() {
         std::uint32_t kept = 0;
-        for (const std::uint8_t number : kPreserved) kept |= 1U << number;
+        for (const std::uint8_t number : arch::kPreserved) kept |= 1U << number;
         known_ &= kept;
         saved_ &= kept;
     }
 
   private:
-    std::array<std::uint64_t, kRegisterCount> values_{};  // An address where saved_ has the bit.
+    std::array<std::uint64_t, arch::kRegisterCount>
+        values_{};  // An address where saved_ has the bit.
     std::uint32_t known_ = 0;
     std::uint32_t saved_ = 0;
 };

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/address.h"
-#include "unwind/native_frame.h"
+#include "modules/native_frame.h"
 #include "unwind/unwind_rule.h"
 
 namespace pystack::unwind {
@@ -14,7 +14,7 @@ namespace pystack::unwind {
 struct CachedRule {
     UnwindRule rule;
     std::uint64_t bias = 0;
-    std::uint32_t module = kNoModule;
+    std::uint32_t module = modules::kNoModule;
     bool is_code = false;   ///< The address lies in executable memory.
     bool is_guess = false;  ///< Not from the tables: what it leads to has to be checked.
 };

@@ -30,17 +30,17 @@ StepResult step_plain(const UnwindRule& rule, const memory::MemoryReader& stack,
     const auto return_address = read_word(stack, cfa - kWordSize);
     if (!return_address) return {StepOutcome::kUnreadable, {cfa - kWordSize}};
     registers.forget_scratch();
-    for (std::size_t i = 0; i < kPreserved.size(); ++i) {
+    for (std::size_t i = 0; i < arch::kPreserved.size(); ++i) {
         if (rule.saved[i] == UnwindRule::kSame) continue;
         if (rule.saved[i] == UnwindRule::kLost) {
-            registers.forget(kPreserved[i]);
+            registers.forget(arch::kPreserved[i]);
         } else {
-            registers.set_saved_at(kPreserved[i],
+            registers.set_saved_at(arch::kPreserved[i],
                                    cfa + static_cast<std::uint64_t>(std::int64_t{rule.saved[i]}));
         }
     }
-    registers.set(kStackPointerRegister, cfa);
-    registers.set(kReturnAddressRegister, *return_address);
+    registers.set(arch::kStackPointerRegister, cfa);
+    registers.set(arch::kReturnAddressRegister, *return_address);
     return {StepOutcome::kStepped, {}};
 }
 
@@ -53,16 +53,16 @@ StepResult step_general(const UnwindRule& rule, std::uint64_t bias,
     input.cfa = cfa->value;
     RegisterState caller = registers;
     if (!rule.is_signal_frame) caller.forget_scratch();
-    caller.set(kStackPointerRegister, cfa->value);
-    caller.forget(kReturnAddressRegister);
-    for (unsigned number = 0; number < kRegisterCount; ++number) {
+    caller.set(arch::kStackPointerRegister, cfa->value);
+    caller.forget(arch::kReturnAddressRegister);
+    for (unsigned number = 0; number < arch::kRegisterCount; ++number) {
         const RegisterRule& from = rule.general->registers[number];
         if (from.kind == RegisterRule::Kind::kUndefined) caller.forget(number);
         if (from.kind != RegisterRule::Kind::kExpression) continue;
         std::optional<RemoteAddr> missing;
         const auto place = evaluate(from.operations, input, missing);
         if (!place) {
-            if (number == kReturnAddressRegister || number == kStackPointerRegister)
+            if (number == arch::kReturnAddressRegister || number == arch::kStackPointerRegister)
                 return failure(missing);
             caller.forget(number);
         } else if (place->is_value) {
@@ -72,8 +72,8 @@ StepResult step_general(const UnwindRule& rule, std::uint64_t bias,
         }
     }
     // These two are needed at once, and a stack that is cut here must be told from one that is not.
-    if (!caller.get(kReturnAddressRegister, stack, fault) ||
-        !caller.get(kStackPointerRegister, stack, fault)) {
+    if (!caller.get(arch::kReturnAddressRegister, stack, fault) ||
+        !caller.get(arch::kStackPointerRegister, stack, fault)) {
         return failure(fault);
     }
     registers = caller;

@@ -24,7 +24,7 @@ struct RegisterRule {
 
 struct GeneralRule {
     std::vector<DwarfOperation> cfa;
-    std::array<RegisterRule, kRegisterCount> registers;
+    std::array<RegisterRule, arch::kRegisterCount> registers;
 };
 
 /// How to get from the registers of a frame to those of its caller, for one pc. Nearly all rules of
@@ -47,7 +47,7 @@ struct UnwindRule {
     std::uint8_t cfa_register = 0;
     std::int32_t cfa_offset = 0;
     /// In the order of kPreserved: an offset from the CFA, kSame or kLost.
-    std::array<std::int16_t, kPreserved.size()> saved{};
+    std::array<std::int16_t, arch::kPreserved.size()> saved{};
     const GeneralRule* general = nullptr;  ///< Owned by the CfiTable.
 };
 

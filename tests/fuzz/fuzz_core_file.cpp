@@ -1,19 +1,10 @@
-// Opens arbitrary bytes as a core and asks everything of it. With libFuzzer: -DPYSTACK_LIBFUZZER
-// -fsanitize=fuzzer. Without: a program that runs the files given, then random changes of them, for
-// some seconds:
-//
-//     fuzz_core_file SECONDS [FILE...]
+// Opens the input as a core and asks everything of it.
 
-#include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
-#include <random>
-#include <string>
+#include <span>
 
-#include "../cpp/core_builder.h"
+#include "driver.h"
+#include "support/core_builder.h"
 #include "target/core_target.h"
 
 namespace {
@@ -22,7 +13,7 @@ using namespace pystack;
 using testing::Bytes;
 
 void ask_everything(const target::CoreTarget& core) {
-    std::size_t sum = target::describe_cause(core.header()).size();  // Never empty.
+    std::size_t sum = target::describe_cause(core.header()).size();
     Bytes buffer(8192);
     const auto mappings = *core.mappings();
     // The first and the last of them: hostile cores have any number.
@@ -45,22 +36,8 @@ void ask_everything(const target::CoreTarget& core) {
         sum += core.blocked_syscall(threads[i].tid).has_value();
     }
     sum += core.command().has_value() + core.executable().has_value() + core.reports().size();
-    // So that no question is optimised away.
-    if (sum == 0) std::abort();
+    fuzz::use(sum);
 }
-
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    const testing::MemoryFile file(std::as_bytes(std::span(data, size)));
-    // No folders to search: the paths in a core are then at most opened, and compared.
-    if (const auto core = target::CoreTarget::open(file.path, {}); core) ask_everything(**core);
-    return 0;
-}
-
-#if !defined(PYSTACK_LIBFUZZER)
-
-namespace {
 
 /// As the kernel writes it for a fault.
 Bytes crash() {
@@ -104,79 +81,14 @@ Bytes without_notes() {
     return builder.build();
 }
 
-/// Changes that reach past the checks of single values: edges of the integers, at the places of
-/// headers.
-void mutate(Bytes& bytes, std::mt19937_64& random) {
-    const auto below = [&](std::size_t bound) { return bound == 0 ? 0 : random() % bound; };
-    if (below(8) == 0) bytes.resize(below(bytes.size() + 1));
-    for (std::size_t changes = 1 + below(6); changes > 0 && bytes.size() > 16; --changes) {
-        // Most of the structure is at the beginning.
-        const std::size_t limit =
-            below(4) == 0 ? bytes.size() : std::min<std::size_t>(bytes.size(), 4096);
-        const std::size_t at = below(limit - 8);
-        static constexpr std::uint64_t kEdges[] = {0,
-                                                   1,
-                                                   4,
-                                                   0x7fff,
-                                                   0xffff,
-                                                   0x10000,
-                                                   0x7fffffff,
-                                                   0xffffffff,
-                                                   std::uint64_t{1} << 32,
-                                                   std::uint64_t{1} << 47,
-                                                   ~std::uint64_t{0},
-                                                   ~std::uint64_t{0} - 4095,
-                                                   std::uint64_t{1} << 63};
-        const std::uint64_t edge = kEdges[below(std::size(kEdges))];
-        switch (below(4)) {
-            case 0:
-                bytes[at] = static_cast<std::byte>(random());
-                break;
-            case 1:
-                bytes[at] ^= static_cast<std::byte>(1u << below(8));
-                break;
-            case 2:
-                std::memcpy(&bytes[at], &edge, 4);
-                break;
-            default:
-                std::memcpy(&bytes[at & ~std::size_t{7}], &edge, 8);
-                break;
-        }
-    }
-}
-
 }  // namespace
 
-int main(int argc, char** argv) {
-    const double seconds = argc > 1 ? std::atof(argv[1]) : 10;
-    std::vector<Bytes> corpus{crash(), on_demand(), without_notes(), {}};
-    for (int i = 2; i < argc; ++i) {
-        std::ifstream stream(argv[i], std::ios::binary);
-        const std::string text{std::istreambuf_iterator<char>(stream), {}};
-        const auto bytes = std::as_bytes(std::span(text));
-        corpus.emplace_back(bytes.begin(), bytes.end());
-    }
-    const auto run = [](const Bytes& bytes) {
-        LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-    };
-    for (const Bytes& bytes : corpus) run(bytes);
-
-    std::mt19937_64 random(1);
-    std::size_t runs = 0;
-    double slowest = 0;
-    const auto now = [] { return std::chrono::steady_clock::now(); };
-    const auto since = [&](auto start) {
-        return std::chrono::duration<double>(now() - start).count();
-    };
-    for (const auto begin = now(); since(begin) < seconds; ++runs) {
-        Bytes bytes = corpus[random() % corpus.size()];
-        mutate(bytes, random);
-        const auto start = now();
-        run(bytes);
-        slowest = std::max(slowest, since(start));
-    }
-    std::printf("%zu runs, the slowest %.3f s\n", runs, slowest);
-    return slowest < 10 ? 0 : 1;
+void pystack::fuzz::run(std::span<const std::byte> input) {
+    const testing::MemoryFile file(input);
+    // No folders to search: the paths in a core are then at most opened, and compared.
+    if (const auto core = target::CoreTarget::open(file.path, {}); core) ask_everything(**core);
 }
 
-#endif
+std::vector<Bytes> pystack::fuzz::seeds() {
+    return {crash(), on_demand(), without_notes()};
+}

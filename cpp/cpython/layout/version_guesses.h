@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "cpython/layout/layout.h"
+#include "elf/module_map.h"
+#include "memory/memory_reader.h"
+
+namespace pystack::cpython {
+
+/// Whether a path is named like `python3.8` or `libpython3.8.so.1.0`, and not like an extension
+/// module (`_heapq.cpython-38.so`).
+bool is_interpreter_name(std::string_view path);
+
+/// Which versions a file's interpreter may be of. Best guess first: Py_Version (3.11+), then
+/// version strings that agree with the file's name, then the other strings, then the name alone,
+/// then every version below the offset tables. Later ones are found by their table or not at all:
+/// one that was rejected must not be read by the row of a release after all.
+std::vector<PythonVersion> possible_versions(const memory::MemoryReader& memory,
+                                             const elf::Module& module);
+
+}  // namespace pystack::cpython

@@ -1,0 +1,93 @@
+#include "cpython/runtime/gil_state.h"
+
+#include <array>
+
+namespace pystack::cpython {
+
+namespace {
+
+using memory::MemoryReader;
+
+/// 3.6: variables of their own.
+std::optional<Gil> read_symbols(const MemoryReader& memory, const GilSymbols& symbols) {
+    Gil gil{.wait = symbols.wait, .forced = symbols.forced};
+    if (symbols.locked && symbols.last_holder) {
+        const auto locked = memory.read_value<std::int32_t>(*symbols.locked);
+        const auto holder = memory.read_pointer(*symbols.last_holder);
+        if (!locked || !holder) return std::nullopt;
+        gil.locked = *locked > 0;
+        gil.holder = *holder;
+        return gil;
+    }
+    if (!symbols.current_thread) return std::nullopt;
+    // A stripped file exports only the running thread: null when nobody holds the GIL.
+    const auto current = memory.read_pointer(*symbols.current_thread);
+    if (!current) return std::nullopt;
+    gil.locked = static_cast<bool>(*current);
+    gil.holder = *current;
+    return gil;
+}
+
+bool is_futex_in(const arch::Syscall& call, RemoteRange range) {
+    return (call.number == arch::kFutexSyscall || call.number == arch::kRestartSyscall) &&
+           range.contains({call.argument0});
+}
+
+}  // namespace
+
+RemoteAddr gil_address(const MemoryReader& memory, const Runtime& runtime, RemoteAddr interpreter) {
+    const Layout& layout = runtime.layout;
+    switch (layout.gil_place) {
+        case GilPlace::kSymbols:
+            return {};
+        case GilPlace::kRuntime:
+            if (!runtime.address || !layout.runtime_state.ceval_gil) return {};
+            return runtime.address + *layout.runtime_state.ceval_gil;
+        case GilPlace::kInterpreter:
+            break;
+    }
+    // Followed, never assumed to be the interpreter's own: subinterpreters may share the main
+    // one's.
+    if (!layout.interpreter_state.ceval_gil) return {};
+    return memory.read_pointer(interpreter + *layout.interpreter_state.ceval_gil)
+        .value_or(RemoteAddr{});
+}
+
+std::optional<Gil> parse_gil(const Layout& layout, const memory::RemoteStruct& bytes) {
+    const auto& fields = layout.gil;
+    if (!fields.locked || !fields.last_holder) return std::nullopt;
+    const auto locked = bytes.get<std::int32_t>(*fields.locked);
+    const auto holder = bytes.pointer(*fields.last_holder);
+    if (!locked || !holder) return std::nullopt;
+    // `locked` is -1 before the GIL is created [Python/ceval_gil.c].
+    Gil gil{.locked = *locked > 0, .holder = *holder};
+    if (fields.enabled) gil.enabled = bytes.get<std::int32_t>(*fields.enabled).value_or(1) != 0;
+    if (fields.cond && fields.switch_cond) {
+        gil.wait = {bytes.address() + *fields.cond, bytes.address() + *fields.switch_cond};
+        gil.forced = {gil.wait.end, bytes.address() + fields.struct_size};
+    }
+    return gil;
+}
+
+std::optional<Gil> read_gil(const MemoryReader& memory, const Runtime& runtime,
+                            RemoteAddr interpreter) {
+    if (runtime.layout.gil_place == GilPlace::kSymbols)
+        return read_symbols(memory, runtime.gil_symbols);
+    const RemoteAddr address = gil_address(memory, runtime, interpreter);
+    if (!address) return std::nullopt;
+    std::array<std::byte, kGilBytes> bytes;
+    const std::size_t size = memory.read_up_to(address, bytes);
+    return parse_gil(runtime.layout,
+                     memory::RemoteStruct(address, std::span<const std::byte>(bytes).first(size)));
+}
+
+model::GilState gil_state(const Gil& gil, RemoteAddr thread_state,
+                          const std::optional<arch::Syscall>& call) {
+    if (!gil.enabled) return model::GilState::kNone;
+    if (gil.locked && gil.holder == thread_state) return model::GilState::kHolds;
+    if (call && is_futex_in(*call, gil.wait)) return model::GilState::kWaits;
+    if (call && is_futex_in(*call, gil.forced)) return model::GilState::kDropping;
+    return model::GilState::kNone;
+}
+
+}  // namespace pystack::cpython

@@ -1,0 +1,82 @@
+#include "cpython/runtime/thread_names.h"
+
+#include <optional>
+#include <vector>
+
+#include "cpython/objects/dict_objects.h"
+#include "cpython/objects/instance_attributes.h"
+#include "cpython/objects/objects.h"
+
+namespace pystack::cpython {
+
+namespace {
+
+using memory::MemoryReader;
+using memory::ReadRequest;
+using memory::RemoteStruct;
+
+constexpr std::size_t kMaxThreads = 1u << 15;
+constexpr std::size_t kMaxNameLength = 65536;
+
+std::vector<std::optional<std::uint64_t>> read_identifiers(
+    const MemoryReader& reader, const Layout& layout, const std::vector<RemoteAddr>& integers) {
+    const std::size_t size = int64_object_size(layout);
+    std::vector<std::byte> bytes(integers.size() * size);
+    std::vector<ReadRequest> requests;
+    for (std::size_t i = 0; i < integers.size(); ++i) {
+        requests.push_back({integers[i], std::span(bytes).subspan(i * size, size)});
+    }
+    reader.read_many(requests);
+    std::vector<std::optional<std::uint64_t>> identifiers(integers.size());
+    for (std::size_t i = 0; i < integers.size(); ++i) {
+        const auto read = requests[i].destination.first(requests[i].done);
+        const auto value = decode_int64(layout, RemoteStruct(integers[i], read));
+        if (value && *value) identifiers[i] = static_cast<std::uint64_t>(**value);
+    }
+    return identifiers;
+}
+
+}  // namespace
+
+Result<std::unordered_map<std::uint64_t, std::string>> read_thread_names(
+    const MemoryReader& reader, const Layout& layout, RemoteAddr interpreter_state) {
+    std::unordered_map<std::uint64_t, std::string> names;
+    if (!layout.interpreter_state.imports_modules) {
+        return fail(Error{.code = ErrorCode::kOffsetsRejected,
+                          .what = "interpreter_state.imports_modules"});
+    }
+    PYSTACK_TRY(modules,
+                reader.read_pointer(interpreter_state + *layout.interpreter_state.imports_modules));
+    if (!modules) return names;  // An interpreter that is starting or has ended.
+    PYSTACK_TRY(threading, dict_lookup_str(reader, layout, modules, "threading"));
+    if (!threading) return names;
+    PYSTACK_TRY(globals, module_dict(reader, layout, *threading));
+    // Absent while the module is being imported.
+    PYSTACK_TRY(active, dict_lookup_str(reader, layout, globals, "_active"));
+    if (!active) return names;
+
+    std::vector<RemoteAddr> keys;
+    std::vector<RemoteAddr> threads;
+    PYSTACK_CHECK(for_each_dict_item(reader, layout, *active, kMaxThreads,
+                                     [&](RemoteAddr key, RemoteAddr thread) {
+                                         keys.push_back(key);
+                                         threads.push_back(thread);
+                                         return true;
+                                     }));
+    const auto identifiers = read_identifiers(reader, layout, keys);
+    const auto attributes = instance_attributes(reader, layout, threads, "_name");
+    std::vector<RemoteAddr> strs;
+    std::vector<std::uint64_t> owners;
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+        if (!identifiers[i] || !attributes[i] || !*attributes[i]) continue;
+        strs.push_back(**attributes[i]);
+        owners.push_back(*identifiers[i]);
+    }
+    auto texts = read_str_prefixes(reader, layout, strs, kMaxNameLength);
+    for (std::size_t i = 0; i < strs.size(); ++i) {
+        if (texts[i]) names.insert_or_assign(owners[i], std::move(texts[i]->text));
+    }
+    return names;
+}
+
+}  // namespace pystack::cpython

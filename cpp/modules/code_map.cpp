@@ -1,0 +1,137 @@
+#include "modules/code_map.h"
+
+#include <algorithm>
+#include <ranges>
+#include <utility>
+
+namespace pystack::modules {
+
+namespace {
+
+/// An address without code is looked for in new mappings; garbage must not make every sample do so.
+constexpr std::chrono::milliseconds kPauseAfterVain{100};
+/// What a module takes besides its mappings and its path.
+constexpr std::uint64_t kSlotBytes = 512;
+
+/// Far above what any process has; the same library loaded again at another address counts anew.
+constexpr std::size_t kMaxSlots = 1 << 18;
+
+/// Not by `deleted`: a file that is replaced on disk remains the same module. Nor by what is not
+/// code: the memory behind a module's data can grow.
+bool same(const elf::Module& a, const elf::Module& b) {
+    const elf::Mapping& first = a.mappings.front();
+    const elf::Mapping& other = b.mappings.front();
+    if (first.range.begin != other.range.begin || first.inode != other.inode ||
+        first.device != other.device || a.path != b.path) {
+        return false;
+    }
+    const auto code_of = [](const elf::Module& module) {
+        return module.mappings | std::views::filter(&elf::Mapping::executable) |
+               std::views::transform(&elf::Mapping::range);
+    };
+    return std::ranges::equal(code_of(a), code_of(b));
+}
+
+elf::Module module_of(const elf::Mapping& mapping) {
+    elf::Module module;
+    module.path = mapping.path;
+    module.mappings.push_back(mapping);
+    return module;
+}
+
+}  // namespace
+
+Result<bool> CodeMap::update() {
+    PYSTACK_TRY(memory_map, target_.memory_map());
+    auto& [mappings, modules] = memory_map;
+
+    std::vector<Area> areas;
+    std::map<RemoteAddr, std::uint32_t> loaded;
+    for (elf::Module& module : modules) {
+        const auto& pieces = module.mappings;
+        if (std::none_of(pieces.begin(), pieces.end(),
+                         [](const auto& piece) { return piece.executable; })) {
+            continue;
+        }
+        const std::vector<elf::Mapping> code = pieces;
+        const std::uint32_t slot = slot_of(std::move(module));
+        loaded.emplace(code.front().range.begin, slot);
+        for (const elf::Mapping& piece : code) {
+            if (piece.executable) areas.push_back({piece.range, slot});
+        }
+    }
+    const auto by_address = [](const Area& a, const Area& b) {
+        return a.range.begin < b.range.begin;
+    };
+    std::sort(areas.begin(), areas.end(), by_address);
+    std::vector<Area> anonymous;
+    for (const elf::Mapping& mapping : mappings) {
+        if (!mapping.executable) continue;
+        const auto after =
+            std::upper_bound(areas.begin(), areas.end(), Area{mapping.range}, by_address);
+        const bool known =
+            after != areas.begin() && std::prev(after)->range.contains(mapping.range.begin);
+        if (known) continue;
+        const bool is_vdso = mapping.path == "[vdso]";
+        const std::uint32_t slot = is_vdso ? slot_of(module_of(mapping)) : kNoModule;
+        if (is_vdso) loaded.emplace(mapping.range.begin, slot);
+        anonymous.push_back({mapping.range, slot});
+    }
+    areas.insert(areas.end(), anonymous.begin(), anonymous.end());
+    std::sort(areas.begin(), areas.end(), by_address);
+
+    const bool changed = !std::equal(
+        areas.begin(), areas.end(), areas_.begin(), areas_.end(),
+        [](const Area& a, const Area& b) { return a.range == b.range && a.module == b.module; });
+    areas_ = std::move(areas);
+    current_ = std::move(loaded);
+    return changed;
+}
+
+std::uint32_t CodeMap::slot_of(elf::Module module) {
+    const auto known = current_.find(module.range().begin);
+    if (known != current_.end() && known->second != kNoModule &&
+        same(slots_[known->second].module, module)) {
+        return known->second;
+    }
+    const std::uint64_t bytes =
+        kSlotBytes + module.path.size() + module.mappings.size() * sizeof(elf::Mapping);
+    if (slots_.size() >= kMaxSlots || !target_.limits().charge_bytes(bytes)) return kNoModule;
+    slots_.push_back({std::move(module), nullptr, false});
+    return static_cast<std::uint32_t>(slots_.size() - 1);
+}
+
+const CodeMap::Area* CodeMap::find(RemoteAddr address) const {
+    const auto after = std::upper_bound(
+        areas_.begin(), areas_.end(), address,
+        [](RemoteAddr wanted, const Area& area) { return wanted < area.range.begin; });
+    if (after == areas_.begin() || !std::prev(after)->range.contains(address)) return nullptr;
+    return &*std::prev(after);
+}
+
+bool CodeMap::update_for(RemoteAddr unknown) {
+    if (find(unknown) != nullptr) return false;
+    if (!pace_.is_due()) return false;
+    const auto begin = Pace::Clock::now();
+    const bool changed = update().value_or(false);
+    pace_.worked_since(begin, find(unknown) == nullptr ? kPauseAfterVain : Pace::Clock::duration{});
+    return changed;
+}
+
+const std::shared_ptr<const CodeModule>& CodeMap::module(std::uint32_t number) {
+    if (number >= slots_.size()) return none_;
+    Slot& slot = slots_[number];
+    if (!slot.opened) {
+        slot.opened = true;
+        if (target_.limits().cancelled()) return slot.code;
+        if (const auto opened = target_.open_module(slot.module)) {
+            slot.code = std::make_shared<const CodeModule>(slot.module);
+        } else if (opened.error().code != ErrorCode::kOutOfMemory) {
+            slot.code = CodeModule::from_memory(target_.memory(), slot.module.range(),
+                                                slot.module.path, &target_.limits());
+        }
+    }
+    return slot.code;
+}
+
+}  // namespace pystack::modules

@@ -1,0 +1,50 @@
+#include "sampling/batch_writer.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace pystack::sampling {
+
+namespace {
+
+/// The rows from `handed` on, which are handed over with that.
+template <class Row>
+std::vector<Row> new_rows(const std::vector<Row>& rows, std::size_t& handed) {
+    const auto begin =
+        rows.begin() + static_cast<std::ptrdiff_t>(std::exchange(handed, rows.size()));
+    return {begin, rows.end()};
+}
+
+}  // namespace
+
+void BatchWriter::add(const Tick& tick, TrackedThread& thread, std::uint8_t state) const {
+    if (thread.is_left_out) return lose(tick, thread, tick.stats.failed);
+    ++tick.stats.attempted;
+    ++tick.stats.taken;
+    const std::uint64_t weight = tick.now_ns - std::min(tick.now_ns, thread.last_ns);
+    thread.last_ns = tick.now_ns;
+    const model::StackId stack = thread.stack.id();
+    if (thread.row_batch == batch_number_ &&
+        tick.batch.extend(thread.row, tick.now_ns, weight, stack, state))
+        return;
+    thread.row_batch = batch_number_;
+    thread.row = tick.batch.add(tick.now_ns, weight, thread.index, stack, state);
+}
+
+void BatchWriter::lose(const Tick& tick, TrackedThread& thread, std::uint64_t& count) const {
+    ++tick.stats.attempted;
+    ++(thread.is_left_out ? tick.stats.failed : count);
+    thread.last_ns = tick.now_ns;
+}
+
+void BatchWriter::add_new_rows(model::Batch& batch, const FrameInterner& tables,
+                               ThreadIdentities& identities) {
+    ++batch_number_;
+    batch.strings = new_rows(tables.strings().rows(), strings_);
+    batch.frames = new_rows(tables.frames(), frames_);
+    batch.stacks = new_rows(tables.stacks().rows(), stacks_);
+    batch.threads = identities.consume_changed();
+}
+
+}  // namespace pystack::sampling

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "model/sample.h"
+#include "sampling/frame_interner.h"
+#include "sampling/thread_identities.h"
+#include "sampling/tick.h"
+#include "sampling/tracked_thread.h"
+
+namespace pystack::sampling {
+
+/// Writes samples as rows of batches, and counts what became of each. A sample weighs the time
+/// since the last attempt on its thread, so a lost one leaves a gap.
+class BatchWriter {
+  public:
+    /// The thread's stack, as it was interned last. `state`: model::SampleState bits.
+    void add(const Tick& tick, TrackedThread& thread, std::uint8_t state) const;
+    /// A sample that failed. `count` is the one of the tick's counts that says why.
+    void lose(const Tick& tick, TrackedThread& thread, std::uint64_t& count) const;
+
+    /// Moves the table rows that are new since the last call into `batch`, which is then handed
+    /// over: the next sample needs another.
+    void add_new_rows(model::Batch& batch, const FrameInterner& tables,
+                      ThreadIdentities& identities);
+
+  private:
+    std::uint64_t batch_number_ = 1;
+    // How many rows were handed over.
+    std::size_t strings_ = 0;
+    std::size_t frames_ = 0;
+    std::size_t stacks_ = 0;
+};
+
+}  // namespace pystack::sampling

@@ -1,0 +1,80 @@
+#include "sampling/program_readers.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace pystack::sampling {
+
+namespace {
+
+/// Of the memory limit, half is for what is dropped again and for debug files; an eighth is kept of
+/// code objects before those that died are dropped. Not often: those in use must be read again.
+constexpr std::uint64_t kPartOfDropped = 2;
+constexpr std::uint64_t kPartOfCodes = 8;
+constexpr std::uint64_t kRenewCodesEveryNs = 1'000'000'000;
+constexpr std::uint64_t kFirstFindTasksPauseNs = 20'000'000;
+constexpr std::uint64_t kLongestFindTasksPauseNs = 2'000'000'000;
+
+/// Tables grow only, so they have limits of their own: code objects are read when they are full,
+/// too.
+std::shared_ptr<WorkLimits> part_for_tables(WorkLimits& all) {
+    const std::uint64_t bytes = all.max_bytes() - all.max_bytes() / kPartOfDropped;
+    return std::make_shared<WorkLimits>(all.charge_bytes(bytes) ? bytes : 0);
+}
+
+}  // namespace
+
+ProgramReaders::ProgramReaders(const target::Target& target, const SamplerOptions& options)
+    : target_(target),
+      limits_(options.limits),
+      max_depth_(options.max_depth),
+      stops_(options.stops()),
+      table_limits_(part_for_tables(*limits_)) {}
+
+void ProgramReaders::use(cpython::Runtime runtime) {
+    runtime_ = std::move(runtime);
+    const memory::MemoryReader& memory = target_.memory();
+    stacks_ = std::make_unique<cpython::StackReader>(memory, runtime_.layout, max_depth_);
+    interpreters_ = std::make_unique<cpython::CachedInterpreters>(
+        memory, runtime_, stacks_->format(),
+        [this] { return cpython::most_thread_states(target_.thread_count()); });
+    use_new_codes();
+    interner_->set_stopped(stops_);
+    tasks_.reset();
+    find_tasks_at_ns_ = 0;
+    find_tasks_pause_ns_ = kFirstFindTasksPauseNs;
+}
+
+void ProgramReaders::use_new_codes() {
+    const memory::MemoryReader& memory = target_.memory();
+    auto codes = std::make_unique<cpython::CodeReader>(memory, runtime_.layout, limits_);
+    if (interner_) {
+        interner_->use(*codes);
+    } else {
+        interner_ = std::make_unique<FrameInterner>(*codes, table_limits_);
+    }
+    code_validator_ = std::make_unique<CodeValidator>(memory, *codes, *interner_);
+    codes_ = std::move(codes);
+}
+
+bool ProgramReaders::renew_codes(std::uint64_t now_ns) {
+    if (codes_->bytes() < limits_->max_bytes() / kPartOfCodes || now_ns < renew_codes_at_ns_)
+        return false;
+    renew_codes_at_ns_ = now_ns + kRenewCodesEveryNs;
+    use_new_codes();
+    return true;
+}
+
+bool ProgramReaders::find_tasks(std::uint64_t now_ns) {
+    if (tasks_ || now_ns < find_tasks_at_ns_ || !find_tasks_pace_.is_due()) return false;
+    const auto begin = Pace::Clock::now();
+    find_tasks_at_ns_ = now_ns + find_tasks_pause_ns_;
+    find_tasks_pause_ns_ = std::min(find_tasks_pause_ns_ * 2, kLongestFindTasksPauseNs);
+    const auto offsets = cpython::find_asyncio(target_, runtime_);
+    find_tasks_pace_.worked_since(begin);
+    if (!offsets || !stacks_->add_running_task(offsets->running_task)) return false;
+    tasks_ = std::make_unique<TaskNames>(target_.memory(), runtime_.layout, *offsets, *interner_);
+    return true;
+}
+
+}  // namespace pystack::sampling

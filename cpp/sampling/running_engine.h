@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "sampling/idle_threads.h"
+#include "sampling/sample_engine.h"
+#include "sampling/thread_prover.h"
+#include "sampling/tick_reader.h"
+
+namespace pystack::sampling {
+
+/// Samples a target that goes on running. What the batch of a tick confirms is a sample; a thread
+/// that moved is proved by calls of its own.
+class RunningEngine final : public SampleEngine {
+  public:
+    RunningEngine(std::unique_ptr<target::LiveTarget> target, const SamplerOptions& options);
+
+    void note_lateness(bool late, std::uint64_t now_ns) override {
+        prover_.note_lateness(late, now_ns);
+    }
+    std::uint64_t retry_at_ns() const override { return 0; }
+
+  private:
+    Result<void> take_samples(const Tick& tick) override;
+    void begin_program() override;
+    void forget_codes() override;
+
+    void sample_thread(std::size_t thread, const Tick& tick);
+    void record(std::size_t thread, ThreadProver::Outcome outcome, const Tick& tick);
+    std::uint8_t state_bits(std::size_t thread, bool moved, std::uint64_t now_ns);
+    void prepare_next();
+
+    void update_idle();
+    bool had_gil_last(std::size_t thread) const;
+    bool wake_holder(std::size_t thread, std::uint64_t now_ns);
+    void mark_idle(std::uint64_t now_ns);
+
+    ThreadProver prover_;
+    TickReader reader_;
+    std::unique_ptr<IdleThreadFilter> idle_threads_;
+    std::uint64_t mark_idle_at_ns_ = 0;
+    std::vector<std::int32_t> asleep_;
+    // Whether the code objects in use are not those of the last tick.
+    bool use_changed_ = true;
+    std::uint64_t use_of_changes_ = 0;  ///< The threads' changes() then.
+};
+
+}  // namespace pystack::sampling

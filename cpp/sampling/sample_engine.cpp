@@ -1,0 +1,92 @@
+#include "sampling/sample_engine.h"
+
+#include <utility>
+
+#include "sampling/running_engine.h"
+#include "sampling/stopped_engine.h"
+
+namespace pystack::sampling {
+
+namespace {
+
+/// A target that executes another program has no interpreter for a while.
+constexpr std::uint64_t kFindAgainEveryNs = 20'000'000;
+/// A sample is not worth a longer stop.
+constexpr auto kLongestStop = std::chrono::milliseconds(100);
+constexpr auto kPatience = std::chrono::milliseconds(20);
+constexpr auto kBusyPatience = std::chrono::milliseconds(50);
+
+}  // namespace
+
+Result<std::unique_ptr<SampleEngine>> SampleEngine::open(int pid, const SamplerOptions& options) {
+    PYSTACK_TRY(target, target::LiveTarget::open(pid, options.limits));
+    auto runtime = cpython::locate_runtime(*target, {.exhaustive = options.exhaustive});
+    if (options.limits->cancelled()) return fail(cancelled());
+    if (!runtime) return fail(std::move(runtime).error());
+    std::unique_ptr<SampleEngine> engine;
+    if (options.stops()) {
+        engine = std::make_unique<StoppedEngine>(std::move(target), options);
+    } else {
+        engine = std::make_unique<RunningEngine>(std::move(target), options);
+    }
+    engine->use(std::move(*runtime));
+    PYSTACK_CHECK(engine->check());
+    if (options.limits->cancelled()) return fail(cancelled());
+    return engine;
+}
+
+SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target,
+                           const SamplerOptions& options)
+    : target_(std::move(target)),
+      options_(options),
+      program_(*target_, options_),
+      threads_(*target_, program_.table_limits()) {
+    target_->set_stop_rules(
+        {.clock = {.limit = kLongestStop, .raise_priority = options_.raise_priority},
+         .limits = {.patience = kPatience, .busy_patience = kBusyPatience}});
+}
+
+void SampleEngine::use(cpython::Runtime runtime) {
+    program_.use(std::move(runtime));
+    threads_.clear();
+    begin_program();
+}
+
+Result<void> SampleEngine::find_again() {
+    if (!target_->alive()) {
+        return fail(Error{.code = ErrorCode::kTargetExited, .what = "the process exited"});
+    }
+    auto runtime = cpython::locate_runtime(*target_, {.exhaustive = options_.exhaustive});
+    if (runtime) use(std::move(*runtime));
+    return {};
+}
+
+Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
+                                  model::SamplerStats& stats) {
+    ++stats.ticks;
+    stats.maps_left_out = target_->has_left_out_parts() ? 1 : 0;
+    options_.limits->renew_steps();
+    if (program_.renew_codes(now_ns)) forget_codes();
+    if (program_.find_tasks(now_ns)) {
+        for (TrackedThread* thread : threads_) thread->forget_stack();
+    }
+    if (previous_ns_ == 0) previous_ns_ = now_ns;
+    Result<void> result = take_samples(
+        {.now_ns = now_ns, .previous_ns = previous_ns_, .batch = batch, .stats = stats});
+    previous_ns_ = now_ns;
+    if (result && program_.interpreters().interpreters().empty() && now_ns >= retry_find_at_ns_) {
+        retry_find_at_ns_ = now_ns + kFindAgainEveryNs;
+        result = find_again();
+    }
+    return result;
+}
+
+std::uint8_t SampleEngine::gil_bits(const cpython::ThreadState& state) const {
+    const auto& interpreter = program_.interpreters().now(state.interpreter);
+    if (!interpreter.gil) return 0;
+    if (interpreter.gil_holder() != state.address) return model::kGilKnown;
+    const std::uint8_t bits = model::kGilKnown | model::kHoldsGil;
+    return interpreter.collecting ? bits | model::kGc : bits;
+}
+
+}  // namespace pystack::sampling

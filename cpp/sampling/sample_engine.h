@@ -1,0 +1,81 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "base/result.h"
+#include "cpython/runtime/runtime_locator.h"
+#include "model/sample.h"
+#include "sampling/batch_writer.h"
+#include "sampling/program_readers.h"
+#include "sampling/sampler_options.h"
+#include "sampling/thread_table.h"
+#include "sampling/tick.h"
+#include "target/live_target.h"
+
+namespace pystack::sampling {
+
+/// Takes one sample of every thread of one process when asked. Knows nothing of clocks and
+/// consumers: that is the Sampler's part. How a sample is taken is the part of RunningEngine, which
+/// proves what it reads, and of StoppedEngine, which stops the target for it.
+class SampleEngine {
+  public:
+    /// The one that the options ask for.
+    static Result<std::unique_ptr<SampleEngine>> open(int pid, const SamplerOptions& options);
+    virtual ~SampleEngine() = default;
+
+    /// Adds one sample per thread to `batch`, at the time `now_ns` (CLOCK_MONOTONIC), and counts
+    /// what happened in `stats`. An error ends the recording: kTargetExited, mostly. A sample that
+    /// fails leaves a gap: the next one's weight begins where it was tried.
+    Result<void> sample(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
+
+    /// Moves the table rows that are new since the last call into `batch`, which is then handed
+    /// over: the next sample needs another.
+    void add_new_rows(model::Batch& batch) {
+        writer_.add_new_rows(batch, program_.interner(), threads_.identities());
+    }
+
+    /// Whether the thread that calls sample() got its CPU too late for it; to be told each time.
+    virtual void note_lateness(bool late, std::uint64_t now_ns) = 0;
+    /// Until when no sample should be tried, because the last ones took too long.
+    virtual std::uint64_t retry_at_ns() const = 0;
+
+    /// Whether a thread of the target could not be let go yet. To be called often until it can.
+    bool release_late_threads() { return target_->release_late_threads(); }
+    /// How long the target has stood still until now.
+    std::chrono::nanoseconds standing_time() const { return target_->standing_time(); }
+
+    const cpython::PythonVersion& version() const { return program_.runtime().version; }
+
+  protected:
+    SampleEngine(std::unique_ptr<target::LiveTarget> target, const SamplerOptions& options);
+
+    /// One sample of each thread.
+    virtual Result<void> take_samples(const Tick& tick) = 0;
+    /// The readers are those of another program, and the table of threads is empty.
+    virtual void begin_program() = 0;
+    /// Whether samples can be taken like this at all.
+    virtual Result<void> check() { return {}; }
+    /// No code object is known any more.
+    virtual void forget_codes() = 0;
+
+    /// Looks for the interpreter again: the target may have executed another program.
+    Result<void> find_again();
+    /// What the interpreter says of the GIL, as model::SampleState bits.
+    std::uint8_t gil_bits(const cpython::ThreadState& state) const;
+
+    std::unique_ptr<target::LiveTarget> target_;
+    const SamplerOptions options_;
+    ProgramReaders program_;
+    ThreadTable threads_;
+    BatchWriter writer_;
+
+  private:
+    void use(cpython::Runtime runtime);
+
+    std::uint64_t previous_ns_ = 0;
+    std::uint64_t retry_find_at_ns_ = 0;
+};
+
+}  // namespace pystack::sampling

@@ -1,0 +1,271 @@
+#include "sampling/sampler.h"
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <random>
+#include <tuple>
+#include <utility>
+
+#include "base/guard.h"
+#include "process/process_clock.h"
+#include "process/realtime_priority.h"
+#include "sampling/cpu_ceiling.h"
+
+namespace pystack::sampling {
+
+namespace {
+
+/// Samples are handed over at least this often.
+constexpr auto kHandOver = std::chrono::milliseconds(250);
+/// A sleep costs some microseconds of CPU and is as late as that: shorter waits spin.
+constexpr auto kSpin = std::chrono::microseconds(5);
+/// Between two tries to let a thread of the target go that could not be stopped in time.
+constexpr auto kLatePause = std::chrono::milliseconds(1);
+/// How long stop() may have to wait for a sampling thread that sleeps.
+constexpr auto kLongestSleep = std::chrono::milliseconds(20);
+/// How long stop() may have to wait for the last sample before that is given up.
+constexpr auto kLongestLastSample = std::chrono::milliseconds(200);
+
+std::uint64_t to_ns(std::chrono::steady_clock::duration duration) {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count());
+}
+
+/// Appends the samples of `batch` to `pending`; the table rows are moved at the hand-over.
+void append(model::Batch& pending, const model::Batch& batch) {
+    const auto with_all = [&](auto act) {
+        act(pending.time_ns, batch.time_ns);
+        act(pending.weight_ns, batch.weight_ns);
+        act(pending.count, batch.count);
+        act(pending.thread, batch.thread);
+        act(pending.stack, batch.stack);
+        act(pending.state, batch.state);
+        act(pending.frames, batch.frames);
+        act(pending.stacks, batch.stacks);
+    };
+    model::add_stats(pending.stats, batch.stats);
+    pending.strings.insert(pending.strings.end(), batch.strings.begin(), batch.strings.end());
+    pending.threads.insert(pending.threads.end(), batch.threads.begin(), batch.threads.end());
+    // Where memory runs out, no column may be longer than the others: none grows before all can.
+    with_all([](auto& to, const auto& from) {
+        if (to.capacity() - to.size() < from.size())
+            to.reserve(std::max(2 * to.capacity(), to.size() + from.size()));
+    });
+    with_all([](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Sampler>> Sampler::open(int pid, const SamplerOptions& options) {
+    if (!(options.rate_hz > 0) || options.rate_hz > 1e6) {
+        return fail(
+            Error{.code = ErrorCode::kInvalidArgument,
+                  .what = "the rate must be above 0 and at most 1,000,000 samples per second"});
+    }
+    if (!(options.max_cpu_share > 0) || options.max_cpu_share > 1) {
+        return fail(Error{.code = ErrorCode::kInvalidArgument,
+                          .what = "the share of a CPU must be above 0 and at most 1"});
+    }
+    SamplerOptions allowed = options;
+    allowed.raise_priority = options.raise_priority && process::has_ordinary_priority();
+    PYSTACK_TRY(engine, SampleEngine::open(pid, allowed));
+    return std::unique_ptr<Sampler>(new Sampler(std::move(engine), allowed));
+}
+
+Sampler::Sampler(std::unique_ptr<SampleEngine> engine, const SamplerOptions& options)
+    : options_(options), version_(engine->version().to_string()), engine_(std::move(engine)) {}
+
+Sampler::~Sampler() {
+    stop();
+}
+
+void Sampler::start() {
+    if (thread_.joinable()) return;
+    thread_ = std::thread([this] {
+        // What was taken before memory ran out is still there.
+        if (auto ran = guarded([this] { return run(); }); !ran)
+            finish(End::kFailed, std::move(ran).error());
+    });
+}
+
+void Sampler::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stop_asked_ = true;
+    }
+    wake_.notify_all();
+    if (!thread_.joinable()) return;
+    {
+        std::unique_lock lock(mutex_);
+        if (!progress_.wait_for(lock, kLongestLastSample, [this] { return end_ != End::kRunning; }))
+            options_.limits->cancel();
+    }
+    thread_.join();
+}
+
+/// An error ends the recording; what was taken so far is kept.
+Result<void> Sampler::run() {
+    // The default slack of 50 us would blur the sampling instants.
+    ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    // A sample that comes late is a sample of another moment.
+    if (options_.raise_priority) process::raise_niceness(::gettid());
+    std::minstd_rand random(std::random_device{}());
+    std::uniform_real_distribution<double> instant(0.0, 1.0);
+    const std::chrono::duration<double> interval(1.0 / options_.rate_hz);
+    model::Batch batch;
+    const auto ceiling_begin = Clock::now();
+    CpuCeiling ceiling(options_.max_cpu_share, process::own_run_time_ns(),
+                       std::thread::hardware_concurrency());
+    const auto may_go_on = [&] {
+        const std::uint64_t next_ns =
+            ceiling.next_start(to_ns(Clock::now() - ceiling_begin), process::own_run_time_ns(),
+                               static_cast<std::uint64_t>(engine_->standing_time().count()));
+        return ceiling_begin + std::chrono::nanoseconds(next_ns);
+    };
+    if (options_.native) {
+        // Reading debug information for the first time would cost samples.
+        model::SamplerStats uncounted;
+        model::Batch rehearsal;
+        std::ignore = engine_->sample(to_ns(Clock::now().time_since_epoch()), rehearsal, uncounted);
+        // Debug information is read only once. What led to no sample will be done again.
+        if (uncounted.taken != 0) ceiling.forgive_cpu(process::own_run_time_ns());
+        engine_->add_new_rows(rehearsal);
+        rehearsal.drop_samples();
+        const std::lock_guard lock(mutex_);
+        append(pending_, rehearsal);
+    }
+    const auto begin = Clock::now();
+    auto handed_over = begin;
+    model::SamplerStats stats;  // Since the last hand-over.
+    bool maps_reported = false;
+    auto counted_until = begin;
+    std::uint64_t cpu_counted_ns = 0;
+    const auto slot_at = [&](Clock::time_point time) {
+        return static_cast<std::uint64_t>(std::max(time - begin, Clock::duration(0)) / interval);
+    };
+    // Stops that took too long are not tried again at once.
+    const auto retry_at = [&] {
+        return Clock::time_point(std::chrono::nanoseconds(engine_->retry_at_ns()));
+    };
+    std::uint64_t slot = std::max(slot_at(may_go_on()), slot_at(retry_at()));
+    const auto hand_over = [&] {
+        engine_->add_new_rows(batch);
+        // Handed over once, not with each batch: it is added up like the counts.
+        stats.maps_left_out = stats.maps_left_out != 0 && !maps_reported ? 1 : 0;
+        maps_reported = maps_reported || stats.maps_left_out != 0;
+        batch.stats = std::exchange(stats, {});
+        const std::lock_guard lock(mutex_);
+        append(pending_, batch);
+        batch = {};
+        progress_.notify_all();
+    };
+    for (;;) {
+        const auto planned = begin + std::chrono::duration_cast<Clock::duration>(
+                                         interval * (static_cast<double>(slot) + instant(random)));
+        if (!sleep_until(planned)) {
+            hand_over();
+            finish(End::kStopped, std::nullopt);
+            return {};
+        }
+        const auto now = Clock::now();
+        const bool late = now - planned > interval / 2;
+        if (late) ++stats.late;
+        engine_->note_lateness(late, to_ns(now.time_since_epoch()));
+        auto sampled = engine_->sample(to_ns(now.time_since_epoch()), batch, stats);
+        if (options_.limits->cancelled()) {
+            // Of this sample nothing is sure, and the batch has it in its rows.
+            for (const std::uint32_t count : batch.count) {
+                stats.taken -= count;
+                stats.failed += count;
+            }
+            batch.drop_samples();
+            hand_over();
+            finish(End::kStopped, std::nullopt);
+            return {};
+        }
+
+        const auto after = Clock::now();
+        const std::uint64_t cpu_ns = process::own_run_time_ns();
+        stats.cpu_ns += cpu_ns - std::exchange(cpu_counted_ns, cpu_ns);
+        stats.elapsed_ns += to_ns(after - std::exchange(counted_until, after));
+        const std::uint64_t due = std::max(slot + 1, slot_at(after));
+        const std::uint64_t allowed = std::max(due, slot_at(may_go_on()));
+        const std::uint64_t next = std::max(allowed, slot_at(retry_at()));
+        stats.missed += next - slot - 1;
+        stats.throttled += allowed - due;
+        slot = next;
+        if (!sampled || after - handed_over >= kHandOver || interval >= kHandOver) {
+            handed_over = after;
+            hand_over();
+        }
+        if (!sampled) {
+            const bool exited = sampled.error().code == ErrorCode::kTargetExited ||
+                                sampled.error().code == ErrorCode::kNoSuchProcess;
+            finish(exited ? End::kTargetExited : End::kFailed, std::move(sampled).error());
+            return {};
+        }
+    }
+}
+
+/// False when stop was asked for.
+bool Sampler::sleep_until(Clock::time_point time) {
+    while (engine_->release_late_threads() && !stop_asked_ && time - Clock::now() > kLatePause) {
+        std::this_thread::sleep_for(kLatePause);
+    }
+    if (const auto left = time - Clock::now(); left > kLongestSleep) {
+        std::unique_lock lock(mutex_);
+        if (wake_.wait_until(lock, time - kLongestSleep / 2, [this] { return stop_asked_.load(); }))
+            return false;
+    }
+    if (time - Clock::now() > kSpin) {
+        // steady_clock is CLOCK_MONOTONIC.
+        const std::uint64_t ns = to_ns(time.time_since_epoch());
+        const timespec until{.tv_sec = static_cast<time_t>(ns / 1'000'000'000),
+                             .tv_nsec = static_cast<long>(ns % 1'000'000'000)};
+        while (::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == EINTR)
+            continue;
+    }
+    while (Clock::now() < time && !stop_asked_) continue;
+    return !stop_asked_;
+}
+
+void Sampler::finish(End end, std::optional<Error> error) {
+    const std::lock_guard lock(mutex_);
+    end_ = end;
+    error_ = std::move(error);
+    progress_.notify_all();
+}
+
+std::optional<model::Batch> Sampler::next_batch(std::chrono::nanoseconds timeout) {
+    std::unique_lock lock(mutex_);
+    progress_.wait_for(lock, timeout, [this] { return has_news() || end_ != End::kRunning; });
+    if (end_ != End::kRunning) {
+        if (final_batch_taken_) return std::nullopt;
+        final_batch_taken_ = true;
+        pending_.finished = true;
+    } else if (!has_news()) {
+        return std::nullopt;
+    }
+    return std::exchange(pending_, {});
+}
+
+/// Whether samples or counts wait to be taken. Rows of the tables alone can wait longer.
+bool Sampler::has_news() const {
+    return !pending_.time_ns.empty() || pending_.stats != model::SamplerStats{};
+}
+
+Sampler::End Sampler::end() const {
+    const std::lock_guard lock(mutex_);
+    return end_;
+}
+
+std::optional<Error> Sampler::error() const {
+    const std::lock_guard lock(mutex_);
+    return error_;
+}
+
+}  // namespace pystack::sampling

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "sampling/sample_engine.h"
+
+namespace pystack::sampling {
+
+/// A thread that takes samples by the clock and hands them over in batches.
+///
+/// One sample in each interval, at a random instant of it: a program with a period of its own is
+/// not met always at the same place, and the samples stay as even as the clock. An interval that is
+/// over before its turn comes is skipped and counted, never made up for.
+class Sampler {
+  public:
+    enum class End : std::uint8_t { kRunning, kStopped, kTargetExited, kFailed };
+
+    static Result<std::unique_ptr<Sampler>> open(int pid, const SamplerOptions& options);
+    ~Sampler();
+
+    void start();
+    /// Waits up to `timeout` for samples or counts; nullopt when there are none. After the end
+    /// comes one batch with `finished` set, then nullopt at once. No sample is in two batches, and
+    /// none is counted twice.
+    std::optional<model::Batch> next_batch(std::chrono::nanoseconds timeout);
+    /// Ends the sampling and releases the target; returns when it has. Idempotent. A sample that
+    /// takes long is given up for it.
+    void stop();
+
+    std::string python_version() const { return version_; }
+    End end() const;
+    std::optional<Error> error() const;
+
+  private:
+    using Clock = std::chrono::steady_clock;
+
+    Sampler(std::unique_ptr<SampleEngine> engine, const SamplerOptions& options);
+
+    Result<void> run();
+    bool sleep_until(Clock::time_point time);
+    bool has_news() const;
+    void finish(End end, std::optional<Error> error);
+
+    const SamplerOptions options_;
+    const std::string version_;
+    std::unique_ptr<SampleEngine> engine_;  ///< Used by the sampling thread only.
+    std::thread thread_;
+
+    mutable std::mutex mutex_;
+    std::condition_variable wake_;      ///< For the sampling thread: stop was asked for.
+    std::condition_variable progress_;  ///< For the consumer: samples, or the end.
+    std::atomic<bool> stop_asked_ = false;
+    bool final_batch_taken_ = false;
+    model::Batch pending_;
+    End end_ = End::kRunning;
+    std::optional<Error> error_;
+};
+
+}  // namespace pystack::sampling

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "cpython/runtime/gil_state.h"
+#include "process/open_proc_file.h"
+
+namespace pystack::sampling {
+
+/// Whether a thread runs, and whether it waits for the GIL, at each of its samples: what the
+/// interpreter says of it first, and where that does not tell, the kernel. A thread whose Python
+/// stack stands still may begin to wait, or to compute in C: it is looked at less and less often.
+class ThreadActivity {
+  public:
+    /// What is known of the thread at a sample.
+    struct Sample {
+        std::uint64_t now_ns = 0;
+        bool moved = true;         ///< Its stack is another than at the last sample.
+        bool runs_python = false;  ///< It holds what is needed for that: the GIL, mostly.
+        bool asks_for_gil = false;
+        RemoteAddr thread_state;
+        const cpython::Gil* gil = nullptr;  ///< Of its interpreter, if known.
+        std::size_t thread_count = 1;       ///< Of the process: with many, each is looked at less.
+    };
+
+    void set_thread(pid_t pid, pid_t tid) { file_.set_thread(pid, tid); }
+    /// model::SampleState bits.
+    std::uint8_t bits(const Sample& sample);
+    /// Those of the last sample.
+    std::uint8_t last_bits() const { return bits_; }
+    /// Whether its stack has been the same for so long, and it was seen blocked.
+    bool sleeps_for(std::uint64_t ns, std::uint64_t now_ns) const;
+
+  private:
+    std::uint8_t look(const Sample& sample);
+
+    process::OpenProcFile file_{"syscall"};
+    std::uint64_t moved_ns_ = 0;
+    std::uint64_t look_at_ns_ = 0;
+    std::uint8_t bits_ = 0;
+};
+
+}  // namespace pystack::sampling

@@ -1,0 +1,55 @@
+#include "sampling/thread_table.h"
+
+#include <utility>
+
+namespace pystack::sampling {
+
+void ThreadTable::update(const cpython::CachedInterpreters& interpreters, const Tick& tick) {
+    if (followed_ == interpreters.changes()) return;
+    followed_ = interpreters.changes();
+    ++changes_;
+    std::unordered_map<RemoteAddr, std::unique_ptr<TrackedThread>> known;
+    known.swap(by_state_);
+    order_.clear();
+    indices_.clear();
+    for (const cpython::ThreadState& state : interpreters.threads()) {
+        auto& thread = by_state_[state.address];
+        // The address of a dead thread's state may be a new thread's.
+        const auto place = known.find(state.address);
+        if (place != known.end() && place->second && place->second->unique_id == state.unique_id) {
+            thread = std::move(place->second);
+        } else if (!thread) {
+            thread = std::make_unique<TrackedThread>();
+            thread->index = identities_.add(tick.now_ns);
+            thread->is_left_out = identities_.is_left_out(thread->index);
+            thread->unique_id = state.unique_id;
+            thread->last_ns = tick.previous_ns;
+        }
+        order_.push_back(thread.get());
+        indices_.push_back(thread->index);
+    }
+}
+
+void ThreadTable::identify(const cpython::Runtime& runtime,
+                           const cpython::CachedInterpreters& interpreters, std::uint64_t now_ns) {
+    if (!identities_.update(now_ns, runtime, interpreters, indices_)) return;
+    for (TrackedThread* thread : order_) {
+        const model::SampledThread& who = identities_.of(thread->index);
+        thread->activity.set_thread(who.pid, who.tid);
+    }
+}
+
+void ThreadTable::clear() {
+    by_state_.clear();
+    order_.clear();
+    indices_.clear();
+    followed_ = 0;
+    ++changes_;
+}
+
+const TrackedThread* ThreadTable::find(RemoteAddr thread_state) const {
+    const auto known = by_state_.find(thread_state);
+    return known != by_state_.end() ? known->second.get() : nullptr;
+}
+
+}  // namespace pystack::sampling

@@ -1,0 +1,311 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/guard.h"
+#include "process/realtime_priority.h"
+#include "snapshot/capture.h"
+#include "snapshot/raw_snapshot.h"
+#include "snapshot/running_capture.h"
+#include "snapshot/snapshot_builder.h"
+#include "target/live_target.h"
+
+namespace pystack::snapshot {
+
+namespace {
+
+using cpython::RawFrame;
+using Clock = std::chrono::steady_clock;
+
+/// Stops of one dump: again when a thread was caught between two frames.
+constexpr int kStops = 5;
+constexpr auto kBetweenStops = std::chrono::milliseconds(1);
+/// No other stop after so long: what takes that long to read is not caught between two frames.
+constexpr auto kStopsBudget = std::chrono::seconds(1);
+/// A thread that waits for the GIL wakes every switch interval and runs for some microseconds. One
+/// that has run for longer than this while it was looked at runs indeed. In a virtual machine the
+/// time counts, too, for which the hypervisor took the CPU away.
+constexpr std::uint64_t kAwakeNs = 4'000'000;
+constexpr auto kWaitPause = std::chrono::microseconds(50);
+/// How long all such looks may take: a thread that wakes on a busy machine waits for a CPU first.
+constexpr auto kWaitBudget = std::chrono::milliseconds(500);
+
+using Calls = std::unordered_map<std::int32_t, arch::Syscall>;  ///< By tid.
+
+/// The steps of a live reading in the order in which they happen.
+class LiveCapture {
+  public:
+    LiveCapture(target::LiveTarget& target, const cpython::Runtime& runtime,
+                const CaptureOptions& options)
+        : target_(target), raw_(target, runtime, options.max_depth) {
+        if (options.locals) locals_.emplace(target.memory(), runtime.layout, *options.locals);
+    }
+
+    void use(std::unique_ptr<NativeCapture> native) { native_ = std::move(native); }
+
+    Result<void> read(bool stop) {
+        begin_ = std::chrono::system_clock::now().time_since_epoch();
+        stop_ = stop;
+        auto read = stop ? read_stopped() : read_running();
+        if (!read) return fail(std::move(read).error());
+        if (raw_.walked.interpreters.empty()) {
+            if (!target_.alive()) return fail(exited());
+            if (target_.stop_was_cut()) {
+                return fail(Error{.code = ErrorCode::kSystem,
+                                  .what = "the process could not be read in time"});
+            }
+            return fail(raw_.walked.problem.value_or(no_interpreter(target_)));
+        }
+        return {};
+    }
+
+    /// After read(), and after all that it may have left stopped goes on: it can take long.
+    model::Snapshot snapshot() {
+        if (native_) native_->merge(raw_);
+        model::Snapshot snapshot = build_snapshot(raw_, native_.get());
+        snapshot.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(begin_).count();
+        snapshot.stopped = stop_;
+        snapshot.stop_ns = stop_ns_;
+        snapshot.was_stopped = was_stopped_;
+        snapshot.attempts = attempts_;
+        snapshot.problems.insert(snapshot.problems.end(), problems_.begin(), problems_.end());
+        return snapshot;
+    }
+
+  private:
+    Error exited() const {
+        return Error{.code = ErrorCode::kTargetExited,
+                     .what = "target exited",
+                     .detail = "process " + std::to_string(target_.pid()) +
+                               " went away before it could be read"};
+    }
+
+    // --- with the target stopped
+    // -------------------------------------------------------------------
+
+    Result<void> read_stopped() {
+        rehearse();
+        // Scheduler states and names, as they are without us: a stopped thread only says "traced".
+        if (auto infos = target_.threads()) raw_.infos = std::move(*infos);
+        const Calls calls_before = blocked_calls();
+        const auto last_stop = Clock::now() + kStopsBudget;
+
+        for (int stops = 1;; ++stops) {
+            Result<void> copied;
+            // When the thread that traces ends, the kernel lets go whatever it could not release.
+            std::thread([&] { copied = guarded([&] { return stop_and_copy(stops); }); }).join();
+            target_.forget_late_threads();
+            PYSTACK_CHECK(std::move(copied));
+            const bool cut = target_.stop_was_cut();
+            const bool caught = cut || caught_between_frames();
+            // Values that were not there at the rehearsal take a stop that lasts until they are
+            // rendered.
+            const bool complete = !locals_ || stops > 1 || (!caught && locals_->render(raw_));
+            const bool is_last = stops == kStops || (stops > 1 && Clock::now() > last_stop);
+            if ((!caught && complete) || is_last || (cut && stops > 1)) {
+                if (cut) problems_.push_back("the process was released before everything was read");
+                break;
+            }
+            raw_.clear();
+            if (native_) native_->clear();
+            std::this_thread::sleep_for(kBetweenStops);
+        }
+        report_unstopped();
+        raw_.match();
+        look_for_waiters(calls_before);
+        return {};
+    }
+
+    Result<void> stop_and_copy(int stops) {
+        PYSTACK_TRY(guard, target_.stop_patiently());
+        target_.limits().renew_steps(WorkLimits::kStopSteps);
+        target_.use_registers_of(&guard);
+        raw_.read_stopped();
+        if (locals_ && stops == 1) locals_->copy(raw_);
+        if (locals_ && stops > 1) locals_->read(raw_);
+        read_registers(guard);
+        if (native_) native_->copy_stacks(raw_.walked.threads);
+        target_.use_registers_of(nullptr);
+        guard.release();
+        target_.limits().renew_steps();
+        stop_ns_ = stop_ns_.value_or(0) + guard.stop_time().count();
+        was_stopped_ = guard.was_stopped();
+        unstopped_.clear();
+        for (const process::StoppedThread& thread : guard.threads()) {
+            if (!thread.stopped) unstopped_.push_back(thread.tid);
+        }
+        return {};
+    }
+
+    /// A thread was stopped in the few instructions in which its frames are being linked.
+    bool caught_between_frames() const {
+        return std::any_of(raw_.threads.begin(), raw_.threads.end(), [this](const auto& thread) {
+            const auto& problem = thread.outcome.problem;
+            return (problem && problem->code == ErrorCode::kCorruptData) ||
+                   raw_.codes.is_truncated(thread.frames);
+        });
+    }
+
+    /// Reads everything once while the target runs, torn as it may be: the code objects that are
+    /// found now need not be copied while it stands still, only compared.
+    void rehearse() {
+        const auto walked = cpython::walk_interpreters(
+            target_.memory(), raw_.runtime, cpython::most_thread_states(target_.thread_count()));
+        std::vector<RawFrame> frames;
+        std::size_t left = raw_.most_frames();
+        for (const cpython::ThreadState& state : walked.threads) {
+            raw_.stacks.read_stopped(state.address, frames, left);
+            left -= frames.size();
+            raw_.codes.load(frames);
+            if (locals_) locals_->rehearse(raw_, frames);
+        }
+    }
+
+    void read_registers(const process::StopGuard& guard) {
+        for (const process::StoppedThread& thread : guard.threads()) {
+            if (!thread.stopped) continue;
+            const auto registers = guard.registers(thread.tid);
+            if (!registers) continue;
+            raw_.thread_pointers[thread.tid] = registers->thread_pointer();
+            if (native_) native_->add_thread(thread.tid, *registers);
+            if (const auto call = registers->syscall()) raw_.calls[thread.tid] = *call;
+        }
+    }
+
+    void report_unstopped() {
+        for (const pid_t tid : unstopped_) {
+            problems_.push_back("thread " + std::to_string(tid) +
+                                " is in uninterruptible sleep (D) and could not be stopped;"
+                                " its stack may be torn");
+        }
+    }
+
+    Calls blocked_calls() const {
+        Calls calls;
+        for (const target::ThreadInfo& info : raw_.infos) {
+            if (const auto call = target_.blocked_syscall(info.tid)) calls[info.tid] = *call;
+        }
+        return calls;
+    }
+
+    /// A thread that waits for the GIL wakes every switch interval, and when it is handed over. One
+    /// that was found awake without the GIL waits if it did so just before, does so a moment later
+    /// without having run for long, or has the GIL by then.
+    void look_for_waiters(const Calls& calls_before) {
+        const auto deadline = Clock::now() + kWaitBudget;
+        for (RawThread& thread : raw_.threads) {
+            const auto& gil = raw_.gils[thread.state.interpreter];
+            if (!thread.info || thread.call || !gil || !gil->enabled) continue;
+            if (gil->locked && gil->holder == thread.state.address) continue;
+            const std::int32_t tid = raw_.infos[*thread.info].tid;
+            const auto before = calls_before.find(tid);
+            if (before != calls_before.end() &&
+                cpython::gil_state(*gil, thread.state.address, before->second) ==
+                    model::GilState::kWaits) {
+                thread.call = before->second;
+                continue;
+            }
+            const std::uint64_t ran_before = target_.run_time_ns(tid).value_or(0);
+            do {
+                thread.call = target_.blocked_syscall(tid);
+                thread.got_gil = holds_gil(thread.state);
+                if (thread.call || thread.got_gil) break;
+                std::this_thread::sleep_for(kWaitPause);
+            } while (Clock::now() < deadline &&
+                     target_.run_time_ns(tid).value_or(0) - ran_before < kAwakeNs);
+        }
+    }
+
+    bool holds_gil(const cpython::ThreadState& state) const {
+        const auto gil = cpython::read_gil(target_.memory(), raw_.runtime,
+                                           raw_.walked.interpreters[state.interpreter].address);
+        return gil && gil->locked && gil->holder == state.address;
+    }
+
+    // --- with the target running
+    // -------------------------------------------------------------------
+
+    Result<void> read_running() {
+        RunningCapture running(target_, raw_);
+        PYSTACK_CHECK(running.read());
+        was_stopped_ = running.was_stopped();
+        attempts_ = running.attempts();
+        raw_.calls = blocked_calls();
+        raw_.match();
+        look_for_waiters({});
+        return {};
+    }
+
+    target::LiveTarget& target_;
+    RawSnapshot raw_;
+    std::optional<LocalsCapture> locals_;
+    std::unique_ptr<NativeCapture> native_;
+    std::chrono::system_clock::duration begin_{};
+    bool stop_ = true;
+    std::optional<std::int64_t> stop_ns_;
+    bool was_stopped_ = false;
+    int attempts_ = 1;
+    std::vector<pid_t> unstopped_;  ///< In the last stop.
+    std::vector<std::string> problems_;
+};
+
+/// A reading, and what it refers to.
+struct Captured {
+    std::unique_ptr<target::LiveTarget> target;
+    cpython::Runtime runtime;
+    std::unique_ptr<LiveCapture> capture;
+};
+
+Result<std::unique_ptr<Captured>> capture_here(int pid, const CaptureOptions& options,
+                                               bool raise_priority) {
+    if (options.locals && !options.stop) {
+        return fail(Error{.code = ErrorCode::kInvalidArgument,
+                          .what = "variables can only be read if the process is stopped"});
+    }
+    if (options.native && !options.stop) {
+        return fail(Error{.code = ErrorCode::kInvalidArgument,
+                          .what = "native frames can only be read if the process is stopped"});
+    }
+    auto captured = std::make_unique<Captured>();
+    PYSTACK_TRY(target, target::LiveTarget::open(pid, options.limits));
+    captured->target = std::move(target);
+    captured->target->set_stop_rules({.clock = {.raise_priority = raise_priority}, .limits = {}});
+    PYSTACK_TRY(runtime,
+                cpython::locate_runtime(*captured->target, {.exhaustive = options.exhaustive}));
+    captured->runtime = std::move(runtime);
+    captured->capture =
+        std::make_unique<LiveCapture>(*captured->target, captured->runtime, options);
+    if (options.native) {
+        PYSTACK_TRY(native, NativeCapture::create(
+                                *captured->target, captured->runtime,
+                                options.native->with_debug_root(captured->target->files())));
+        captured->capture->use(std::move(native));
+    }
+    PYSTACK_CHECK(captured->capture->read(options.stop));
+    return captured;
+}
+
+}  // namespace
+
+Result<model::Snapshot> capture_live(int pid, const CaptureOptions& options) {
+    Result<std::unique_ptr<Captured>> captured =
+        fail(Error{.code = ErrorCode::kSystem, .what = "capture did not run"});
+    const bool raise_priority = options.raise_priority && process::has_ordinary_priority();
+    std::thread worker([&] {
+        // The target must not wait while others have the CPU that we need.
+        if (raise_priority) process::raise_niceness(::gettid());
+        captured = guarded([&] { return capture_here(pid, options, raise_priority); });
+    });
+    worker.join();
+    if (options.limits->cancelled()) return fail(cancelled());
+    if (!captured) return fail(std::move(captured).error());
+    model::Snapshot snapshot = (*captured)->capture->snapshot();
+    if (options.limits->cancelled()) return fail(cancelled());
+    return snapshot;
+}
+
+}  // namespace pystack::snapshot

@@ -1,0 +1,120 @@
+#include "snapshot/raw_snapshot.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cpython/runtime/thread_matching.h"
+#include "cpython/runtime/thread_names.h"
+
+namespace pystack::snapshot {
+
+namespace {
+
+/// What a frame takes until it is printed, about: here, in the snapshot, and as text.
+constexpr std::uint64_t kFrameBytes = 768;
+/// This part of the limit is not for frames: without their names they are worth nothing.
+constexpr std::uint64_t kNamesShare = 8;
+
+}  // namespace
+
+std::uint64_t RawSnapshot::bytes_for_frames() const {
+    const WorkLimits& limits = target.limits();
+    const std::uint64_t kept = limits.max_bytes() / kNamesShare;
+    return limits.bytes_left() - std::min(limits.bytes_left(), kept);
+}
+
+std::size_t RawSnapshot::most_frames() const {
+    return static_cast<std::size_t>(bytes_for_frames() / kFrameBytes);
+}
+
+bool RawSnapshot::take_frames(RawThread& raw) {
+    const std::uint64_t bytes = raw.frames.size() * kFrameBytes;
+    if (target.limits().charge_bytes(bytes)) {
+        frame_bytes_ += bytes;
+        raw.frames.shrink_to_fit();
+        return true;
+    }
+    raw.frames = {};
+    raw.outcome = cpython::StackOutcome::unreadable(left_out());
+    return false;
+}
+
+/// The frames of a thread that stood still. A frame has one caller, so threads that share one share
+/// their outermost, too, and no interpreter makes such threads. Theirs are charged as well: it took
+/// time to read them.
+void RawSnapshot::take_stack(RawThread& raw) {
+    if (!take_frames(raw) || raw.frames.empty()) return;
+    if (raw.outcome.end != model::StackEnd::kComplete) return;
+    if (outermost_.insert(raw.frames.back().address).second) return;
+    raw.frames = {};
+    raw.outcome = cpython::StackOutcome::unreadable(
+        Error{.code = ErrorCode::kUnsupportedTarget,
+              .what = "shared frames",
+              .detail = "its frames are the same as those of another thread"});
+}
+
+void RawSnapshot::read_stopped() {
+    const memory::MemoryReader& memory = target.memory();
+    walked = cpython::walk_interpreters(memory, runtime,
+                                        cpython::most_thread_states(target.thread_count()));
+    std::vector<cpython::RawFrame> all_frames;
+    for (const cpython::ThreadState& state : walked.threads) {
+        RawThread& raw = threads.emplace_back();
+        raw.state = state;
+        const std::size_t most = most_frames();
+        raw.outcome = most > 0 ? stacks.read_stopped(state.address, raw.frames, most)
+                               : cpython::StackOutcome::unreadable(left_out());
+        if (raw.outcome.end == model::StackEnd::kDepthLimit && raw.frames.size() == most)
+            target.limits().refuse_bytes();
+        take_stack(raw);
+        raw.exceptions = cpython::read_exceptions(memory, runtime.layout, state.address);
+        for (const cpython::RawFrame& frame : raw.frames) {
+            if (all_frames.empty() || all_frames.back().code != frame.code)
+                all_frames.push_back(frame);
+        }
+    }
+    // What was known from before the target stood still may have changed.
+    codes.verify(all_frames);
+    codes.load(all_frames);
+    read_gils();
+    read_names();
+}
+
+void RawSnapshot::clear() {
+    walked = {};
+    threads.clear();
+    gils.clear();
+    names.clear();
+    natives.clear();
+    thread_pointers.clear();
+    calls.clear();
+    outermost_.clear();
+    target.limits().return_bytes(std::exchange(frame_bytes_, 0));
+}
+
+void RawSnapshot::read_gils() {
+    for (const cpython::InterpreterState& interpreter : walked.interpreters) {
+        gils.push_back(cpython::read_gil(target.memory(), runtime, interpreter.address));
+    }
+}
+
+void RawSnapshot::read_names() {
+    for (const cpython::InterpreterState& interpreter : walked.interpreters) {
+        names.push_back(
+            cpython::read_thread_names(target.memory(), runtime.layout, interpreter.address)
+                .value_or(ThreadNames{}));
+    }
+}
+
+void RawSnapshot::match() {
+    const auto matches =
+        cpython::match_threads(walked.threads, infos, thread_pointers, target.memory());
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+        threads[i].info = matches[i];
+        if (!matches[i]) continue;
+        const auto call = calls.find(infos[*matches[i]].tid);
+        if (call != calls.end()) threads[i].call = call->second;
+    }
+}
+
+}  // namespace pystack::snapshot

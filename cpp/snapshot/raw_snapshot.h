@@ -1,0 +1,94 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "cpython/frames/code_reader.h"
+#include "cpython/frames/stack_reader.h"
+#include "cpython/runtime/exception_state.h"
+#include "cpython/runtime/gil_state.h"
+#include "cpython/runtime/interpreter_walker.h"
+#include "cpython/runtime/runtime_locator.h"
+#include "merge/thread_merge.h"
+#include "model/variables.h"
+#include "target/target.h"
+
+namespace pystack::snapshot {
+
+using ThreadNames = std::unordered_map<std::uint64_t, std::string>;  ///< By python_thread_id.
+
+/// What is read of one thread state, before anything is looked up or decoded.
+struct RawThread {
+    cpython::ThreadState state;
+    std::vector<cpython::RawFrame> frames;  ///< Innermost first.
+    cpython::StackOutcome outcome;
+    cpython::ExceptionState exceptions;
+    std::vector<model::FrameVariables> variables;  ///< As `frames`; empty when not asked for.
+    std::optional<std::size_t> info;               ///< Index into RawSnapshot::infos.
+    std::optional<arch::Syscall> call;  ///< What the thread is blocked in, if it is known.
+    bool got_gil = false;  ///< Just after the reading, when another held it: so it waited.
+    std::optional<std::size_t> native{};  ///< Index into RawSnapshot::natives.
+};
+
+/// The native stack of one OS thread. In its merged stack, threads are indexes into
+/// RawSnapshot::threads.
+struct NativeStack : merge::ThreadStack {
+    std::size_t info = 0;  ///< Index into RawSnapshot::infos.
+
+    NativeStack(std::size_t of_info, merge::ThreadStack stack)
+        : merge::ThreadStack(std::move(stack)), info(of_info) {}
+};
+
+/// One reading of one target: what was copied from it, and the readers that did it. How the parts
+/// come in (stopped, running, from a core) is the business of capture_live and capture_core;
+/// build_snapshot turns the result into plain data.
+struct RawSnapshot {
+    RawSnapshot(const target::Target& read_target, const cpython::Runtime& read_runtime,
+                std::size_t max_depth)
+        : target(read_target),
+          runtime(read_runtime),
+          stacks(read_target.memory(), read_runtime.layout, max_depth),
+          codes(read_target.memory(), read_runtime.layout, read_target.shared_limits()) {}
+
+    /// Interpreters, stacks, exceptions, code objects, GILs and names of a target that does not
+    /// move.
+    void read_stopped();
+    /// Forgets what read_stopped read; the code objects stay known.
+    void clear();
+    void read_gils();
+    void read_names();
+    /// What the limits have left for frames, and for proofs of them.
+    std::uint64_t bytes_for_frames() const;
+    /// How many frames more the limits allow.
+    std::size_t most_frames() const;
+    /// Charges the frames of a thread to the limits. False: they do not fit, and are left out.
+    bool take_frames(RawThread& raw);
+    /// Finds each thread's OS thread, and from `calls` what it is blocked in.
+    void match();
+
+    const target::Target& target;
+    const cpython::Runtime& runtime;
+    cpython::StackReader stacks;
+    cpython::CodeReader codes;
+
+    cpython::WalkedInterpreters walked;
+    std::vector<RawThread> threads;                 ///< As walked.threads.
+    std::vector<std::optional<cpython::Gil>> gils;  ///< As walked.interpreters.
+    std::vector<ThreadNames> names;                 ///< As walked.interpreters.
+    std::vector<NativeStack> natives;               ///< Only when they were asked for.
+    std::vector<target::ThreadInfo> infos;          ///< The OS threads.
+    std::unordered_map<std::int32_t, RemoteAddr> thread_pointers;  ///< By tid.
+    std::unordered_map<std::int32_t, arch::Syscall> calls;         ///< By tid.
+
+  private:
+    void take_stack(RawThread& raw);
+
+    std::unordered_set<RemoteAddr> outermost_;  ///< Frames: of each thread that was read.
+    std::uint64_t frame_bytes_ = 0;             ///< Taken from the limits.
+};
+
+}  // namespace pystack::snapshot

@@ -1,0 +1,323 @@
+#include "snapshot/snapshot_builder.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <tuple>
+#include <utility>
+
+namespace pystack::snapshot {
+
+namespace {
+
+using cpython::RawFrame;
+
+/// The flag belongs to an interpreter. It is a thread's only where that is sure: nothing is
+/// collected, or there is no other thread.
+std::optional<bool> collects(const RawSnapshot& raw, const RawThread& thread) {
+    const auto& collecting = raw.walked.interpreters[thread.state.interpreter].gc_collecting;
+    if (!collecting || !*collecting) return collecting;
+    const auto same =
+        std::count_if(raw.threads.begin(), raw.threads.end(), [&](const RawThread& other) {
+            return other.state.interpreter == thread.state.interpreter;
+        });
+    return same == 1 ? std::optional(true) : std::nullopt;
+}
+
+void leave_out_frame(model::Thread& thread, const std::string& reason) {
+    if (thread.stack_end == model::StackEnd::kComplete)
+        thread.stack_end = model::StackEnd::kUnreadable;
+    if (thread.stack_problem.empty()) thread.stack_problem = "a frame was left out: " + reason;
+}
+
+/// The Python frames of a snapshot. Recursion makes many that are equal: each place in the code is
+/// looked up once.
+class FrameMaker {
+  public:
+    explicit FrameMaker(RawSnapshot& raw) : raw_(raw) {}
+
+    /// Nothing for frames that run no Python code, and for those that are left out.
+    void add(const RawThread& read, std::size_t index, model::Thread& thread) {
+        const RawFrame& raw_frame = read.frames[index];
+        if (raw_frame.shim) return;
+        const cpython::Code* code = raw_.codes.find(raw_frame.code);
+        if (code != nullptr && code->problem && code->problem->code == ErrorCode::kOutOfMemory) {
+            thread.frames.push_back(left_out_);
+            return;
+        }
+        if (code == nullptr || code->problem) {
+            leave_out_frame(thread,
+                            code != nullptr ? code->problem->message() : "code object unknown");
+            return;
+        }
+        if (raw_.codes.is_incomplete(*code, raw_frame)) return;
+        model::Frame frame = frame_at(*code, raw_frame);
+        if (index < read.variables.size()) frame.variables = read.variables[index];
+        const std::int64_t interpreter = raw_.walked.interpreters[read.state.interpreter].id;
+        if (thread.interpreter_id != interpreter) frame.interpreter_id = interpreter;
+        thread.frames.push_back(std::move(frame));
+    }
+
+  private:
+    const model::Frame& frame_at(const cpython::Code& code, const RawFrame& raw_frame) {
+        const auto offset = raw_.codes.instruction_offset(code, raw_frame);
+        const std::uint64_t key = (std::uint64_t{code.index} << 32) |
+                                  static_cast<std::uint32_t>(offset.value_or(kNoOffset));
+        const auto fresh = static_cast<std::uint32_t>(frames_.size());
+        const std::uint32_t place = places_.find_or_insert(key, fresh);
+        if (place != fresh) return frames_[place];
+        model::Frame frame;
+        frame.function = code.function;
+        frame.qualname = code.qualname;
+        frame.file = code.file;
+        frame.first_line = code.identity.first_line;
+        if (offset) frame.position = raw_.codes.position(code, *offset);
+        return frames_.emplace_back(std::move(frame));
+    }
+
+    static constexpr std::int64_t kNoOffset = INT32_MIN;
+
+    RawSnapshot& raw_;
+    /// One name for all of them: where memory is short there are many.
+    const model::Frame left_out_{.function = "<left out: memory limit>"};
+    model::IdMap places_;
+    std::vector<model::Frame> frames_;
+};
+
+/// What a native frame takes as objects of Python and as text.
+constexpr std::uint64_t kNativeFrameObjects = 1024;
+
+/// The frames that were added last, if they fit. Otherwise they go again.
+bool charge_native_frames(RawSnapshot& raw, std::size_t first, model::Thread& thread) {
+    std::uint64_t bytes = 0;
+    for (std::size_t i = first; i < thread.frames.size(); ++i) {
+        const model::Frame& frame = thread.frames[i];
+        bytes += sizeof(model::Frame) + sizeof(model::NativeDetails) + kNativeFrameObjects +
+                 frame.function.view().size() + frame.file.view().size();
+        if (!frame.native) continue;
+        bytes += frame.native->signature.size() + frame.native->symbol.size() +
+                 frame.native->python_name.size() + frame.native->module.size();
+    }
+    if (raw.target.limits().charge_bytes(bytes)) return true;
+    thread.frames.resize(first);
+    return false;
+}
+
+void add_gap(const RawSnapshot& raw, const NativeStack& stack, const merge::MergedFrame& gap,
+             merge::NativeNames& names, model::Thread& thread) {
+    model::Frame frame;
+    frame.kind = model::FrameKind::kGap;
+    const RemoteAddr end = stack.end.address;
+    frame.function = stack.gap_reason(gap.index, names.place(end),
+                                      raw.target.memory().read_pointer(end).has_value());
+    thread.frames.push_back(std::move(frame));
+}
+
+void add_merged_frames(RawSnapshot& raw, const NativeStack& stack, NativeCapture& native,
+                       FrameMaker& maker, model::Thread& thread) {
+    using Kind = merge::MergedFrame::Kind;
+    merge::NativeNames& names = native.names();
+    for (auto merged = stack.merged.frames.rbegin(); merged != stack.merged.frames.rend();
+         ++merged) {
+        switch (merged->kind) {
+            case Kind::kPython:
+                maker.add(raw.threads[merged->thread], merged->index, thread);
+                break;
+            case Kind::kNative:
+            case Kind::kLoop: {
+                const std::size_t first = thread.frames.size();
+                names.append(stack.frames[merged->index], merged->kind == Kind::kLoop,
+                             thread.frames);
+                if (!charge_native_frames(raw, first, thread))
+                    leave_out_frame(thread, left_out().message());
+                break;
+            }
+            case Kind::kGap:
+                add_gap(raw, stack, *merged, names, thread);
+                break;
+        }
+    }
+    merge::mark_glue_by_place(thread.frames, stack.is_complete());
+    if (!native.options().last_only) return;
+    const auto is_python = [](const model::Frame& frame) {
+        return frame.kind == model::FrameKind::kPython;
+    };
+    const auto innermost =
+        std::find_if(thread.frames.rbegin(), thread.frames.rend(), is_python).base();
+    thread.frames.erase(std::remove_if(thread.frames.begin(), innermost, std::not_fn(is_python)),
+                        innermost);
+}
+
+void build_frames(RawSnapshot& raw, const RawThread& read, NativeCapture* native, FrameMaker& maker,
+                  model::Thread& thread) {
+    if (native != nullptr && read.native) {
+        add_merged_frames(raw, raw.natives[*read.native], *native, maker, thread);
+        return;
+    }
+    thread.frames.reserve(read.frames.size());
+    for (std::size_t i = read.frames.size(); i > 0; --i) maker.add(read, i - 1, thread);
+}
+
+void describe_os_thread(const RawSnapshot& raw, std::size_t index, model::Thread& thread) {
+    const target::ThreadInfo& info = raw.infos[index];
+    thread.tid = info.tid;
+    thread.namespace_tid = info.namespace_tid;
+    thread.kernel_name = info.name;
+    thread.run_state = info.run_state;
+    thread.is_main = info.tid == raw.target.pid() && thread.interpreter_id.value_or(0) == 0;
+}
+
+void describe_end(const RawThread& read, model::Thread& thread) {
+    switch (read.outcome.end) {
+        case model::StackEnd::kTorn:
+            // Not proved is not shown: the frames of the last attempt may never have existed
+            // together.
+            thread.frames.clear();
+            if (read.outcome.attempts == 0) {
+                thread.stack_problem =
+                    "the stack could not be proved consistent before the time limit";
+                break;
+            }
+            thread.stack_problem = "the stack changed during each of " +
+                                   std::to_string(read.outcome.attempts) +
+                                   " reads and could not be proved consistent";
+            break;
+        case model::StackEnd::kUnreadable:
+            if (read.outcome.problem) thread.stack_problem = read.outcome.problem->message();
+            break;
+        case model::StackEnd::kDepthLimit:
+            thread.stack_problem =
+                "only the innermost " + std::to_string(read.frames.size()) + " frames were read";
+            break;
+        case model::StackEnd::kComplete:
+        case model::StackEnd::kNoPython:
+            break;
+    }
+}
+
+model::Thread build_thread(RawSnapshot& raw, const RawThread& read, NativeCapture* native,
+                           FrameMaker& maker) {
+    model::Thread thread;
+    thread.python_thread_id = read.state.python_thread_id;
+    thread.interpreter_id = raw.walked.interpreters[read.state.interpreter].id;
+    if (read.info) describe_os_thread(raw, *read.info, thread);
+    // Without an OS thread its id may still be its creator's, and so would be the name.
+    const ThreadNames& names = raw.names[read.state.interpreter];
+    const auto name = names.find(read.state.python_thread_id);
+    if (read.info && name != names.end()) thread.name = name->second;
+    if (const auto& gil = raw.gils[read.state.interpreter]) {
+        thread.gil = read.got_gil ? model::GilState::kWaits
+                                  : cpython::gil_state(*gil, read.state.address, read.call);
+    }
+    thread.gc_collecting = collects(raw, read);
+    thread.raising = read.exceptions.raising;
+    thread.handling = read.exceptions.handling;
+    thread.stack_end = read.outcome.end;
+    build_frames(raw, read, native, maker, thread);
+    const bool runs_python = std::any_of(
+        thread.frames.begin(), thread.frames.end(),
+        [](const model::Frame& frame) { return frame.kind == model::FrameKind::kPython; });
+    // Shim frames and frames that are being set up are no Python code that runs.
+    if (!runs_python && thread.stack_end == model::StackEnd::kComplete) {
+        thread.stack_end = model::StackEnd::kNoPython;
+    }
+    describe_end(read, thread);
+    return thread;
+}
+
+/// Threads that the interpreter does not know.
+void add_native_threads(RawSnapshot& raw, NativeCapture& native, FrameMaker& maker,
+                        std::vector<model::Thread>& threads) {
+    std::vector<bool> known(raw.natives.size());
+    for (const RawThread& read : raw.threads) {
+        if (read.native) known[*read.native] = true;
+    }
+    for (std::size_t i = 0; i < known.size(); ++i) {
+        if (raw.target.limits().cancelled()) return;
+        if (known[i]) continue;
+        model::Thread& thread = threads.emplace_back();
+        describe_os_thread(raw, raw.natives[i].info, thread);
+        thread.stack_end = model::StackEnd::kNoPython;
+        add_merged_frames(raw, raw.natives[i], native, maker, thread);
+    }
+}
+
+/// What the limits have cut off is not in its place alone: a reader of the whole must know.
+void tell_limits(const WorkLimits& limits, std::vector<std::string>& problems) {
+    if (limits.bytes_refused()) {
+        const auto size = std::to_string(limits.max_bytes() >> 20);
+        problems.push_back("the memory limit of " + size +
+                           " MiB was reached: names, lines, frames or values were left out");
+    }
+    if (limits.steps_refused()) {
+        problems.push_back("the work limit was reached: the rest was left out");
+    }
+}
+
+}  // namespace
+
+model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native) {
+    model::Snapshot snapshot;
+    if (raw.walked.problem) {
+        snapshot.problems.push_back("the list of threads is incomplete: " +
+                                    raw.walked.problem->message());
+    }
+    for (const cpython::InterpreterState& interpreter : raw.walked.interpreters) {
+        snapshot.interpreters.push_back({.id = interpreter.id,
+                                         .gc_collecting = interpreter.gc_collecting,
+                                         .finalizing = interpreter.finalizing});
+    }
+    std::sort(snapshot.interpreters.begin(), snapshot.interpreters.end(),
+              [](const auto& a, const auto& b) { return a.id < b.id; });
+    FrameMaker maker(raw);
+    for (const RawThread& read : raw.threads) {
+        if (raw.target.limits().cancelled()) break;
+        snapshot.threads.push_back(build_thread(raw, read, native, maker));
+    }
+    if (native != nullptr) {
+        add_native_threads(raw, *native, maker, snapshot.threads);
+        if (const std::size_t count = native->refused_threads(); count > 0) {
+            snapshot.problems.push_back("the native stacks of " + std::to_string(count) +
+                                        " threads were left out because of the memory limit");
+        }
+        for (std::string& problem : native->names().problems())
+            snapshot.problems.push_back(std::move(problem));
+    }
+    for (std::string& part : raw.target.left_out_parts())
+        snapshot.problems.push_back(std::move(part));
+    tell_limits(raw.target.limits(), snapshot.problems);
+    // Interpreters by id, the main thread first, then by age, which is the order of the reading;
+    // at the end what is in none.
+    std::stable_sort(snapshot.threads.begin(), snapshot.threads.end(),
+                     [](const auto& a, const auto& b) {
+                         const auto key = [](const model::Thread& thread) {
+                             return std::tuple(!thread.interpreter_id, thread.interpreter_id,
+                                               !thread.is_main.value_or(false));
+                         };
+                         return key(a) < key(b);
+                     });
+    describe_target(raw, snapshot);
+    return snapshot;
+}
+
+void describe_target(const RawSnapshot& raw, model::Snapshot& snapshot) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    snapshot.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+    snapshot.pid = raw.target.pid();
+    snapshot.namespace_pid = raw.target.namespace_pid();
+    snapshot.executable = raw.target.executable();
+    snapshot.command = raw.target.command();
+    snapshot.version = raw.runtime.version.to_string();
+    snapshot.free_threaded = raw.runtime.layout.free_threaded;
+    snapshot.debug = raw.runtime.debug;
+}
+
+Error no_interpreter(const target::Target& target) {
+    return Error{
+        .code = ErrorCode::kNotPython,
+        .what = "no interpreter",
+        .detail = "process " + std::to_string(target.pid()) +
+                  " has a Python runtime but no interpreter: it is starting up or has shut down"};
+}
+
+}  // namespace pystack::snapshot

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "model/snapshot.h"
+#include "snapshot/native_capture.h"
+#include "snapshot/raw_snapshot.h"
+
+namespace pystack::snapshot {
+
+/// Puts names, lines and words to what was read: the interpreters and threads of a snapshot. Reads
+/// almost nothing any more, so the target may run. `native` has merged the stacks, or is null. What
+/// describes the target itself is added by the caller.
+model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native = nullptr);
+
+/// What a target says of itself: pid, program, command, version.
+void describe_target(const RawSnapshot& raw, model::Snapshot& snapshot);
+
+/// A runtime without a single interpreter.
+Error no_interpreter(const target::Target& target);
+
+}  // namespace pystack::snapshot

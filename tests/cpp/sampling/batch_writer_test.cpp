@@ -1,0 +1,97 @@
+#include "sampling/batch_writer.h"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/fake_target.h"
+
+using namespace pystack;
+using namespace pystack::sampling;
+using pystack::testing::FakeRuntime;
+using pystack::testing::FakeTarget;
+using pystack::testing::for_each_version;
+
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+
+struct Written {
+    Tick tick(std::uint64_t now_ns) {
+        return {.now_ns = now_ns, .previous_ns = now_ns, .batch = batch, .stats = stats};
+    }
+
+    model::Batch batch;
+    model::SamplerStats stats;
+    BatchWriter writer;
+    TrackedThread thread;
+};
+
+}  // namespace
+
+TEST_CASE("a sample weighs the time since the last attempt, and equal ones are one row") {
+    Written written;
+    written.thread.last_ns = kMs;
+    written.writer.add(written.tick(3 * kMs), written.thread, model::kOnCpu);
+    written.writer.add(written.tick(4 * kMs), written.thread, model::kOnCpu);
+    written.writer.add(written.tick(5 * kMs), written.thread, model::kGc);
+    CHECK(written.batch.weight_ns == std::vector<std::uint64_t>{3 * kMs, kMs});
+    CHECK(written.batch.count == std::vector<std::uint32_t>{2, 1});
+    CHECK(written.batch.time_ns == std::vector<std::uint64_t>{4 * kMs, 5 * kMs});
+    CHECK(written.stats.attempted == 3);
+    CHECK(written.stats.taken == 3);
+}
+
+TEST_CASE("a lost sample leaves a gap") {
+    Written written;
+    written.thread.last_ns = kMs;
+    written.writer.add(written.tick(2 * kMs), written.thread, 0);
+    written.writer.lose(written.tick(7 * kMs), written.thread, written.stats.torn);
+    written.writer.add(written.tick(8 * kMs), written.thread, 0);
+    CHECK(written.batch.weight_ns == std::vector<std::uint64_t>{kMs, kMs});
+    CHECK(written.stats.attempted == 3);
+    CHECK(written.stats.taken == 2);
+    CHECK(written.stats.torn == 1);
+}
+
+TEST_CASE("a thread without an identity has no samples, and they are counted as failed") {
+    Written written;
+    written.thread.is_left_out = true;
+    written.writer.add(written.tick(kMs), written.thread, 0);
+    written.writer.lose(written.tick(2 * kMs), written.thread, written.stats.torn);
+    CHECK(written.batch.count.empty());
+    CHECK(written.stats.attempted == 2);
+    CHECK(written.stats.failed == 2);
+    CHECK(written.stats.torn == 0);
+}
+
+TEST_CASE("what was handed over is not handed over again, and no row of it grows") {
+    for_each_version<FakeRuntime>([](FakeRuntime& fake) {
+        const FakeTarget target(fake);
+        cpython::CodeReader codes(fake.memory(), fake.layout);
+        FrameInterner tables(codes);
+        ThreadIdentities identities(target, std::make_shared<WorkLimits>());
+        Written written;
+        written.thread.index = identities.add(kMs);
+        const model::FrameId frame = tables.marker_frame("one");
+        written.thread.stack.entries = {{.stack = tables.push(0, frame)}};
+        written.writer.add(written.tick(2 * kMs), written.thread, 0);
+        written.writer.add_new_rows(written.batch, tables, identities);
+        CHECK(written.batch.strings == std::vector<std::string>{"", "one"});
+        CHECK(written.batch.frames.size() == 1);
+        CHECK(written.batch.stacks.size() == 2);
+        CHECK(written.batch.threads.size() == 1);
+
+        written.batch = {};
+        tables.marker_frame("two");
+        written.writer.add(written.tick(3 * kMs), written.thread, 0);
+        written.writer.add_new_rows(written.batch, tables, identities);
+        CHECK(written.batch.count == std::vector<std::uint32_t>{1});
+        CHECK(written.batch.strings == std::vector<std::string>{"two"});
+        CHECK(written.batch.frames.size() == 1);
+        CHECK(written.batch.stacks.empty());
+        CHECK(written.batch.threads.empty());
+    });
+}
