@@ -1,4 +1,4 @@
-"""Where a Python process is: its threads, their stacks, the GIL. Read from outside.
+"""Shows where a Python process is, read from outside: its threads, their stacks and the GIL.
 
     import pystack
 
@@ -6,10 +6,10 @@
     for thread in snapshot.threads:
         print(thread.name, [frame.name for frame in thread.frames])
 
-`pystack.dump_core("core.4711")` gives the same of a process that died.
+`pystack.dump_core("core.4711")` does the same for a process that died.
 
-The target is never written to, never runs code for the reader, and is never left stopped.
-Failures are the classes drawn in `pystack.errors`.
+The target is never written to, runs no code for pystack, and is never left stopped.
+`pystack.errors` lists the exceptions.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 if not any(name.startswith("_core.") and name.endswith(".so") for name in os.listdir(__path__[0])):  # noqa: PTH208
-    # This is a source tree, found first because a command runs from its root. The extension is in the
-    # installed package.
+    # A command that runs from the root of the source tree finds this folder first, but the extension
+    # is in the installed package.
     from pkgutil import extend_path
 
     __path__ = extend_path(__path__, __name__)
 
-# Imported at first use: `pystack dump` starts without what it does not need.
+# Imported at first use, so that `pystack dump` starts fast.
 _LAZY = {
     "errors": "pystack.errors",
     "Sampler": "pystack.api",

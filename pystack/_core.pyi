@@ -1,6 +1,6 @@
-"""The C++ core, as Python sees it. Conversions only: the types users meet are in `pystack.model`.
+"""The Python interface of the C++ core. The public types are in `pystack.model`.
 
-Every failure leaves through `pystack.errors.from_code`, so callers see the classes of `pystack.errors`.
+Every error is converted by `pystack.errors.from_code`, so callers see the classes of `pystack.errors`.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,48 +23,50 @@ class RawVariable(TypedDict):
         "free",
     ]
     value: str | None  # None: redacted
-    type: str | None  # of the value's class, with its module
+    type: str | None  # the value's class, with its module
     redacted: bool
 
 class RawLocals(TypedDict):
-    """How much of the variables to read."""
+    """Limits and redaction rules for variables."""
 
     max_depth: int
     max_items: int
     max_string: int
-    max_bytes: int  # of one thread
-    redact: list[str]  # parts of names, in any case
+    max_bytes: int  # per thread
+    redact: list[str]  # parts of names, ignoring case
+    redact_words: list[str]  # whole words of names
+    redact_text: bool  # hide secrets inside strings
 
 class RawForeignFrame(TypedDict, total=False):
-    interpreter_id: int  # only there where it is another than the thread's
+    interpreter_id: int  # present only if it is not the thread's
 
 class RawFrame(RawForeignFrame):
     kind: Literal["python"]
     function: str  # co_name
     qualname: str | None  # co_qualname; None below 3.11
     file: str  # co_filename as the target has it
-    line: int | None  # 1-based; None where the line table says "no line"
+    line: int | None  # 1-based; None if the line table says "no line"
     end_line: int | None
-    column: int | None  # 0-based UTF-8 byte offset, as co_positions() has it; 3.11+
+    column: int | None  # 0-based UTF-8 byte offset, as in co_positions(); 3.11+
     end_column: int | None
     first_line: int  # co_firstlineno
-    variables: list[RawVariable] | None  # None: not asked for
-    variables_omitted: int  # how many more there are
+    variables: list[RawVariable] | None  # None: not requested
+    variables_omitted: int  # how many were left out
     variables_problem: str | None
 
 class RawNativeFrame(TypedDict):
     kind: Literal["native"]
-    function: str  # short; module+0xoffset where there is no name
-    python_name: str | None  # by the tables of the interpreter
+    function: str  # short; module+0xoffset without a symbol
+    python_name: str | None  # from the tables of the interpreter
     signature: str  # with parameters
     symbol: str | None  # mangled
     name_source: Literal["debug-info", "symbols", "method-table", "none"]
     file: str | None
     line: int | None
-    module: str | None  # path; None for code that is in no file
+    module: str | None  # path; None for code that is not in a file
     build_id: str | None
     offset: int  # of the next instruction, as in the module's headers
-    address: int  # of the same in the target
+    address: int  # of the same instruction in the target
     is_inlined: bool
     is_plumbing: bool
     is_guess: bool
@@ -76,27 +78,27 @@ class RawGap(TypedDict):
 class RawNative(TypedDict):
     """Which native frames to read."""
 
-    all_threads: bool  # those as well that the interpreter does not know
-    last_only: bool  # only what the innermost Python frame called
-    sampled_stack_bytes: int  # of each thread's stack, copied for a sample of a recording
-    # Build id and file name to the path of its debug file: asked while the target runs.
+    all_threads: bool  # include threads that no interpreter knows
+    last_only: bool  # only frames below the innermost Python frame
+    sampled_stack_bytes: int  # copied of each thread's stack per sample of a recording
+    # From build ID and file name to the path of the debug file; called while the target runs.
     fetch: Callable[[str, str], str | None] | None
 
 class RawThread(TypedDict):
     tid: int | None  # in the tool's pid namespace
-    namespace_tid: int | None  # in the target's, where it differs
+    namespace_tid: int | None  # in the target's pid namespace, if it differs
     python_thread_id: int | None  # threading.get_ident(), the pthread_t
     interpreter_id: int | None  # both None: not known to any interpreter
     name: str | None  # threading.Thread.name
     kernel_name: str | None
     is_main: bool | None
-    run_state: str | None  # one letter of /proc/PID/stat
-    gil: GilState | None  # None: cannot be known
+    run_state: str | None  # the letter in /proc/PID/stat
+    gil: GilState | None  # None: unknown
     gc_collecting: bool | None
     raising: str | None  # type name of the exception being raised
     handling: str | None  # type name of the exception being handled
     stack_end: StackEnd
-    stack_problem: str | None  # one sentence when stack_end is not "complete"
+    stack_problem: str | None  # one sentence, if stack_end is not "complete"
     frames: list[RawFrame | RawNativeFrame | RawGap]  # outermost first
 
 class RawInterpreter(TypedDict):
@@ -106,22 +108,22 @@ class RawInterpreter(TypedDict):
 
 class RawSnapshot(TypedDict):
     pid: int
-    namespace_pid: int | None  # where the target's pid namespace is not ours
+    namespace_pid: int | None  # if the target's pid namespace is not the tool's
     executable: str | None
     command: list[str] | None  # argv
     version: str  # "3.13.5", "3.15.0b1"
     free_threaded: bool
     debug: bool
     time_ns: int  # realtime clock
-    stopped: bool  # whether the target was stopped for reading
-    stop_ns: int | None  # from the first stop request to the last release; None when not stopped
-    was_stopped: bool  # the target was already stopped (SIGSTOP) and was left so
-    attempts: int  # non-stop: reads until every thread was proved or given up
+    stopped: bool  # whether the target was stopped while it was read
+    stop_ns: int | None  # from the first stop request to the last release; None if not stopped
+    was_stopped: bool  # the target was already stopped (SIGSTOP) and stays stopped
+    attempts: int  # without stopping: reads until every thread was proved or given up
     interpreters: list[RawInterpreter]
     threads: list[RawThread]
-    problems: list[str]  # what could not be read, one sentence each
+    problems: list[str]  # what is missing, one sentence each
 
-    core: RawCore | None  # only of core files
+    core: RawCore | None  # for core files only
 
 class RawCoreModule(TypedDict):
     path: str  # as the core names it
@@ -150,6 +152,7 @@ class RawCore(TypedDict):
     nice: int | None
     state: str | None
     written_ns: int  # realtime clock
+    written_by: int | None  # the only user who can have written the file
     arguments_cut: bool  # the command is the first 79 bytes of the arguments
     truncated: bool
     missing_bytes: int
@@ -162,6 +165,9 @@ def dump_live(
     exhaustive: bool = False,
     locals: RawLocals | None = None,
     native: RawNative | None = None,
+    raise_priority: bool = True,
+    max_memory: int | None = None,  # bytes for data whose size the target chooses; None: 256 MiB
+    cancelled: Callable[[], bool] | None = None,  # called many times per second
 ) -> RawSnapshot: ...
 def dump_core(
     path: str,
@@ -169,24 +175,40 @@ def dump_core(
     executable: str | None = None,
     library_folders: list[str] = [],
     library_root: str | None = None,
+    original: str | None = None,  # the compressed file that `path` was unpacked from
     exhaustive: bool = False,
     locals: RawLocals | None = None,
     native: RawNative | None = None,
+    max_memory: int | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> RawSnapshot: ...
 
-class Batch:
-    """Samples since the last batch, as columns, and the table rows that are new in it.
+class Files:
+    """Opens files whose names the tool's user did not choose.
 
-    Columns are read-only memoryviews that own their memory. Ids index the tables from the sampler's start;
-    string 0 is "", stack 0 is the empty stack (parent 0, frame 0: not a row to follow).
-
-    Where the interpreter says which asyncio task a thread runs (3.14+), a marker frame "<task NAME>" is below
-    the task's outermost coroutine; "<other tasks>" when there are more than 1,000 names.
+    Only regular files on real file systems are opened, below the root and with the rights of whoever
+    chose the name.
     """
 
-    # One element a row: equal samples of a thread, one after the other without a gap.
+    def open(self, path: bytes) -> int: ...  # returns a descriptor for reading; raises OSError
+
+def process_files(pid: int) -> Files: ...  # raises OSError; call it before the names are read
+def core_files(written_by: int | None, uid: int | None) -> Files: ...  # both are in RawCore
+def folder_files(folder: str) -> Files: ...  # below the folder, with the caller's rights
+
+class Batch:
+    """Samples since the last batch, as columns, and the new rows of the tables.
+
+    Columns are read-only memoryviews that own their memory. IDs index the tables since the sampler's
+    start. String 0 is ""; stack 0 is the empty stack, whose parent and frame must not be followed.
+
+    If the interpreter says which asyncio task a thread runs (3.14+), a marker frame "<task NAME>" is
+    below the task's outermost coroutine, or "<other tasks>" beyond 1,000 names.
+    """
+
+    # One element per row. A row is a sequence of equal samples of a thread without a gap.
     @property
-    def time_ns(self) -> Sequence[int]: ...  # CLOCK_MONOTONIC at the read of the last one, uint64
+    def time_ns(self) -> Sequence[int]: ...  # CLOCK_MONOTONIC of the last sample, uint64
     @property
     def weight_ns(self) -> Sequence[int]: ...  # time since the thread's previous row, uint64
     @property
@@ -205,41 +227,64 @@ class Batch:
     @property
     def frame_function(
         self,
-    ) -> Sequence[int]: ...  # string id of the qualname, or co_name below 3.11
+    ) -> Sequence[int]: ...  # string ID of the qualname, or co_name below 3.11
     @property
-    def frame_file(self) -> Sequence[int]: ...  # string id
+    def frame_file(self) -> Sequence[int]: ...  # string ID
     @property
     def frame_line(self) -> Sequence[int]: ...  # int32, -1 = no line
     @property
     def frame_first_line(self) -> Sequence[int]: ...  # int32, -1 = none
+    # Of native frames; else 0.
+    @property
+    def frame_module(self) -> Sequence[int]: ...  # string ID of the path of its file; "" = none
+    @property
+    def frame_build_id(
+        self,
+    ) -> Sequence[int]: ...  # string ID of that file's, hexadecimal; "" = none
+    @property
+    def frame_address(self) -> Sequence[int]: ...  # in that file, else in memory; uint64
+    @property
+    def frame_inline_depth(self) -> Sequence[int]: ...  # 0: the function itself, uint8
+    @property
+    def frame_name_source(self) -> Sequence[int]: ...  # NameSource, uint8
     @property
     def stack_parent(self) -> Sequence[int]: ...  # uint32
     @property
     def stack_frame(self) -> Sequence[int]: ...  # uint32
     @property
     def threads(self) -> list[tuple[int, int, int, int, str]]:
-        """New or changed: (index, pid, tid or 0, interpreter id, name)."""
+        """New or changed: (index, pid, tid or 0, interpreter ID, name)."""
     @property
-    def finished(self) -> bool: ...  # last batch: the sampler has ended
+    def stats(self) -> SamplerStats: ...  # counts since the last batch
+    @property
+    def finished(self) -> bool: ...  # the last batch: the sampler has ended
 
 class SamplerStats(TypedDict):
+    """What happened in a stretch of time. The list is `for_each_count` in cpp/model/sample.h."""
+
     attempted: int  # thread samples tried
     taken: int
-    torn: int  # given up after the retries
+    torn: int  # not consistent after all retries
     failed: int  # unreadable for another reason
-    vanished: int  # the thread ended between two steps
+    vanished: int  # the thread ended while it was sampled
+    given_up: int  # ticks whose samples failed because the stop took too long
     ticks: int  # ticks served
     late: int  # ticks served more than half an interval late
-    missed: int  # ticks skipped because the sampler was behind
+    missed: int  # ticks skipped because the sampler was behind or throttled
+    throttled: int  # of the missed ticks: sampling had used its share of a CPU, or of stopped time
     elapsed_ns: int
     cpu_ns: int  # CPU time of the sampling thread
-    stop_ns_total: int  # time the target was stopped, all samples together
+    stop_ns_total: int  # total time the target was stopped
     stop_ns_max: int
-    stops: list[int]  # how many took less than 1 us, 2 us, 4 us, ...; the last: all longer ones
-    partly_merged: int  # taken, but native frames are missing
+    stops: list[int]  # histogram: less than 1 us, 2 us, 4 us, ...; the last: all longer ones
+    partly_merged: int  # taken, but without some native frames
+    maps_left_out: int  # 1, once: the target has too many or too long mappings or mapped files
+
+# How the counts of two stretches of time become those of both, by name.
+STATS_MERGES: dict[str, Literal["sum", "maximum", "histogram"]]
 
 class Sampler:
-    """One sampling thread on one target. Opening it finds the interpreter, or raises."""
+    """One sampling thread for one target. The constructor finds the interpreter, or raises."""
 
     def __init__(
         self,
@@ -249,13 +294,16 @@ class Sampler:
         stop: bool = False,
         exhaustive: bool = False,
         native: RawNative | None = None,  # implies stop
+        raise_priority: bool = True,  # only if the caller has normal priority
+        max_cpu_share: float = 1.0,  # of one CPU, for the sampling thread; 1: no limit
+        max_memory: int | None = None,
+        cancelled: Callable[[], bool] | None = None,  # called until the constructor returns
     ) -> None: ...
     def start(self) -> None: ...
     def next_batch(
         self, timeout_s: float
-    ) -> Batch | None: ...  # None: nothing new within the timeout
-    def stop(self) -> None: ...  # ends the thread, releases the target; next_batch then drains
-    def stats(self) -> SamplerStats: ...
+    ) -> Batch | None: ...  # None: no samples and no counts within the timeout
+    def stop(self) -> None: ...  # ends the thread, releases the target; then next_batch drains
     @property
     def python_version(self) -> str: ...
     @property
@@ -266,9 +314,27 @@ class Sampler:
 class SampleState:
     """Bits of Batch.state."""
 
-    HOLDS_GIL: int  # 1
-    WAITS_FOR_GIL: int  # 2
-    ON_CPU: int  # 4
-    GC: int  # 8
-    CPU_KNOWN: int  # 16: the ON_CPU bit was measured
-    GIL_KNOWN: int  # 32
+    HOLDS_GIL: int
+    WAITS_FOR_GIL: int
+    ON_CPU: int
+    GC: int
+    CPU_KNOWN: int  # the ON_CPU bit was measured
+    GIL_KNOWN: int
+
+NO_INTERPRETER: int  # interpreter ID of a thread that no interpreter knows
+
+class NameSource:
+    """Values of Batch.frame_name_source."""
+
+    NONE: int  # the function is its module and address
+    DEBUG_INFO: int
+    SYMBOLS: int
+    METHOD_TABLE: int  # the interpreter's tables of functions: the name is that in Python
+
+class FrameKind:
+    """Values of Batch.frame_kind."""
+
+    PYTHON: int
+    NATIVE: int
+    MARKER: int  # not a function, for example a task or what was left out
+    GAP: int  # not in recordings, which have markers instead

@@ -1,4 +1,4 @@
-"""The functions a program calls. They import the C++ core when first used."""
+"""The public functions. They import the C++ core at first use."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pystack import errors
 from pystack.model import CoreDetails, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import TypeVar
 
-    from pystack._core import RawSnapshot
+    from pystack._core import RawLocals, RawNative, RawSnapshot
     from pystack._core import Sampler as Sampler
     from pystack.core_unpack import Progress, UnpackedCore
     from pystack.locals_options import Locals
     from pystack.native_options import Native
 
     StrPath = str | os.PathLike[str]
+    Options = TypeVar("Options", Locals, Native)
 
 _MAX_PID = 2**31 - 1  # pid_t
 _ELF_MAGIC = b"\x7fELF"
@@ -29,34 +31,47 @@ def dump(
     *,
     block: bool = True,
     exhaustive: bool = False,
-    locals: Locals | None = None,
-    native: Native | None = None,
+    locals: Locals | bool | None = None,
+    native: Native | bool | None = None,
+    raise_priority: bool = True,
+    max_memory: int | None = None,
 ) -> Snapshot:
     """Reads where every Python thread of a running process is.
 
     Args:
-        pid: The process, as this process sees it.
-        block: Stop the target for the reading, well under a millisecond as a rule. Without it the
-            target runs on; a stack that could not be proved consistent says so in `stack_end`.
-        exhaustive: Also search memory that no file backs for the interpreter: slower, and needed
-            only where the plain search finds none.
-        locals: Read arguments and local variables, too, within these limits. Needs `block`.
-        native: Read the frames of compiled code, too, and put the Python frames in their places
-            among them. Needs `block`.
+        pid: The process ID, as seen by the calling process.
+        block: Pause the target while it is read, usually for less than a millisecond. Otherwise
+            the target keeps running, and `stack_end` marks each stack that could not be proved
+            consistent.
+        exhaustive: Also search anonymous memory for the interpreter. Slower, and needed only if
+            the normal search finds none.
+        locals: Also read arguments and local variables, within these limits. True means
+            `Locals()`. Needs `block`.
+        native: Also read native frames and merge them with the Python frames. True means
+            `Native()`. Needs `block`.
+        raise_priority: Raise the priority of the reading thread to niceness -20 and, while the
+            target is stopped, to real-time priority for up to a millisecond at a time. This is
+            done only if the kernel allows it and the calling thread has normal priority.
+        max_memory: The number of bytes to keep of data whose size the target chooses: names,
+            tables, frames, values. Beyond this limit, data is left out and `problems` says so.
+            None means 256 MiB, which real programs do not reach.
 
     Raises:
-        NoSuchProcess: There is no such process.
-        TargetExited: It went away before anything was read.
-        PermissionDenied: The kernel refuses; `cause` and `hint` say why and what to do.
-        NotPython: There is no interpreter in it.
-        UnsupportedTarget: A zombie, a kernel thread, a 32-bit process.
-        LayoutError: Its Python is one we do not know.
-        MemoryFault: Its interpreter's memory makes no sense.
-        InvalidArgument: `pid` is not a positive number, or `locals` or `native` without `block`.
+        NoSuchProcess: No process has this ID.
+        TargetExited: The process exited before anything was read.
+        PermissionDenied: The kernel denied access; `cause` and `hint` say why and what to do.
+        NotPython: The process contains no interpreter.
+        UnsupportedTarget: The process is a zombie, a kernel thread or a 32-bit process.
+        LayoutError: The Python version or build is not supported.
+        MemoryFault: The interpreter's memory is corrupt or cannot be read.
+        InvalidArgument: `pid` is not positive or is that of the calling process, which cannot pause
+            itself (use `block=False`), or `locals` or `native` was given without `block`.
+        OutOfMemory: The system denied memory to the calling process.
 
-    All are `PystackError`s; the tree is drawn in `pystack.errors`.
+    All of these are `PystackError`s; see `pystack.errors`.
     """
     _check_pid(pid)
+    _check_stop(pid, stop=block, other="block=False")
     from pystack import _core
 
     try:
@@ -64,12 +79,16 @@ def dump(
             pid,
             stop=block,
             exhaustive=exhaustive,
-            locals=None if locals is None else locals.to_raw(),
-            native=None if native is None else native.to_raw(),
+            locals=_raw_locals(locals),
+            native=_raw_native(native),
+            raise_priority=raise_priority,
+            max_memory=_checked_memory(max_memory),
         )
+        return Snapshot.from_raw(raw)
     except errors.TargetError as error:
         raise _explained(error, pid, stop=block) from None
-    return Snapshot.from_raw(raw)
+    except MemoryError:
+        raise errors.OutOfMemory("out of memory", pid=pid) from None
 
 
 def dump_core(
@@ -79,46 +98,53 @@ def dump_core(
     library_folders: Iterable[StrPath] = (),
     library_root: StrPath | None = None,
     exhaustive: bool = False,
-    locals: Locals | None = None,
-    native: Native | None = None,
+    locals: Locals | bool | None = None,
+    native: Native | bool | None = None,
+    max_unpacked: int | None = None,
     progress: Progress | None = None,
+    max_memory: int | None = None,
 ) -> Snapshot:
     """Reads where every Python thread was when a core file was written.
 
-    The files that the process had mapped are looked for at their own paths, then in
-    `library_folders`, then below `library_root`. One of another build than the core's is used for
-    nothing; `Snapshot.core.modules` tells what became of each.
+    The files that the process had mapped are searched at their own paths, then in
+    `library_folders`, then below `library_root`. Files with another build ID are never used;
+    `Snapshot.core.modules` lists the result for each file. A file at its own path that the author
+    of the core may not be able to read is used only if the core contains its build ID.
 
     Args:
-        path: The core, plain or compressed with gzip, zstd, lz4 or xz. A compressed one is unpacked
-            to a temporary file without a name, which is gone afterwards.
-        executable: The program that ran, where the file that the core names is not the one.
-        library_folders: Folders to look in by name, not recursively, in this order.
+        path: The core, plain or compressed with gzip, zstd, lz4 or xz. A compressed core is
+            unpacked to an unnamed temporary file, which is removed afterwards.
+        executable: The program that ran, if it is not the file that the core names.
+        library_folders: Folders to search by file name, in this order, not recursively.
         library_root: A copy of the root folder of the machine or container where the core was
-            written, or any folder to be searched recursively.
+            written, or any other folder, which is searched recursively.
         exhaustive: As for `dump`.
         locals: As for `dump`.
         native: As for `dump`.
+        max_unpacked: The maximum size in bytes of an unpacked core. None means 200 times the
+            compressed size or 2 GiB, whichever is larger.
         progress: Called while a compressed core is unpacked, with the compressed bytes read, their
-            total, and the bytes unpacked.
+            total, and the unpacked bytes.
+        max_memory: As for `dump`.
 
     Raises:
         NotACore: The file is not an ELF core.
-        CoreTruncated: So much of it is missing that nothing can be read.
-        MissingBinary: A file is needed that the core names and that is not here.
-        NotPython: The core is not of a Python process.
-        UnsupportedTarget: It is of a 32-bit process, or of another architecture.
-        LayoutError: Its Python is one we do not know.
-        MemoryFault: Its interpreter's memory makes no sense.
-        InvalidArgument: `executable` is no ELF file, or a folder is none.
-        SystemFailure: The file cannot be opened, or the disk is too small to unpack it.
+        CoreError: The unpacked core exceeds `max_unpacked`.
+        CoreTruncated: Too much of the core is missing to read anything.
+        MissingBinary: A file that the core names is needed and was not found.
+        NotPython: The core is not from a Python process.
+        UnsupportedTarget: The core is from a 32-bit process or another architecture.
+        LayoutError: The Python version or build is not supported.
+        MemoryFault: The interpreter's memory is corrupt or missing.
+        InvalidArgument: `executable` is not an ELF file, or a folder does not exist.
+        SystemFailure: The file cannot be opened, or there is not enough disk space to unpack it.
     """
     name = os.fspath(path)
     folders = [_folder(folder) for folder in library_folders]
     root = None if library_root is None else _folder(library_root)
     program = None if executable is None else _program(executable)
 
-    def read(file: str) -> RawSnapshot:
+    def read(file: str, original: str | None = None) -> RawSnapshot:
         from pystack import _core
 
         return _core.dump_core(
@@ -126,25 +152,30 @@ def dump_core(
             executable=program,
             library_folders=folders,
             library_root=root,
+            original=original,
             exhaustive=exhaustive,
-            locals=None if locals is None else locals.to_raw(),
-            native=None if native is None else native.to_raw(),
+            locals=_raw_locals(locals),
+            native=_raw_native(native),
+            max_memory=_checked_memory(max_memory),
         )
 
-    if not _may_be_compressed(name):
-        return _core_snapshot(read(_encodable(name)), name, None)
-    from pystack import core_unpack
+    try:
+        if not _may_be_compressed(name):
+            return _core_snapshot(read(_encodable(name)), name, None)
+        from pystack import core_unpack
 
-    if core_unpack.compression_of(name) is None:
-        return _core_snapshot(read(_encodable(name)), name, None)
-    with core_unpack.unpack(name, progress=progress) as unpacked:
-        try:
-            raw = read(unpacked.path)
-        except errors.PystackError as error:
-            # The reader knows only the temporary file.
-            error.args = (str(error).replace(unpacked.path, name),)
-            raise
-        return _core_snapshot(raw, name, unpacked)
+        if core_unpack.compression_of(name) is None:
+            return _core_snapshot(read(_encodable(name)), name, None)
+        with core_unpack.unpack(name, max_bytes=max_unpacked, progress=progress) as unpacked:
+            try:
+                raw = read(unpacked.path, unpacked.original)
+            except errors.PystackError as error:
+                # The C++ core knows only the temporary file.
+                error.args = (str(error).replace(unpacked.path, name),)
+                raise
+            return _core_snapshot(raw, name, unpacked)
+    except MemoryError:
+        raise errors.OutOfMemory("out of memory") from None
 
 
 def open_sampler(
@@ -153,19 +184,44 @@ def open_sampler(
     rate_hz: float,
     stop: bool = False,
     exhaustive: bool = False,
-    native: Native | None = None,
+    native: Native | bool | None = None,
+    raise_priority: bool = True,
+    max_cpu_share: float = 1.0,
+    max_memory: int | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Sampler:
     """Finds the interpreter of a running process and prepares to sample it.
 
-    Nothing is read before `Sampler.start()`. With `stop`, the target is stopped for each sample;
-    with `native`, too, and the stacks have native frames, those of the interpreter's machinery left
-    out. Threads that Python does not know are sampled where `Native.all_threads` says so; their
-    interpreter's id is -1.
-    Raises what `dump` raises.
+    Sampling begins with `Sampler.start()`.
+
+    Args:
+        pid: The process ID, as seen by the calling process.
+        rate_hz: Samples per second.
+        stop: Stop the target for each sample.
+        exhaustive: As for `dump`.
+        native: Sample native frames as well, without the interpreter's internals. Implies `stop`.
+            With `Native.all_threads`, threads that never ran Python code are sampled, too; their
+            interpreter ID is -1.
+        raise_priority: As for `dump`.
+        max_cpu_share: The share of one CPU that the sampling thread may use on average. Ticks above
+            it are skipped and counted in `throttled`.
+        max_memory: As for `dump`. Functions, stacks and threads beyond the limit are recorded as
+            "<left out: memory limit>".
+        cancelled: Called many times per second while the interpreter is searched. If it returns
+            True, `Cancelled` is raised.
+
+    Raises the same exceptions as `dump`.
     """
     _check_pid(pid)
+    _check_stop(
+        pid, stop=stop or native not in (None, False), other="stop=False and no native frames"
+    )
     if not rate_hz > 0:
-        raise errors.InvalidArgument(f"a rate is a positive number, not {rate_hz}", pid=pid)
+        raise errors.InvalidArgument(f"rate_hz must be positive, not {rate_hz}", pid=pid)
+    if not 0 < max_cpu_share <= 1:
+        raise errors.InvalidArgument(
+            f"max_cpu_share must be above 0 and at most 1, not {max_cpu_share}"
+        )
     from pystack import _core
 
     try:
@@ -174,10 +230,14 @@ def open_sampler(
             rate_hz=rate_hz,
             stop=stop,
             exhaustive=exhaustive,
-            native=None if native is None else native.to_raw(),
+            native=_raw_native(native),
+            raise_priority=raise_priority,
+            max_cpu_share=max_cpu_share,
+            max_memory=_checked_memory(max_memory),
+            cancelled=cancelled,
         )
     except errors.TargetError as error:
-        raise _explained(error, pid, stop=stop or native is not None) from None
+        raise _explained(error, pid, stop=stop or native not in (None, False)) from None
 
 
 def __getattr__(name: str) -> object:
@@ -188,21 +248,27 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _checked_memory(size: int | None) -> int | None:
+    if size is not None and not 0 < size < 2**63:
+        raise errors.InvalidArgument(f"max_memory must be a positive number of bytes, not {size}")
+    return size
+
+
 def _core_snapshot(raw: RawSnapshot, name: str, unpacked: UnpackedCore | None) -> Snapshot:
     details = raw["core"]
     assert details is not None, "what was read is a core"
     if unpacked is not None and unpacked.problem is not None:
         raw["problems"].insert(
-            0, f"{name} could be unpacked only in part, {unpacked.size} bytes: {unpacked.problem}"
+            0, f"only {unpacked.size} bytes of {name} could be unpacked: {unpacked.problem}"
         )
     compression = None if unpacked is None else unpacked.compression
     return Snapshot.from_raw(raw, CoreDetails.from_raw(details, name, compression))
 
 
 def _may_be_compressed(path: str) -> bool:
-    """Whether it is worth a closer look. Of what cannot be read the C++ core will tell."""
+    """Whether the file needs a closer look. The C++ core reports files that cannot be read."""
     try:
-        # Opening must not wait for the writer of a pipe, nor make a terminal ours.
+        # Opening must not wait for the writer of a pipe, or acquire a controlling terminal.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError):
         return False
@@ -236,33 +302,70 @@ def _program(path: StrPath) -> str:
     if head != _ELF_MAGIC:
         raise errors.InvalidArgument(
             f"{program} is not an ELF executable",
-            hint="Name the python that ran, not the script; or leave it out: the core names it.",
+            hint="Give the Python executable that ran, not the script, or omit it: the core names it.",
         )
     return program
 
 
 def _encodable(path: str) -> str:
-    """The C++ core takes UTF-8."""
+    """The C++ core accepts only UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
         raise errors.InvalidArgument(
-            f"the name {path!a} is not UTF-8", hint="Make a link to it with another name."
+            f"the name {path!a} is not UTF-8", hint="Create a link to it with another name."
         ) from None
     if "\0" in path:
-        raise errors.InvalidArgument(f"the name {path!a} has a zero byte")
+        raise errors.InvalidArgument(f"the name {path!a} contains a zero byte")
     return path
+
+
+def _raw_locals(given: Locals | bool | None) -> RawLocals | None:
+    if given is None or given is False:
+        return None
+    from pystack.locals_options import Locals
+
+    return _options(given, Locals, "locals").to_raw()
+
+
+def _raw_native(given: Native | bool | None) -> RawNative | None:
+    if given is None or given is False:
+        return None
+    from pystack.native_options import Native
+
+    return _options(given, Native, "native").to_raw()
+
+
+def _options(given: Options | bool, kind: type[Options], name: str) -> Options:
+    """The given options, or the default options for True."""
+    if given is True:
+        return kind()
+    if not isinstance(given, kind):
+        raise errors.InvalidArgument(
+            f"{name} must be {kind.__name__}(...), a bool or None, not {given!r}"
+        )
+    return given
 
 
 def _check_pid(pid: int) -> None:
     if pid <= 0:
-        raise errors.InvalidArgument(f"a pid is a positive number, not {pid}", pid=pid)
+        raise errors.InvalidArgument(f"pid must be positive, not {pid}", pid=pid)
     if pid > _MAX_PID:
         raise errors.NoSuchProcess(f"there is no process {pid}", pid=pid)
 
 
+def _check_stop(pid: int, *, stop: bool, other: str) -> None:
+    """`other`: the arguments with which nothing is stopped."""
+    if stop and pid == os.getpid():
+        raise errors.InvalidArgument(
+            f"process {pid} is the calling process, which cannot stop itself",
+            pid=pid,
+            hint=f"Use {other}, or call pystack from another process.",
+        )
+
+
 def _explained(error: errors.TargetError, pid: int, *, stop: bool) -> errors.TargetError:
-    """The same failure with what can be found out about this very case."""
+    """Adds what can be found out about the cause."""
     from pystack import diagnosis
 
     return diagnosis.explain(error, pid, stop=stop)

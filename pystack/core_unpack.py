@@ -1,13 +1,15 @@
-"""Compressed core files, as systemd-coredump and people make them: gzip, zstd, lz4 and xz.
+"""Unpacks compressed core files: gzip, zstd, lz4 and xz.
 
-The core is unpacked to a temporary file without a name, readable by nobody else, which the kernel
-removes when this process ends, however it ends:
+The core is unpacked to an unnamed temporary file that no other user can read. The kernel removes it
+when this process ends, for whatever reason:
 
     with unpack("core.python.zst") as core:
         open_core(core.path)
 
-Blocks of zeros become holes. Data that is cut off or damaged is unpacked as far as it goes, and
-`problem` says why it does not go further; only a file that cannot be a core at all is an error.
+Blocks of zeros become holes, and data after the end of the core is not unpacked. Everything before it
+must be: no format that tools write allows skipping. Truncated or damaged data is unpacked as far as
+possible, and `problem` says why there is no more. A file that is not a core or becomes too large is an
+error.
 """
 
 from __future__ import annotations
@@ -17,13 +19,16 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
+from .core_extent import core_size
 from .errors import CoreTruncated, NotACore, PystackError, SystemFailure
+from .sparse_file import SparseFile
 
 _ELF_MAGIC = b"\x7fELF"
 _MAGICS = {
@@ -35,14 +40,10 @@ _MAGICS = {
 
 _INPUT_BYTES = 256 << 10
 _OUTPUT_BYTES = 1 << 20
-#: Zeros are looked for in blocks of this size.
-_BLOCK_BYTES = 64 << 10
-_ZEROS = bytes(_BLOCK_BYTES)
-#: How often the free disk space is asked for, and how much of it is left to others.
-_CHECK_EVERY_BYTES = 64 << 20
-_RESERVE_BYTES = 64 << 20
-#: No process has more; what claims to be bigger is a decompression bomb.
-_MAX_BYTES = 16 << 40
+#: A core may grow by this ratio, or to the size below; real cores are compressed 20 to 100 times. More
+#: is treated as a decompression bomb. Cores with much zeroed memory need a larger `max_bytes`.
+_MAX_RATIO = 200
+_LEAST_LIMIT_BYTES = 2 << 30
 #: `xz -9` needs 65 MiB.
 _XZ_MEMORY_BYTES = 256 << 20
 
@@ -51,7 +52,7 @@ Progress = Callable[[int, int, int], None]
 
 
 class _Decompressor(Protocol):
-    """One compressed stream. lzma, zstd and lz4 have it in this form."""
+    """One compressed stream, in the form that lzma, zstd and lz4 share."""
 
     @property
     def eof(self) -> bool: ...
@@ -84,17 +85,23 @@ class _GzipDecompressor:
 
 @dataclass
 class UnpackedCore:
-    """An unpacked core; `path` opens it as long as this object is not closed."""
+    """An unpacked core. Until it is closed, `path` opens the core and `original` the compressed file."""
 
     file: BinaryIO
+    source: BinaryIO
     path: str
     compression: str
     size: int
-    #: Why there may be more in the original than was unpacked; None when all of it was.
+    #: Why not all of the original could be unpacked; None if everything was.
     problem: str | None
+
+    @property
+    def original(self) -> str:
+        return f"/proc/self/fd/{self.source.fileno()}"
 
     def close(self) -> None:
         self.file.close()
+        self.source.close()
 
     def __enter__(self) -> UnpackedCore:
         return self
@@ -109,7 +116,7 @@ class UnpackedCore:
 
 
 def compression_of(path: str | os.PathLike[str]) -> str | None:
-    """The name of the compression by the file's first bytes, None for any other file."""
+    """The name of the compression, by the file's first bytes; None for any other file."""
     try:
         with open(path, "rb") as file:
             return _compression(file.read(8))
@@ -121,74 +128,81 @@ def unpack(
     path: str | os.PathLike[str],
     *,
     folder: str | None = None,
+    max_bytes: int | None = None,
     progress: Progress | None = None,
 ) -> UnpackedCore:
-    """Unpacks a compressed core into `folder`; by default TMPDIR, /var/tmp or what tempfile says.
+    """Unpacks a compressed core into `folder`. Default: TMPDIR, /var/tmp or tempfile's choice.
 
-    Raises NotACore when the file is not compressed or holds something else, CoreTruncated when
-    nothing could be unpacked, SystemFailure when the disk is too small or a file operation fails.
+    The unpacked core has at most `max_bytes`. Default: 200 times the compressed size or 2 GiB,
+    whichever is larger.
+
+    Raises NotACore if the file is not compressed or not a core, CoreTruncated if nothing could be
+    unpacked, CoreError if the core becomes too large, SystemFailure if there is not enough disk space
+    or a file operation fails.
     """
+    place = folder or _default_folder()
     try:
-        with open(path, "rb") as source:
+        with ExitStack() as files:
+            source = files.enter_context(open(path, "rb"))
             head = source.read(32)
             source.seek(0)
             compression = _compression(head)
             if compression is None:
-                raise NotACore(f"{path} is not compressed in a way that is known")
+                raise NotACore(f"{path} is not compressed in a known format")
             decompressor = _decompressor_class(compression)
-            target = _private_file(folder or _default_folder())
-            try:
-                return _unpack_to(source, target, str(path), compression, decompressor, progress)
-            except BaseException:
-                target.close()
-                raise
+            packed = os.fstat(source.fileno()).st_size
+            limit = max_bytes or max(packed * _MAX_RATIO, _LEAST_LIMIT_BYTES)
+            target = files.enter_context(_private_file(place))
+            output = SparseFile(target, str(path), place, limit)
+            stream = _Stream(source, compression, decompressor)
+            unpacked = _unpack_to(stream, output, str(path), progress)
+            files.pop_all()  # The caller owns them now.
+            return unpacked
     except OSError as error:
         raise _system_failure(error) from error
 
 
 def _unpack_to(
-    source: BinaryIO,
-    target: BinaryIO,
-    path: str,
-    compression: str,
-    decompressor: Callable[[], _Decompressor],
-    progress: Progress | None,
+    stream: _Stream, output: SparseFile, path: str, progress: Progress | None
 ) -> UnpackedCore:
+    source, target = stream.source, output.file
     status = os.fstat(source.fileno())
-    promised = _promised_size(source, compression)
+    promised = _promised_size(source, stream.compression)
     if promised is not None:
-        _check_space(target, promised, path)
-    output = _SparseWriter(target, path)
-    problem = None
-    for data in (stream := _Stream(source, compression, decompressor)):
+        output.check_space(promised)
+    end = None
+    for data in stream:
         if output.size < len(_ELF_MAGIC):
             head = (output.head + data)[: len(_ELF_MAGIC)]
             if not _ELF_MAGIC.startswith(head):
-                raise NotACore(f"{path} is {compression} data, but of something else than a core")
+                raise NotACore(f"{path} is {stream.compression} data, but does not contain a core")
         output.write(data)
         if progress is not None:
             progress(stream.consumed, status.st_size, output.size)
-        if output.size > _MAX_BYTES:
-            problem = f"it was unpacked only up to {_MAX_BYTES >> 40} TiB"
+        if end is None:
+            end = core_size(output.read, output.size)
+            output.check_limit(end or 0)
+        if end is not None and output.size >= end:
             break
-    problem = problem or stream.problem
     if output.size == 0:
-        raise CoreTruncated(f"nothing of {path} can be unpacked: {problem or 'it is empty'}")
+        raise CoreTruncated(f"{path} cannot be unpacked: {stream.problem or 'it is empty'}")
+    if progress is not None:
+        progress(status.st_size, status.st_size, output.size)
     output.finish()
-    # The reader takes the time of the core from its file.
+    # The file's time is the time of the core.
     os.utime(target.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
     name = f"/proc/self/fd/{target.fileno()}"
-    return UnpackedCore(target, name, compression, output.size, problem)
+    return UnpackedCore(target, source, name, stream.compression, output.size, stream.problem)
 
 
 class _Stream:
-    """The unpacked bytes in pieces, over all streams that follow each other in the file."""
+    """The unpacked bytes in pieces, across all consecutive streams of the file."""
 
     def __init__(
         self, source: BinaryIO, compression: str, decompressor: Callable[[], _Decompressor]
     ) -> None:
-        self._source = source
-        self._compression = compression
+        self.source = source
+        self.compression = compression
         self._decompressor = decompressor
         self.consumed = 0
         self.problem: str | None = None
@@ -202,68 +216,30 @@ class _Stream:
             data = b""
             if self._current.eof:
                 data = (self._current.unused_data or b"").lstrip(b"\0") or self._read()
-                data = data.lstrip(b"\0")  # Padding, as tapes and xz have it.
+                data = data.lstrip(b"\0")  # Padding, as on tapes and in xz files.
                 if not data:
                     raise StopIteration
-                if _compression(data.ljust(8, b"\0")) != self._compression:
-                    self.problem = f"what follows its end is not {self._compression} data"
+                if _compression(data.ljust(8, b"\0")) != self.compression:
+                    self.problem = f"the data after the first stream is not {self.compression} data"
                     raise StopIteration
                 self._current = self._decompressor()
             elif self._current.needs_input:
                 data = self._read()
                 if not data:
-                    self.problem = f"the {self._compression} data is cut off"
+                    self.problem = f"the {self.compression} data is truncated"
                     raise StopIteration
             try:
                 unpacked = self._current.decompress(data, _OUTPUT_BYTES)
             except Exception as error:  # Each library has its own class, lz4 a bare RuntimeError.
-                self.problem = f"the {self._compression} data is damaged ({error})"
+                self.problem = f"the {self.compression} data is damaged ({error})"
                 raise StopIteration from None
             if unpacked:
                 return unpacked
 
     def _read(self) -> bytes:
-        data = self._source.read(_INPUT_BYTES)
+        data = self.source.read(_INPUT_BYTES)
         self.consumed += len(data)
         return data
-
-
-class _SparseWriter:
-    """Writes a file from its beginning to its end, leaving holes for blocks of zeros."""
-
-    def __init__(self, file: BinaryIO, path: str) -> None:
-        self._file = file
-        self._path = path
-        self._unchecked = 0
-        self.size = 0
-        self.head = b""
-
-    def write(self, data: bytes) -> None:
-        if len(self.head) < len(_ELF_MAGIC):
-            self.head += data[: len(_ELF_MAGIC)]
-        begin = 0
-        while begin < len(data):
-            # Blocks are aligned in the file, however the pieces come.
-            end = min(begin + _BLOCK_BYTES - self.size % _BLOCK_BYTES, len(data))
-            block = data[begin:end]
-            if block != _ZEROS[: len(block)]:
-                self._write_at(self.size, block)
-            self.size += len(block)
-            begin = end
-
-    def _write_at(self, offset: int, block: bytes) -> None:
-        if self._unchecked >= _CHECK_EVERY_BYTES:
-            _check_space(self._file, _CHECK_EVERY_BYTES, self._path)
-            self._unchecked = 0
-        self._unchecked += len(block)
-        view = memoryview(block)
-        while view:
-            written = os.pwrite(self._file.fileno(), view, offset)
-            view = view[written:]
-            offset += written
-
-    def finish(self) -> None:
-        os.ftruncate(self._file.fileno(), self.size)
 
 
 def _compression(head: bytes) -> str | None:
@@ -292,15 +268,15 @@ def _decompressor_class(compression: str) -> Callable[[], _Decompressor]:
         return found
     package = {"lz4": "Install lz4", "zstd": "Install backports.zstd"}.get(compression)
     raise PystackError(
-        f"the core is compressed with {compression}, and this Python cannot unpack that",
+        f"the core is compressed with {compression}, which this Python cannot unpack",
         hint=f"{package or 'Use another Python'}, or unpack it with the {compression} command.",
     )
 
 
 def _promised_size(source: BinaryIO, compression: str) -> int | None:
-    """The unpacked size where the first frame's header has it (RFC 8878 3.1.1, lz4 frame format).
+    """The unpacked size, if the first frame's header has it (RFC 8878 3.1.1, lz4 frame format).
 
-    gzip's trailer has it too, but only the lowest 32 bits, and noise when the file is cut off.
+    gzip's trailer has only its lowest 32 bits, and garbage if the file is truncated.
     """
     head = source.read(32)
     source.seek(0)
@@ -318,20 +294,8 @@ def _promised_size(source: BinaryIO, compression: str) -> int | None:
     return size + 256 if size_bytes == 2 else size
 
 
-def _check_space(file: BinaryIO, wanted: int, path: str) -> None:
-    status = os.fstatvfs(file.fileno())
-    free = status.f_bavail * status.f_frsize
-    if free < wanted + _RESERVE_BYTES:
-        raise SystemFailure(
-            f"not enough disk space to unpack {path}:"
-            f" {wanted >> 20} MiB more are needed and {free >> 20} MiB are free",
-            errno=errno.ENOSPC,
-            hint="Set TMPDIR to a folder on a bigger disk.",
-        )
-
-
 def _default_folder() -> str:
-    # /var/tmp before tempfile's /tmp: /tmp is memory on many systems, and a core is big.
+    # /var/tmp before tempfile's /tmp: /tmp is in memory on many systems, and a core is large.
     for folder in (os.environ.get("TMPDIR"), "/var/tmp"):
         if folder and Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK):
             return folder
@@ -342,7 +306,7 @@ def _private_file(folder: str) -> BinaryIO:
     try:
         descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC | os.O_EXCL, 0o600)
     except OSError as error:
-        # Some file systems (NFS, older overlays) have no files without a name.
+        # Some file systems (NFS, older overlays) do not support unnamed files.
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             raise
         descriptor, name = tempfile.mkstemp(prefix="pystack-", dir=folder)
@@ -352,4 +316,6 @@ def _private_file(folder: str) -> BinaryIO:
 
 def _system_failure(error: OSError) -> SystemFailure:
     place = f" {error.filename}" if error.filename else ""
-    return SystemFailure(f"{error.strerror or error}{place}", errno=error.errno)
+    return SystemFailure(
+        f"cannot read or write{place}: {error.strerror or error}", errno=error.errno
+    )

@@ -1,8 +1,8 @@
-"""Why this process cannot be read, and the one thing to do about it.
+"""Finds out why a process cannot be read, and what to do about it.
 
-The kernel says no more than "permission denied". The order of the checks below is that of
-`__ptrace_may_access` in kernel/ptrace.c and of the security modules after it; the first that would
-refuse is the cause. Facts come from `process_facts`; the rules only compare them.
+The kernel only says "permission denied". The checks below have the order of `__ptrace_may_access` in
+kernel/ptrace.c and of the security modules after it; the first check that fails is the cause. Facts
+come from `process_facts`; the rules only compare them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PROC = Path("/proc")
 
 
 class Diagnosis(NamedTuple):
-    """One sentence each; the cause without a full stop, as in error messages."""
+    """One sentence each. The cause has no full stop, as in error messages."""
 
     cause: str
     fix: str
@@ -28,11 +28,11 @@ class Diagnosis(NamedTuple):
 def explain(
     error: errors.TargetError, pid: int, *, stop: bool, proc: Path = _PROC, root: Path = Path("/")
 ) -> errors.TargetError:
-    """The same failure, with the cause and the hint that fit this very case."""
+    """Returns the error with the cause and the hint for this case."""
     target = process_facts.read_process(pid, proc)
     if isinstance(error, errors.PermissionDenied):
         if target is None:
-            return errors.TargetExited(f"process {pid} went away", pid=pid)
+            return errors.TargetExited(f"process {pid} exited", pid=pid)
         own = process_facts.read_own(proc, root)
         related = process_facts.is_ancestor(own.pid, pid, proc)
         found = diagnose_permission(target, own, stop=stop, is_descendant=related)
@@ -48,11 +48,11 @@ def explain(
             return errors.PermissionDenied(
                 f"no permission to read process {pid}: {cause}",
                 pid=pid,
-                hint=f"Run it as root: sudo {_command(pid)}.",
+                hint=f"Run pystack as root: sudo {_command(pid)}.",
                 cause=cause,
             )
         if target is not None and target.process_id != pid:
-            error.hint = f"{pid} is a thread of process {target.process_id}: give that number."
+            error.hint = f"{pid} is a thread of process {target.process_id}: use that number."
     elif isinstance(error, errors.UnsupportedTarget) and target is not None:
         error.hint = _unsupported_hint(target, proc)
     elif isinstance(error, errors.NotPython) and target is not None:
@@ -63,26 +63,28 @@ def explain(
         ]
         if pythons:
             several = ", ".join(map(str, pythons[:5]))
-            error.hint = f"It has started Python: try {several}."
+            error.hint = f"It has started Python processes: try {several}."
     return error
 
 
 def diagnose_permission(
     target: ProcessFacts, own: OwnFacts, *, stop: bool, is_descendant: bool = False
 ) -> Diagnosis:
-    """Why `own` may not read `target`; `stop` says whether that was to stop it."""
+    """Why `own` may not read `target`; `stop`: whether the target was to be stopped."""
     if stop and target.pid == own.pid:
-        return Diagnosis("a process cannot stop itself", "Read it with --no-block.")
+        return Diagnosis(
+            "a process cannot stop itself", "Read it without stopping it: block=False."
+        )
     if own.yama_scope == 3:
         return Diagnosis(
             "this machine forbids all tracing (kernel.yama.ptrace_scope is 3)",
-            "Only a reboot with a lower kernel.yama.ptrace_scope changes that.",
+            "Reboot with a lower kernel.yama.ptrace_scope; it cannot be lowered otherwise.",
         )
     if stop and target.tracer is not None:
         pid, name = target.tracer
         return Diagnosis(
             f"it is already traced by {name} (pid {pid})",
-            "Let that detach first, or read without stopping: --no-block.",
+            f"Detach {name} first, or read the process without stopping it: block=False.",
         )
     cause = _missing_privilege(target, own, is_descendant=is_descendant)
     if cause is not None:
@@ -91,7 +93,7 @@ def diagnose_permission(
 
 
 def _missing_privilege(target: ProcessFacts, own: OwnFacts, *, is_descendant: bool) -> str | None:
-    """What CAP_SYS_PTRACE would overcome, if we lack it."""
+    """The check that fails only because CAP_SYS_PTRACE is missing."""
     theirs, ours = target.credentials, own.credentials
     if ours.may_trace_all or not (ours.uids and theirs.uids and ours.gids and theirs.gids):
         return None
@@ -101,68 +103,68 @@ def _missing_privilege(target: ProcessFacts, own: OwnFacts, *, is_descendant: bo
         return f"it runs in group {theirs.gids[1]} and you are in group {ours.gids[1]}"
     if target.dumpable is False:
         return (
-            "it is protected from its own user (a setuid program, one that is not readable,"
-            " or one that asked for it with PR_SET_DUMPABLE)"
+            "it is protected from its own user (it is a setuid program, its file is not readable,"
+            " or it called prctl(PR_SET_DUMPABLE))"
         )
     if None not in (theirs.user_namespace, ours.user_namespace) and (
         theirs.user_namespace != ours.user_namespace
     ):
         return "it runs in another user namespace"
     if theirs.permitted_caps & ~ours.permitted_caps:
-        return "it has capabilities that you have not"
+        return "it has capabilities that you do not have"
     if own.yama_scope == 1 and not is_descendant:
-        return "only its own ancestors may read it (kernel.yama.ptrace_scope is 1)"
+        return "only its ancestor processes may read it (kernel.yama.ptrace_scope is 1)"
     if own.yama_scope == 2:
         return "only administrators may read processes (kernel.yama.ptrace_scope is 2)"
     return None
 
 
 def _privilege_fix(pid: int, own: OwnFacts) -> str:
-    """How to get CAP_SYS_PTRACE here."""
+    """How to obtain CAP_SYS_PTRACE in this environment."""
     ours = own.credentials
     if not ours.may_gain_ptrace:
         return _container_fix(own)
     if ours.no_new_privs:
         return (
-            "Run it as root from another shell: this one can gain no privileges (no_new_privs),"
-            " so sudo does not work in it."
+            "Run pystack as root from another shell: this one cannot gain privileges"
+            " (no_new_privs), so sudo does not work."
         )
     if ours.uids[1] == 0:
-        return "You are root without CAP_SYS_PTRACE: run it from a root shell that keeps it."
-    return f"Run it as root: sudo {_command(pid)}."
+        return "You are root without CAP_SYS_PTRACE: run pystack from a root shell that has it."
+    return f"Run pystack as root: sudo {_command(pid)}."
 
 
 def _container_fix(own: OwnFacts) -> str:
     if own.container == "kubernetes":
         return (
-            "This container lacks CAP_SYS_PTRACE, so not even root may: use kubectl debug -it POD"
-            " --image=IMAGE --target=CONTAINER --profile=general."
+            "This container lacks CAP_SYS_PTRACE, even for root: use `kubectl debug -it POD"
+            " --image=IMAGE --target=CONTAINER --profile=general`."
         )
     if own.container in ("docker", "podman"):
         return (
-            "This container lacks CAP_SYS_PTRACE, so not even root may: start it with"
+            "This container lacks CAP_SYS_PTRACE, even for root: start it with"
             f" `{own.container} run --cap-add=SYS_PTRACE` (compose: `cap_add: [SYS_PTRACE]`)."
         )
     return (
-        "CAP_SYS_PTRACE is not in this shell's bounding set, so sudo does not help: run it"
+        "CAP_SYS_PTRACE is not in this shell's bounding set, so sudo does not help: run pystack"
         " outside of this container or sandbox."
     )
 
 
 def _beyond_privilege(target: ProcessFacts, own: OwnFacts) -> Diagnosis:
-    """Credentials suffice, and the kernel refuses all the same."""
+    """Why the kernel refuses although the credentials suffice."""
     theirs, ours = target.credentials, own.credentials
     if ours.seccomp == 2:
-        fix = "Run it outside of this sandbox."
+        fix = "Run pystack outside of this sandbox."
         if own.container in ("docker", "podman"):
             fix = f"Start the container with `{own.container} run --cap-add=SYS_PTRACE`."
         elif own.container == "kubernetes":
-            fix = "Set a seccompProfile in the pod that allows ptrace and process_vm_readv."
+            fix = "Give the pod a seccompProfile that allows ptrace and process_vm_readv."
         return Diagnosis("a seccomp filter on this shell forbids it", fix)
     if not own.in_initial_user_namespace and theirs.user_namespace != ours.user_namespace:
         return Diagnosis(
-            "it is outside of your user namespace, where your root rights do not reach",
-            "Run it on the host, outside of this namespace or rootless container.",
+            "it is outside of your user namespace, where you are not root",
+            "Run pystack on the host, outside of this namespace or rootless container.",
         )
     for label, who in ((ours.label, "this shell"), (theirs.label, "it")):
         if label is None or label.startswith("unconfined"):
@@ -175,21 +177,21 @@ def _beyond_privilege(target: ProcessFacts, own: OwnFacts) -> Diagnosis:
         if ":" not in label and theirs.label != ours.label:
             return Diagnosis(
                 f"AppArmor refuses it ({who} is confined by the profile {label})",
-                "Run it unconfined, in a container with `--security-opt apparmor=unconfined`.",
+                "Run pystack unconfined; in a container, use `--security-opt apparmor=unconfined`.",
             )
     return Diagnosis(
-        "user, capabilities, Yama, seccomp and security labels would all allow it, and the"
-        " kernel refuses",
-        "Look for a security module's message in the kernel log: dmesg | tail.",
+        "the kernel refuses, although user, capabilities, Yama, seccomp and security labels"
+        " would all allow it",
+        "Look for the message of a security module in the kernel log: `dmesg | tail`.",
     )
 
 
 def _unsupported_hint(target: ProcessFacts, proc: Path) -> str | None:
     if target.state == "Z":
         parent = f"{target.parent}, {process_facts.command_name(target.parent, proc)}"
-        return f"It has ended and has no memory left; its parent ({parent}) has yet to collect it."
+        return f"Its memory is gone; it remains until its parent ({parent}) reaps it."
     if target.is_kernel_thread:
-        return "Look up the program's pid with `ps -ef`; kernel threads are in brackets there."
+        return "Look up the pid of the program with `ps -ef`; kernel threads are in brackets there."
     return None
 
 
@@ -212,11 +214,11 @@ def _user(uids: tuple[int, ...]) -> str:
         name = f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except (KeyError, OverflowError):
         name = f"uid {uid}"
-    return name if len(set(uids[:3])) == 1 else f"{name}, with other ids saved"
+    return name if len(set(uids[:3])) == 1 else f"{name}, with other saved ids"
 
 
 def _command(pid: int) -> str:
-    """What to type after `sudo`, which does not search the user's PATH."""
+    """The command to run with `sudo`, which does not search the user's PATH."""
     program = Path(sys.argv[0])
     if program.name == "pystack":
         return f"{program.absolute()} dump {pid}"

@@ -1,41 +1,44 @@
-"""What can go wrong, and what the caller can do about it.
+"""The exceptions that pystack raises.
 
     PystackError
-    ├── TargetError                the process as a whole
-    │   ├── NoSuchProcess          there is no process with this pid
-    │   ├── TargetExited           it went away before anything was read
-    │   ├── PermissionDenied       the kernel does not let us read it; `cause` says why
-    │   ├── NotPython              no CPython interpreter in it
+    ├── TargetError                the process as a whole cannot be read
+    │   ├── NoSuchProcess          no process has this ID
+    │   ├── TargetExited           the process exited before anything was read
+    │   ├── PermissionDenied       the kernel denied access; `cause` says why
+    │   ├── NotPython              the process contains no CPython interpreter
     │   └── UnsupportedTarget      a zombie, a kernel thread, a 32-bit or foreign process
-    ├── CoreError                  the core file
+    ├── CoreError                  the core file cannot be used
     │   ├── NotACore               not an ELF core
-    │   ├── CoreTruncated          it ends before its own headers say
-    │   └── MissingBinary          a file is needed that the core names and that is not here
-    ├── LayoutError                the interpreter's memory layout
-    │   ├── VersionUnsupported     older or newer than the versions we know
-    │   └── OffsetsRejected        its own table of offsets cannot be true
-    ├── MemoryFault                one place in the target's memory
+    │   ├── CoreTruncated          the core is shorter than its headers say
+    │   └── MissingBinary          a file that the core names is needed and was not found
+    ├── LayoutError                the interpreter's memory layout is not known
+    │   ├── VersionUnsupported     an older or newer version than the supported ones
+    │   └── OffsetsRejected        the interpreter's own table of offsets is not valid
+    ├── MemoryFault                one place in the target's memory cannot be used
     │   ├── ReadFault              `size` bytes at `address` cannot be read
-    │   └── CorruptData            what is at `address` makes no sense
+    │   └── CorruptData            the data at `address` is not valid
     ├── InvalidArgument            the caller's mistake (also a ValueError)
-    └── SystemFailure              a system call of our own failed; `errno` says how
+    ├── OutOfMemory                the system denied memory to this process
+    ├── Cancelled                  the caller cancelled the call
+    └── SystemFailure              a system call failed; `errno` is its error number
 
-A stack that could not be read to its end is not an error: see `Thread.stack_end`.
+A truncated stack is not an error: see `Thread.stack_end`.
 """
 
 from __future__ import annotations
 
 
 class PystackError(Exception):
-    """The base of all failures.
+    """The base class of all exceptions.
 
-    `str(error)` is one sentence without a full stop. `hint` is one that says what to do, or None.
-    `pid`, `address` (in the target) and `size` (in bytes) are None where they do not apply.
+    `str(error)` is one sentence without a full stop. `hint` is a sentence that says what to do, or
+    None; it names arguments of the API, which the command replaces by its options. `pid`, `address`
+    (in the target) and `size` (in bytes) are None if they do not apply.
     """
 
     #: Exit status of the `pystack` command.
     exit_code: int = 1
-    #: The hint where the raiser gives none.
+    #: The hint, if the raiser gives none.
     default_hint: str | None = None
 
     def __init__(
@@ -59,28 +62,28 @@ class TargetError(PystackError):
 
 
 class NoSuchProcess(TargetError):
-    """There is no process with this pid."""
+    """No process has this ID."""
 
     exit_code = 5
     default_hint = (
-        "Look it up with `ps -e`; a process in a container has another pid inside than outside."
+        "Look it up with `ps -e`. A process in a container has a different pid outside of it."
     )
 
 
 class TargetExited(TargetError):
-    """The process went away before anything was read."""
+    """The process exited before anything was read."""
 
     exit_code = 5
     default_hint = (
-        "To see a short-lived program, start it under the tool:"
-        " pystack record -o out.json -- COMMAND."
+        "To see a short-lived program, let pystack start it:"
+        " `pystack record -o out.json -- COMMAND`."
     )
 
 
 class PermissionDenied(TargetError):
-    """The kernel does not let this process read the target.
+    """The kernel does not allow this process to read the target.
 
-    `cause` is the reason found for this very case, one sentence; None where it was not looked for.
+    `cause` is the reason, one sentence; None if it was not diagnosed.
     """
 
     exit_code = 4
@@ -100,12 +103,10 @@ class PermissionDenied(TargetError):
 
 
 class NotPython(TargetError):
-    """No CPython interpreter was found in the process."""
+    """The process contains no CPython interpreter."""
 
     exit_code = 3
-    default_hint = (
-        "If it does run Python, try --exhaustive, which also searches the memory no file backs."
-    )
+    default_hint = "If it is a Python process, also search anonymous memory: exhaustive=True."
 
 
 class UnsupportedTarget(TargetError):
@@ -123,40 +124,42 @@ class NotACore(CoreError):
 
 
 class CoreTruncated(CoreError):
-    """The core ends before its own headers say."""
+    """The core is shorter than its own headers say."""
 
-    default_hint = "Check the size limit (`ulimit -c`) and the space left where it was written."
+    default_hint = (
+        "Check the size limit (`ulimit -c`) and the free space where the core was written."
+    )
 
 
 class MissingBinary(CoreError):
-    """A file that the core needs is not on this machine."""
+    """A file that is needed to read the target was not found."""
 
-    default_hint = "Name the executable as second argument, or give --lib-search-root."
+    default_hint = "Give its location with executable=... or library_root=..."
 
 
 class LayoutError(PystackError):
-    """The interpreter is there, but the shape of its memory is not known."""
+    """The memory layout of the interpreter is not known."""
 
 
 class VersionUnsupported(LayoutError):
-    """The interpreter is older or newer than the versions we know."""
+    """The interpreter is older or newer than the supported versions."""
 
-    default_hint = "CPython 3.6 to 3.15 can be read; look for a newer pystack."
+    default_hint = "This pystack reads CPython 3.6 to 3.15; check for a newer release."
 
 
 class OffsetsRejected(LayoutError):
-    """The interpreter's own table of offsets cannot be true."""
+    """The interpreter's own table of offsets is not valid."""
 
     default_hint = (
-        "It may be patched, or a pre-release: report it with the output of `python -VV`,"
-        " run with the target's python."
+        "The interpreter may be patched or a pre-release. Report this with the output of"
+        " `python -VV` of the target's python."
     )
 
 
 class MemoryFault(PystackError):
-    """One place in the target's memory could not be used."""
+    """One place in the target's memory cannot be used."""
 
-    default_hint = "The process may have changed while it was read: try again."
+    default_hint = "The process may have changed while it was read. Try again."
 
 
 class ReadFault(MemoryFault):
@@ -164,17 +167,27 @@ class ReadFault(MemoryFault):
 
 
 class CorruptData(MemoryFault):
-    """What is at `address` of the target makes no sense."""
+    """The data at `address` of the target is not valid."""
 
 
 class InvalidArgument(PystackError, ValueError):
-    """The caller asked for something that cannot be."""
+    """An argument is not valid."""
 
     exit_code = 2
 
 
+class OutOfMemory(PystackError):
+    """The system denied memory to this process."""
+
+    default_hint = "Raise the memory limit of this shell or container (`ulimit -v`), or read less."
+
+
+class Cancelled(PystackError):
+    """The caller cancelled the call."""
+
+
 class SystemFailure(PystackError):
-    """A system call of our own failed. `errno` is its number, None where it is not known."""
+    """A system call failed. `errno` is its error number, or None if it is unknown."""
 
     def __init__(
         self,
@@ -204,6 +217,8 @@ _CLASS_OF_CODE: dict[str, type[PystackError]] = {
     "VersionUnsupported": VersionUnsupported,
     "OffsetsRejected": OffsetsRejected,
     "InvalidArgument": InvalidArgument,
+    "OutOfMemory": OutOfMemory,
+    "Cancelled": Cancelled,
 }
 
 
@@ -213,13 +228,11 @@ def from_code(
     *,
     address: int | None = None,
     size: int | None = None,
+    errno: int | None = None,
     pid: int | None = None,
 ) -> PystackError:
-    """The exception of one code of the C++ side (`error_code_name` in cpp/base/error.cpp).
-
-    A `System` error carries errno where the others have a size.
-    """
+    """Makes the exception for an error code of the C++ core (`error_code_name` in cpp/base/error.cpp)."""
     if code == "System":
-        return SystemFailure(message, pid=pid, errno=size)
+        return SystemFailure(message, pid=pid, errno=errno)
     error_class = _CLASS_OF_CODE.get(code, PystackError)
     return error_class(message, address=address, size=size, pid=pid)

@@ -1,4 +1,4 @@
-"""How much of the variables of a frame is read."""
+"""The limits and redaction rules for variables."""
 
 from __future__ import annotations
 
@@ -7,42 +7,57 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pystack._core import RawLocals
 
-#: Parts of names whose values end up in no dump: dumps end up in tickets. Never a bare `key` or
-#: `session`, which mean something else most of the time.
+#: A value is hidden if its name contains one of these, because dumps end up in tickets. A bare `key`
+#: or `session` is not in the list: it usually means something else.
 REDACTED_NAMES = (
     "password",
     "passwd",
+    "passphrase",
+    "passcode",
     "secret",
     "token",
     "credential",
     "authorization",
     "cookie",
+    "session_id",
     "api_key",
+    "access_key",
+    "encryption_key",
     "private_key",
+    "signing_key",
 )
+#: A value is hidden if its name has one of these as a whole word: "author" is not "auth".
+REDACTED_WORDS = ("auth", "bearer", "creds", "otp", "pw", "pwd")
 
 
 class Locals(NamedTuple):
-    """Limits for the values of arguments and local variables; what they cut says so in its place."""
+    """Limits for the values of variables. A truncated value says so in its text."""
 
-    #: Containers and instances inside each other.
+    #: Levels of nested containers and instances.
     max_depth: int = 4
-    #: Of one container; attributes of one instance.
+    #: Items per container, and attributes per instance.
     max_items: int = 20
-    #: Characters of a str, bytes of a bytes.
+    #: Characters per str, bytes per bytes object.
     max_string: int = 200
-    #: Bytes looked at and text made for one thread: it bounds how long the target waits.
+    #: Bytes to read and text to make per thread. This bounds how long the target is paused.
     max_bytes: int = 256 * 1024
-    #: The value of a variable, attribute or key whose name holds one of these, in any case, is not
-    #: looked at.
+    #: The value of a variable, attribute or key is not read if its name contains one of these,
+    #: ignoring case. `_`, `-`, `.` and blanks match any one of these characters or none.
     redact: tuple[str, ...] = REDACTED_NAMES
+    #: The same for whole words in a name: snake_case, kebab-case, camelCase.
+    redact_words: tuple[str, ...] = REDACTED_WORDS
+    #: Hide secrets inside strings: passwords in URLs, tokens after Bearer and Basic, and what follows
+    #: such a name and `=` or `:`.
+    redact_text: bool = True
 
     def to_raw(self) -> RawLocals:
-        """For the C++ core."""
+        """Converts to the mapping of the C++ core."""
         return {
             "max_depth": self.max_depth,
             "max_items": self.max_items,
             "max_string": self.max_string,
             "max_bytes": self.max_bytes,
             "redact": list(self.redact),
+            "redact_words": list(self.redact_words),
+            "redact_text": self.redact_text,
         }

@@ -1,7 +1,7 @@
-"""What a reading gives: plain, immutable data, independent of the target it came from.
+"""The result of a dump: plain, immutable data that does not depend on the target any more.
 
-The field names are those of `dump --json` and of its schema, `schemas/dump-v1.schema.json`.
-None always means "cannot be known here" or "there is none", never zero.
+The field names are those of the JSON output and of its schema, `schemas/dump-v1.schema.json`.
+None always means "unknown" or "does not exist", never zero.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from pystack._core import RawCore, RawFrame, RawGap, RawNativeFrame, RawSnapshot, RawThread
 
-#: Version of the JSON form. It changes when the meaning of a field does, or one goes away; readers
-#: must let fields pass that they do not know.
+#: Version of the JSON output. It changes if a field changes its meaning or is removed. Readers must
+#: ignore fields that they do not know.
 SCHEMA_VERSION = 1
 
 Kind = Literal["live", "core"]
@@ -34,22 +34,22 @@ ModuleStatus = Literal["found", "missing", "mismatched"]
 
 
 class Variable(NamedTuple):
-    """An argument or a local variable that has a value. The texts hold no control characters."""
+    """An argument or a local variable that has a value. Its texts contain no control characters."""
 
     name: str
     kind: VariableKind
-    #: As repr() would write it, made without running code of the target; None where `redacted`.
+    #: The value as repr() would write it, made without running code of the target; None if `redacted`.
     value: str | None
-    #: Of the value's class, with its module; None where it could not be read or must not be.
+    #: The value's class with its module; None if it could not be read or is hidden.
     type: str | None
-    #: Whether the value was not looked at, because of the name.
+    #: Whether the value was not read because its name looks secret.
     redacted: bool
 
 
 class Frame(NamedTuple):
     """One call of Python code.
 
-    Lines count from 1; columns are UTF-8 byte offsets from 0, as `co_positions()`.
+    Lines count from 1; columns are UTF-8 byte offsets from 0, as in `co_positions()`.
     """
 
     kind: Literal["python"]
@@ -59,32 +59,32 @@ class Frame(NamedTuple):
     qualname: str | None
     #: `co_filename`, as the target has it: a path in the target's own file system, or relative.
     file: str
-    #: None where the compiler noted no line.
+    #: None if the compiler recorded no line.
     line: int | None
     #: The running expression, `line`:`column` to `end_line`:`end_column`; None below 3.11.
     end_line: int | None
     column: int | None
     end_column: int | None
     first_line: int
-    #: Arguments as in the signature, then the others; None where they were not asked for.
+    #: Arguments in the order of the signature, then the others; None if they were not requested.
     variables: tuple[Variable, ...] | None = None
-    #: How many more there are.
+    #: How many variables were left out.
     variables_omitted: int = 0
-    #: Why there are none, or not all.
+    #: Why variables are missing.
     variables_problem: str | None = None
-    #: The interpreter that runs it, where that is another than its thread's.
+    #: The interpreter that runs this frame, if it is not the thread's.
     interpreter_id: int | None = None
 
     @classmethod
     def from_raw(cls, raw: RawFrame) -> Frame:
-        """From the mapping of the C++ core."""
+        """Converts from the mapping of the C++ core."""
         fields: dict[str, Any] = dict(raw)
         if raw["variables"] is not None:
             fields["variables"] = tuple([Variable(**one) for one in raw["variables"]])
         return cls(**fields)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """As in the document of `dump --json`."""
+        """The object in the JSON output."""
         fields = self._asdict()
         if self.variables is not None:
             fields["variables"] = [variable._asdict() for variable in self.variables]
@@ -94,54 +94,54 @@ class Frame(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The qualified name where the version has one, else the plain one."""
+        """The qualified name if the Python version has one, else the plain name."""
         return self.function if self.qualname is None else self.qualname
 
 
 class NativeFrame(NamedTuple):
-    """One call of compiled code. Only where native frames were asked for."""
+    """One call of compiled code. Present only if native frames were requested."""
 
     kind: Literal["native"]
-    #: The short name, without parameters. "module+0xoffset" where there is no name, never that of
+    #: The short name, without parameters. Without a symbol it is "module+0xoffset", never the name of
     #: a neighbour.
     function: str
-    #: What Python calls it, as "list.sort", by the interpreter's own tables of functions.
+    #: Its name in Python, such as "list.sort", from the interpreter's own tables of functions.
     python_name: str | None
     #: With parameters and template arguments; equal to `function` in C.
     signature: str
-    #: As in the symbol table, mangled.
+    #: The mangled name, as in the symbol table.
     symbol: str | None
-    #: Where `function` is from.
+    #: The source of `function`.
     name_source: NameSource
-    #: As in the debug information.
+    #: From the debug information.
     file: str | None
     line: int | None
-    #: The path of the file that the code is in; None for code that is in no file.
+    #: The path of the file that contains the code; None for code that is not in a file.
     module: str | None
     build_id: str | None
-    #: Of the next instruction, as in the module's headers: what other tools take.
+    #: The address of the next instruction as in the module's headers, as other tools expect it.
     offset: int
-    #: The same in the memory of the target.
+    #: The same address in the memory of the target.
     address: int
-    #: Whether the compiler inlined this call into the one before.
+    #: Whether the compiler inlined this call into its caller.
     is_inlined: bool
-    #: Whether it is only the machinery by which the interpreter calls things, and starts.
+    #: Whether it belongs to the interpreter's internals: the evaluation loop, call helpers, startup.
     is_plumbing: bool
-    #: Whether it was found without call frame information that leads to it.
+    #: Whether it was found without unwind information.
     is_guess: bool
 
     @classmethod
     def from_raw(cls, raw: RawNativeFrame) -> NativeFrame:
-        """From the mapping of the C++ core."""
+        """Converts from the mapping of the C++ core."""
         return cls(**raw)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """As in the document of `dump --json`."""
+        """The object in the JSON output."""
         return self._asdict()
 
     @property
     def name(self) -> str:
-        """What Python calls it where that is known, else the name of the function."""
+        """Its name in Python if it is known, else the name of the function."""
         return self.function if self.python_name is None else self.python_name
 
 
@@ -149,20 +149,40 @@ class Gap(NamedTuple):
     """A place in a stack where native frames are missing."""
 
     kind: Literal["gap"]
-    #: Why, one sentence.
+    #: Why they are missing, one sentence.
     reason: str
 
     @classmethod
     def from_raw(cls, raw: RawGap) -> Gap:
-        """From the mapping of the C++ core."""
+        """Converts from the mapping of the C++ core."""
         return cls(**raw)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """As in the document of `dump --json`."""
+        """The object in the JSON output."""
         return self._asdict()
 
 
 AnyFrame = Frame | NativeFrame | Gap
+
+
+def _frames_from_raw(
+    raws: list[RawFrame | RawNativeFrame | RawGap],
+) -> tuple[AnyFrame, ...]:
+    """Converts each distinct object once: deep recursion repeats the same frame."""
+    made: dict[int, AnyFrame] = {}
+    for raw in raws:
+        if id(raw) not in made:
+            made[id(raw)] = _frame_from_raw(raw)
+    return tuple([made[id(raw)] for raw in raws])
+
+
+def _frames_to_json(frames: tuple[AnyFrame, ...]) -> list[dict[str, Any]]:
+    """The inverse of `_frames_from_raw`."""
+    made: dict[int, dict[str, Any]] = {}
+    for frame in frames:
+        if id(frame) not in made:
+            made[id(frame)] = frame.to_json_dict()
+    return [made[id(frame)] for frame in frames]
 
 
 def _frame_from_raw(raw: RawFrame | RawNativeFrame | RawGap) -> AnyFrame:
@@ -174,45 +194,45 @@ def _frame_from_raw(raw: RawFrame | RawNativeFrame | RawGap) -> AnyFrame:
 
 
 class Thread(NamedTuple):
-    """One thread of one interpreter, or one that no interpreter knows."""
+    """One thread of one interpreter, or a thread that no interpreter knows."""
 
     #: In the pid namespace of the reader.
     tid: int | None
-    #: In the pid namespace of the target, where that is another.
+    #: In the pid namespace of the target, if it differs.
     namespace_tid: int | None
-    #: `threading.get_ident()`; None, as the next, of a thread that no interpreter knows.
+    #: `threading.get_ident()`. This and `interpreter_id` are None if no interpreter knows the thread.
     python_thread_id: int | None
     interpreter_id: int | None
     #: `threading.Thread.name`.
     name: str | None
-    #: What the kernel calls it, cut by the kernel to 15 bytes.
+    #: The kernel's name, which has at most 15 bytes.
     kernel_name: str | None
     is_main: bool | None
-    #: One letter of `/proc/PID/stat`: R running, S sleeping, D in an uninterruptible wait, ...
+    #: The letter in `/proc/PID/stat`: R running, S sleeping, D in uninterruptible sleep, ...
     run_state: str | None
     gil: GilState | None
     gc_collecting: bool | None
-    #: Type name of the exception on its way.
+    #: Type name of the exception that is being raised.
     raising: str | None
     #: Type name of the exception of the innermost `except` block.
     handling: str | None
-    #: "complete", or why `frames` may lack some.
+    #: "complete", or why frames may be missing.
     stack_end: StackEnd
-    #: One sentence where `stack_end` is not "complete".
+    #: One sentence, if `stack_end` is not "complete".
     stack_problem: str | None
-    #: Outermost call first. All are `Frame`s, unless native frames were asked for.
+    #: Outermost call first. All are `Frame`s, unless native frames were requested.
     frames: tuple[AnyFrame, ...]
 
     @classmethod
     def from_raw(cls, raw: RawThread) -> Thread:
-        """From the mapping of the C++ core."""
+        """Converts from the mapping of the C++ core."""
         fields: dict[str, Any] = dict(raw)
-        fields["frames"] = tuple([_frame_from_raw(frame) for frame in raw["frames"]])
+        fields["frames"] = _frames_from_raw(raw["frames"])
         return cls(**fields)
 
     @property
     def python_frames(self) -> tuple[Frame, ...]:
-        """The calls of Python code among `frames`."""
+        """The Python frames among `frames`."""
         return tuple([frame for frame in self.frames if isinstance(frame, Frame)])
 
 
@@ -225,39 +245,39 @@ class Interpreter(NamedTuple):
 
 
 class CoreModule(NamedTuple):
-    """One ELF file that the process had mapped, and what became of the search for it."""
+    """One ELF file that the process had mapped, and the result of the search for it."""
 
     #: As the core names it.
     path: str
-    #: Its addresses, from the first to behind the last.
+    #: Its addresses; `end` is exclusive.
     begin: int
     end: int
-    #: "mismatched": there is a file, but of another build; it is used for nothing.
+    #: "mismatched": a file was found, but has another build ID; it is not used.
     status: ModuleStatus
-    #: The file that is used, or the first one that was refused.
+    #: The file that is used, or the first one that was rejected.
     found_path: str | None
-    #: Build ids as hexadecimal digits; "" where there is none, None where that cannot be known.
+    #: Build IDs as hexadecimal digits; "" if the file has none, None if unknown.
     core_build_id: str | None
     file_build_id: str | None
 
 
 class CoreDetails(NamedTuple):
-    """What a core file says beyond what a running process would. None: it does not say."""
+    """What only a core file says. None means that it does not say."""
 
-    #: The file that was read, as the caller named it.
+    #: The path that the caller gave.
     path: str
-    #: How it was compressed: "gzip", "zstd", "lz4", "xz"; None for a plain one.
+    #: "gzip", "zstd", "lz4" or "xz"; None for a plain core.
     compression: str | None
-    #: Why there is a core, one sentence: the signal, with address or sender, or "generated on
+    #: Why the core was written, one sentence: the signal, with address or sender, or "generated on
     #: demand".
     cause: str
-    #: What ended the process; None where the core was written on demand.
+    #: The signal that ended the process; None if the core was written on demand.
     signal: int | None
     signal_name: str | None
-    #: Name of the `si_code`, as "SEGV_MAPERR".
+    #: Name of the `si_code`, such as "SEGV_MAPERR".
     signal_code: str | None
     fault_address: int | None
-    #: Who sent the signal, in the process's own pid namespace; 0 is somebody outside of it.
+    #: The sender of the signal, in the process's own pid namespace; 0 is a process outside of it.
     sender_pid: int | None
     sender_uid: int | None
     #: The thread that received the signal.
@@ -270,60 +290,64 @@ class CoreDetails(NamedTuple):
     uid: int | None
     gid: int | None
     nice: int | None
-    #: Of the process, the letter of `/proc/PID/stat`.
+    #: The state of the process, as the letter in `/proc/PID/stat`.
     state: str | None
-    #: When the core was written, by its file's date: realtime clock.
+    #: The modification time of the core: realtime clock.
     written_ns: int
+    #: The only user who can have written the file. None: the writer is unknown, or root, who also
+    #: stores the cores of others. Files on this machine that the core names are opened with the
+    #: rights of this user if `uid` is the same, else only if everyone may read them.
+    written_by: int | None
     #: Whether `command` is only the first 79 bytes of the arguments, split at blanks.
     arguments_cut: bool
-    #: Whether the file ends before its own headers say, and how many bytes are missing.
+    #: Whether the file is shorter than its own headers say, and the number of missing bytes.
     truncated: bool
     missing_bytes: int
-    #: Each ELF file that was mapped.
+    #: All ELF files that were mapped.
     modules: tuple[CoreModule, ...]
 
     @classmethod
     def from_raw(cls, raw: RawCore, path: str, compression: str | None = None) -> CoreDetails:
-        """From the mapping of the C++ core, which need not have read `path` itself."""
+        """Converts from the mapping of the C++ core, which may have read an unpacked copy of `path`."""
         fields: dict[str, Any] = dict(raw)
         fields["modules"] = tuple([CoreModule(**module) for module in raw["modules"]])
         return cls(path=path, compression=compression, **fields)
 
 
 class Snapshot(NamedTuple):
-    """One reading of one process, running or dead."""
+    """The state of one process, running or dead."""
 
     kind: Kind
     pid: int
-    #: In the pid namespace of the target, where that is another than the reader's.
+    #: In the pid namespace of the target, if it is not the reader's.
     namespace_pid: int | None
     executable: str | None
-    #: argv; None where it cannot be known.
+    #: argv; None if it is unknown.
     command: tuple[str, ...] | None
-    #: Of the target's Python: "3.13.5", "3.15.0b1".
+    #: The target's Python version: "3.13.5", "3.15.0b1".
     version: str
     free_threaded: bool
     debug: bool
     #: When it was read, on the realtime clock.
     time_ns: int
-    #: Whether the target was stopped for the reading.
+    #: Whether the target was stopped while it was read.
     stopped: bool
-    #: From the first stop request to the last release; None where it was not stopped.
+    #: From the first stop request to the last release; None if it was not stopped.
     stop_ns: int | None
-    #: Whether somebody else had stopped it before. It was left so.
+    #: Whether the target was already stopped (for example by SIGSTOP). It stays stopped.
     was_stopped: bool
-    #: Reads until every thread was proved consistent or given up (without stopping).
+    #: Without stopping: reads until every thread was proved consistent or given up.
     attempts: int
     interpreters: tuple[Interpreter, ...]
     threads: tuple[Thread, ...]
-    #: What could not be read, one sentence each.
+    #: What is missing from this snapshot, one sentence each.
     problems: tuple[str, ...]
     #: What only a core file says; None for a running process.
     core: CoreDetails | None
 
     @classmethod
     def from_raw(cls, raw: RawSnapshot, core: CoreDetails | None = None) -> Snapshot:
-        """From the mapping of the C++ core, for core files with the details made of it."""
+        """Converts from the mapping of the C++ core; `core` has the details of a core file."""
         fields: dict[str, Any] = dict(raw)
         command = raw["command"]
         fields["command"] = None if command is None else tuple(command)
@@ -334,7 +358,7 @@ class Snapshot(NamedTuple):
         return cls(kind="live" if core is None else "core", **fields)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The document of `dump --json`, valid under `schemas/dump-v1.schema.json`."""
+        """The JSON output, which follows `schemas/dump-v1.schema.json`."""
         from datetime import datetime, timezone
 
         from pystack import __version__
@@ -350,7 +374,7 @@ class Snapshot(NamedTuple):
         document["command"] = None if self.command is None else list(self.command)
         document["interpreters"] = [one._asdict() for one in self.interpreters]
         document["threads"] = [
-            {**thread._asdict(), "frames": [frame.to_json_dict() for frame in thread.frames]}
+            {**thread._asdict(), "frames": _frames_to_json(thread.frames)}
             for thread in self.threads
         ]
         document["problems"] = list(self.problems)

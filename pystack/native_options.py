@@ -1,4 +1,4 @@
-"""Which native frames are read."""
+"""The options for native frames."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
 
 
 class Native(NamedTuple):
-    """Native frames of the threads that Python knows, with the Python frames in their places."""
+    """Which native frames to read. They are merged with the Python frames."""
 
-    #: Those of other threads, too, such as the workers of a library.
+    #: Include threads that never ran Python code, such as the workers of a library.
     all_threads: bool = False
-    #: Only the frames that the innermost Python frame called.
+    #: Include only native frames below the innermost Python frame.
     last_only: bool = False
-    #: Servers that have debug files; None: nothing is got from the network. Recordings ask them
-    #: before they begin, for every file that is mapped then.
+    #: Servers to download debug files from; None: no downloads. A recording downloads the files of
+    #: all mapped modules before its first sample.
     debuginfod: Debuginfod | None = None
-    #: Of each thread's stack, how many bytes are copied for a sample of a recording. Dumps have all.
+    #: The bytes to copy of each thread's stack per sample of a recording. A dump copies all of it.
     sampled_stack_bytes: int = 1 << 20
 
     def to_raw(self) -> RawNative:
-        """For the C++ core."""
+        """Converts to the mapping of the C++ core."""
         return {
             "all_threads": self.all_threads,
             "last_only": self.last_only,

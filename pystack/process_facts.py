@@ -1,6 +1,6 @@
-"""What the kernel says about a process and about ourselves: the ground of every diagnosis.
+"""What the kernel says about a process and about this process: the facts behind every diagnosis.
 
-Nothing here reads the target's memory, and nothing raises: what cannot be read is None.
+Nothing here reads the target's memory, and nothing raises: a fact that cannot be read is None.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Container = Literal["kubernetes", "docker", "podman", "unknown"]
 class Credentials(NamedTuple):
     """One side of the kernel's permission check."""
 
-    #: Real, effective, saved and file-system id, as in /proc/PID/status.
+    #: Real, effective, saved and file-system IDs, as in /proc/PID/status.
     uids: tuple[int, ...]
     gids: tuple[int, ...]
     permitted_caps: int
@@ -49,19 +49,19 @@ class ProcessFacts(NamedTuple):
     command_name: str
     #: One letter: Z for a zombie.
     state: str
-    #: Differs from `pid` when that is the id of a thread.
+    #: Differs from `pid` if `pid` is the ID of a thread.
     process_id: int
     parent: int
-    #: (pid, command name) of who traces it.
+    #: (pid, command name) of its tracer.
     tracer: tuple[int, str] | None
     is_kernel_thread: bool
-    #: Whether the kernel counts it as readable by its own user; None where it cannot be told.
+    #: Whether the kernel lets its own user read it; None if unknown.
     dumpable: bool | None
     credentials: Credentials
 
 
 class OwnFacts(NamedTuple):
-    """Ourselves and the machine, or the container, that we run in."""
+    """This process, and the machine or container that it runs in."""
 
     pid: int
     credentials: Credentials
@@ -81,7 +81,7 @@ def read_process(pid: int, proc: Path = Path("/proc")) -> ProcessFacts | None:
     credentials = _credentials(directory, status)
     tracer_pid = _number(status.get("TracerPid"))
     tracer = (tracer_pid, command_name(tracer_pid, proc)) if tracer_pid else None
-    # After "pid (name) state": the name may hold spaces and parentheses.
+    # After "pid (name) state": the name may contain spaces and parentheses.
     stat = (_text(directory / "stat") or "").rpartition(")")[2].split()
     flags = _number(stat[6]) if len(stat) > 6 else 0
     return ProcessFacts(
@@ -114,12 +114,12 @@ def read_own(proc: Path = Path("/proc"), root: Path = Path("/")) -> OwnFacts:
 
 
 def command_name(pid: int, proc: Path = Path("/proc")) -> str:
-    """The kernel's name of a process, "?" where it cannot be read."""
+    """The kernel's name of a process, or "?" if it cannot be read."""
     return (_text(proc / str(pid) / "comm") or "?").rstrip("\n")
 
 
 def children(pid: int, proc: Path = Path("/proc")) -> list[int]:
-    """Its direct child processes, as far as the kernel lists them."""
+    """The direct child processes that the kernel lists."""
     found: list[int] = []
     try:
         tasks = list((proc / str(pid) / "task").iterdir())
@@ -184,8 +184,8 @@ def _credentials(directory: Path, status: dict[str, str]) -> Credentials:
 
 
 def _dumpable(directory: Path, credentials: Credentials) -> bool | None:
-    # The files of an undumpable process belong to root. The directory itself tells nothing: the
-    # kernel leaves world-readable directories with their user (task_dump_owner in fs/proc/base.c).
+    # The files of an undumpable process belong to root. Its directory does not show that: the kernel
+    # does not change the owner of world-readable directories (task_dump_owner in fs/proc/base.c).
     try:
         owner = (directory / "status").stat().st_uid
     except OSError:

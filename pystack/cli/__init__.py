@@ -1,20 +1,27 @@
-"""The `pystack` command. Sub-commands are imported when they are called, or asked for help."""
+"""The `pystack` command. A sub-command is imported when it is called."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import click
 
 from pystack import __version__
 from pystack.cli.options import HELP_FLAGS, common_options, settings_of
-from pystack.errors import PermissionDenied, PystackError, SystemFailure
+from pystack.cli.screen import guarded, print_lines, print_status, trace_lines
+from pystack.errors import OutOfMemory, PermissionDenied, PystackError, SystemFailure
 
 _INTERRUPTED = 128 + 2  # as the shell counts SIGINT
+_TERMINATED = 128 + 15  # and SIGTERM
 _BROKEN_PIPE = 128 + 13  # and SIGPIPE
 
-# Name: (module, attribute). Aliases are not listed in the help.
+# Name: (module, attribute). The help does not list aliases.
 _COMMANDS = {
     "dump": ("pystack.cli.dump", "dump"),
     "core": ("pystack.cli.core", "core"),
@@ -24,7 +31,7 @@ _ALIASES = {"remote": "dump"}
 
 
 class LazyGroup(click.Group):
-    """Imports a sub-command when it is called, and turns failures into exit statuses."""
+    """Imports a sub-command when it is called, and turns exceptions into exit statuses."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -45,12 +52,14 @@ class LazyGroup(click.Group):
         except PystackError as error:
             failure = _diagnosed(error)
         except BrokenPipeError:
-            # The reader has left, as `head` does. Nothing more may be written, not even at exit.
+            # The reader is gone, for example `head`. Nothing more may be written, not even at exit.
             _discard_stdout()
             ctx.exit(_BROKEN_PIPE)
         except KeyboardInterrupt:
-            print("pystack: interrupted", file=sys.stderr)
+            print_status("interrupted")
             ctx.exit(_INTERRUPTED)
+        except MemoryError:
+            failure = OutOfMemory("out of memory")
         except OSError as error:
             _discard_stdout()
             where = f" {error.filename}" if error.filename else ""
@@ -59,10 +68,10 @@ class LazyGroup(click.Group):
             )
         except ImportError as error:
             failure = PystackError(
-                f"this installation of pystack is not complete: {error}",
-                hint="Install it again; `python -m pystack` in a source tree runs that tree.",
+                f"this installation of pystack is incomplete: {error}",
+                hint="Reinstall it. In a source tree, `python -m pystack` runs the source tree.",
             )
-        _tell(failure, settings_of(ctx).verbosity)
+        _report(failure, settings_of(ctx).verbosity)
         ctx.exit(failure.exit_code)
 
 
@@ -72,36 +81,65 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Show where a Python process is: now (dump), when it died (core), and over time (record).
 
-    It is read from outside: nothing is written to it, no code runs in it, and it is never left
-    stopped.
+    The process is read from outside: pystack never writes to it, never runs code in it, and never
+    leaves it stopped.
     """
 
 
-def main() -> None:
-    """The entry point."""
-    cli(prog_name="pystack")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command, by default that of `sys.argv`, and returns its exit status."""
+    try:
+        with _ends_on_sigterm():
+            status = cli.main(arguments, prog_name="pystack", standalone_mode=False)
+    except click.ClickException as error:
+        error.show(None if sys.stderr is None else guarded(sys.stderr))
+        return error.exit_code
+    except click.Abort:
+        print_status("interrupted")
+        return _INTERRUPTED
+    return status if isinstance(status, int) else 0
 
 
-def _tell(error: PystackError, verbosity: int) -> None:
-    """What happened and what to do: one sentence each, and no traceback unless asked for."""
-    from pystack.render.escape import escape
+@contextmanager
+def _ends_on_sigterm() -> Iterator[None]:
+    """Makes SIGTERM raise SystemExit, as Ctrl-C raises KeyboardInterrupt.
 
-    print(f"pystack: {escape(str(error))}.", file=sys.stderr)
+    Temporary files are removed, and the first process of a container ends, which ignores SIGTERM by
+    default.
+    """
+
+    def terminate(_: int, __: FrameType | None) -> None:
+        raise SystemExit(_TERMINATED)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _report(error: PystackError, verbosity: int) -> None:
+    """Prints what failed and what to do, one sentence each; a traceback only on request."""
+    from pystack.cli.hints import in_options
+
+    print_status(f"{error}.")
     if error.hint:
-        print(escape(error.hint), file=sys.stderr)
+        print_lines([in_options(error.hint)])
     if verbosity:
         address = None if error.address is None else hex(error.address)
         fields = {"pid": error.pid, "address": address, "size": error.size}
         known = [f"{name} {value}" for name, value in fields.items() if value is not None]
-        print(f"({', '.join([type(error).__name__, *known])})", file=sys.stderr)
+        print_lines([f"({', '.join([type(error).__name__, *known])})"])
     if verbosity > 1:
-        import traceback
-
-        traceback.print_exception(error)
+        print_lines(trace_lines(error))
 
 
 def _diagnosed(error: PystackError) -> PystackError:
-    """Adds the cause to a refusal that reached us without one."""
+    """Adds the cause to a PermissionDenied without one."""
     if isinstance(error, PermissionDenied) and error.cause is None and error.pid is not None:
         from pystack import diagnosis
 

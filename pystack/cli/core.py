@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pystack import api
+from pystack.cli.locals_options import locals_options
+from pystack.cli.native_options import native_options
 from pystack.cli.options import (
     HELP_FLAGS,
     common_options,
-    locals_flags,
-    locals_of,
-    native_flags,
-    native_of,
+    exhaustive_flag,
+    memory_option,
     settings_of,
 )
-from pystack.cli.output import output_flags, write_snapshot
-from pystack.render.escape import escape
+from pystack.cli.output import Output, output_options, write_snapshot
+from pystack.cli.quantities import size
+from pystack.cli.screen import StatusLine, print_status
+from pystack.render.words import build_id_text
 
 if TYPE_CHECKING:
     from pystack.core_unpack import Progress
+    from pystack.locals_options import Locals
     from pystack.model import CoreModule, Snapshot
-    from pystack.render.source import SourceReader
+    from pystack.native_options import Native
 
 _PROGRESS_INTERVAL_S = 0.2
 
@@ -37,7 +39,7 @@ _PROGRESS_INTERVAL_S = 0.2
     "search_paths",
     metavar="A:B",
     multiple=True,
-    help="Look for the mapped files in these folders, by name; may be repeated.",
+    help="Look for the mapped files in these folders, by name. May be repeated.",
 )
 @click.option(
     "--lib-search-root",
@@ -47,9 +49,25 @@ _PROGRESS_INTERVAL_S = 0.2
     help="Look for them, and for source files, in this copy of the root of the machine or"
     " container where the core was written; other folders are searched recursively.",
 )
-@output_flags
-@native_flags
-@locals_flags
+@click.option(
+    "--source-root",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, readable=False),
+    help="Read source files below DIR with your own rights; / reads those of this machine. By"
+    " default, only files that the author of the core may read are shown.",
+)
+@click.option(
+    "--max-unpacked",
+    type=size,
+    metavar="SIZE",
+    help="Unpack a compressed core to at most this size: 500M, 20G. Default: 200 times the size of"
+    " FILE or 2G, whichever is more.",
+)
+@exhaustive_flag
+@output_options
+@native_options
+@locals_options
+@memory_option
 @common_options
 @click.pass_context
 def core(
@@ -59,23 +77,18 @@ def core(
     executable: str | None,
     search_paths: tuple[str, ...],
     search_root: str | None,
+    source_root: str | None,
+    max_unpacked: int | None,
     exhaustive: bool,
-    as_json: bool,
-    no_group: bool,
-    no_source: bool,
-    full: bool,
-    native: bool,
-    native_all: bool,
-    native_last: bool,
-    signatures: bool,
-    debuginfod_urls: tuple[str, ...],
-    no_debuginfod: bool,
-    **flags: Any,
+    output: Output,
+    native: Native | None,
+    variables: Locals | None,
+    max_memory: int | None,
 ) -> None:
     """Show where every Python thread was when the core FILE was written.
 
-    FILE may be compressed with gzip, zstd, lz4 or xz. EXE is the program that ran, where the file
-    that the core names is not here or not the one.
+    FILE may be compressed with gzip, zstd, lz4 or xz. EXE is the program that ran, if the file that
+    the core names is missing here or differs.
     """
     folders = [folder for path in search_paths for folder in path.split(":") if folder]
     if folders and search_root is not None:
@@ -87,83 +100,59 @@ def core(
         library_folders=folders,
         library_root=search_root,
         exhaustive=exhaustive,
-        locals=locals_of(**flags),
-        native=native_of(
-            native=native,
-            native_all=native_all,
-            native_last=native_last,
-            debuginfod_urls=debuginfod_urls,
-            no_debuginfod=no_debuginfod,
-        ),
+        locals=variables,
+        native=native,
+        max_unpacked=max_unpacked,
         progress=_progress(),
+        max_memory=max_memory,
     )
     settings = settings_of(context)
     if settings.verbosity:
-        _tell_modules(snapshot)
+        _print_modules(snapshot)
 
-    def open_sources() -> SourceReader:
-        from pystack.render.source import CoreSourceReader
+    sources = None
+    if snapshot.core is not None and output.wants_sources:
+        from pystack.render.source import SourceReader
 
-        return CoreSourceReader(snapshot.time_ns, search_root)
-
-    write_snapshot(
-        snapshot,
-        settings,
-        as_json=as_json,
-        group=not no_group,
-        full=full,
-        signatures=signatures,
-        open_sources=None if no_source else open_sources,
-    )
+        roots = [root for root in (source_root, search_root) if root is not None]
+        sources = SourceReader.of_core(snapshot.core, roots)
+    write_snapshot(snapshot, output, settings, sources)
 
 
-def _tell_modules(snapshot: Snapshot) -> None:
-    """Every file that was mapped, and what was found for it."""
+def _print_modules(snapshot: Snapshot) -> None:
+    """Prints every file that was mapped and what was found for it."""
     if snapshot.core is None:
         return
     for module in snapshot.core.modules:
-        click.echo(
-            f"pystack: {module.begin:#x}-{module.end:#x} {escape(module.path)}: {_found(module)}",
-            err=True,
-        )
+        print_status(f"{module.begin:#x}-{module.end:#x} {module.path}: {_found(module)}")
 
 
 def _found(module: CoreModule) -> str:
-    in_core = f"in the core {_build_id(module.core_build_id)}"
+    in_core = f"the core has {build_id_text(module.core_build_id)}"
     if module.found_path is None:
-        return f"missing, {in_core}"
-    place = "" if module.found_path == module.path else f" {escape(module.found_path)},"
+        return f"missing ({in_core})"
     if module.status == "found":
-        return f"found,{place} {_build_id(module.file_build_id)}"
-    return f"mismatched,{place} {_build_id(module.file_build_id)}, {in_core}"
-
-
-def _build_id(build_id: str | None) -> str:
-    if build_id is None:
-        return "build id unknown"
-    return f"build id {escape(build_id)}" if build_id else "no build id"
+        place = "" if module.found_path == module.path else f" at {module.found_path}"
+        return f"found{place} ({build_id_text(module.file_build_id)})"
+    in_file = f"{module.found_path} has {build_id_text(module.file_build_id)}"
+    return f"mismatched ({in_file}, {in_core})"
 
 
 def _progress() -> Progress | None:
-    """Tells how far a compressed core is unpacked, on a terminal and not too often."""
-    stream = sys.stderr
-    if stream is None or not stream.isatty():
+    """Shows on a terminal, a few times per second, how much of a compressed core is unpacked."""
+    line = StatusLine()
+    if not line.is_shown:
         return None
-    told = time.monotonic()
-    shown = False
+    shown = time.monotonic()
 
-    def tell(read: int, total: int, unpacked: int) -> None:
-        nonlocal told, shown
+    def show(read: int, total: int, unpacked: int) -> None:
+        nonlocal shown
         now = time.monotonic()
         if read >= total:
-            if shown:
-                stream.write("\r\x1b[K")
-                stream.flush()
-                shown = False
-        elif now - told >= _PROGRESS_INTERVAL_S:
-            told, shown = now, True
+            line.wipe()
+        elif now - shown >= _PROGRESS_INTERVAL_S:
+            shown = now
             percent = 100 * read // total
-            stream.write(f"\rpystack: unpacking, {percent} % ({unpacked >> 20} MiB)\x1b[K")
-            stream.flush()
+            line.show(f"pystack: unpacking, {percent} % ({unpacked >> 20} MiB)")
 
-    return tell
+    return show

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pystack import api
+from pystack.cli.locals_options import locals_options
+from pystack.cli.native_options import native_options
 from pystack.cli.options import (
     HELP_FLAGS,
     common_options,
-    locals_flags,
-    locals_of,
-    native_flags,
-    native_of,
+    exhaustive_flag,
+    memory_option,
+    priority_flag,
     settings_of,
 )
-from pystack.cli.output import output_flags, write_snapshot
+from pystack.cli.output import Output, output_options, write_snapshot
+from pystack.cli.screen import print_status
 
 if TYPE_CHECKING:
+    from pystack.locals_options import Locals
+    from pystack.native_options import Native
     from pystack.render.source import SourceReader
 
 
 @click.command("dump", context_settings=HELP_FLAGS)
 @click.argument("pid", type=click.IntRange(min=1), required=False)
 @click.option(
-    "-p", "--pid", "pid_option", type=click.IntRange(min=1), metavar="PID", help="The same as PID."
+    "-p", "--pid", "pid_option", type=click.IntRange(min=1), metavar="PID", help="Same as PID."
 )
 @click.option(
     "--no-block",
@@ -34,9 +38,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Do not stop the process while it is read.",
 )
-@output_flags
-@native_flags
-@locals_flags
+@priority_flag
+@exhaustive_flag
+@output_options
+@native_options
+@locals_options
+@memory_option
 @common_options
 @click.pass_context
 def dump(
@@ -45,63 +52,53 @@ def dump(
     pid: int | None,
     pid_option: int | None,
     no_block: bool,
+    no_priority: bool,
     exhaustive: bool,
-    as_json: bool,
-    no_group: bool,
-    no_source: bool,
-    full: bool,
-    native: bool,
-    native_all: bool,
-    native_last: bool,
-    signatures: bool,
-    debuginfod_urls: tuple[str, ...],
-    no_debuginfod: bool,
-    **flags: Any,
+    output: Output,
+    native: Native | None,
+    variables: Locals | None,
+    max_memory: int | None,
 ) -> None:
     """Show where every Python thread of the process PID is.
 
-    The process is stopped for the reading, under a millisecond as a rule, and goes on after it.
+    The process is paused while it is read, usually for less than a millisecond.
     """
     if pid is not None and pid_option is not None and pid != pid_option:
-        raise click.UsageError(f"Two processes were named, {pid} and {pid_option}.")
+        raise click.UsageError(f"Two processes were given: {pid} and {pid_option}.")
     pid = pid if pid is not None else pid_option
     if pid is None:
         raise click.UsageError("Missing argument 'PID'.")
+    if no_block:
+        if variables is not None:
+            raise click.UsageError(
+                "--locals cannot be used with --no-block: the process must be stopped."
+            )
+        if native is not None:
+            raise click.UsageError(
+                "--native cannot be used with --no-block: the process must be stopped."
+            )
 
-    variables = locals_of(**flags)
-    if variables is not None and no_block:
-        raise click.UsageError("--locals needs the process to be stopped: not with --no-block.")
-    compiled = native_of(
-        native=native,
-        native_all=native_all,
-        native_last=native_last,
-        debuginfod_urls=debuginfod_urls,
-        no_debuginfod=no_debuginfod,
-    )
-    if compiled is not None and no_block:
-        raise click.UsageError("--native needs the process to be stopped: not with --no-block.")
+    # Before the process is read, because it may exit afterwards.
+    sources = _sources_of(pid) if output.wants_sources else None
     snapshot = api.dump(
-        pid, block=not no_block, exhaustive=exhaustive, locals=variables, native=compiled
+        pid,
+        block=not no_block,
+        exhaustive=exhaustive,
+        locals=variables,
+        native=native,
+        raise_priority=not no_priority,
+        max_memory=max_memory,
     )
     settings = settings_of(context)
     if settings.verbosity:
-        click.echo(
-            f"pystack: {snapshot.executable or 'executable unknown'},"
-            f" CPython {snapshot.version}, reads until consistent: {snapshot.attempts}",
-            err=True,
+        print_status(
+            f"{snapshot.executable or 'executable unknown'},"
+            f" CPython {snapshot.version}, reads until consistent: {snapshot.attempts}"
         )
+    write_snapshot(snapshot, output, settings, sources)
 
-    def open_sources() -> SourceReader:
-        from pystack.render.source import SourceReader
 
-        return SourceReader(pid)
+def _sources_of(pid: int) -> SourceReader:
+    from pystack.render.source import SourceReader
 
-    write_snapshot(
-        snapshot,
-        settings,
-        as_json=as_json,
-        group=not no_group,
-        full=full,
-        signatures=signatures,
-        open_sources=None if no_source else open_sources,
-    )
+    return SourceReader.of_process(pid)

@@ -1,32 +1,35 @@
-"""Strings of the target, made safe for a terminal, and how wide they stand there.
+"""Makes strings of the target safe for a terminal, and measures their width there.
 
-The target may be hostile: what it calls its functions, threads and files must not move the cursor,
-change colours, reverse the writing direction or fake lines of our own.
+The target may be hostile: the names of its functions, threads and files must not move the cursor,
+change colours, reverse the writing direction or imitate lines of this tool.
 """
 
 from __future__ import annotations
 
 import re
 
+# The characters that a shell does not interpret, besides letters and digits.
+_PLAIN = "_@%+=:,./-"
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 # Controls, invisible and direction-changing characters, line separators, lone surrogates (bytes of
 # file names that did not decode), and tag characters. Joiners stay: scripts and emoji need them.
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+# Compiled when it is first used, which most runs never do.
+_UNSAFE = (
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef]"
 )
 
 
 def escape(text: str) -> str:
-    r"""Printable text: `\n`, `\x1b`, `\u202e` stand for the characters themselves."""
+    r"""Returns printable text: unsafe characters become `\n`, `\x1b`, `\u202e` and the like."""
     if text.isprintable():
         return text
-    return _UNSAFE.sub(_escape_one, text)
+    return re.sub(_UNSAFE, _escape_one, text)
 
 
 def display_width(text: str) -> int:
-    """Columns that escaped text takes on a terminal: 2 for East Asian wide, 0 for combining."""
+    """The terminal columns of escaped text: 2 for East Asian wide, 0 for combining characters."""
     if text.isascii():
         return len(text)
     import unicodedata
@@ -41,17 +44,14 @@ def display_width(text: str) -> int:
 
 
 def quote_command(arguments: tuple[str, ...]) -> str:
-    """A command line as one would type it, escaped."""
+    """A command line quoted for a shell, and escaped."""
     return " ".join([escape(_quote(argument)) for argument in arguments])
 
 
 def _quote(argument: str) -> str:
-    if argument and not _NEEDS_QUOTES.search(argument):
+    if argument and all(char.isalnum() or char in _PLAIN for char in argument):
         return argument
     return "'" + argument.replace("'", "'\"'\"'") + "'"
-
-
-_NEEDS_QUOTES = re.compile(r"[^\w@%+=:,./-]")
 
 
 def _escape_one(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Saying once what would be said many times: repeated frames, and threads that idle alike."""
+"""Shows repetition once: folds repeated frames and groups identical idle threads."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import NamedTuple
 
 from pystack.model import AnyFrame, Gap, Thread
 
-# As CPython's traceback module: a line is shown three times before it is counted.
+# As in CPython's traceback module: a line is shown three times before repeats are counted.
 _SHOWN_REPEATS = 3
-# Calls that go round through several functions: the longest round that is looked for.
+# The longest cycle of mutually recursive functions that is folded.
 _MAX_PERIOD = 16
 _MIN_ROUNDS = 4
 
 
 class Run(NamedTuple):
-    """Frames to show, and how often all of them were repeated after that."""
+    """Frames to show, and how often the whole run was repeated after that."""
 
     frames: Sequence[AnyFrame]
     repeats: int
 
 
 def fold_frames(frames: Sequence[AnyFrame]) -> Iterator[Run]:
-    """Folds recursion, also through several functions.
+    """Folds direct and mutual recursion.
 
-    Frames are the same, as in CPython's tracebacks, when function, file and line are.
+    As in CPython's tracebacks, frames are equal if function, file and line are.
     """
     ids: dict[Hashable, int] = {}
     keys = [ids.setdefault(_identity(frame), len(ids)) for frame in frames]
     total = len(keys)
-    plain = position = 0  # frames[plain:position] are not repeated and not yet given
+    plain = position = 0  # frames[plain:position] are not repeated and not yet yielded
     while position < total:
         period, rounds = _repetition(keys, position)
         if rounds == 1:
@@ -52,7 +52,7 @@ def _identity(frame: AnyFrame) -> Hashable:
 
 
 def _repetition(keys: Sequence[int], start: int) -> tuple[int, int]:
-    """The shortest period at `start` that comes round often enough, and how often it does."""
+    """The shortest period at `start` that repeats often enough, and its number of rounds."""
     total = len(keys)
     for period in range(1, _MAX_PERIOD + 1):
         if start + period * _MIN_ROUNDS > total:
@@ -69,9 +69,9 @@ def _repetition(keys: Sequence[int], start: int) -> tuple[int, int]:
 
 
 def group_threads(threads: Iterable[Thread], special_tid: int | None = None) -> list[list[Thread]]:
-    """Idle threads with the same stack in the same state come together, where the first stands.
+    """Groups idle threads with equal stack and state, at the position of the first of them.
 
-    The thread `special_tid` stays alone.
+    The thread `special_tid` is never grouped.
     """
     groups: dict[Hashable, list[Thread]] = {}
     for index, thread in enumerate(threads):
@@ -82,7 +82,7 @@ def group_threads(threads: Iterable[Thread], special_tid: int | None = None) -> 
 
 
 def is_idle(thread: Thread) -> bool:
-    """Whether it neither runs nor holds what others wait for."""
+    """Whether the thread neither runs nor holds the GIL."""
     return thread.gil not in ("holds", "dropping") and thread.run_state != "R"
 
 

@@ -1,4 +1,4 @@
-"""The JSON form. Imported only where it is asked for."""
+"""Snapshots as JSON. Imported only when JSON is requested."""
 
 from __future__ import annotations
 
@@ -6,10 +6,38 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pystack.model import Snapshot
 
 
 def render_json(snapshot: Snapshot) -> str:
-    """One line, pure ASCII: what is not is escaped, so that no string reaches a terminal raw."""
-    # JSON leaves DEL alone, the one control character of ASCII that it does.
-    return json.dumps(snapshot.to_json_dict()).replace("\x7f", "\\u007f") + "\n"
+    """Returns one line of ASCII: everything else is escaped, so no string reaches a terminal raw."""
+    return "".join(_pieces(snapshot))
+
+
+def _pieces(snapshot: Snapshot) -> Iterator[str]:
+    """Makes the text of equal frames only once, because recursion can be very deep."""
+    document = snapshot.to_json_dict()
+    threads = document["threads"]
+    names = list(document)
+    at = names.index("threads")
+    yield _text({name: document[name] for name in names[:at]})[:-1] + ', "threads": ['
+    made: dict[int, str] = {}  # By identity: `threads` keeps all of them alive.
+    for number, thread in enumerate(threads):
+        yield ", " * (number > 0)
+        frames = thread.pop("frames")
+        yield _text(thread)[:-1] + ', "frames": ['
+        for index, frame in enumerate(frames):
+            if id(frame) not in made:
+                made[id(frame)] = _text(frame)
+            yield ", " * (index > 0)
+            yield made[id(frame)]
+        yield "]}"
+        thread["frames"] = frames
+    yield "], " + _text({name: document[name] for name in names[at + 1 :]})[1:]
+
+
+def _text(value: object) -> str:
+    # DEL is the only ASCII control character that JSON does not escape.
+    return json.dumps(value).replace("\x7f", "\\u007f")

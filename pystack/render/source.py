@@ -1,149 +1,170 @@
-"""Lines of the target's source files, and the running expression within one.
+"""Lines of the target's source files, and the running expression within a line.
 
-The files are looked up where the target sees them, and read with the care that input of unknown
-origin needs: a path can name a device, a pipe, a link out of a container, or gigabytes.
+The target chooses the file names, so the C++ core opens these files with the target's rights, below
+its root, and only if they are regular files.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import time
-from typing import NamedTuple
+from bisect import bisect_left
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from pystack.render.escape import escape
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pystack._core import Files
+    from pystack.model import CoreDetails
+
 _MAX_FILE_BYTES = 16 << 20
+#: For all files of one reader together.
+MAX_TOTAL_BYTES = 64 << 20
+_BLOCK_BYTES = 4096
 _MAX_LINE_CHARS = 240
-_MAX_LINKS = 40  # as the kernel
-# The start of a process is known to a clock tick, the time of a file to a tick of another clock.
+# The start of a process and the time of a file are rounded to ticks of different clocks.
 _CLOCK_SLACK_S = 1.0
 
 
-class SourceFile(NamedTuple):
-    """A file cut into lines, not yet decoded."""
+class SourceFile:
+    """A file in memory that returns single lines."""
 
-    lines: list[bytes]
-    encoding: str
-    #: Whether it was written or replaced after the process had started.
-    changed: bool
+    def __init__(self, data: bytes, *, changed: bool) -> None:
+        """`changed`: the file was written or replaced after the process started."""
+        self.changed = changed
+        self._encoding, data = _encoding(data)
+        # Like the tokenizer, treat all three line ends alike.
+        self._data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+        self._ends_before: list[int] = []
 
     def line(self, number: int) -> str | None:
-        """A line, counted from 1, without its end; None where the file has no such line."""
-        if not 1 <= number <= len(self.lines):
+        """Line `number`, counted from 1, without its end; None if the file has no such line."""
+        begin = 0 if number == 1 else self._behind_end(number - 1)
+        if begin is None or begin >= len(self._data):
             return None
+        end = self._data.find(b"\n", begin)
+        line = self._data[begin : len(self._data) if end < 0 else end]
         try:
-            return self.lines[number - 1].decode(self.encoding, "replace")
+            return line.decode(self._encoding, "replace")
         except (LookupError, UnicodeError):
-            return self.lines[number - 1].decode("utf-8", "replace")
+            return line.decode("utf-8", "replace")
+
+    def _behind_end(self, number: int) -> int | None:
+        """Where the line after the `number`-th begins.
+
+        Counts line ends per block, because a list of all lines can be 40 times as large as the file.
+        """
+        if number < 1:
+            return None
+        if not self._ends_before:
+            count = 0
+            for begin in range(0, len(self._data), _BLOCK_BYTES):
+                self._ends_before.append(count)
+                count += self._data.count(b"\n", begin, begin + _BLOCK_BYTES)
+        block = max(bisect_left(self._ends_before, number) - 1, 0)
+        at = block * _BLOCK_BYTES
+        for _ in range(number - self._ends_before[block] if self._ends_before else 1):
+            at = self._data.find(b"\n", at) + 1
+            if at == 0:
+                return None
+        return at
+
+
+class Place(NamedTuple):
+    """A place where source files are searched."""
+
+    files: Files
+    #: Whether a new change time means a changed file. In a copy it does not: copying sets it.
+    by_change_time: bool
 
 
 class SourceReader:
-    """Finds and keeps the source files of one process."""
+    """Finds and caches the source files of one process."""
 
-    def __init__(self, pid: int, proc: str = "/proc") -> None:
-        self._directory = f"{proc}/{pid}"
+    def __init__(self, places: Sequence[Place], newest: float) -> None:
+        """A file counts as changed if it is newer than `newest`, in seconds since 1970."""
+        self._places = places
+        self._newest = newest
         self._files: dict[str, SourceFile | None] = {}
-        self._start: float | None = None
+        # One file can have many names.
+        self._by_inode: dict[tuple[int, int], SourceFile] = {}
+        self._bytes_left = MAX_TOTAL_BYTES
+        #: Existing files that are too large to show, or not readable with the target's rights.
+        self.left_out: set[str] = set()
+        self.refused: set[str] = set()
+
+    @classmethod
+    def of_process(cls, pid: int) -> SourceReader:
+        """Call this before the process is read: see `ProcessFiles` in the C++ core."""
+        from pystack import _core
+
+        try:
+            files = _core.process_files(pid)
+        except (OSError, TypeError):  # TypeError: the number is too large for a pid.
+            return cls((), 0)
+        # The change time also reveals a replacement that kept an older modification time.
+        return cls((Place(files, by_change_time=True),), start_time(f"/proc/{pid}"))
+
+    @classmethod
+    def of_core(cls, core: CoreDetails, roots: Sequence[str]) -> SourceReader:
+        """For a dead process: searches copies of its root, then this machine.
+
+        Relative paths are not found, because the core does not name the working folder.
+        """
+        from pystack import _core
+
+        places = []
+        for root in roots:
+            with suppress(OSError):
+                places.append(Place(_core.folder_files(root), by_change_time=False))
+        here = _core.core_files(core.written_by, core.uid)
+        places.append(Place(here, by_change_time=True))
+        return cls(places, core.written_ns / 1e9)
 
     def file(self, path: str) -> SourceFile | None:
-        """The file as the target would open it; None where there is none that can be read."""
+        """The file that the target would open; None if it cannot be read."""
         if path not in self._files:
-            self._files[path] = None if _has_no_file(path) else self._read(path)
+            self._files[path] = None if _has_no_file(path) else self._find(path)
         return self._files[path]
 
-    def _read(self, path: str) -> SourceFile | None:
-        if self._start is None:
-            self._start = start_time(self._directory)
-        root = f"{self._directory}/root"
-        # The change time also moves when a file is replaced by one that keeps its older date.
-        base = f"{self._directory}/{'root' if path.startswith('/') else 'cwd'}"
-        return _source_file(root, base, path, self._start, by_change_time=True)
+    def _find(self, path: str) -> SourceFile | None:
+        for place in self._places:
+            try:
+                descriptor = place.files.open(os.fsencode(path))
+            except PermissionError:
+                self.refused.add(path)
+                continue
+            except (OSError, ValueError):
+                continue
+            try:
+                return self._read(descriptor, path, by_change_time=place.by_change_time)
+            except OSError:
+                continue
+            finally:
+                os.close(descriptor)
+        return None
 
-
-class CoreSourceReader(SourceReader):
-    """Finds the source files of a dead process: in a copy of its root, or else on this machine."""
-
-    def __init__(self, written_ns: int, root: str | None = None) -> None:
-        super().__init__(0)
-        self._written = written_ns / 1e9
-        self._root = root
-
-    def _read(self, path: str) -> SourceFile | None:
-        # A relative path was relative to a folder that the core does not name.
-        if not path.startswith("/"):
+    def _read(self, descriptor: int, path: str, *, by_change_time: bool) -> SourceFile | None:
+        status = os.fstat(descriptor)
+        inode = (status.st_dev, status.st_ino)
+        if inode in self._by_inode:
+            return self._by_inode[inode]
+        if status.st_size > min(_MAX_FILE_BYTES, self._bytes_left):
+            self.left_out.add(path)
             return None
-        if self._root is not None:
-            # Copying moves the change time.
-            found = _source_file(self._root, self._root, path, self._written, by_change_time=False)
-            if found is not None:
-                return found
-        return _source_file("", "", path, self._written, by_change_time=True)
+        data = _read_all(descriptor, status.st_size)
+        self._bytes_left -= len(data)
+        time_s = max(status.st_mtime, status.st_ctime) if by_change_time else status.st_mtime
+        file = SourceFile(data, changed=time_s > self._newest + _CLOCK_SLACK_S)
+        self._by_inode[inode] = file
+        return file
 
 
 def _has_no_file(path: str) -> bool:
     return not path or path.startswith("<") or "\0" in path
-
-
-def _source_file(
-    root: str, base: str, path: str, newest: float, *, by_change_time: bool
-) -> SourceFile | None:
-    """`path` as seen from `base`; it counts as changed where it is newer than `newest`."""
-    try:
-        # Not following the last link, not waiting for a pipe's writer, not becoming a
-        # terminal's session: the path was resolved already, and may be anything.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        descriptor = os.open(resolve(root, base, path), flags)
-    except (OSError, ValueError):
-        return None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES:
-            return None
-        data = _read_all(descriptor)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    time_s = max(status.st_mtime, status.st_ctime) if by_change_time else status.st_mtime
-    encoding, data = _encoding(data)
-    return SourceFile(data.splitlines(), encoding, time_s > newest + _CLOCK_SLACK_S)
-
-
-def resolve(root: str, base: str, path: str) -> str:
-    """The path to open for `path`, as seen from the folder `base` by who has `root` as root.
-
-    Links are followed here and not by the kernel, which would take an absolute one from our root
-    and not from the target's.
-    """
-    todo = path.split("/")[::-1]
-    done: list[str] = []
-    links = 0
-    while todo:
-        part = todo.pop()
-        if part in ("", "."):
-            continue
-        if part == "..":
-            if done and done[-1] != "..":
-                done.pop()
-            elif base != root:
-                done.append(part)
-            continue
-        try:
-            link = os.readlink("/".join((base, *done, part)))  # noqa: PTH115 (start-up time)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # EINVAL: not a link
-                raise
-            done.append(part)
-            continue
-        links += 1
-        if links > _MAX_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        if link.startswith("/"):
-            base, done = root, []
-        todo += link.split("/")[::-1]
-    return "/".join((base, *done))
 
 
 def start_time(directory: str) -> float:
@@ -158,9 +179,9 @@ def start_time(directory: str) -> float:
     return time.time() - now_since_boot + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _read_all(descriptor: int) -> bytes:
+def _read_all(descriptor: int, size: int) -> bytes:
     chunks = []
-    rest = _MAX_FILE_BYTES
+    rest = size
     while rest > 0 and (chunk := os.read(descriptor, min(rest, 1 << 20))):
         chunks.append(chunk)
         rest -= len(chunk)
@@ -168,7 +189,7 @@ def _read_all(descriptor: int) -> bytes:
 
 
 def _encoding(data: bytes) -> tuple[str, bytes]:
-    """What the file says it is encoded in, and its bytes without a byte order mark."""
+    """The encoding that the file declares, and its bytes without a byte order mark."""
     if data.startswith(b"\xef\xbb\xbf"):
         return "utf-8", data[3:]
     head = data[:400]
@@ -184,9 +205,9 @@ def _encoding(data: bytes) -> tuple[str, bytes]:
 
 
 class MarkedLine(NamedTuple):
-    """A stripped and escaped line in three parts; the running expression is the second.
+    """A stripped and escaped line in three parts; the second is the running expression.
 
-    `marked` is empty where there is nothing to tell apart: no columns known, or all of the line.
+    `marked` is empty if the columns are unknown or the expression is the whole line.
     """
 
     before: str
@@ -197,10 +218,10 @@ class MarkedLine(NamedTuple):
 def mark(
     line: str, column: int | None, end_column: int | None, *, ends_here: bool, full: bool = False
 ) -> MarkedLine:
-    """Finds the expression that runs from `column` to `end_column`, UTF-8 byte offsets.
+    """Finds the expression between `column` and `end_column`, which are UTF-8 byte offsets.
 
-    With `ends_here` false it goes on in the lines below, and is marked to the end of this one.
-    Lines longer than a screen can use are cut unless `full`.
+    If `ends_here` is false, it continues on the next lines and is marked to the end of this one.
+    Long lines are truncated, unless `full`.
     """
     text = line.rstrip(" \t\f\r\n")
     first = len(text) - len(text.lstrip(" \t\f"))

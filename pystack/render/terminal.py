@@ -1,4 +1,4 @@
-"""Whether to colour, and the colours."""
+"""The colours, and when to use them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, TextIO
 
 
 class Palette(NamedTuple):
-    """Escape sequences by meaning; all empty where there is no colour."""
+    """Escape sequences by meaning; all are empty without colour."""
 
     head: str = ""
     good: str = ""
@@ -17,6 +17,10 @@ class Palette(NamedTuple):
     dim: str = ""
     mark: str = ""
     reset: str = ""
+
+    def paint(self, colour: str, text: str) -> str:
+        """The text in one of these colours."""
+        return f"{colour}{text}{self.reset}" if colour else text
 
 
 PLAIN = Palette()

@@ -21,7 +21,7 @@ _DEFINITIONS = ("<module ", "<function ", "<class ", "<built-in ")
 
 
 def variable_lines(frame: Frame, palette: Palette, *, full: bool) -> Iterator[str]:
-    """Cut to what is read with profit; with `full` all of it."""
+    """Truncates long values and skips what the source shows anyway, unless `full`."""
     variables = frame.variables or ()
     shown = [one for one in variables if full or not _is_known_from_source(frame, one)]
     heading = None
@@ -36,13 +36,14 @@ def variable_lines(frame: Frame, palette: Palette, *, full: bool) -> Iterator[st
         left_out = f"{len(variables) - len(shown)} imports and definitions (--full shows them)"
         yield f"      {palette.dim}... {left_out}{palette.reset}"
     if frame.variables_omitted:
-        yield f"      ... {frame.variables_omitted} more"
+        what = "more" if variables else f"variable{'s' * (frame.variables_omitted > 1)} left out"
+        yield f"      ... {frame.variables_omitted} {what}"
     if frame.variables_problem:
         yield f"    {palette.bad}[{escape(frame.variables_problem)}]{palette.reset}"
 
 
 def _is_known_from_source(frame: Frame, variable: Variable) -> bool:
-    """What a module imports and defines, and what every module has."""
+    """Whether it is an import, a definition, or a name that every module has."""
     if frame.function != "<module>":
         return False
     name = variable.name
