@@ -1,8 +1,10 @@
-"""The sampling profiler of pystack: where a Python process spends its time.
+"""pystack's sampling profiler: where a Python process spends its time.
 
 recording = record(4711, duration_s=10)
 with open("out.html", "w", encoding="utf-8") as stream:
     export_html(recording, stream, View(mode="cpu"))
+
+`Recorder` records while the caller works. docs/api.md has examples.
 """
 
 from .aggregate import (
@@ -13,11 +15,12 @@ from .aggregate import (
     function_totals,
     thread_totals,
 )
+from .driver import Progress
 from .exporters.folded import export as export_folded
 from .exporters.html import export as export_html
 from .exporters.speedscope import export as export_speedscope
 from .profile import ProcessFacts, Profile, Recording
-from .recording import record
+from .recorder import Recorder, record
 from .track import Run, ThreadIdentity
 from .view import View
 
@@ -26,6 +29,8 @@ __all__ = [
     "FunctionTotal",
     "ProcessFacts",
     "Profile",
+    "Progress",
+    "Recorder",
     "Recording",
     "Run",
     "ThreadIdentity",

@@ -1,19 +1,21 @@
-"""Sums over a recording: time per function and per thread. Pure: a recording in, plain data out."""
+"""Sums over a recording: time per function and per thread. Pure functions that return plain data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pystack.sampling import SampleState
+
 from .grouping import FrameLabel, Grouping
 from .profile import Profile, Recording
-from .track import EMPTY_STACK, SampleState, ThreadIdentity, Track
+from .track import EMPTY_STACK, ThreadIdentity, Track
 from .view import DEFAULT_VIEW, View, mode_bit
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionTotal:
-    """Time in one frame itself, and in it and all it called; recursion counts once."""
+    """Self time and total time of one frame. The total includes callees; recursion counts once."""
 
     label: FrameLabel
     self_ns: int
@@ -22,7 +24,7 @@ class FunctionTotal:
 
 @dataclass(frozen=True, slots=True)
 class ThreadTotal:
-    """What one thread did. Times are None where the state was never measured."""
+    """The times of one thread. A time is None if its state was never measured."""
 
     identity: ThreadIdentity
     samples: int
@@ -31,15 +33,15 @@ class ThreadTotal:
     on_cpu_ns: int | None
     gil_held_ns: int | None
     gil_wait_ns: int | None
-    gil_without_ns: int | None  # neither held it nor waited
-    gil_blamed_ns: int | None  # others waited while it held it
+    gil_without_ns: int | None  # neither held the GIL nor waited for it
+    gil_blamed_ns: int | None  # others waited while this thread held the GIL
     gc_ns: int
     changes: int
 
 
 @dataclass(frozen=True, slots=True)
 class BlamedStack:
-    """A stack that held the GIL while others waited, and how long they did, all together."""
+    """A stack that held the GIL while others waited, and their total waiting time."""
 
     identity: ThreadIdentity
     frames: tuple[FrameLabel, ...]  # root first
@@ -51,7 +53,7 @@ def function_totals(
     view: View = DEFAULT_VIEW,
     tracks: Iterable[tuple[Profile, Track]] | None = None,
 ) -> list[FunctionTotal]:
-    """Totals of every frame seen, longest total first. `tracks`: only these threads."""
+    """The totals of every frame, longest total first. `tracks` selects threads."""
     grouping = Grouping(recording.profiles, view.granularity)
     bit = mode_bit(view.mode)
     own: dict[int, int] = {}
@@ -88,7 +90,7 @@ def thread_totals(recording: Recording) -> list[ThreadTotal]:
 
 
 def blamed_stacks(recording: Recording, limit: int) -> list[BlamedStack]:
-    """Those that others waited for longest, by function."""
+    """The stacks that others waited for longest, by function."""
     grouping = Grouping(recording.profiles, "function")
     blamed: dict[tuple[ThreadIdentity, int], int] = {}
     for profile in recording.profiles:
@@ -105,9 +107,9 @@ def blamed_stacks(recording: Recording, limit: int) -> list[BlamedStack]:
 
 
 def busiest_track(recording: Recording) -> int | None:
-    """The thread a reader wants to see first: most time on a CPU, else with the GIL, else lively.
+    """The thread to show first: the one with most CPU time, else most GIL time, else most changes.
 
-    Its position in `recording.tracks()`; None: there are no threads.
+    Returns its position in `recording.tracks()`, or None if there are no threads.
     """
     totals = thread_totals(recording)
     if not totals:
@@ -125,7 +127,7 @@ def busiest_track(recording: Recording) -> int | None:
 
 
 def display_order(tracks: Sequence[tuple[Profile, Track]]) -> list[int]:
-    """Positions of the tracks as they are listed: by process, its main thread first, then by age."""
+    """Positions of the tracks in display order: by process, its main thread first, then by age."""
     place = {profile: index for index, profile in enumerate(dict(tracks))}
 
     def key(index: int) -> tuple[int, bool, int, int]:
@@ -137,7 +139,7 @@ def display_order(tracks: Sequence[tuple[Profile, Track]]) -> list[int]:
 
 
 def _inclusive(grouping: Grouping, own_ns: list[int]) -> list[int]:
-    """Per frame, the weight of all stacks that contain it. Goes down the tree, outermost wins."""
+    """The weight of all stacks that contain a frame, per frame. Recursive calls count once."""
     subtree_ns = own_ns[:]
     children: list[list[int]] = [[] for _ in own_ns]
     for stack in range(len(own_ns) - 1, 0, -1):

@@ -1,31 +1,41 @@
-"""`pystack record`: what the user asks for."""
+"""The command line of `pystack record`."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
+from pystack.cli.native_options import NATIVE_OPTIONS, native_of
 from pystack.cli.options import (
     HELP_FLAGS,
     common_options,
-    debuginfod_flags,
-    native_of,
+    exhaustive_flag,
+    memory_option,
+    option_group,
+    priority_flag,
     settings_of,
 )
+from pystack.cli.quantities import size
+from pystack.cli.screen import print_status
 
 from . import exporters, quantities
 from .interruption import Abandoned, Interruption
-from .output import STDOUT, check_writable, expand
-from .recording import Settings
-from .session import Destination, record_command, record_process, say
+from .output import STDOUT, expand
+from .session import Destination, record_command, record_process
+from .settings import DEFAULT_MAX_PROCESSES, Settings
 from .view import MODES, Granularity, Mode, View
+
+if TYPE_CHECKING:
+    from pystack.native_options import Native
 
 _DEFAULT_NAME = "pystack-%p-%t"
 _FORMAT_NAMES = ", ".join(known.name for known in exporters.FORMATS)
-_COMMAND = "pystack_profiler.command"  # key of click's context: what stood after `--`
+_COMMAND = "pystack_profiler.command"  # key in click's context: the arguments after `--`
 
 
 class _RecordCommand(click.Command):
-    """Keeps what follows `--` apart; click would mix it with the PID."""
+    """Separates the arguments after `--`, which click would mix with the PID."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -38,6 +48,30 @@ class _RecordCommand(click.Command):
         return ["[OPTIONS]", "{PID | -- COMMAND...}"]
 
 
+def _native_of(*, native_stack_bytes: int, **flags: Any) -> Native | None:
+    native = native_of(**flags)
+    return native and native._replace(sampled_stack_bytes=native_stack_bytes)
+
+
+_native_options = option_group(
+    "native",
+    _native_of,
+    (
+        *NATIVE_OPTIONS,
+        click.option(
+            "--native-stack",
+            "native_stack_bytes",
+            type=size,
+            metavar="SIZE",
+            default="1M",
+            show_default=True,
+            help="With --native: copy at most this much of each thread's stack per sample, from its"
+            " top. The rest is a gap.",
+        ),
+    ),
+)
+
+
 @click.command("record", cls=_RecordCommand, context_settings=HELP_FLAGS)
 @click.argument("pid", type=quantities.pid, required=False)
 @click.option(
@@ -47,16 +81,16 @@ class _RecordCommand(click.Command):
     "-o",
     "--output",
     metavar="FILE",
-    help="Where to write; `-` is stdout. %p is the pid, %t the time."
-    f" Default: {_DEFAULT_NAME} and the ending of the format.",
+    help="Write to FILE; `-` is stdout. %p is the pid, %t the time."
+    f" Default: {_DEFAULT_NAME} with the suffix of the format.",
 )
 @click.option(
     "-f",
     "--format",
     "format_name",
     metavar="FORMAT",
-    help=f"{_FORMAT_NAMES}. Default: what the ending of FILE says; without FILE"
-    f" {exporters.DEFAULT.name}, on stdout {exporters.DEFAULT_ON_STDOUT.name}.",
+    help=f"Write this format: {_FORMAT_NAMES}. Default: by the suffix of FILE, else"
+    f" {exporters.DEFAULT.name}; on stdout {exporters.DEFAULT_ON_STDOUT.name}.",
 )
 @click.option(
     "-r",
@@ -74,25 +108,31 @@ class _RecordCommand(click.Command):
     "duration_s",
     type=quantities.duration,
     metavar="TIME",
-    help="How long: 30, 30s, 5m, 1h. Default: until Ctrl-C or the target's end.",
+    help="Record for this time: 30, 30s, 5m, 1h. Default: until Ctrl-C or until the target exits.",
 )
 @click.option(
     "--mode",
     type=click.Choice(MODES),
     default="wall",
     show_default=True,
-    help="Which time the file shows: all of it, that on a CPU, or that with the GIL.",
+    help="Show all time (wall), time on a CPU, or time with the GIL.",
 )
-@click.option("-i", "--idle", "mode", flag_value="wall", help="The same as --mode wall.")
-@click.option("-g", "--gil", "mode", flag_value="gil", help="The same as --mode gil.")
-@click.option(
-    "-t", "--threads", is_flag=True, help="Threads, and processes, as root frames of their stacks."
-)
+@click.option("-i", "--idle", "mode", flag_value="wall", help="Same as --mode wall.")
+@click.option("-g", "--gil", "mode", flag_value="gil", help="Same as --mode gil.")
+@click.option("-t", "--threads", is_flag=True, help="Show threads, and processes, as root frames.")
 @click.option(
     "-s",
     "--subprocesses",
     is_flag=True,
-    help="Record all Python processes that it starts, too, each by its own name in one file.",
+    help="Also record child processes that run Python, in the same file.",
+)
+@click.option(
+    "--max-processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=DEFAULT_MAX_PROCESSES,
+    show_default=True,
+    help="With --subprocesses: record at most N processes at the same time.",
 )
 @click.option(
     "--block/--no-block",
@@ -101,32 +141,17 @@ class _RecordCommand(click.Command):
     default=None,
     help="Stop the target for each sample, or never. Default: never, except with --native.",
 )
+@_native_options
 @click.option(
-    "-n",
-    "--native",
-    is_flag=True,
-    help="C, C++ and Rust frames, too, with the Python frames in their places.",
+    "--max-cpu",
+    "max_cpu",
+    type=quantities.share,
+    metavar="SHARE",
+    help="Skip samples so that sampling a process uses at most this share of one CPU, and stops the"
+    " process for at most this share of the time."
+    " Default: 20% if the target is stopped for each sample, else no limit.",
 )
-@click.option(
-    "--native-all",
-    is_flag=True,
-    help="The same, and the threads that Python does not know.",
-)
-@click.option(
-    "--native-last",
-    is_flag=True,
-    help="The same, only what the innermost Python frame called.",
-)
-@click.option(
-    "--native-stack",
-    "native_stack_bytes",
-    type=quantities.size,
-    metavar="SIZE",
-    default="1M",
-    show_default=True,
-    help="How much of each thread's stack is copied for a sample, from its top; the rest is a gap.",
-)
-@debuginfod_flags
+@priority_flag
 @click.option(
     "-F",
     "--function",
@@ -134,14 +159,11 @@ class _RecordCommand(click.Command):
     "granularity",
     flag_value="function",
     default="function",
-    help="One frame per function, whatever the line. The default.",
+    help="Merge the lines of a function into one frame. The default.",
 )
-@click.option("--lines", "granularity", flag_value="line", help="One frame per line.")
-@click.option(
-    "--exhaustive",
-    is_flag=True,
-    help="Search for the interpreter in memory that no file backs, too (slower).",
-)
+@click.option("--lines", "granularity", flag_value="line", help="Show one frame per line.")
+@exhaustive_flag
+@memory_option
 @common_options
 @click.pass_context
 def record(
@@ -155,15 +177,14 @@ def record(
     mode: Mode,
     threads: bool,
     subprocesses: bool,
+    max_processes: int,
     stops_target: bool | None,
-    native: bool,
-    native_all: bool,
-    native_last: bool,
-    native_stack_bytes: int,
-    debuginfod_urls: tuple[str, ...],
-    no_debuginfod: bool,
+    native: Native | None,
+    max_cpu: float | None,
+    no_priority: bool,
     granularity: Granularity,
     exhaustive: bool,
+    max_memory: int | None,
 ) -> None:
     """Record where a Python process spends its time.
 
@@ -171,8 +192,8 @@ def record(
         pystack record 4711 -o out.html
         pystack record -o out.json -- python app.py --port 8000
 
-    Records until the duration ends, Ctrl-C, or the end of the target, and writes the file then. A
-    second Ctrl-C abandons at once. With a command, its own exit status is returned.
+    Records until the duration is over, Ctrl-C is pressed or the target exits, then writes the file.
+    A second Ctrl-C aborts without a file. With a COMMAND, the exit status is that of the command.
     """
     command: list[str] | None = ctx.meta.get(_COMMAND)
     target = _target(pid, pid_option, command)
@@ -182,22 +203,26 @@ def record(
     destination = Destination(
         output, chosen, View(mode, granularity, threads), settings_of(ctx).verbosity
     )
-    compiled = native_of(
-        native=native,
-        native_all=native_all,
-        native_last=native_last,
-        debuginfod_urls=debuginfod_urls,
-        no_debuginfod=no_debuginfod,
+    if native is not None and stops_target is False:
+        raise click.UsageError(
+            "--native cannot be used with --no-block: the target must be stopped."
+        )
+    settings = Settings(
+        rate_hz,
+        duration_s,
+        bool(stops_target),
+        exhaustive,
+        subprocesses,
+        native,
+        raise_priority=not no_priority,
+        max_cpu=max_cpu,
+        max_processes=max_processes,
+        max_memory=max_memory,
     )
-    if compiled is not None and stops_target is False:
-        raise click.UsageError("--native needs the target to be stopped: not with --no-block.")
-    if compiled is not None:
-        compiled = compiled._replace(sampled_stack_bytes=native_stack_bytes)
-    settings = Settings(rate_hz, duration_s, bool(stops_target), exhaustive, subprocesses, compiled)
     try:
-        check_writable(expand(output, target or 0))
+        destination.sink(expand(output, target or 0)).open()
     except OSError as error:
-        say(f"cannot write {output}: {error.strerror}")
+        print_status(f"cannot write {output}: {error.strerror}")
         ctx.exit(1)
     with Interruption() as interruption:
         try:
@@ -206,13 +231,13 @@ def record(
             else:
                 status = record_command(command or [], settings, destination, interruption)
         except Abandoned as abandoned:
-            say("abandoned; no file was written")
+            print_status("aborted; nothing was written")
             status = abandoned.exit_status
     ctx.exit(status)
 
 
 def _target(pid: int | None, pid_option: int | None, command: list[str] | None) -> int | None:
-    """The process to attach to; None where a command is to be started."""
+    """The process to attach to; None if a command is to be started."""
     pids = [given for given in (pid, pid_option) if given is not None]
     if len(pids) + (command is not None) != 1 or command == []:
         raise click.UsageError("Give either one PID or `-- COMMAND...`.")
@@ -223,7 +248,7 @@ def _format(output: str | None, name: str | None) -> exporters.Format:
     if name is not None:
         chosen = exporters.by_name(name)
         if chosen is None:
-            raise click.UsageError(f"Unknown format {name!r}; known: {_FORMAT_NAMES}.")
+            raise click.UsageError(f"Unknown format {name!r}; known formats: {_FORMAT_NAMES}.")
         return chosen
     if output is None:
         return exporters.DEFAULT
@@ -233,7 +258,7 @@ def _format(output: str | None, name: str | None) -> exporters.Format:
     if chosen is None:
         known = ", ".join(suffix for known in exporters.FORMATS for suffix in known.suffixes)
         raise click.UsageError(
-            f"Cannot tell the format from the name {output!r}; known endings: {known}."
-            " Or say it with -f."
+            f"Cannot tell the format from the name {output!r}; known suffixes: {known}."
+            " Use one of these, or give the format with -f."
         )
     return chosen

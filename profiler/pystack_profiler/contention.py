@@ -1,26 +1,28 @@
-"""Who held the GIL while others waited for it."""
+"""GIL contention: which stacks held the GIL while other threads waited for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 
-from .track import SampleState, Track
+from pystack.sampling import SampleState
+
+from .track import Track
 
 _HELD, _RELEASED, _WAITS, _GOES_ON = range(4)
-_Event = tuple[int, int, int, int]  # when, which of the four, track, stack
+_Event = tuple[int, int, int, int]  # time, one of the four above, track, stack
 
 
 class Contention:
-    """For each stack that held the GIL, how long other threads waited for it meanwhile.
+    """Charges waiting time to the stack that held the GIL at that moment.
 
-    Two threads that wait for a second each while one stack holds the GIL make two seconds.
+    If two threads each wait for one second, the holder is charged two seconds.
     """
 
     def __init__(self) -> None:
-        #: Thread and stack -> time that others waited.
+        #: (thread, stack) -> the time that others waited.
         self.blamed_ns: dict[tuple[Track, int], int] = {}
-        #: Waiting while no thread was seen to hold it.
+        #: Waiting time with no holder observed.
         self.unexplained_ns = 0
         self._until_ns = 0
 
@@ -28,11 +30,22 @@ class Contention:
     def waited_ns(self) -> int:
         return sum(self.blamed_ns.values()) + self.unexplained_ns
 
+    def copy(self, copy_of: Mapping[Track, Track] | None = None) -> Contention:
+        """The same times, charged to the copies of the tracks if these are given."""
+        copied = Contention()
+        copied.blamed_ns = {
+            (copy_of[track] if copy_of else track, stack): time_ns
+            for (track, stack), time_ns in self.blamed_ns.items()
+        }
+        copied.unexplained_ns = self.unexplained_ns
+        copied._until_ns = self._until_ns
+        return copied
+
     def add_up(self, tracks: Sequence[Track], until_ns: int) -> None:
-        """Accounts for the time from the last call to `until_ns`."""
+        """Adds the time between the last call and `until_ns`."""
         begin_ns, self._until_ns = self._until_ns, max(self._until_ns, until_ns)
-        # An interpreter that shares its GIL with others has holders that are not among its own
-        # threads; waiting for those is unexplained.
+        # If interpreters share a GIL, the holder may be a thread of another interpreter; waiting for
+        # such a holder is unexplained.
         by_interpreter: dict[int, list[int]] = {}
         for index, track in enumerate(tracks):
             if track.end_ns > begin_ns:
@@ -45,13 +58,15 @@ class Contention:
                 self._sweep(tracks, merge(*events))
 
     def forget(self, tracks: Sequence[Track]) -> None:
-        """They were not of this process."""
+        """Removes threads that do not belong to this process."""
         for key in [key for key in self.blamed_ns if key[0] in tracks]:
             del self.blamed_ns[key]
 
     def _sweep(self, tracks: Sequence[Track], events: Iterable[_Event]) -> None:
         blamed_ns = self.blamed_ns
-        holders: dict[int, tuple[Track, int]] = {}  # by track; the last one is believed
+        holders: dict[
+            int, tuple[Track, int]
+        ] = {}  # by track; if there are several, the last counts
         waiting = 0
         since_ns = 0
         for time_ns, what, track, stack in events:
@@ -74,7 +89,7 @@ class Contention:
 
 
 def _events(index: int, track: Track, begin_ns: int, end_ns: int) -> Iterator[_Event]:
-    """When the thread got the GIL and gave it back, began to wait and went on, in order."""
+    """When the thread acquired and released the GIL, and when it began and stopped waiting, in order."""
     for run in track.runs():
         start_ns = max(run.start_ns, begin_ns)
         stop_ns = min(run.start_ns + run.weight_ns, end_ns)

@@ -1,7 +1,7 @@
-"""Which frames count as the same one, and what they are called; the stacks of all processes in one.
+"""Merges equal frames, names them, and merges the stacks of all processes.
 
 By function, all lines of a function are one frame, which makes the clearest flame graph. By line,
-each call site is its own frame, and its name ends in the line.
+each call site is a frame, and its name ends with the line.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from pystack.render.escape import escape
+from pystack.sampling import FrameKind, SampleState
 
 from .profile import Profile
-from .track import EMPTY_STACK, SampleState
+from .tables import SymbolTables
+from .track import EMPTY_STACK
 from .view import Granularity
 
-FrameKind = Literal["python", "library", "native", "interpreter", "gc", "marker"]
-
-_NATIVE, _MARKER = 1, 2  # of the sampler's frame kinds; 0 is Python
+LabelKind = Literal["python", "library", "native", "interpreter", "gc", "marker"]
 
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/(?:python|pypy)[\d.]+t?/|\.zip/")
 _INTERPRETER = re.compile(r"(?:^|/)(?:lib)?python[\d.]*[a-z]*(?:-dbg)?(?:\.so[\d.]*)?$")
 
 
 class FrameLabel(NamedTuple):
-    """A frame as readers see it; equal labels are the same frame."""
+    """A frame as it is shown; equal labels are the same frame."""
 
-    kind: FrameKind
+    kind: LabelKind
     function: str
     file: str
     first_line: int | None  # of the function
@@ -39,7 +39,7 @@ class FrameLabel(NamedTuple):
     def name(self) -> str:
         suffix = f":{self.at}" if self.at is not None else ""
         if self.function.startswith("<") and self.file:
-            # "<module>" and "<lambda>" alone say nothing; every file has them.
+            # "<module>" and "<lambda>" are ambiguous without the file.
             return f"{self.function} ({posixpath.basename(self.file)}{suffix})"
         return self.function + suffix
 
@@ -48,14 +48,14 @@ class FrameLabel(NamedTuple):
         return self.first_line if self.at is None else self.at
 
 
-#: On top of what ran when garbage was collected. `profiling.sampling` calls it the same.
+#: The innermost frame while garbage is collected. `profiling.sampling` uses the same name.
 GARBAGE_COLLECTION = FrameLabel("gc", "<garbage collection>", "", None)
 
 
 class Grouping:
-    """The stacks of some profiles in terms of labels. Stack 0 is the empty one; parents come first.
+    """The stacks of several profiles in terms of labels. Stack 0 is empty; parents come first.
 
-    Stacks that have a collector's frame on top are added when they are first asked for.
+    Stacks with the garbage collector's frame are added at first use.
     """
 
     def __init__(self, profiles: Iterable[Profile], granularity: Granularity) -> None:
@@ -73,7 +73,7 @@ class Grouping:
         self.frames = list(label_ids)
 
     def stack_of(self, profile: Profile, stack: int, state: int) -> int:
-        """The stack here that a sample of `profile` with this stack and state belongs to."""
+        """The merged stack for a sample of `profile` with this stack and state."""
         here = self._stacks_of[profile][stack]
         if state & SampleState.GC and self._collector >= 0:
             return self._push(here, self._collector)
@@ -91,15 +91,16 @@ class Grouping:
     def _add(
         self, profile: Profile, granularity: Granularity, label_ids: dict[FrameLabel, int]
     ) -> array[int]:
+        tables = profile.tables
         label_of_frame = array("I")
-        for row in range(len(profile.frame_function)):
-            label = _label(profile, row, granularity)
+        for row in range(len(tables.frame_function)):
+            label = _label(tables, row, granularity)
             label_of_frame.append(label_ids.setdefault(label, len(label_ids)))
         stack_of = array("I", [EMPTY_STACK])
-        for row in range(1, len(profile.stack_parent)):
+        for row in range(1, len(tables.stack_parent)):
             stack_of.append(
                 self._push(
-                    stack_of[profile.stack_parent[row]], label_of_frame[profile.stack_frame[row]]
+                    stack_of[tables.stack_parent[row]], label_of_frame[tables.stack_frame[row]]
                 )
             )
         return stack_of
@@ -112,24 +113,24 @@ class Grouping:
         return stack
 
 
-def _label(profile: Profile, row: int, granularity: Granularity) -> FrameLabel:
-    file = escape(profile.strings[profile.frame_file[row]])
-    first_line = profile.frame_first_line[row]
-    line = profile.frame_line[row]
+def _label(tables: SymbolTables, row: int, granularity: Granularity) -> FrameLabel:
+    file = escape(tables.strings[tables.frame_file[row]])
+    first_line = tables.frame_first_line[row]
+    line = tables.frame_line[row]
     return FrameLabel(
-        kind=_kind(profile.frame_kind[row], file),
-        function=escape(profile.strings[profile.frame_function[row]]) or "<unnamed>",
+        kind=_kind(tables.frame_kind[row], file),
+        function=escape(tables.strings[tables.frame_function[row]]) or "<unnamed>",
         file=file,
         first_line=first_line if first_line >= 0 else None,
         at=line if granularity == "line" and line >= 0 else None,
     )
 
 
-def _kind(kind: int, file: str) -> FrameKind:
-    """The sampler's kind, and whose code it is, as far as the file's name says that."""
-    if kind == _NATIVE:
+def _kind(kind: int, file: str) -> LabelKind:
+    """The kind of a frame, from the sampler's kind and the file name."""
+    if kind == FrameKind.NATIVE:
         return "interpreter" if _INTERPRETER.search(file) else "native"
-    if kind == _MARKER:
+    if kind == FrameKind.MARKER:
         return "marker"
     if file.startswith("<frozen "):
         return "interpreter"

@@ -1,19 +1,23 @@
-"""What every file says about itself besides stacks: the target, how it was recorded, what was lost.
+"""The metadata of every file: the target, how it was recorded, what was lost.
 
-Plain data that JSON can hold; `schema_version` is raised when the meaning of a key changes.
+Plain data for JSON; `schema_version` is raised if a key changes its meaning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pystack.sampling import NO_INTERPRETER
 
 from .aggregate import ThreadTotal, blamed_stacks, thread_totals
-from .profile import Profile, Recording, SamplerStats
+from .profile import Profile, Recording
 from .stats import achieved_rate_hz, coverage
-from .track import NO_INTERPRETER
 from .view import MODES, View, was_measured
+
+if TYPE_CHECKING:
+    from pystack.sampling import SamplerStats
 
 SCHEMA_VERSION = 2
 
@@ -23,7 +27,7 @@ _BLAMED_STACKS = 20
 def metadata_of(
     recording: Recording, view: View, order: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """`order`: of the threads, as positions in `recording.tracks()`."""
+    """`order` is the order of the threads, as positions in `recording.tracks()`."""
     totals = thread_totals(recording)
     start = datetime.fromtimestamp(recording.start_time_ns / 1e9, timezone.utc)
     stats = recording.stats
@@ -35,6 +39,7 @@ def metadata_of(
             "command": list(recording.command),
             "processes": [_process(profile) for profile in recording.profiles],
             "other_processes": recording.other_processes,
+            "left_out_processes": recording.left_out_processes,
             "unseen_processes": recording.unseen_processes,
         },
         "recording": {
@@ -44,10 +49,12 @@ def metadata_of(
             "achieved_rate_hz": achieved_rate_hz(stats),
             "coverage": coverage(stats),
             "stops_target": recording.stops_target,
+            "max_cpu_share": recording.max_cpu_share,
             "native": recording.native,
             "pauses": _pauses(stats),
             "subprocesses": recording.subprocesses,
             "time_resolution_ns": recording.time_resolution_ns,
+            "left_out_samples": recording.left_out_samples,
             "end_reason": recording.end_reason,
             "error": recording.error,
             "tool_cpu_ns": recording.tool_cpu_ns,
@@ -61,7 +68,7 @@ def metadata_of(
 
 
 def _pauses(stats: SamplerStats) -> list[dict[str, int | None]]:
-    """How long the target was stopped for its samples: how many times for less than so long."""
+    """The histogram of the times that the target was stopped for a sample."""
     last = len(stats["stops"]) - 1
     return [
         {"below_us": 2**index if index < last else None, "count": count}
@@ -103,7 +110,7 @@ def _thread(total: ThreadTotal) -> dict[str, Any]:
 
 
 def _gil(recording: Recording, totals: Sequence[ThreadTotal]) -> dict[str, Any] | None:
-    """None: nothing is known about it, or there is none."""
+    """Returns None if the GIL was not measured or does not exist."""
     if not was_measured("gil", recording.states):
         return None
     return {

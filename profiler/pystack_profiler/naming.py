@@ -1,13 +1,14 @@
-"""What processes, threads and whole recordings are called. Everything that comes out is escaped."""
+"""Titles of processes, threads and recordings. All results are escaped."""
 
 from __future__ import annotations
 
 import posixpath
 
 from pystack.render.escape import escape, quote_command
+from pystack.sampling import NO_INTERPRETER
 
 from .profile import Profile, Recording
-from .track import NO_INTERPRETER, ThreadIdentity
+from .track import ThreadIdentity
 
 _LONGEST_TITLE = 80
 
@@ -18,7 +19,7 @@ def recording_title(recording: Recording) -> str:
     shortened = command if len(command) <= _LONGEST_TITLE else f"{command[: _LONGEST_TITLE - 1]}…"
     facts = [f"pid {recording.pid}"]
     versions = {profile.process.python_version for profile in recording.profiles} - {""}
-    facts += [f"CPython {version}" for version in sorted(versions)]
+    facts += [f"CPython {escape(version)}" for version in sorted(versions)]
     if (others := len(recording.profiles) - 1) > 0:
         facts.append(f"{others} more process{'es' if others > 1 else ''}")
     return f"{shortened} ({', '.join(facts)})"
@@ -30,7 +31,7 @@ def process_title(profile: Profile) -> str:
 
 
 def process_name(command: tuple[str, ...]) -> str:
-    """The script or module that runs, else the program."""
+    """The script or module that a process runs, else its program."""
     if not command:
         return "process"
     program = posixpath.basename(command[0])
@@ -49,11 +50,11 @@ def process_name(command: tuple[str, ...]) -> str:
 
 
 def thread_title(identity: ThreadIdentity) -> str:
-    """`MainThread 4711`, `4712 (interpreter 2)`, `worker 4713 (not Python's)`."""
+    """`MainThread 4711`, `4712 (interpreter 2)`, `worker 4713 (not a Python thread)`."""
     number = str(identity.tid or identity.pid)
     title = f"{escape(identity.name)} {number}" if identity.name else number
     if identity.interpreter_id == NO_INTERPRETER:
-        title += " (not Python's)"
+        title += " (not a Python thread)"
     elif identity.interpreter_id:
         title += f" (interpreter {identity.interpreter_id})"
     return title

@@ -1,11 +1,11 @@
-"""A process and all that descend from it, found soon after they start.
+"""Finds a process and its descendants soon after they start.
 
-There is no event to wait for without being root, so this looks, and looks cheaply: the kernel tells
-the number of the process that was started last, and while that stays the same nothing has to be
-looked at. When it moves, only the processes with numbers in between are new.
+Without root there is no event to wait for, so the tree is polled. That is cheap: the kernel publishes
+the pid that it assigned last. While it does not change, there are no new processes; if it changes,
+only the pids in between are new.
 
-A process is found by its parent. One whose parent ended before the next look belongs to nobody
-that is known, and is missed: daemons that fork twice do that.
+A process is found by its parent. It is missed if its parent ended before the next scan, as with daemons
+that fork twice.
 """
 
 from __future__ import annotations
@@ -16,29 +16,32 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-#: Where more processes and threads than that are new, all of them are listed.
+#: If more processes and threads than this are new, all processes are listed.
 _FEW = 256
 
-#: A number is given out a little before its process can be seen.
+#: The kernel assigns a pid shortly before the process becomes visible, so each new pid gets this
+#: many looks.
 _LOOKS = 3
 
 _PROC = Path("/proc")
 _LOADAVG = _PROC / "loadavg"
-_HEAD = 12  # lines of a status file in which the numbers are
+_HEAD = 12  # the first lines of a status file, which contain the pids
 
 
 class ProcessTree:
-    """`members` are the processes of the tree as of the last look, the root among them."""
+    """`members` are the processes of the tree at the last look, including the root."""
 
     def __init__(self, root: int) -> None:
         self.members = {root}
-        self._last: int | None = None  # as of the last look; None: there was none yet
-        self._pending: dict[int, int] = {}  # not seen yet -> how often to look still
-        self._listed: set[int] = set()  # at the last look, where all are listed each time
-        self._is_told = _tells_last_started()
+        self._last: int | None = None  # at the last look; None: before the first look
+        self._pending: dict[int, int] = {}  # pid that is not visible yet -> looks left
+        self._listed: set[int] = (
+            set()
+        )  # all processes at the last look, if they are listed each time
+        self._is_reported = _reports_last_pid()
 
     def look(self) -> list[int]:
-        """The members that are new since the last call, parents first. At first: all but the root."""
+        """The members that are new since the last call, parents first. The first call: all but the root."""
         parents: dict[int, int] = {}
         for pid in self._new_numbers():
             parent = _parent_of_process(pid)
@@ -52,11 +55,11 @@ class ProcessTree:
         return self._join(parents)
 
     def forget(self, pid: int) -> None:
-        """The process has ended."""
+        """Removes a process that has ended."""
         self.members.discard(pid)
 
     def _join(self, parents: dict[int, int]) -> list[int]:
-        """Takes those in that descend from members."""
+        """Adds the processes that descend from members."""
         joined: list[int] = []
         while new := [
             pid
@@ -68,7 +71,7 @@ class ProcessTree:
         return joined
 
     def _new_numbers(self) -> Iterable[int]:
-        if not self._is_told:
+        if not self._is_reported:
             listed = set(_all_processes())
             new = listed - self._listed
             self._listed = listed
@@ -79,8 +82,8 @@ class ProcessTree:
         return [*self._pending, *range(before + 1, self._last + 1)]
 
 
-def _tells_last_started() -> bool:
-    """Whether to trust the kernel's number: some containers put another file in its place."""
+def _reports_last_pid() -> bool:
+    """Whether the kernel's last pid is usable: some containers replace /proc/loadavg."""
     before = _last_started()
     thread = threading.Thread(target=lambda: None)
     thread.start()
@@ -89,7 +92,7 @@ def _tells_last_started() -> bool:
 
 
 def _last_started() -> int:
-    """The number of the youngest process or thread; 0 if that is not told."""
+    """The ID of the youngest process or thread; 0 if it is unknown."""
     with suppress(OSError, ValueError, IndexError):
         return int(_LOADAVG.read_bytes().split()[4])
     return 0
@@ -100,7 +103,7 @@ def _all_processes() -> list[int]:
 
 
 def _parent_of_process(pid: int) -> int | None:
-    """0 if the number is a thread's. None: there is none of that number, or not yet."""
+    """Returns 0 for the ID of a thread, and None if the process does not exist (yet)."""
     try:
         lines = (_PROC / str(pid) / "status").read_bytes().splitlines()
     except OSError:

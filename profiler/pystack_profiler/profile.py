@@ -1,92 +1,32 @@
-"""What a recording knows: of each process tables of distinct things, and what its threads did when.
+"""The data of a recording: for each process, the tables of its sampler and a window of its samples.
 
-A stack is (parent stack, frame), parents before children, so a sample holds one integer and equal
-stacks have equal ids. What a thread did is a `Track`: runs of equal samples, one after another.
-
-A profile holds the ids of ONE sampler, so of one process; a `Recording` is all profiles of one run.
-Whatever shows several of them brings them together by name.
+The IDs of a profile come from ONE sampler, that is, from one process. A `Recording` has the profiles of
+all processes; code that shows several profiles merges them by name.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import zip_longest
-from sys import intern
-from typing import Literal, Protocol, TypedDict
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
+from .batch import Batch
 from .contention import Contention
+from .counts import add_stats, no_stats
+from .tables import SymbolTables
 from .track import ThreadIdentity, Track
+from .window import Window
 
-#: Runs kept before the order in time is given up below a growing window. A million runs are a
-#: speedscope file of some 100 MB, more than a browser opens gladly.
-MAX_RUNS = 1_000_000
-
-_FIRST_WINDOW_NS = 10_000_000
+if TYPE_CHECKING:
+    from pystack.sampling import SamplerStats
 
 EndReason = Literal["running", "stopped", "target_exited", "failed"]
 
 
-class SamplerStats(TypedDict):
-    """The sampler's own counts; see `pystack._core.SamplerStats`."""
-
-    attempted: int
-    taken: int
-    torn: int
-    failed: int
-    vanished: int
-    ticks: int
-    late: int
-    missed: int
-    elapsed_ns: int
-    cpu_ns: int
-    stop_ns_total: int
-    stop_ns_max: int
-    stops: list[int]
-    partly_merged: int
-
-
-class Batch(Protocol):
-    """Columns of samples, equal neighbours as one, and the table rows that are new in it."""
-
-    @property
-    def time_ns(self) -> Sequence[int]: ...
-    @property
-    def weight_ns(self) -> Sequence[int]: ...
-    @property
-    def count(self) -> Sequence[int]: ...
-    @property
-    def thread(self) -> Sequence[int]: ...
-    @property
-    def stack(self) -> Sequence[int]: ...
-    @property
-    def state(self) -> Sequence[int]: ...
-    @property
-    def strings(self) -> Sequence[str]: ...
-    @property
-    def frame_kind(self) -> Sequence[int]: ...
-    @property
-    def frame_function(self) -> Sequence[int]: ...
-    @property
-    def frame_file(self) -> Sequence[int]: ...
-    @property
-    def frame_line(self) -> Sequence[int]: ...
-    @property
-    def frame_first_line(self) -> Sequence[int]: ...
-    @property
-    def stack_parent(self) -> Sequence[int]: ...
-    @property
-    def stack_frame(self) -> Sequence[int]: ...
-    @property
-    def threads(self) -> Sequence[tuple[int, int, int, int, str]]: ...
-    @property
-    def finished(self) -> bool: ...
-
-
 @dataclass(slots=True)
 class ProcessFacts:
-    """Which process a profile is of, and how its sampling ended."""
+    """The process of a profile, and how its sampling ended."""
 
     pid: int
     command: tuple[str, ...] = ()
@@ -94,153 +34,155 @@ class ProcessFacts:
     start_ns: int = 0  # monotonic clock, as the samples' times
     end_ns: int = 0
     end_reason: EndReason = "running"
-    error: str | None = None  # one sentence, where it ended in a failure
+    error: str | None = None  # one sentence, if it failed
 
 
 class Profile:
-    """Tables, tracks and loss counters of one process.
+    """A process with the tables of its sampler and its current window."""
 
-    Memory grows with distinct stacks, and with runs up to `max_runs`; beyond that the order of
-    samples is kept only to `time_resolution_ns`, while every sum stays exact.
-    """
-
-    def __init__(self, process: ProcessFacts, *, max_runs: int = MAX_RUNS) -> None:
+    def __init__(
+        self,
+        process: ProcessFacts,
+        tables: SymbolTables | None = None,
+        window: Window | None = None,
+        *,
+        only_own_threads: bool = False,
+    ) -> None:
+        """`only_own_threads`: windows leave out threads that do not belong to the process."""
         self.process = process
-        self.stats: SamplerStats | None = None
-        self.contention = Contention()
-        self.time_resolution_ns = 0  # 0: every sample is at its own time
-        self.strings: list[str] = []
-        self.frame_kind = array("B")
-        self.frame_function = array("I")
-        self.frame_file = array("I")
-        self.frame_line = array("i")
-        self.frame_first_line = array("i")
-        self.stack_parent = array("I")
-        self.stack_frame = array("I")
-        self.tracks: list[Track] = []
-        self._max_runs = max_runs
-        self._runs_allowed = max_runs
+        self.tables = SymbolTables() if tables is None else tables
+        self.window = Window() if window is None else window
+        self._had_threads = False  # in a window before this one
+        self._only_own_threads = only_own_threads
+        self._identities: list[ThreadIdentity] = []
+        self._lock = threading.Lock()  # for the tables and the window, while they grow
+
+    @property
+    def tracks(self) -> list[Track]:
+        return self.window.tracks
+
+    @property
+    def stats(self) -> SamplerStats:
+        return self.window.stats
+
+    @property
+    def contention(self) -> Contention:
+        return self.window.contention
+
+    @property
+    def time_resolution_ns(self) -> int:
+        """0: every sample has its exact time."""
+        return self.window.time_resolution_ns
 
     @property
     def start_ns(self) -> int:
-        """When the sampling began, or the first weight, whichever is earlier."""
-        starts = [track.start_ns for track in self.tracks if track.run_count]
-        if self.process.start_ns:
-            starts.append(self.process.start_ns)
-        return min(starts, default=0)
+        """The start of sampling or of the first weight, whichever is earlier."""
+        starts = (self.window.start_ns, self.process.start_ns or None)
+        return min((start for start in starts if start is not None), default=0)
 
     @property
     def end_ns(self) -> int:
-        return max([self.process.end_ns, *(track.end_ns for track in self.tracks)])
+        return max(self.process.end_ns, self.window.end_ns)
 
     @property
     def knows_threads(self) -> bool:
-        """Whether a thread was seen that is the process's own."""
-        return any(track.identity.tid for track in self.tracks)
+        """Whether a thread of the process itself was sampled."""
+        return any(identity.tid for identity in self._identities)
+
+    @property
+    def was_seen(self) -> bool:
+        """Whether this window or an earlier one has threads."""
+        return self._had_threads or bool(self.tracks)
 
     @property
     def sample_count(self) -> int:
         return sum(run.samples for track in self.tracks for run in track.runs())
 
     @property
+    def left_out_samples(self) -> int:
+        """The number of samples whose stacks lack frames because of the memory limit."""
+        is_cut = self.tables.left_out_stacks()
+        if not is_cut:
+            return 0
+        return sum(
+            run.samples for track in self.tracks for run in track.runs() if is_cut[run.stack]
+        )
+
+    @property
     def states(self) -> int:
-        """All bits that any sample of any thread had."""
+        """The union of the state bits of all samples."""
         states = 0
         for track in self.tracks:
             states |= track.states
         return states
 
     def append(self, batch: Batch) -> None:
-        self._append_rows(batch)
-        tracks = self.tracks
-        for time_ns, weight_ns, samples, thread, stack, state in zip(
-            batch.time_ns,
-            batch.weight_ns,
-            batch.count,
-            batch.thread,
-            batch.stack,
-            batch.state,
-            strict=True,
-        ):
-            track = tracks[thread]
-            if (
-                stack == track.open_stack
-                and state == track.open_state
-                and track.open_samples
-                and time_ns - weight_ns <= track.end_ns
-            ):
-                track.open_weight_ns += weight_ns
-                track.open_samples += samples
-                track.end_ns = time_ns
-            else:
-                track.begin_run(time_ns, weight_ns, stack, state, samples)
-        if self._run_count() > self._runs_allowed:
-            self._coarsen()
-
-    def drop_foreign_threads(self) -> None:
-        """Takes out threads that the process does not have; to be called once, before `finish`."""
-        foreign = [track for track in self.tracks if not track.identity.tid]
-        for track in foreign:
-            self.tracks.remove(track)
-        self.contention.forget(foreign)
-        if self.stats is not None:
-            samples = sum(run.samples for track in foreign for run in track.runs())
-            self.stats["attempted"] -= samples
-            self.stats["taken"] -= samples
+        with self._lock:
+            self.tables.append(batch)
+            for index, pid, tid, interpreter_id, name in batch.threads:
+                identity = ThreadIdentity(pid, tid, interpreter_id, name)
+                self._identities[index : index + 1] = [identity]
+                self.window.identify(index, identity)
+            self.window.append(batch, self._identities)
 
     def finish(self) -> None:
-        """To be called when no more batches come."""
-        self.contention.add_up(self.tracks, self.end_ns)
+        """Call this after the last batch."""
+        with self._lock:
+            if self._only_own_threads:
+                self.window.drop_foreign_threads()
 
-    def _append_rows(self, batch: Batch) -> None:
-        # Processes of one program have the same strings; one of each is enough.
-        self.strings.extend(map(intern, batch.strings))
-        self.frame_kind.extend(batch.frame_kind)
-        self.frame_function.extend(batch.frame_function)
-        self.frame_file.extend(batch.frame_file)
-        self.frame_line.extend(batch.frame_line)
-        self.frame_first_line.extend(batch.frame_first_line)
-        self.stack_parent.extend(batch.stack_parent)
-        self.stack_frame.extend(batch.stack_frame)
-        for index, pid, tid, interpreter_id, name in batch.threads:
-            identity = ThreadIdentity(pid, tid, interpreter_id, name)
-            if index == len(self.tracks):
-                self.tracks.append(Track(identity))
-            else:
-                self.tracks[index].identity = identity
+    def snapshot(self) -> Profile:
+        """A copy that no longer changes. Any thread may take one."""
+        with self._lock:
+            copied = Profile(
+                replace(self.process),
+                self.tables.copy(),
+                self.window.copy(),
+                only_own_threads=self._only_own_threads,
+            )
+        copied.finish()
+        return copied
 
-    def _run_count(self) -> int:
-        return sum(track.run_count for track in self.tracks)
+    def cut(self) -> Profile:
+        """Ends the current window and begins a new one. Returns a profile with the one that ended, on
+        the same tables.
 
-    def _coarsen(self) -> None:
-        # What needs the order in time is worked out before that goes.
-        self.contention.add_up(self.tracks, self.end_ns)
-        window_ns = self.time_resolution_ns or _FIRST_WINDOW_NS
-        duration_ns = self.end_ns - self.start_ns
-        while True:
-            self.time_resolution_ns = window_ns
-            for track in self.tracks:
-                track.coarsen(window_ns)
-            if self._run_count() <= self._max_runs // 2 or window_ns >= duration_ns:
-                break
-            window_ns *= 4
-        # Where nothing more can be merged, growth is allowed: it is distinct stacks now.
-        self._runs_allowed = max(self._max_runs, 2 * self._run_count())
+        The windows meet at the last sample, so a first weight can begin slightly before its window.
+        """
+        with self._lock:
+            end_ns = max(self.end_ns, self.process.start_ns)
+            closed = Profile(
+                replace(self.process, end_ns=end_ns),
+                self.tables,
+                self.window,
+                only_own_threads=self._only_own_threads,
+            )
+            self.window = self.window.successor()
+            self.process.start_ns = end_ns
+        closed.finish()
+        self._had_threads = self._had_threads or bool(closed.tracks)
+        return closed
 
 
 @dataclass(slots=True)
 class Recording:
-    """One run of the recorder: how it was done, and the profile of each process that it met."""
+    """One run of the recorder: its settings, and the profile of each process.
 
-    pid: int  # the process that was asked for; it may have no profile, as a shell has none
+    It grows while it runs. Only the thread that drives it may look at it then, in `on_progress`; other
+    threads take a `snapshot`.
+    """
+
+    pid: int  # the requested process; it may have no profile, for example a shell
     command: tuple[str, ...] = ()
     tool_version: str = ""
     rate_hz: float = 0.0
     stops_target: bool = False
     native: bool = False  # whether stacks have native frames
+    max_cpu_share: float = 1.0  # of one CPU, for sampling each process; 1: no limit
     subprocesses: bool = False
     other_processes: int = 0  # descendants that were not Python
-    unseen_processes: int = 0  # Python, but gone before the first sample
+    left_out_processes: int = 0  # descendants beyond the limit, Python or not
+    unseen_processes: int = 0  # Python processes that exited before the first sample
     start_time_ns: int = 0  # realtime clock
     began_ns: int = 0  # monotonic clock
     ended_ns: int = 0
@@ -269,8 +211,12 @@ class Recording:
         return sum(profile.sample_count for profile in self.profiles)
 
     @property
+    def left_out_samples(self) -> int:
+        return sum(profile.left_out_samples for profile in self.profiles)
+
+    @property
     def states(self) -> int:
-        """All bits that any sample had."""
+        """The union of the state bits of all samples."""
         states = 0
         for profile in self.profiles:
             states |= profile.states
@@ -282,43 +228,30 @@ class Recording:
 
     @property
     def stats(self) -> SamplerStats:
-        """The counters of all samplers together."""
+        """The sums of the counters of all samplers."""
         total = no_stats()
         for profile in self.profiles:
-            if profile.stats is not None:
-                add_stats(total, profile.stats)
+            add_stats(total, profile.stats)
         return total
 
     def tracks(self) -> Iterator[tuple[Profile, Track]]:
         return ((profile, track) for profile in self.profiles for track in profile.tracks)
 
+    def snapshot(self) -> Recording:
+        """A copy of what was recorded so far, which no longer changes. Any thread may take one."""
+        return replace(self, profiles=[profile.snapshot() for profile in self.profiles])
 
-def no_stats() -> SamplerStats:
-    return SamplerStats(
-        attempted=0,
-        taken=0,
-        torn=0,
-        failed=0,
-        vanished=0,
-        ticks=0,
-        late=0,
-        missed=0,
-        elapsed_ns=0,
-        cpu_ns=0,
-        stop_ns_total=0,
-        stop_ns_max=0,
-        stops=[],
-        partly_merged=0,
-    )
+    def cut(self) -> Recording:
+        """Ends the current windows and begins new ones, on the same tables.
 
-
-def add_stats(total: SamplerStats, stats: SamplerStats) -> None:
-    """Adds up what adds up; the longest stop is the longest of all."""
-    for name, value in stats.items():
-        if name == "stops":
-            pairs = zip_longest(total["stops"], stats["stops"], fillvalue=0)
-            total["stops"] = [one + other for one, other in pairs]
-        else:
-            total[name] += value  # type: ignore[literal-required]
-    longest_ns = max(total["stop_ns_max"] - stats["stop_ns_max"], stats["stop_ns_max"])
-    total["stop_ns_max"] = longest_ns
+        Returns what was recorded since the last cut: nothing is lost, and nothing is in two windows.
+        Only the thread that drives the recording may call this. Take a `snapshot` of the result if
+        another thread uses it.
+        """
+        closed = replace(self, profiles=[profile.cut() for profile in self.profiles])
+        closed.ended_ns = max(closed.end_ns, self.began_ns)
+        if self.began_ns:
+            self.start_time_ns += closed.ended_ns - self.began_ns
+        self.began_ns = closed.ended_ns
+        self.tool_cpu_ns = 0
+        return closed

@@ -1,25 +1,24 @@
-"""The line that tells how a recording goes, on terminals only."""
+"""The progress line of a recording, shown on terminals only."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from types import TracebackType
 from typing import TextIO
 
-from .recording import Progress
+from pystack.cli.screen import StatusLine
+
+from .driver import Progress
 from .stats import achieved_rate_hz, coverage, format_rate, format_share, lost_samples, plural
 
 _INTERVAL_S = 0.5
-_CLEAR_LINE = "\r\x1b[K"
 
 
 class ProgressLine:
-    """Rewrites one line of `stream` a few times a second, and wipes it at the end."""
+    """Rewrites one line of `stream` a few times per second, and clears it at the end."""
 
     def __init__(self, stream: TextIO, pid: int, duration_s: float | None, *, shown: bool) -> None:
-        self._stream = stream
-        self._shown = shown and stream.isatty()
+        self._line = StatusLine(stream, shown=shown)
         self._pid = pid
         self._of_duration = f" of {duration_s:.4g} s" if duration_s is not None else ""
         self._next_s = 0.0
@@ -33,17 +32,13 @@ class ProgressLine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._shown:
-            self._stream.write(_CLEAR_LINE)
-            self._stream.flush()
+        self._line.wipe()
 
     def update(self, progress: Progress) -> None:
-        if not self._shown or time.monotonic() < self._next_s:
+        if not self._line.is_shown or time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + _INTERVAL_S
-        width = shutil.get_terminal_size().columns - 1
-        self._stream.write(_CLEAR_LINE + self._text(progress)[:width])
-        self._stream.flush()
+        self._line.show(self._text(progress))
 
     def _text(self, progress: Progress) -> str:
         stats = progress.stats
@@ -59,4 +54,4 @@ class ProgressLine:
             parts.insert(3, f"{progress.processes} processes")
         if covered is not None:
             parts.append(f"coverage {format_share(covered, 1)}")
-        return f"{', '.join(parts)} (Ctrl-C ends)"
+        return f"{', '.join(parts)} (Ctrl-C to finish)"

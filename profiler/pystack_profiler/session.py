@@ -1,56 +1,73 @@
-"""A run of `pystack record`: finds the target, records it, writes the file, and says how it went."""
+"""A run of `pystack record`: finds the target, records it, writes the file, and prints a summary."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
-import click
+from pystack.cli.hints import in_options
+from pystack.cli.screen import print_status
+from pystack.errors import Cancelled, PystackError
+from pystack.render.escape import quote_command
 
-from pystack.errors import PystackError
-from pystack.render.escape import escape, quote_command
-
-from . import exporters, recording
-from .command import Command, open_started
+from . import driver, exporters
+from .driver import OneProcess, ProcessRecorder, Targets
 from .interruption import Abandoned, Interruption
-from .output import STDOUT, expand, replacing
+from .launched_command import Command, open_started
+from .output import (
+    STDOUT,
+    expand,
+    is_replaceable,
+    only_owner_can_read,
+    other_paths,
+)
 from .profile import Recording
 from .progress import ProgressLine
-from .recording import OneProcess, ProcessRecorder, Settings, Targets
+from .recorder import open_targets
+from .settings import Settings
+from .sinks import FileSink, Sink
 from .summary import account, details, findings
 from .view import View
 
-_SOON_S = 0.3  # a command that ends by then is not worth a word
+_SOON_S = 0.3  # a command that exits within this time is not reported as running
 
-_CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as shells, env and time have it
+_CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as in shells, env and time
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The file that is asked for."""
+    """The requested file."""
 
     pattern: str
     format: exporters.Format
     view: View
     verbosity: int
 
+    def sink(self, path: str) -> Sink:
+        def report_wait() -> None:
+            print_status(f"waiting for a reader of {_shown(path)}")
+
+        return FileSink(path, self.format, self.view, on_wait=report_wait)
+
 
 def record_process(
     pid: int, settings: Settings, destination: Destination, interruption: Interruption
 ) -> int:
-    """The exit status."""
+    """Returns the exit status."""
 
     def stop_requested() -> bool:
         return interruption.requested
 
-    if settings.subprocesses:
-        made = _record_family(pid, settings, stop_requested, show_progress=True)
-    else:
-        targets = OneProcess(ProcessRecorder(recording.open_sampler(pid, settings), pid))
-        made = _record(targets, pid, settings, stop_requested, show_progress=True)
-    return _save(made, destination)
+    try:
+        targets = open_targets(pid, settings, stop_requested)
+        recording = _record(targets, pid, settings, stop_requested, show_progress=True)
+    except Cancelled:
+        raise interruption.abandoned() from None
+    interruption.begin_last_step()
+    return _save(recording, destination)
 
 
 def record_command(
@@ -59,48 +76,47 @@ def record_command(
     destination: Destination,
     interruption: Interruption,
 ) -> int:
-    """Returns the command's own status, whatever becomes of the recording."""
+    """Returns the exit status of the command, even if the recording fails."""
     try:
         command = Command(arguments)
     except OSError as error:
-        say(f"cannot start {arguments[0]}: {error.strerror}")
+        print_status(f"cannot start {arguments[0]}: {error.strerror}")
         return _NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_EXECUTE
     interruption.pass_on(command.forward)
     name = quote_command(tuple(arguments))
     try:
-        made = _record_started(command, settings, interruption)
+        recording = _record_started(command, settings, interruption)
     except PystackError as error:
-        _complain(error)
-        say(f"no file was written; waiting for {name} to end")
+        _report_error(error)
+        print_status(f"nothing was written; waiting for {name} to exit")
     else:
-        if made is None:
-            say(f"{name} ended before Python was found in it; no file was written")
+        if recording is None:
+            what = f"{name} exited" if command.has_ended() else "recording was interrupted"
+            print_status(f"{what} before a Python interpreter was found; nothing was written")
         else:
-            _save(made, destination)
+            interruption.begin_last_step()
+            _save(recording, destination)
         if not command.ends_within(_SOON_S):
-            say(f"waiting for {name} to end")
+            print_status(f"waiting for {name} to exit")
     try:
         return command.wait()
     except Abandoned as abandoned:
         return abandoned.exit_status
 
 
-def say(text: str) -> None:
-    click.echo(f"pystack: {text}", err=True)
-
-
 def _record_started(
     command: Command, settings: Settings, interruption: Interruption
 ) -> Recording | None:
-    """None: it ended first."""
+    """Returns None if the command exited first or the recording was interrupted."""
 
     def stop_requested() -> bool:
         return interruption.requested or command.has_ended()
 
-    # No progress line: the terminal is the command's now.
+    # No progress line, because the command uses the terminal now.
     if settings.subprocesses:
         try:
-            made = _record_family(command.pid, settings, stop_requested, show_progress=False)
+            targets = open_targets(command.pid, settings, stop_requested)
+            recording = _record(targets, command.pid, settings, stop_requested, show_progress=False)
         except PystackError:
             if command.has_ended():
                 return None
@@ -108,33 +124,19 @@ def _record_started(
     else:
         sampler = open_started(
             command,
-            lambda pid: recording.open_sampler(pid, settings),
+            lambda pid: driver.open_sampler(pid, settings, stop_requested),
             lambda: interruption.requested,
         )
         if sampler is None:
             return None
         targets = OneProcess(ProcessRecorder(sampler, command.pid))
-        made = _record(targets, command.pid, settings, stop_requested, show_progress=False)
-    if made.end_reason == "stopped" and command.has_ended():
-        made.end_reason = "target_exited"  # we may notice before the sampler does
-        for profile in made.profiles:
+        recording = _record(targets, command.pid, settings, stop_requested, show_progress=False)
+    if recording.end_reason == "stopped" and command.has_ended():
+        recording.end_reason = "target_exited"  # the sampler may notice it later
+        for profile in recording.profiles:
             if profile.process.pid == command.pid and profile.process.end_reason == "stopped":
                 profile.process.end_reason = "target_exited"
-    return made
-
-
-def _record_family(
-    pid: int, settings: Settings, stop_requested: Callable[[], bool], *, show_progress: bool
-) -> Recording:
-    """Raises why there is no Python in the process, if there was none in its children either."""
-    from .tree_recording import ProcessFamily  # rarely needed, and slow to import
-
-    family = ProcessFamily(pid, lambda member: recording.open_sampler(member, settings))
-    made = _record(family, pid, settings, stop_requested, show_progress=show_progress)
-    made.other_processes = family.other_processes
-    if not made.profiles and family.root_error is not None:
-        raise family.root_error
-    return made
+    return recording
 
 
 def _record(
@@ -145,43 +147,70 @@ def _record(
     *,
     show_progress: bool,
 ) -> Recording:
-    made = recording.new_recording(pid, settings)
+    recording = driver.new_recording(pid, settings)
     with ProgressLine(sys.stderr, pid, settings.duration_s, shown=show_progress) as progress:
-        recording.record_targets(
+        driver.record_targets(
             targets,
-            made,
+            recording,
             settings.duration_s,
             stop_requested=stop_requested,
             on_progress=progress.update,
         )
-    return made
+    return recording
 
 
-def _save(made: Recording, destination: Destination) -> int:
-    """Writes the file and says what is in it. The exit code."""
-    path = expand(destination.pattern, made.pid)
-    shown = "stdout" if path == STDOUT else escape(path)
-    try:
-        with replacing(path) as stream:
-            destination.format.export(made, stream, destination.view)
-    except OSError as error:
-        say(f"cannot write {shown}: {error.strerror}")
+def _save(recording: Recording, destination: Destination) -> int:
+    """Writes the file and prints the summary. Returns the exit status."""
+    wanted = expand(destination.pattern, recording.pid)
+    owner_only = destination.format.holds_command_line
+    path = _write(recording, destination, wanted)
+    if path is None:
         return 1
     if destination.verbosity:
-        for line in details(made):
-            say(line)
-    for line in findings(made, destination.view):
-        say(line)
-    if made.end_reason == "failed":
-        say(f"the recording ended early: {escape(made.error or 'for an unknown reason')}")
+        for line in details(recording):
+            print_status(line)
+    for line in findings(recording, destination.view):
+        print_status(line)
+    if recording.end_reason == "failed":
+        print_status(f"Warning: the recording ended early: {recording.error or 'unknown reason'}")
     if path != STDOUT:
-        how = destination.format.how_to_open.format(path=escape(shlex.quote(path)))
-        say(f"to look at it: {how}")
-    say(f"{shown}: {account(made)}")
-    return 1 if made.end_reason == "failed" else 0
+        how = destination.format.how_to_open.format(path=shlex.quote(path))
+        print_status(f"to view the file: {how}")
+    if owner_only and path != STDOUT and only_owner_can_read(path):
+        print_status(
+            "only its owner can read the file, because it contains the command line;"
+            " chmod a+r shares it"
+        )
+    print_status(f"{_shown(path)}: {account(recording)}")
+    return 1 if recording.end_reason == "failed" or path != wanted else 0
 
 
-def _complain(error: PystackError) -> None:
-    say(f"{escape(str(error))}.")
+def _write(recording: Recording, destination: Destination, wanted: str) -> str | None:
+    """Returns the path that was written: `wanted` if possible. None: nothing was written."""
+    if _try_to_write(recording, destination, wanted):
+        return wanted
+    # Another user can take the name while the recording runs, or remove the folder.
+    others = other_paths(wanted) if is_replaceable(wanted) else ()
+    return next((path for path in others if _try_to_write(recording, destination, path)), None)
+
+
+def _try_to_write(recording: Recording, destination: Destination, path: str) -> bool:
+    sink = destination.sink(path)
+    try:
+        sink.open()
+        with closing(sink):
+            sink.write(recording)
+    except OSError as error:
+        print_status(f"cannot write {_shown(path)}: {error.strerror}")
+        return False
+    return True
+
+
+def _shown(path: str) -> str:
+    return "stdout" if path == STDOUT else path
+
+
+def _report_error(error: PystackError) -> None:
+    print_status(f"{error}.")
     if error.hint:
-        say(escape(error.hint))
+        print_status(in_options(error.hint))

@@ -1,8 +1,11 @@
-"""Rates, coverage and losses as numbers and in words. Nothing lost goes unsaid."""
+"""Rates, coverage and losses as numbers and as text. Every loss is reported."""
 
 from __future__ import annotations
 
-from .profile import SamplerStats
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pystack.sampling import SamplerStats
 
 
 def achieved_rate_hz(stats: SamplerStats) -> float:
@@ -11,7 +14,7 @@ def achieved_rate_hz(stats: SamplerStats) -> float:
 
 
 def coverage(stats: SamplerStats) -> float | None:
-    """The part of the planned samples that there are. None: none were planned yet."""
+    """The share of the planned samples that were taken. None: no sample was planned yet."""
     ticks = stats["ticks"] + stats["missed"]
     if not stats["attempted"] or not ticks:
         return None
@@ -23,17 +26,24 @@ def lost_samples(stats: SamplerStats) -> int:
 
 
 def losses(stats: SamplerStats) -> str:
-    """Losses by cause: `none lost`, or `lost 4: 3 torn, 1 vanished; ticks: 2 late`."""
+    """Losses by cause: `none lost` or `lost 4: 3 torn, 1 vanished; ticks: 2 late`.
+
+    `none lost` is only said of samples that exist.
+    """
     causes = [
         f"{stats[cause]:,} {cause}" for cause in ("torn", "failed", "vanished") if stats[cause]
     ]
     ticks = [f"{stats[cause]:,} {cause}" for cause in ("late", "missed") if stats[cause]]
-    text = f"lost {lost_samples(stats):,}: {', '.join(causes)}" if causes else "none lost"
+    nothing = "none lost" if stats["taken"] else "none taken"
+    text = f"lost {lost_samples(stats):,}: {', '.join(causes)}" if causes else nothing
+    if stats["given_up"]:
+        text += f" ({plural(stats['given_up'], 'stop')} given up, because the target could not be"
+        text += " stopped and read fast enough)"
     return f"{text}; ticks: {', '.join(ticks)}" if ticks else text
 
 
 def pauses(stats: SamplerStats) -> str:
-    """The histogram of stops in words: `half under 64 us, 99 % under 0.256 ms, at most 0.31 ms`."""
+    """The histogram of stops as text: `half under 64 us, 99 % under 0.256 ms, at most 0.31 ms`."""
     bounds = {"half": 0.5, "99 %": 0.99}
     words = [
         f"{name} under {format_pause(pause_under_ns(stats, share))}"
@@ -44,8 +54,10 @@ def pauses(stats: SamplerStats) -> str:
 
 
 def pause_under_ns(stats: SamplerStats, share: float) -> int:
-    """The least bound of the histogram under which that share of the stops is; the last has none, and the
-    longest stop is given."""
+    """The lowest bound of the histogram that is above this share of the stops.
+
+    The last bucket has no bound; for it, the longest stop is returned.
+    """
     wanted = share * sum(stats["stops"])
     seen = 0
     for bucket, count in enumerate(stats["stops"][:-1]):
@@ -72,7 +84,7 @@ def format_time(duration_ns: int) -> str:
 
 
 def format_share(part_ns: float, whole_ns: float) -> str:
-    """Two digits, and never 100 % where something is missing."""
+    """Formats with two digits, and never as 100 % if something is missing."""
     if not whole_ns:
         return "0 %"
     percent = 100 * part_ns / whole_ns

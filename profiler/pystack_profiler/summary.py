@@ -1,4 +1,4 @@
-"""What is said at the end of a recording: whose time went where, what was lost, what it cost."""
+"""The summary at the end of a recording: GIL and garbage collection, losses, overhead."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .stats import (
 from .track import ThreadIdentity
 from .view import DEFAULT_VIEW, View, was_measured
 
-_NOTEWORTHY = 0.01  # of the time; less is not worth a line that was not asked for
-_UNEXPLAINED = 0.1  # of the waiting; less is of no matter
+_NOTEWORTHY = 0.01  # of the time; less is not reported by default
+_UNEXPLAINED = 0.1  # of the waiting time; less is not reported
 _THREADS_SHOWN = 5
 
 
 def account(recording: Recording) -> str:
-    """The last line: samples, rate, losses, cost."""
+    """The last line: samples, rate, losses, overhead."""
     threads = sum(len(profile.tracks) for profile in recording.profiles)
     samples = f"{plural(recording.sample_count, 'sample')} of {plural(threads, 'thread')}"
     if len(recording.profiles) > 1:
         samples += f" in {len(recording.profiles)} processes"
     stats = recording.stats
-    rate = f"{format_rate(achieved_rate_hz(stats))} (asked {format_rate(recording.rate_hz)})"
+    rate = f"{format_rate(achieved_rate_hz(stats))} (requested {format_rate(recording.rate_hz)})"
     parts = [f"{samples} over {format_time(recording.duration_ns)} at {rate}"]
     covered = coverage(stats)
     parts.append(losses(stats))
@@ -48,17 +48,34 @@ def account(recording: Recording) -> str:
         parts.append(f"target stopped {stopped}: {pauses(stats)}")
     if stats["partly_merged"]:
         parts.append(f"native frames missing in {plural(stats['partly_merged'], 'sample')}")
+    left_out = recording.left_out_samples
+    if left_out:
+        parts.append(f"memory limit reached, frames left out in {plural(left_out, 'sample')}")
     return "; ".join(parts)
 
 
 def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
-    """What a reader should know before opening the file: GIL, garbage collection, what lacks."""
+    """What to know before opening the file: GIL, garbage collection, missing data."""
     lines: list[str] = []
     if recording.profiles and not was_measured(view.mode, recording.states):
         what = {"cpu": "which threads ran", "gil": "which thread held the GIL"}.get(view.mode)
-        lines.append(f"mode {view.mode}: {what} was not measured in this target; nothing to show")
+        lines.append(
+            f"Warning: mode {view.mode} is empty: {what} could not be measured in this target"
+        )
+    if recording.left_out_processes:
+        left_out = plural(recording.left_out_processes, "process", "es")
+        verb = "was" if recording.left_out_processes == 1 else "were"
+        lines.append(f"Warning: {left_out} {verb} not recorded (limit: --max-processes)")
+    if recording.stats["maps_left_out"]:
+        lines.append(
+            "Warning: mapped files were left out because of the memory limit: the process has too many"
+            " mappings, or too long names of mapped files"
+        )
     totals = thread_totals(recording)
     lines += _gil(recording, totals)
+    throttled = throttling(recording)
+    if throttled is not None:
+        lines.append(throttled)
     gc_ns = sum(total.gc_ns for total in totals)
     if gc_ns:
         share = format_share(gc_ns, recording.duration_ns)
@@ -66,8 +83,20 @@ def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
     return lines
 
 
+def throttling(recording: Recording) -> str | None:
+    """A warning if the rate was lowered to stay within the CPU share, else None."""
+    stats = recording.stats
+    if stats["throttled"] <= _NOTEWORTHY * (stats["ticks"] + stats["missed"]):
+        return None
+    stopping = ", and stop the target for as much of the time" if recording.stops_target else ""
+    return (
+        f"Warning: rate lowered to {format_rate(achieved_rate_hz(stats))}, because sampling may use"
+        f" at most {format_share(recording.max_cpu_share, 1)} of a CPU{stopping} (--max-cpu)"
+    )
+
+
 def details(recording: Recording) -> list[str]:
-    """The same at length: every counter, and a line for each process and thread."""
+    """All counters, and a line for each process and thread."""
     lines: list[str] = []
     several = len(recording.profiles) > 1
     for profile in recording.profiles:
@@ -75,15 +104,15 @@ def details(recording: Recording) -> list[str]:
             lines.append(f"process {process_title(profile)}")
         lines += _process(profile)
     if recording.other_processes:
-        lines.append(f"{plural(recording.other_processes, 'process', 'es')} more: not Python")
+        lines.append(f"{plural(recording.other_processes, 'more process', 'es')}: not Python")
     if recording.unseen_processes:
-        gone = plural(recording.unseen_processes, "process", "es")
-        lines.append(f"{gone} more: gone before the first sample")
+        gone = plural(recording.unseen_processes, "more process", "es")
+        lines.append(f"{gone}: exited before the first sample")
     cost = format_time(recording.stats["cpu_ns"])
     lines.append(f"CPU time: sampling {cost}, whole tool {format_time(recording.tool_cpu_ns)}")
     if recording.time_resolution_ns:
         resolution = format_time(recording.time_resolution_ns)
-        lines.append(f"order of samples kept to {resolution}; all sums are exact")
+        lines.append(f"order of samples: exact to {resolution}; all sums are exact")
     lines += [_thread(total) for total in thread_totals(recording)]
     return lines
 
@@ -100,11 +129,11 @@ def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
     if waited_ns < _NOTEWORTHY * duration_ns:
         return [f"{first}; threads waited {format_time(waited_ns)} for it"]
     waiting = [total for total in totals if total.gil_wait_ns]
-    told = f"{first}; {plural(len(waiting), 'thread')} waited {format_time(waited_ns)} for it"
+    overview = f"{first}; {plural(len(waiting), 'thread')} waited {format_time(waited_ns)} for it"
     unexplained_ns = sum(profile.contention.unexplained_ns for profile in recording.profiles)
     if unexplained_ns > _UNEXPLAINED * waited_ns:
-        told += f", {format_time(unexplained_ns)} of it while nobody was seen to hold it"
-    lines = [told]
+        overview += f" ({format_time(unexplained_ns)} of that with no holder observed)"
+    lines = [overview]
     involved = [
         total
         for total in totals
@@ -114,7 +143,8 @@ def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
     for total in involved[:_THREADS_SHOWN]:
         lines.append(f"  {_who(total.identity)}: {_gil_shares(total)}")
     if len(involved) > _THREADS_SHOWN:
-        lines.append(f"  and {plural(len(involved) - _THREADS_SHOWN, 'thread')} more (-v)")
+        more = plural(len(involved) - _THREADS_SHOWN, "more thread")
+        lines.append(f"  and {more} (-v lists all)")
     for blamed in blamed_stacks(recording, 1):
         place = _place(blamed.frames[-1]) if blamed.frames else "no Python code"
         lines.append(
@@ -130,7 +160,7 @@ def _gil_shares(total: ThreadTotal) -> str:
         for verb, time_ns in (
             ("held", total.gil_held_ns),
             ("waited", total.gil_wait_ns),
-            ("did without", total.gil_without_ns),
+            ("without the GIL", total.gil_without_ns),
         )
         if time_ns is not None
     ]
@@ -143,23 +173,24 @@ def _gil_shares(total: ThreadTotal) -> str:
 def _process(profile: Profile) -> list[str]:
     process = profile.process
     lines = [f"CPython {process.python_version}, ended: {process.end_reason}"]
-    if profile.stats is not None:
-        lines.append(
-            "thread samples: {attempted:,} attempted, {taken:,} taken, {torn:,} torn,"
-            " {failed:,} failed, {vanished:,} vanished".format(**profile.stats)
-        )
-        lines.append(
-            "ticks: {ticks:,} served, {late:,} late, {missed:,} missed".format(**profile.stats)
-        )
     lines.append(
-        f"tables: {len(profile.stack_parent):,} stacks, {len(profile.frame_function):,} frames,"
-        f" {len(profile.strings):,} strings"
+        "thread samples: {attempted:,} attempted, {taken:,} taken, {torn:,} torn,"
+        " {failed:,} failed, {vanished:,} vanished".format(**profile.stats)
+    )
+    lines.append(
+        "ticks: {ticks:,} served, {late:,} late, {missed:,} missed ({throttled:,} of those"
+        " throttled)".format(**profile.stats)
+    )
+    tables = profile.tables
+    lines.append(
+        f"tables: {len(tables.stack_parent):,} stacks, {len(tables.frame_function):,} frames,"
+        f" {len(tables.strings):,} strings"
     )
     return lines
 
 
 def _thread(total: ThreadTotal) -> str:
-    facts = [plural(total.samples, "sample"), f"seen {format_time(total.seen_ns)}"]
+    facts = [plural(total.samples, "sample"), f"observed {format_time(total.seen_ns)}"]
     if total.on_cpu_ns is not None:
         facts.append(f"on CPU {format_share(total.on_cpu_ns, total.seen_ns)}")
     if total.gil_held_ns is not None:

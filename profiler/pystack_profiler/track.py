@@ -1,4 +1,4 @@
-"""What one thread did, and when: runs of equal samples, one after another."""
+"""The samples of one thread over time: consecutive runs of equal samples."""
 
 from __future__ import annotations
 
@@ -10,21 +10,10 @@ from typing import NamedTuple
 EMPTY_STACK = 0
 
 
-class SampleState:
-    """Bits of a sample's state, as `pystack`'s sampler sets them."""
-
-    HOLDS_GIL = 1
-    WAITS_FOR_GIL = 2
-    ON_CPU = 4
-    GC = 8
-    CPU_KNOWN = 16
-    GIL_KNOWN = 32
-
-
 class Run(NamedTuple):
-    """Neighbouring samples of one thread that saw the same stack in the same state.
+    """Consecutive samples of one thread with the same stack and state.
 
-    `samples == 0` is a gap: time in which the thread was not seen; its stack is the empty one.
+    `samples == 0` is a gap: time in which the thread was not sampled. Its stack is empty.
     """
 
     start_ns: int
@@ -34,13 +23,10 @@ class Run(NamedTuple):
     samples: int
 
 
-#: `ThreadIdentity.interpreter_id` of a thread that Python does not know.
-NO_INTERPRETER = -1
-
-
 @dataclass(frozen=True, slots=True)
 class ThreadIdentity:
-    """What a thread is called by the kernel and by Python."""
+    """The IDs and the name of a thread. `interpreter_id` is `pystack.sampling.NO_INTERPRETER` for a
+    thread that no interpreter knows."""
 
     pid: int
     tid: int
@@ -49,7 +35,7 @@ class ThreadIdentity:
 
 
 class Track:
-    """The runs of one thread, in the order of time, without holes: gaps are runs too."""
+    """The runs of one thread, in order of time and without holes: gaps are runs, too."""
 
     __slots__ = (
         "_samples",
@@ -71,9 +57,9 @@ class Track:
         self.identity = identity
         self.start_ns = 0
         self.end_ns = 0
-        self.changes = 0  # how often a run followed another; says how lively the thread is
-        self.states = 0  # all bits that any sample had
-        # The last run is kept apart, so that an equal sample costs two additions.
+        self.changes = 0  # the number of changes of stack or state: a measure of activity
+        self.states = 0  # the union of the state bits of all samples
+        # The last run is kept separately, so that an equal sample costs only two additions.
         self.open_stack = EMPTY_STACK
         self.open_state = 0
         self.open_weight_ns = 0
@@ -88,7 +74,7 @@ class Track:
         return len(self._stack) + (self.open_samples > 0)
 
     def begin_run(self, time_ns: int, weight_ns: int, stack: int, state: int, samples: int) -> None:
-        """Starts a run with samples up to `time_ns`, after a gap where there was one."""
+        """Starts a run with samples up to `time_ns`, after a gap if there was one."""
         start_ns = time_ns - weight_ns
         if self.open_samples == 0:
             self.start_ns = start_ns
@@ -116,9 +102,16 @@ class Track:
                 start_ns, self.open_weight_ns, self.open_stack, self.open_state, self.open_samples
             )
 
+    def copy(self) -> Track:
+        copied = Track(self.identity)
+        for name in self.__slots__:
+            value = getattr(self, name)
+            setattr(copied, name, value[:] if isinstance(value, array) else value)
+        return copied
+
     def coarsen(self, window_ns: int) -> None:
-        """Merges equal runs that begin in the same window. Sums stay; order in a window goes."""
-        kept = 0  # Runs are merged in place: there is no memory for a second copy of them.
+        """Merges equal runs that begin in the same window. Sums stay exact; the order in a window is lost."""
+        kept = 0  # Runs are merged in place, because a second copy would need too much memory.
         window: dict[tuple[int, int, bool], list[int]] = {}
         begin_ns = window_end_ns = 0
         for index in range(len(self._stack)):

@@ -1,8 +1,8 @@
-"""Records a process and all that come from it: one sampler for each that is Python.
+"""Records a process and its descendants, with one sampler per Python process.
 
-Other threads work beside the one that receives the samples: one finds processes, one looks after
-them, and some find the interpreters in them. That can take long in a process that is just coming
-up, and others must not wait for it.
+Besides the thread that receives the samples, one thread finds processes, one watches them, and several
+search for their interpreters. That search can be slow in a process that is starting up, and the other
+processes must not wait for it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from operator import itemgetter
 from queue import Empty, SimpleQueue
 
 from pystack.errors import (
+    InvalidArgument,
     NoSuchProcess,
     PermissionDenied,
     PystackError,
@@ -25,33 +26,37 @@ from pystack.errors import (
     VersionUnsupported,
 )
 
+from .driver import ProcessRecorder, Sampler
 from .process_tree import ProcessTree
-from .recording import ProcessRecorder, Sampler
+from .settings import DEFAULT_MAX_PROCESSES
 
-#: Between two looks for new processes. Together with `_SETTLES_IN_S` well below 50 ms.
+#: The interval between two scans for new processes. With `_SETTLES_IN_S` it is well below 50 ms.
 LOOK_EVERY_S = 0.015
 
-#: A child that still is what its parent is may be about to execute something else, and what was just
-#: executed has no interpreter yet. To look for one too early costs more than to wait.
+#: A new child may be about to execute another program, and a program that was just executed has no
+#: interpreter yet. To search for one too early costs more than to wait.
 _SETTLES_IN_S = 0.025
 
-#: Whether a process executes another program is looked at that often.
+#: How often a process is checked for having executed another program.
 _WATCH_EVERY_S = 0.02
 _WATCH_RECORDED_EVERY_S = 0.2
 
-#: A process that is not Python is asked again, less and less often; at once if it executes another
-#: program. What is called Python is asked more often at first: it is coming up.
+#: A process without Python is searched again at growing intervals, and at once if it executes another
+#: program. A program named python is searched more often at first, because it is starting up.
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 30.0
 _COMES_UP_IN_S = 1.0
 
+#: For all processes together: a target may start thousands of processes to hide the others.
+_LOOKS_PER_S = 2000
+
 _OPENERS = 4
 
-#: No retry helps with these before the process executes another program.
+#: With these errors, a retry helps only after the process executes another program.
 _FINAL = (PermissionDenied, VersionUnsupported)
 
-#: Nor is there any use in waiting for the root's children with these.
-_FATAL = (NoSuchProcess, PermissionDenied, TargetExited)
+#: With these errors, waiting for the root's children does not help either.
+_FATAL = (InvalidArgument, NoSuchProcess, PermissionDenied, TargetExited)
 
 
 @dataclass(slots=True)
@@ -59,29 +64,39 @@ class _Member:
     """A process of the tree."""
 
     pid: int
-    number: int  # how many were found before it
-    program: str | None  # what it executes, as far as that can be read
+    number: int  # how many processes were found before it
+    program: str | None  # the program that it executes; None if it cannot be read
     since_s: float
     try_at_s: float
     look_at_s: float
     pause_s: float = _FIRST_PAUSE_S
-    is_tried: bool = False  # at this moment
+    is_tried: bool = False  # a search for its interpreter is running
+    was_tried: bool = False  # its current program was searched
     recorder: ProcessRecorder | None = None
     was_python: bool = False
-    error: PystackError | None = None  # of the last try to find Python in it
+    is_left_out: bool = False  # too many processes are recorded already
+    error: PystackError | None = None  # of the last search for its interpreter
 
 
 class ProcessFamily:
-    """The targets of a recording with `--subprocesses`."""
+    """The targets of a recording that includes child processes."""
 
-    def __init__(self, root: int, open_sampler: Callable[[int], Sampler]) -> None:
-        """Raises the `PystackError` of the root if it cannot be read; it need not be Python."""
-        self._recorded: list[tuple[int, ProcessRecorder]] = []  # with the number of the process
+    def __init__(
+        self,
+        root: int,
+        open_sampler: Callable[[int], Sampler],
+        max_processes: int = DEFAULT_MAX_PROCESSES,
+    ) -> None:
+        """Raises the `PystackError` of the root if it cannot be read. The root need not be Python."""
+        self._recorded: list[tuple[int, ProcessRecorder]] = []  # (number of the process, recorder)
         self._open_sampler = open_sampler
         self._tree = ProcessTree(root)
         self._members: dict[int, _Member] = {}
         self._found_count = 1
-        self._others = 0  # processes that ended, and never were Python
+        self._others = 0  # processes that have ended and never were Python
+        self._left_out = 0  # processes that have ended and were left out
+        self._max_processes = max_processes
+        self._busy: set[int] = set()  # processes that are recorded, or searched for an interpreter
         self._found: SimpleQueue[int] = SimpleQueue()
         self._closing = threading.Event()
         self._root_ended = False
@@ -91,6 +106,8 @@ class ProcessFamily:
         self._try(self._root)
         if isinstance(self._root.error, _FATAL):
             raise self._root.error
+        if self._root.recorder is not None:
+            self._busy.add(root)
         with suppress(OSError):
             self._root.program = _program(root)
         self._openers = ThreadPoolExecutor(_OPENERS, "pystack-opener")
@@ -103,25 +120,31 @@ class ProcessFamily:
 
     @property
     def recorders(self) -> list[ProcessRecorder]:
-        """More and more while it goes on: of the root, then of others in the order they were found.
+        """The recorders so far, ordered by when their processes were found, the root first.
 
-        Their interpreters are not found in that order, and a file begins with the root.
+        The order matters because interpreters are not found in it, and a file begins with the root.
         """
         return [recorder for _, recorder in sorted(self._recorded, key=itemgetter(0))]
 
     def have_ended(self) -> bool:
-        """The root has: what it left behind may run for ever."""
+        """Whether the root has ended. The processes that it leaves behind may run forever."""
         return self._root_ended
 
     @property
     def other_processes(self) -> int:
-        """How many processes of the tree never were Python."""
+        """The number of processes of the tree that never were Python."""
         members = list(self._members.values())
-        return self._others + sum(not member.was_python for member in members)
+        return self._others + sum(_is_other(member) for member in members)
+
+    @property
+    def left_out_processes(self) -> int:
+        """The number of processes that were left out because of the limit."""
+        members = list(self._members.values())
+        return self._left_out + sum(member.is_left_out for member in members)
 
     @property
     def root_error(self) -> PystackError | None:
-        """Why the root is not recorded, where it is not."""
+        """Why the root is not recorded; None if it is."""
         return None if self._root.was_python else self._root.error
 
     def close(self) -> None:
@@ -143,7 +166,7 @@ class ProcessFamily:
             due_s = min((member.look_at_s for member in self._members.values()), default=now_s + 1)
             try:
                 self._add(self._found.get(timeout=min(max(due_s - now_s, 0.001), _WATCH_EVERY_S)))
-                continue  # All that were found are known before any is looked into.
+                continue  # Add all processes that were found before any is searched.
             except Empty:
                 pass
             now_s = time.monotonic()
@@ -168,16 +191,22 @@ class ProcessFamily:
         if program != member.program:
             member.program = program
             member.pause_s = _FIRST_PAUSE_S
+            member.was_tried = False
             member.since_s, member.try_at_s = now_s, now_s + _SETTLES_IN_S
             if member.recorder is not None:
-                # Another program now. If it is Python as well, it gets a profile of its own.
+                # It executes another program. If that is Python, too, it gets its own profile.
                 member.recorder.stop()
                 member.recorder = None
+                self._busy.discard(member.pid)
         if member.recorder is None and not member.is_tried and now_s >= member.try_at_s:
-            member.is_tried = True
-            self._openers.submit(self._try, member)
+            has_room = len(self._busy) < self._max_processes
+            member.is_left_out = not has_room and not member.was_tried
+            if has_room:
+                member.is_tried = member.was_tried = True
+                self._busy.add(member.pid)
+                self._openers.submit(self._try, member)
         watched = _WATCH_EVERY_S if member.recorder is None else _WATCH_RECORDED_EVERY_S
-        member.look_at_s = now_s + watched
+        member.look_at_s = now_s + max(watched, len(self._members) / _LOOKS_PER_S)
 
     def _try(self, member: _Member) -> None:
         begin_s = time.monotonic()
@@ -186,6 +215,7 @@ class ProcessFamily:
             recorder = ProcessRecorder(sampler, member.pid, only_own_threads=True)
         except PystackError as error:
             member.error = error
+            self._busy.discard(member.pid)
             self._postpone(member, error, time.monotonic() - begin_s)
         else:
             member.was_python = True
@@ -208,13 +238,19 @@ class ProcessFamily:
     def _remove(self, member: _Member) -> None:
         del self._members[member.pid]
         self._tree.forget(member.pid)
-        self._others += not member.was_python
+        self._busy.discard(member.pid)
+        self._others += _is_other(member)
+        self._left_out += member.is_left_out
         if member is self._root:
             self._root_ended = True
 
 
+def _is_other(member: _Member) -> bool:
+    return not member.was_python and not member.is_left_out
+
+
 def _program(pid: int) -> str | None:
-    """What a process executes; None: we may not know. Raises OSError if it has ended."""
+    """The program of a process; None without permission. Raises OSError if the process has ended."""
     try:
         return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115 (often)
     except PermissionError:

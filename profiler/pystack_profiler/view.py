@@ -1,13 +1,13 @@
-"""Which part of a recording is looked at. A recording holds all of them; a view needs no new run."""
+"""The part of a recording that is shown. A recording contains the data for all views."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from .track import SampleState
+from pystack.sampling import SampleState
 
-#: wall: all time; cpu: time on a processor; gil: time with the GIL.
+#: wall: all time; cpu: time on a CPU; gil: time with the GIL.
 Mode = Literal["wall", "cpu", "gil"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -19,7 +19,7 @@ _KNOWN: dict[Mode, int] = {"wall": 0, "cpu": SampleState.CPU_KNOWN, "gil": Sampl
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What exporters show of a recording."""
+    """The part of a recording that exporters write."""
 
     mode: Mode = "wall"
     granularity: Granularity = "function"
@@ -30,10 +30,10 @@ DEFAULT_VIEW = View()
 
 
 def mode_bit(mode: Mode) -> int:
-    """A state belongs to the mode if it has all these bits."""
+    """The bits of the states that belong to the mode: all of them must be set."""
     return _BIT[mode]
 
 
 def was_measured(mode: Mode, states: int) -> bool:
-    """Whether samples with these bits, all together, ever said anything about the mode."""
+    """Whether the mode was measured, by the union of the state bits of all samples."""
     return states & _KNOWN[mode] == _KNOWN[mode]

@@ -1,9 +1,9 @@
-"""The files a recording can become: one function each, from a recording to a text stream."""
+"""The file formats: one function each, which writes a recording to a stream of text or bytes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import Any, Protocol
 
 from ..profile import Recording
 from ..view import DEFAULT_VIEW, View
@@ -11,16 +11,20 @@ from . import folded, html, speedscope
 
 
 class Export(Protocol):
-    def __call__(self, recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None: ...
+    """Writes a recording. The stream is a `BinaryIO` if the format is binary, else a `TextIO`."""
+
+    def __call__(self, recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     name: str
     aliases: tuple[str, ...]
-    suffixes: tuple[str, ...]  # the first is that of files without a name of their own
+    suffixes: tuple[str, ...]  # the first is used for default names
     export: Export
     how_to_open: str  # `{path}` stands for the file
+    holds_command_line: bool  # the target's command line, which may contain secrets
+    is_binary: bool = False  # the exporter writes bytes, not text
 
 
 HTML = Format(
@@ -29,6 +33,7 @@ HTML = Format(
     (".html", ".htm"),
     html.export,
     "open {path} in a browser",
+    holds_command_line=True,
 )
 SPEEDSCOPE = Format(
     "speedscope",
@@ -36,6 +41,7 @@ SPEEDSCOPE = Format(
     (".json",),
     speedscope.export,
     "npx speedscope {path}, or drag it to https://www.speedscope.app (nothing is uploaded)",
+    holds_command_line=True,
 )
 FOLDED = Format(
     "folded",
@@ -43,6 +49,7 @@ FOLDED = Format(
     (".txt", ".folded", ".collapsed"),
     folded.export,
     "flamegraph.pl {path} > flame.svg, or drag it to https://www.speedscope.app",
+    holds_command_line=False,
 )
 
 FORMATS = (HTML, SPEEDSCOPE, FOLDED)

@@ -1,8 +1,7 @@
-"""Collapsed stacks: `root (app.py);handler (app.py);query (db.py) 1500`, one line a distinct stack.
+"""Collapsed stacks: `root (app.py);handler (app.py);query (db.py) 1500`, one line per distinct stack.
 
-The number is microseconds of real time, all threads together unless threads are asked for as root
-frames. The format has no place for files, so the file's name is part of each frame's name; `;` in a
-name becomes `:`.
+The number is microseconds of real time, summed over all threads unless threads are root frames. The
+format has no field for files, so the file name is part of each frame's name; `;` in a name becomes `:`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ..profile import Profile, Recording
 from ..track import EMPTY_STACK, Track
 from ..view import DEFAULT_VIEW, View, mode_bit
 
-#: Of time in which a thread ran no Python code; shown only where threads are, to be complete.
+#: Time in which a thread ran no Python code. Shown only with threads as root frames, to be complete.
 _NO_PYTHON = "<no Python code>"
 
 

@@ -1,11 +1,11 @@
-"""A flame graph in one HTML file: it needs no network and no other file, and anyone can open it.
+"""A flame graph in one HTML file, which needs no network and no other file.
 
 The page's template, style and scripts are in `flame_page/`. The data is one JSON object: tables of
-strings, functions, lines and stacks as columns, and for each thread how long it was in which stack
-by mode. All views are made from that in the browser. Lines are always in it.
+strings, functions, lines and stacks as columns, and for each thread its time per stack and mode. The
+browser makes all views from it. Lines are always included.
 
-Everything that comes from the target is inside that JSON. It is put into the page as text only, and
-`<` is written as an escape, so nothing in it can end the element that it stands in.
+All data from the target is in that JSON. The page inserts it as text only, and `<` is written as an
+escape, so the data cannot end its element.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _SCRIPTS = (
 )
 _PLACE = re.compile("@([A-Z]+)@")
 _NO_LINE = -1
-_BLAME = "blame"  # beside the modes: time that others waited for the GIL, with the holder's stack
+_BLAME = "blame"  # besides the modes: time that others waited for the GIL, by the holder's stack
 
 
 def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
     folder = files(__package__) / "flame_page"
-    # The template is text, and at every odd place the name of what belongs there.
+    # The parts alternate: template text, the name of a placeholder, template text, ...
     for position, part in enumerate(_PLACE.split((folder / "page.html").read_text("utf-8"))):
         if position % 2 == 0:
             stream.write(part)
@@ -128,7 +128,7 @@ def _write_tables(grouping: Grouping, stream: TextIO) -> None:
             "line": (_NO_LINE if label.at is None else label.at for label in grouping.frames),
         },
     )
-    # Callers are mostly a few stacks before what they called: as distances they are short.
+    # A caller is usually only a few stacks before its callee, so distances are short numbers.
     distances = (stack - grouping.parent[stack] for stack in range(1, len(grouping.parent)))
     _write_columns(stream, "stacks", {"parent": distances, "frame": grouping.frame[1:]})
 
@@ -142,7 +142,7 @@ def _write_columns(stream: TextIO, name: str, columns: Mapping[str, Iterable[int
 
 
 class _ThreadWeights:
-    """How long a thread was in which stack, by mode, in nanoseconds."""
+    """The time of a thread per stack and mode, in nanoseconds."""
 
     def __init__(self, profile: Profile, track: Track, grouping: Grouping) -> None:
         self._weight_ns: dict[str, dict[int, int]] = {name: {} for name in (*MODES, _BLAME)}
@@ -178,7 +178,7 @@ def _differences(numbers: Sequence[int]) -> Iterator[int]:
 
 
 def _escaped(value: Any) -> Any:
-    """The same with all strings as people may see them."""
+    """A copy of the value with all strings escaped for display."""
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Writing JSON piece by piece: a file is never in memory as a whole."""
+"""Writes JSON piece by piece, so that a file is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ITEMS_PER_WRITE = 4096
 
 
 def write_array(stream: TextIO, items: Iterable[str]) -> None:
-    """A JSON array of items that are JSON already."""
+    """Writes a JSON array. The items are already JSON."""
     iterator = iter(items)
     stream.write("[" + ",".join(islice(iterator, _ITEMS_PER_WRITE)))
     while chunk := list(islice(iterator, _ITEMS_PER_WRITE)):

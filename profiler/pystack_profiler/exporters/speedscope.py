@@ -1,8 +1,8 @@
 """speedscope's JSON: one sampled profile per thread, on one common clock.
 
-Weights are nanoseconds of real time. Time in which a thread was not seen, or was not in the mode
-asked for, is an empty stack, from the recording's first moment to its last, so the time axes of all
-threads agree. What speedscope has no place for is under the key `pystack`, which viewers ignore.
+Weights are nanoseconds of real time. Every profile covers the whole recording, so the time axes of all
+threads agree: time in which a thread was not sampled, or was not in the chosen mode, is an empty stack.
+Data that speedscope has no field for is under the key `pystack`, which viewers ignore.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CACHED_CHARACTERS = 1 << 24
 
 
 def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
-    """Writes piece by piece: the file is never in memory as a whole."""
+    """Writes piece by piece, so that the file is never in memory as a whole."""
     grouping = Grouping(recording.profiles, view.granularity)
     write = stream.write
     write("{")
@@ -38,7 +38,7 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
     busiest = busiest_track(recording)
     _write_field(stream, "activeProfileIndex", 0 if busiest is None else order.index(busiest))
     _write_field(stream, "pystack", metadata_of(recording, view, order))
-    # Labels may differ in what speedscope does not know. It takes frames that are equal for several.
+    # Labels may differ in fields that speedscope lacks; their equal frames must become one frame.
     frames: dict[str, int] = {}
     frame_ids = [frames.setdefault(_frame(label), len(frames)) for label in grouping.frames]
     write('"shared":{"frames":')
@@ -52,10 +52,10 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
         title = f"{thread_title(track.identity)} · {process_title(profile)}"
         _write_profile(stream, title, weighted, stack_text)
     if not tracks:
-        # speedscope refuses a file without profiles; an empty answer should open too.
+        # speedscope rejects a file without profiles, and an empty recording should open, too.
         nothing = [(EMPTY_STACK, recording.duration_ns)]
         write("\n")
-        _write_profile(stream, "no Python thread was seen", nothing, stack_text)
+        _write_profile(stream, "no Python thread was found", nothing, stack_text)
     write("]}\n")
 
 
@@ -77,7 +77,7 @@ def _write_profile(
 def _weighted_stacks(
     recording: Recording, profile: Profile, track: Track, grouping: Grouping, bit: int
 ) -> Iterator[tuple[int, int]]:
-    """A thread's stacks and their times, from the recording's begin to its end, without holes."""
+    """A thread's stacks and times, from the recording's start to its end, without holes."""
     stack, weight_ns = EMPTY_STACK, 0
     end_ns = recording.start_ns
     for run in track.runs():
@@ -106,7 +106,7 @@ def _weighted_stacks(
 
 
 class _StackText:
-    """Stack id -> `[1,2,3]`. Remembers recent ones, but not without bound: stacks can be deep."""
+    """Stack ID -> `[1,2,3]`. Caches recent texts up to a limit, because stacks can be deep."""
 
     def __init__(self, grouping: Grouping, frame_ids: list[int]) -> None:
         self._grouping = grouping

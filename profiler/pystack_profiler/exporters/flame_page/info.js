@@ -1,4 +1,4 @@
-// What the recording says about itself: how it was made, what was lost, and who held the GIL.
+// The details of the recording: its settings, its losses, and who held the GIL.
 
 const NS_PER_US = 1000;
 
@@ -29,13 +29,13 @@ function factsTable(metadata) {
   const ns = (value) => formatTime(value / NS_PER_US);
   const facts = [
     ["Command", target.command.join(" ")],
-    ["Began", recording.start_time],
-    ["Lasted", `${ns(recording.duration_ns)}, ended: ${recording.end_reason.replace("_", " ")}`],
-    ["Rate", `${recording.achieved_rate_hz.toPrecision(4)} Hz achieved, ${recording.rate_hz} Hz asked for`],
-    ["Samples", `${formatCount(counts.taken)} of ${formatCount(counts.attempted)} tried: ${formatCount(counts.torn)} torn, `
+    ["Started", recording.start_time],
+    ["Duration", `${ns(recording.duration_ns)}, ended: ${recording.end_reason.replace("_", " ")}`],
+    ["Rate", `${recording.achieved_rate_hz.toPrecision(4)} Hz achieved, ${recording.rate_hz} Hz requested`],
+    ["Samples", `${formatCount(counts.taken)} of ${formatCount(counts.attempted)} attempted: ${formatCount(counts.torn)} torn, `
       + `${formatCount(counts.failed)} failed, ${formatCount(counts.vanished)} vanished`],
     ["Ticks", `${formatCount(counts.ticks)} served, ${formatCount(counts.late)} late, ${formatCount(counts.missed)} missed`],
-    ["Cost", `${ns(recording.tool_cpu_ns)} of CPU time of the profiler`
+    ["Overhead", `${ns(recording.tool_cpu_ns)} CPU time of the profiler`
       + (recording.stops_target ? `; target stopped for ${ns(counts.stop_ns_total)}` : "; the target was never stopped")],
     ["Garbage collection", ns(metadata.gc_ns)],
   ];
@@ -55,8 +55,8 @@ function processTable(metadata) {
 function threadTable(recording) {
   const { threads } = recording.metadata;
   const withGil = recording.metadata.gil !== null;
-  const header = ["thread", "samples", "seen", "on CPU"];
-  if (withGil) header.push("held the GIL", "waited for it", "did without", "others waited");
+  const header = ["thread", "samples", "observed", "on CPU"];
+  if (withGil) header.push("held the GIL", "waited for the GIL", "without the GIL", "others waited");
   const rows = threads.map((thread, index) => {
     const part = (ns) => (ns === null ? "–" : `${formatTime(ns / NS_PER_US)} (${formatShare(ns, thread.seen_ns)})`);
     const row = [recording.threads[index].title, formatCount(thread.samples), formatTime(thread.seen_ns / NS_PER_US), part(thread.on_cpu_ns)];
@@ -73,7 +73,7 @@ function blameTable(metadata) {
     const place = frame ? (frame.line === null ? frame.file : `${frame.file}:${frame.line}`) : "";
     return [frame ? frame.name : "no Python code", place, String(tid), formatTime(blamed_ns / NS_PER_US)];
   });
-  return titled("Held the GIL while others waited", ["function", "defined at", "thread", "waited for it"], rows);
+  return titled("Held the GIL while others waited", ["function", "defined at", "thread", "others waited"], rows);
 }
 
 function titled(title, header, rows) {

@@ -23,14 +23,14 @@ function listenToMouse(page) {
     else page.tip.show(page.facts(node), event.clientX, event.clientY);
     if (node !== page.hovered) {
       page.hovered = node;
-      page.tellSelected();
+      page.showSelected();
       page.redraw();
     }
   });
   canvas.addEventListener("mouseleave", () => {
     page.hovered = -1;
     page.tip.hide();
-    page.tellSelected();
+    page.showSelected();
     page.redraw();
   });
   canvas.addEventListener("click", (event) => {
@@ -88,10 +88,10 @@ function search(page) {
   query.setCustomValidity("");
   try {
     page.search = new Search(page.recording, query.value, byId("regex").checked);
-  } catch (error) {
-    query.setCustomValidity("not a regular expression");
+  } catch {
+    query.setCustomValidity("not a valid regular expression");
     page.search = new Search(page.recording, "", false);
-    byId("matches").textContent = "not a regular expression";
+    byId("matches").textContent = "not a valid regular expression";
     page.found = null;
     page.redraw();
     return;
@@ -120,7 +120,7 @@ function onKey(page, event) {
   event.preventDefault();
 }
 
-/** Undoes the last thing that makes the page other than it was. */
+/** Undoes one thing: an open panel, the search, the zoom, or the selection. */
 function escapeOne(page) {
   if (byId("threads").open) byId("threads").open = false;
   else if (byId("query").value) {
@@ -177,7 +177,7 @@ function move(page, across, down) {
   const row = page.rows[rowIndex];
   if (down !== 0) {
     const other = page.rows[rowIndex + down];
-    // Down: the widest of what it called, which stands right below its left edge.
+    // Down: the widest callee, which is below the left edge.
     const below = other ? other.at(row.x[index] + (down > 0 ? 0.01 : row.width[index] / 2)) : -1;
     const isChild = below >= 0 && (down < 0 || page.tree.parent(other.node[below]) === page.selected);
     if (isChild) select(page, rowIndex + down, below);
@@ -211,6 +211,6 @@ function select(page, rowIndex, index) {
     page.graph.scrollTop = top + 2 * ROW_HEIGHT - page.painter.height;
   }
   page.tip.hide();
-  page.tellSelected();
+  page.showSelected();
   page.redraw();
 }

@@ -1,10 +1,10 @@
-// Where boxes are, in CSS pixels. Only those are laid out that are wide enough to be seen, so that the work is bounded by
-// the screen and not by the recording.
+// The positions of boxes, in CSS pixels. Boxes that are too narrow to be seen are skipped, so that the work is bounded by the
+// screen and not by the recording.
 
 const ROW_HEIGHT = 20;
 const NARROWEST = 0.7;
 
-/** Boxes side by side; `node` is -1 for several together that are too narrow to be drawn. */
+/** Boxes side by side; `node` is -1 for a group of boxes that are too narrow to be drawn. */
 class Row {
   constructor() {
     this.x = [];
@@ -58,7 +58,7 @@ function addChildren(row, tree, parent, x, scale) {
   for (let index = 0; index < children.length; index++) {
     const width = tree.total(children[index]) * scale;
     if (width < NARROWEST) {
-      // Widest first: all that follow are narrower still.
+      // The widest come first: all that follow are even narrower.
       let rest = width;
       for (let other = index + 1; other < children.length; other++) rest += tree.total(children[other]) * scale;
       if (rest >= NARROWEST) row.add(x, rest, -1);

@@ -1,5 +1,5 @@
 const recording = new Recording(JSON.parse(byId("recording").textContent));
-byId("recording").remove(); // It can be large, and is not needed as text any more.
+byId("recording").remove(); // The text can be large, and is not needed any more.
 document.title = recording.title;
 byId("title").textContent = recording.title;
 byId("facts").textContent = factsLine(recording.metadata);
@@ -9,8 +9,8 @@ const page = new Page(recording);
 listen(page);
 page.rebuild();
 
-/** For tests and for the console: the boxes that are laid out, with their places on the page. */
-window.flameGraph = {
+/** For tests and the console: the boxes and their positions on the page. */
+/** @type {any} */ (window).flameGraph = {
   page,
   boxes() {
     const { left, top } = page.graph.getBoundingClientRect();

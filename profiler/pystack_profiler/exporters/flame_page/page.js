@@ -1,9 +1,9 @@
-// The page as a whole: what is shown at the moment, and what changes when something is clicked or typed.
+// The state of the page, and how it changes by clicks and keys.
 
 const MODE_TITLES = { wall: "Wall", cpu: "CPU", gil: "GIL", blame: "Blocking" };
 const MODE_HELP = {
-  wall: "All time", cpu: "Time on a processor", gil: "Time with the GIL",
-  blame: "Time that other threads waited for the GIL while this held it",
+  wall: "All time", cpu: "Time on a CPU", gil: "Time with the GIL",
+  blame: "Time that other threads waited for the GIL while this code held it",
 };
 
 class Page {
@@ -24,19 +24,19 @@ class Page {
     this.setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   }
 
-  /** After a change of what is counted: mode, threads, lines or functions. */
+  /** Call this after a change of mode, threads or granularity. */
   rebuild() {
     const { mode, byLine, threadRoots } = this;
     this.calls = new CallTree(this.recording, { mode, byLine, threadRoots, threads: this.threadPanel.chosen });
     this.inverted = null;
     this.threadPanel.update(mode);
-    const text = `No time in this view: ${MODE_HELP[mode].toLowerCase()}, of the chosen threads.`;
+    const text = `No time in this view: the chosen threads have no ${MODE_TITLES[mode]} time.`;
     byId("nothing").textContent = text;
     byId("nothing").hidden = this.calls.total(0) > 0;
     this.turn();
   }
 
-  /** After a change of direction. Keeps the zoom where the same boxes are there again. */
+  /** Call this after a change of direction. Keeps the zoom if the same boxes still exist. */
   turn() {
     const path = this.tree ? pathOf(this.tree, this.zoom) : [];
     if (this.isInverted && this.inverted === null) this.inverted = new InvertedTree(this.calls);
@@ -48,7 +48,7 @@ class Page {
     this.find();
   }
 
-  /** After a change of what is searched for. */
+  /** Call this after a change of the search. */
   find() {
     this.found = this.search.isEmpty ? null : this.search.found(this.calls);
     this.lay();
@@ -66,7 +66,7 @@ class Page {
     }
   }
 
-  /** After a change of the window or the zoom. */
+  /** Call this after a change of the window or the zoom. */
   lay() {
     const width = this.graph.clientWidth;
     const height = this.graph.clientHeight;
@@ -75,8 +75,8 @@ class Page {
     this.ancestors = depthOf(this.tree, this.zoom);
     byId("spacer").style.height = `${Math.max(height, (this.rows.length + 1) * ROW_HEIGHT)}px`;
     byId("reset").disabled = this.zoom === 0;
-    this.tellMatches();
-    this.tellSelected();
+    this.showMatches();
+    this.showSelected();
     this.redraw();
   }
 
@@ -86,7 +86,7 @@ class Page {
     requestAnimationFrame(() => {
       this.isDrawing = false;
       const { tree, rows, ancestors, search, selected, hovered } = this;
-      const title = `${this.isInverted ? "innermost frames of " : ""}all threads shown · ${formatTime(tree.total(0))}`;
+      const title = `${this.isInverted ? "innermost frames of " : ""}all chosen threads · ${formatTime(tree.total(0))}`;
       this.painter.draw({ tree, rows, ancestors, search, selected, hovered, title }, this.palette, this.graph.scrollTop);
     });
   }
@@ -107,7 +107,7 @@ class Page {
     });
   }
 
-  /** Everything that is known about a box, for people. Asked for at each move of the mouse. */
+  /** Everything to show about a box. Cached, because each mouse move asks for it. */
   facts(node) {
     const { tree, zoom } = this;
     if (!this.known || this.known.tree !== tree || this.known.zoom !== zoom || this.known.node !== node) {
@@ -120,17 +120,17 @@ class Page {
     const { tree, calls } = this;
     const whole = calls.total(0);
     const total = tree.total(node);
-    if (node === tree.root) return { name: "all threads shown", position: "", total, lines: [], shares: [["all", formatTime(total), "100 %"]] };
+    if (node === tree.root) return { name: "all chosen threads", position: "", total, lines: [], shares: [["all", formatTime(total), "100 %"]] };
     const label = tree.label(node);
-    const shares = [["here", formatTime(total), formatShare(total, whole)]];
-    if (!this.isInverted) shares.push(["itself", formatTime(tree.self(node)), formatShare(tree.self(node), whole)]);
+    const shares = [["total", formatTime(total), formatShare(total, whole)]];
+    if (!this.isInverted) shares.push(["self", formatTime(tree.self(node)), formatShare(tree.self(node), whole)]);
     if (this.zoom !== tree.root) shares.push(["of the zoom", "", formatShare(total, tree.total(this.zoom))]);
     const everywhere = weightOfLabel(calls, label);
-    if (Math.round(everywhere) > Math.round(total)) shares.push(["everywhere", formatTime(everywhere), formatShare(everywhere, whole)]);
+    if (Math.round(everywhere) > Math.round(total)) shares.push(["all occurrences", formatTime(everywhere), formatShare(everywhere, whole)]);
     return { name: label.name, position: label.position, total, shares, lines: this.byLine ? [] : tree.lines(node) };
   }
 
-  tellMatches() {
+  showMatches() {
     const matches = byId("matches");
     if (this.found === null) {
       matches.textContent = "";
@@ -142,7 +142,7 @@ class Page {
     matches.textContent = this.found[0] > 0 ? text : "not found";
   }
 
-  tellSelected() {
+  showSelected() {
     const node = this.selected >= 0 ? this.selected : this.hovered;
     const status = byId("status");
     if (node < 0) {
@@ -162,7 +162,7 @@ function pathOf(tree, node) {
   return path;
 }
 
-/** The box that `path` leads to, or the last one on the way that there is. */
+/** The box at the end of `path`, or the last existing box on it. */
 function follow(tree, path) {
   let node = tree.root;
   for (const label of path) {

@@ -1,4 +1,4 @@
-// Draws the rows that are in sight on a canvas as large as the window.
+// Draws the visible rows on a canvas of the size of the window.
 
 const FONT = '12px ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace';
 const PADDING = 4;
@@ -11,7 +11,7 @@ class Painter {
     this.letter = this.context.measureText("0").width;
   }
 
-  /** In CSS pixels. */
+  /** Sizes are in CSS pixels. */
   resize(width, height) {
     this.width = width;
     this.height = height;
@@ -47,7 +47,7 @@ class Painter {
     for (let index = 0; index < row.node.length; index++) {
       const node = row.node[index];
       const x = row.x[index];
-      // A gap between boxes, unless nothing but gaps would be left.
+      // A gap between boxes, unless the box is too narrow for it.
       const width = row.width[index] > 3 ? row.width[index] - 1 : row.width[index];
       if (node < 0) {
         context.fillStyle = palette.narrow;
@@ -76,7 +76,7 @@ class Painter {
     const letters = Math.floor(width / this.letter);
     if (letters < 3) return;
     if (/^[ -~…·]*$/.test(text)) {
-      // All letters are equally wide.
+      // All characters have the same width.
       context.fillText(text.length <= letters ? text : `${text.slice(0, letters - 1)}…`, x, y);
       return;
     }

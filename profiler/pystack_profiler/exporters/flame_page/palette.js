@@ -1,4 +1,4 @@
-// Colours of boxes: by what kind of code they are, and a little by their name, so that neighbours can be told apart.
+// The colours of boxes: by kind of code, and slightly by name, so that neighbours differ.
 
 const KINDS = [
   { kind: "python", title: "Python", hue: 18, hues: 27, light: [94, 71], dark: [64, 38] },
@@ -24,13 +24,15 @@ const THEMES = {
 };
 
 class Palette {
+  all = ""; // the other colours of the theme as well
+
   constructor(themeName) {
     this.themeName = themeName;
     Object.assign(this, THEMES[themeName]);
     this.known = new Map();
   }
 
-  /** Of a box, faded when a search did not find it. */
+  /** The colour of a box; faded if it is not found by the search. */
   box(label, isFaded) {
     if (!label) return this.all;
     const key = label.index * 2 + (isFaded ? 1 : 0);

@@ -1,6 +1,6 @@
-// The recording as it is in the page: strings, functions, lines, stacks, and what each thread did.
+// The recording in the page: strings, functions, lines, stacks and threads.
 
-/** What a box stands for. Two boxes with the same label are the same function, line or thread. */
+/** The function, line or thread of a box. Equal boxes have the same label. */
 class Label {
   constructor(index, name, file, line, kind) {
     this.index = index;
@@ -14,13 +14,13 @@ class Label {
     return this.file.slice(this.file.lastIndexOf("/") + 1);
   }
 
-  /** `/srv/app.py:12`, or "" for what is in no file. */
+  /** `/srv/app.py:12`, or "" without a file. */
   get position() {
     return this.file && this.line >= 0 ? `${this.file}:${this.line}` : this.file;
   }
 }
 
-/** A thread, and how long it was in which stack: parallel columns, weights in microseconds. */
+/** A thread and its time per stack: parallel columns, weights in microseconds. */
 class Thread {
   constructor(index, data, process) {
     this.index = index;
@@ -76,7 +76,7 @@ class Recording {
   }
 }
 
-/** Undoes `differences` of the exporter: [3, 1, 5] is 3, 4, 9. */
+/** The inverse of `_differences` of the exporter: [3, 1, 5] becomes 3, 4, 9. */
 function undifference(differences) {
   let sum = 0;
   return Int32Array.from(differences, (difference) => (sum += difference));

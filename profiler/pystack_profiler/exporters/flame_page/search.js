@@ -1,7 +1,7 @@
-// Which boxes a search finds, and what share of the time they are.
+// The boxes that a search finds, and their share of the time.
 
 class Search {
-  /** Throws SyntaxError for a regular expression that is none. */
+  /** Throws SyntaxError if the regular expression is not valid. */
   constructor(recording, text, isRegex) {
     this.isEmpty = text === "";
     this.labels = new Uint8Array(recording.labels.length); // 1: found
@@ -19,8 +19,8 @@ class Search {
   }
 
   /**
-   * Per box of a call tree, the time of stacks through it that hold a found box anywhere: each stack counts once,
-   * however many of its boxes are found. Of box 0 it is that of all.
+   * For each box of a call tree, the time of the stacks through it that contain a found box. Each stack counts once, even
+   * with several found boxes. Box 0 has the total.
    */
   found(calls) {
     const weights = new Float64Array(calls.size);
@@ -42,7 +42,7 @@ function containing(part) {
   return (text) => text.toLowerCase().includes(part);
 }
 
-/** The time of all stacks that a label is part of. */
+/** The time of all stacks that contain a label. */
 function weightOfLabel(calls, label) {
   const isIn = new Uint8Array(calls.size);
   let weight = 0;

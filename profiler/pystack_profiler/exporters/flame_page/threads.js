@@ -1,9 +1,9 @@
-// The panel in which threads are chosen.
+// The panel for choosing threads.
 
 const MANY_THREADS = 12;
 
 class ThreadPanel {
-  /** `onChange` is called when `chosen`, the set of thread numbers, has changed. */
+  /** `onChange` is called after a change of `chosen`, the set of thread indices. */
   constructor(recording, onChange) {
     this.recording = recording;
     this.onChange = onChange;
@@ -19,7 +19,7 @@ class ThreadPanel {
     });
   }
 
-  /** Shows what share of `mode` each thread has. */
+  /** Shows each thread's share of the time in `mode`. */
   update(mode) {
     const { threads } = this.recording;
     const all = threads.reduce((sum, thread) => sum + thread.totals[mode], 0);

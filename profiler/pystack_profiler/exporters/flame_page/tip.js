@@ -1,4 +1,4 @@
-// What is told about one box: beside the mouse, and in the line at the bottom for the selected one.
+// The tooltip beside the mouse, with the facts of one box.
 
 const LINES_SHOWN = 5;
 
@@ -11,7 +11,7 @@ class Tip {
     this.panel.hidden = true;
   }
 
-  /** `facts`: see Page.facts. */
+  /** For `facts`, see Page.facts. */
   show(facts, x, y) {
     this.panel.replaceChildren(
       element("b", {}, facts.name),

@@ -1,10 +1,10 @@
-// Trees of boxes: who called whom (CallTree), and the same from the innermost function out (InvertedTree).
-// Both give: `labels`, `total(node)`, `self(node)`, `label(node)`, `parent(node)`, `children(node)`, widest first. Node 0 is all.
+// Trees of boxes: from callers to callees (CallTree), and from the innermost functions to their callers (InvertedTree).
+// Both have `labels`, `total(node)`, `self(node)`, `label(node)`, `parent(node)`, `children(node)` (widest first). Node 0 is all.
 
 class CallTree {
   /**
-   * The stacks of `threads` by their weights in `mode`, with those merged that `byLine` or not makes equal. With
-   * `threadRoots`, threads (and processes, if there are several) are the outermost boxes.
+   * Merges the stacks of `threads` with their weights in `mode`, by line (`byLine`) or by function. With `threadRoots`,
+   * threads (and processes, if there are several) are the outermost boxes.
    */
   constructor(recording, { mode, threads, byLine, threadRoots }) {
     this.recording = recording;
@@ -45,7 +45,7 @@ class CallTree {
     return children;
   }
 
-  /** The lines of a box's function and their times, longest first; [] where that is not known. */
+  /** The lines of a box's function and their times, longest first; [] if they are unknown. */
   lines(node) {
     if (this.isByRoot) return [];
     return this.#lines(this.stackTotals, (stack) => this.roundOfStack[stack] && this.nodeOfStack[stack] === node);
@@ -126,7 +126,7 @@ class CallTree {
   }
 }
 
-/** Made while it is looked at: the whole of it can be as many boxes as all stacks have frames. */
+/** Expanded on demand: the whole tree can have as many boxes as all stacks have frames. */
 class InvertedTree {
   constructor(calls) {
     this.calls = calls;
@@ -136,7 +136,7 @@ class InvertedTree {
     this.labelIds = [-1];
     this.totals = [calls.total(0)];
     this.known = [null]; // children
-    // Of each node, the frames of the call tree that stand for its callers' boxes, and their shares of it.
+    // For each node, the nodes of the call tree that it stands for, and their share of its time.
     const frames = new Map();
     for (let node = 1; node < calls.size; node++) if (calls.self(node)) frames.set(node, calls.self(node));
     this.callers = [frames];
@@ -147,7 +147,7 @@ class InvertedTree {
   parent(node) { return this.parents[node]; }
   label(node) { return this.labels[this.labelIds[node]]; }
 
-  /** Of the innermost functions, which are the outermost boxes here. */
+  /** The lines of the innermost functions, which are the outermost boxes here. */
   lines(node) {
     return this.parents[node] === 0 ? this.calls.innermostLines(this.label(node)) : [];
   }

@@ -1,6 +1,6 @@
-// Numbers as people read them, and elements with text in them. Text is never parsed as markup.
+// Formats numbers, and makes elements with text. Text is never parsed as markup.
 
-/** Of microseconds. */
+/** Formats microseconds. */
 function formatTime(microseconds) {
   if (microseconds >= 60e6) {
     const seconds = Math.round(microseconds / 1e6);
@@ -33,6 +33,10 @@ function element(tag, attributes = {}, ...content) {
   return made;
 }
 
+/**
+ * An element of page.html, which says of which type it is.
+ * @returns {any}
+ */
 function byId(id) {
   return document.getElementById(id);
 }

@@ -1,4 +1,4 @@
-"""A command that is started in order to be recorded."""
+"""Starts the command that is recorded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import suppress
 
 from pystack.errors import PermissionDenied, PystackError, VersionUnsupported
 
-from .recording import Sampler
+from .driver import Sampler
 
-#: A command that is not Python by then is taken to be none. Wrappers have that long to `exec` it.
+#: A command that does not run Python after this time is given up. Wrappers must `exec` Python by then.
 OPEN_WITHIN_S = 10.0
 
-#: No retry helps with these. All else can be an interpreter that is just coming up.
+#: A retry does not help with these errors. Any other can mean that the interpreter is starting up.
 _FINAL = (PermissionDenied, VersionUnsupported)
 
 _FIRST_PAUSE_S = 0.001
@@ -24,22 +24,22 @@ _LONGEST_PAUSE_S = 0.1
 
 
 class Command:
-    """The running command. It shares our terminal, so Ctrl-C reaches it without our doing."""
+    """The running command. It shares our terminal, so Ctrl-C reaches it directly."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        """Raises OSError where it cannot be started. When this returns, `exec` has happened."""
+        """Raises OSError if it cannot be started. When this returns, `exec` has succeeded."""
         self._process = subprocess.Popen(list(arguments))
         self.pid = self._process.pid
 
     def has_ended(self) -> bool:
-        """Whether it has; its pid stays reserved until `wait`."""
+        """Whether the command has exited. Its pid stays reserved until `wait`."""
         if self._process.returncode is not None:
             return True
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.pid, flags) is not None
 
     def forward(self, signal_number: int) -> None:
-        """Passes on what the terminal does not send by itself: SIGTERM."""
+        """Forwards SIGTERM; the terminal sends the other signals itself."""
         if signal_number == signal.SIGTERM:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal_number)
@@ -52,7 +52,7 @@ class Command:
         return True
 
     def wait(self) -> int:
-        """Waits for its end; its exit status, 128 + N where signal N ended it."""
+        """Waits until it exits. Returns its exit status, or 128 + N if signal N ended it."""
         status = self._process.wait()
         return status if status >= 0 else 128 - status
 
@@ -62,8 +62,8 @@ def open_started(
 ) -> Sampler | None:
     """Opens the sampler as soon as Python is found in the command.
 
-    None: the command ended first, or a stop was requested. Raises the last attempt's error when
-    Python is not found in time, or never will be.
+    Returns None if the command exited first or a stop was requested. Raises the error of the last
+    attempt if Python was not found in time or cannot be read.
     """
     deadline_s = time.monotonic() + OPEN_WITHIN_S
     pause_s = _FIRST_PAUSE_S

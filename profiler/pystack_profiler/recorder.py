@@ -1,0 +1,248 @@
+"""Recordings for programs: `record` waits for the end, and a `Recorder` works in the background.
+
+Neither sets signal handlers, prints, or needs the main thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+import pystack
+from pystack.errors import InvalidArgument, PystackError
+
+from . import driver
+from .driver import OneProcess, ProcessRecorder, Progress, Targets
+from .profile import Recording
+from .settings import DEFAULT_MAX_PROCESSES, Settings
+
+
+def open_targets(
+    pid: int, settings: Settings, cancelled: Callable[[], bool] | None = None
+) -> Targets:
+    """Finds the interpreter of `pid` and begins to sample it, with its descendants if wanted.
+
+    Raises a `PystackError` if that fails; the error is `Cancelled` if `cancelled` returned True.
+    """
+    if settings.subprocesses:
+        from .tree_recording import ProcessFamily  # rarely needed, and slow to import
+
+        return ProcessFamily(
+            pid,
+            lambda member: driver.open_sampler(member, settings, cancelled),
+            settings.max_processes,
+        )
+    return OneProcess(ProcessRecorder(driver.open_sampler(pid, settings, cancelled), pid))
+
+
+def record(
+    pid: int | None = None,
+    *,
+    duration_s: float | None = None,
+    rate_hz: float = 100.0,
+    stop: bool = False,
+    native: pystack.Native | bool | None = None,
+    subprocesses: bool = False,
+    exhaustive: bool = False,
+    raise_priority: bool = True,
+    max_cpu: float | None = None,
+    max_processes: int = DEFAULT_MAX_PROCESSES,
+    max_memory: int | None = None,
+    stop_requested: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Recording:
+    """Samples a running Python process, and returns when that is over.
+
+    It is over after `duration_s`, when `stop_requested` returns True, or when the process exits.
+
+    Args:
+        pid: The process ID. None means the calling process: its other threads are recorded while the
+            calling one waits here.
+        duration_s: The time to record, in seconds. None: no limit.
+        rate_hz: Samples per second, of each thread.
+        stop: Stop the process for each sample.
+        native: Also record native frames. True means `pystack.Native()`. Implies `stop`.
+        subprocesses: Also record the descendants of the process that run Python. The process itself
+            need not be Python.
+        exhaustive: Also search anonymous memory for the interpreter.
+        raise_priority: As for `pystack.dump`.
+        max_cpu: The share of one CPU for sampling one process, above 0 and at most 1. None: 0.2 if the
+            process is stopped for each sample, else no limit.
+        max_processes: With `subprocesses`, the number of processes recorded at the same time.
+        max_memory: The number of bytes for the tables of one process. None: 256 MiB.
+        stop_requested: Called at least 4 times per second.
+        on_progress: Called about 4 times per second, with counts and the recording so far.
+
+    Raises:
+        InvalidArgument: A value is out of range, or the calling process would have to stop itself.
+        Cancelled: `stop_requested` returned True before the interpreter was found.
+        PystackError: As `pystack.dump`, if the process cannot be read.
+
+    If the recording fails later, what was recorded is returned: `end_reason` is "failed", and `error`
+    says why.
+    """
+    settings = Settings(
+        rate_hz=rate_hz,
+        duration_s=duration_s,
+        stop=stop,
+        native=native,
+        subprocesses=subprocesses,
+        exhaustive=exhaustive,
+        raise_priority=raise_priority,
+        max_cpu=max_cpu,
+        max_processes=max_processes,
+        max_memory=max_memory,
+    )
+    pid = os.getpid() if pid is None else pid
+    targets = open_targets(pid, settings, stop_requested)
+    recording = driver.new_recording(pid, settings)
+    driver.record_targets(
+        targets, recording, duration_s, stop_requested=stop_requested, on_progress=on_progress
+    )
+    return recording
+
+
+class Recorder:
+    """Records a process in a background thread, while the caller works.
+
+        with Recorder() as recording:
+            work()
+        export_html(recording, stream)
+
+    The recording ends with the block. Until then, `recording.snapshot()` is what was recorded so far.
+    In a notebook, or where a block does not fit, call `start` and `stop` instead. A recorder records
+    once. The thread is named "pystack-recorder", and is in the recording of its own process.
+    """
+
+    def __init__(
+        self,
+        pid: int | None = None,
+        *,
+        duration_s: float | None = None,
+        rate_hz: float = 100.0,
+        stop: bool = False,
+        native: pystack.Native | bool | None = None,
+        subprocesses: bool = False,
+        exhaustive: bool = False,
+        raise_priority: bool = True,
+        max_cpu: float | None = None,
+        max_processes: int = DEFAULT_MAX_PROCESSES,
+        max_memory: int | None = None,
+        stop_requested: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        """The arguments are those of `record`. The background thread calls the callbacks."""
+        self._settings = Settings(
+            rate_hz=rate_hz,
+            duration_s=duration_s,
+            stop=stop,
+            native=native,
+            subprocesses=subprocesses,
+            exhaustive=exhaustive,
+            raise_priority=raise_priority,
+            max_cpu=max_cpu,
+            max_processes=max_processes,
+            max_memory=max_memory,
+        )
+        self._pid = pid
+        self._stop_requested = stop_requested
+        self._on_progress = on_progress
+        self._stopping = threading.Event()
+        self._targets: Targets | None = None
+        self._recording: Recording | None = None
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._owner = 0  # the process that started it
+
+    def start(self) -> Recording:
+        """Begins to record. Raises what `record` raises, if the process cannot be read."""
+        if self._recording is not None:
+            raise InvalidArgument("a Recorder can be started only once", pid=self._pid)
+        self._owner = os.getpid()
+        pid = self._owner if self._pid is None else self._pid
+        self._targets = open_targets(pid, self._settings)
+        self._recording = driver.new_recording(pid, self._settings)
+        # A daemon, so that the interpreter can exit without `stop`; but it has to end before the
+        # interpreter does.
+        self._thread = threading.Thread(target=self._run, name="pystack-recorder", daemon=True)
+        atexit.register(self._end)
+        try:
+            self._thread.start()
+        except BaseException:
+            atexit.unregister(self._end)
+            self._stop_sampling()
+            raise
+        return self._recording
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Waits until the recording ends by itself, or for `timeout_s` seconds. Returns whether it ended."""
+        if self._thread is None:
+            raise InvalidArgument("the Recorder was not started", pid=self._pid)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def stop(self) -> Recording:
+        """Ends the recording and returns it. May be called again.
+
+        Raises a `PystackError` if the recording ended early because sampling failed, and the exception
+        of a callback if there was one. What was recorded before is in the recording of `start`.
+        """
+        if self._recording is None:
+            raise InvalidArgument("the Recorder was not started", pid=self._pid)
+        self._end()
+        if self._error is not None:
+            raise self._error
+        if self._recording.end_reason == "failed":
+            reason = self._recording.error or "unknown reason"
+            raise PystackError(f"the recording ended early: {reason}", pid=self._recording.pid)
+        return self._recording
+
+    def __enter__(self) -> Recording:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.stop()
+        else:
+            self._end()  # The exception of the block matters more than that of the recording.
+
+    def _run(self) -> None:
+        assert self._targets is not None
+        assert self._recording is not None
+        try:
+            driver.record_targets(
+                self._targets,
+                self._recording,
+                self._settings.duration_s,
+                stop_requested=lambda: self._stopping.is_set() or self._stop_requested(),
+                on_progress=self._on_progress,
+                pause=self._stopping.wait,
+            )
+        except BaseException as error:  # `stop` raises it.
+            self._error = error
+        finally:
+            atexit.unregister(self._end)
+
+    def _end(self) -> None:
+        assert self._thread is not None
+        if os.getpid() != self._owner:
+            return  # A forked child has the recording so far, but not the threads that made it.
+        self._stopping.set()
+        try:
+            # Now, not when the thread notices: the caller's waiting is not to be in the recording.
+            self._stop_sampling()
+        finally:
+            self._thread.join()
+
+    def _stop_sampling(self) -> None:
+        assert self._targets is not None
+        for recorder in self._targets.recorders:
+            recorder.stop()
