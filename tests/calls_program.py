@@ -90,7 +90,7 @@ def sample(pid: int, root: str, moved: int, most_s: float = float("inf")) -> Sam
     sampler.stop()
     while take(0):
         pass
-    stats = sampler.stats()
+    stats = tables.stats
     elapsed_s = stats["elapsed_ns"] / 1e9
     found = Samples(stats["taken"], has_moved, stats["attempted"], elapsed_s, len(seen))
     for stack, count in seen.items():

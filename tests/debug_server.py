@@ -80,3 +80,25 @@ def silent_server() -> Iterator[str]:
     """The URL of a server that takes requests and never answers one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def answering(
+    answer: Callable[[socket.socket], object], requests: list[bytes] | None = None
+) -> Iterator[str]:
+    """The URL of a server that gives one request this answer, and adds it to `requests`."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                request = connection.recv(1 << 16)
+                if requests is not None:
+                    requests.append(request)
+                with contextlib.suppress(ConnectionError):  # The client has given up.
+                    answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()

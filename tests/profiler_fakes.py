@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pystack_profiler.profile import (
-    EndReason,
-    ProcessFacts,
-    Profile,
-    Recording,
-    SamplerStats,
-    no_stats,
-)
+from pystack_profiler.counts import no_stats
+from pystack_profiler.profile import EndReason, ProcessFacts, Profile, Recording
+
+if TYPE_CHECKING:
+    from pystack.sampling import SamplerStats
 
 MS = 1_000_000
 
@@ -24,6 +21,12 @@ class Frame(NamedTuple):
     first_line: int = 1
     line: int = 1
     kind: int = 0
+    # Of native frames:
+    module: str = ""
+    build_id: str = ""
+    address: int = 0
+    inline_depth: int = 0
+    name_source: int = 0
 
 
 @dataclass
@@ -40,9 +43,15 @@ class FakeBatch:
     frame_file: list[int] = field(default_factory=list)
     frame_line: list[int] = field(default_factory=list)
     frame_first_line: list[int] = field(default_factory=list)
+    frame_module: list[int] = field(default_factory=list)
+    frame_build_id: list[int] = field(default_factory=list)
+    frame_address: list[int] = field(default_factory=list)
+    frame_inline_depth: list[int] = field(default_factory=list)
+    frame_name_source: list[int] = field(default_factory=list)
     stack_parent: list[int] = field(default_factory=list)
     stack_frame: list[int] = field(default_factory=list)
     threads: list[tuple[int, int, int, int, str]] = field(default_factory=list)
+    stats: SamplerStats = field(default_factory=no_stats)
     finished: bool = False
 
 
@@ -101,6 +110,11 @@ class BatchWriter:
             self._batch.frame_file.append(self._string(frame.file))
             self._batch.frame_line.append(frame.line)
             self._batch.frame_first_line.append(frame.first_line)
+            self._batch.frame_module.append(self._string(frame.module))
+            self._batch.frame_build_id.append(self._string(frame.build_id))
+            self._batch.frame_address.append(frame.address)
+            self._batch.frame_inline_depth.append(frame.inline_depth)
+            self._batch.frame_name_source.append(frame.name_source)
         return self._frames[frame]
 
     def _string(self, text: str) -> int:
@@ -115,7 +129,10 @@ def stats(**counts: int | list[int]) -> SamplerStats:
 
 
 class FakeSampler:
-    """Hands out its batches one by one; then it is silent, or ends if `ends` says so."""
+    """Hands out its batches one by one; then it is silent, or ends if `ends` says so.
+
+    The counts come with the first batch.
+    """
 
     python_version = "3.13.5"
 
@@ -126,23 +143,26 @@ class FakeSampler:
         self.end_reason: EndReason = ends
         self.error: str | None = None
         self.started = self.stopped = False
-        self._counts = stats(**counts)
+        self.counts: SamplerStats | None = stats(**counts)
 
     def start(self) -> None:
         self.started = True
 
     def next_batch(self, timeout_s: float) -> FakeBatch | None:
         if self._batches:
-            return self._batches.pop(0)
-        return None if self.end_reason == "running" else FakeBatch(finished=True)
+            batch = self._batches.pop(0)
+        elif self.end_reason == "running":
+            return None
+        else:
+            batch = FakeBatch(finished=True)
+        if self.counts is not None:
+            batch.stats, self.counts = self.counts, None
+        return batch
 
     def stop(self) -> None:
         self.stopped = True
         if self.end_reason == "running":
             self.end_reason = "stopped"
-
-    def stats(self) -> SamplerStats:
-        return self._counts
 
 
 def profile_of(
@@ -159,8 +179,9 @@ def profile_of(
             end_reason="stopped",
         )
     )
-    profile.append(writer.batch(finished=True))
-    profile.stats = stats(**counts)
+    batch = writer.batch(finished=True)
+    batch.stats = stats(**counts)
+    profile.append(batch)
     profile.finish()
     return profile
 

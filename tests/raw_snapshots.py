@@ -134,6 +134,7 @@ def raw_core(**fields: Any) -> Any:
         "nice": 0,
         "state": "R",
         "written_ns": 1_700_000_000_123_456_789,
+        "written_by": 1000,
         "arguments_cut": False,
         "truncated": False,
         "missing_bytes": 0,

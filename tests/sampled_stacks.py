@@ -4,33 +4,59 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pystack._core import Batch
+from pystack.sampling import Batch
+from pystack_profiler.counts import add_stats, no_stats
 
 
 class SampledFrame(NamedTuple):
-    kind: int  # pystack._core.FrameKind
+    kind: int  # pystack.sampling.FrameKind
     function: str
     file: str
     line: int | None
+    module: str
+    build_id: str
+    address: int  # in the module
+    inline_depth: int
+    name_source: int  # pystack._core.NameSource
 
 
 class SampledStacks:
-    """Grows with each batch; what a batch says of samples is the caller's."""
+    """Grows with each batch; what a batch says of samples, but for their counts, is the caller's."""
 
     def __init__(self) -> None:
+        self.stats = no_stats()
         self._strings: list[str] = []
-        self._frames: list[tuple[int, int, int, int]] = []  # kind, function, file, line
+        self._frames: list[SampledFrame] = []
         self._rows: list[tuple[int, int]] = []  # caller, frame; row 0 is no stack
 
     def add(self, batch: Batch) -> None:
+        add_stats(self.stats, batch.stats)
         self._strings += batch.strings
-        self._frames += zip(
+        texts = self._strings
+        rows = zip(
             batch.frame_kind,
             batch.frame_function,
             batch.frame_file,
             batch.frame_line,
+            batch.frame_module,
+            batch.frame_build_id,
+            batch.frame_address,
+            batch.frame_inline_depth,
+            batch.frame_name_source,
             strict=True,
         )
+        for kind, function, file, line, module, build_id, *place in rows:
+            self._frames.append(
+                SampledFrame(
+                    kind,
+                    texts[function],
+                    texts[file],
+                    line if line > 0 else None,
+                    texts[module],
+                    texts[build_id],
+                    *place,
+                )
+            )
         self._rows += zip(batch.stack_parent, batch.stack_frame, strict=True)
 
     def frames(self, stack: int) -> list[SampledFrame]:
@@ -38,13 +64,5 @@ class SampledStacks:
         found = []
         while stack:
             stack, frame = self._rows[stack]
-            kind, function, file, line = self._frames[frame]
-            found.append(
-                SampledFrame(
-                    kind,
-                    self._strings[function],
-                    self._strings[file],
-                    line if line > 0 else None,
-                )
-            )
+            found.append(self._frames[frame])
         return found[::-1]

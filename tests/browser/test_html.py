@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack.sampling import SampleState
 from pystack_profiler import Recording, View, export_html
-from pystack_profiler.track import SampleState
 from pystack_profiler.view import DEFAULT_VIEW
 from random_recordings import large_recording
 
@@ -176,12 +176,12 @@ def test_a_box_tells_its_time_and_where_it_is(flame_graph: Open) -> None:
     tip = re.split(r"[\n\t]+", graph.hover("Shop.serve"))
     assert tip[:2] == ["Shop.serve", "/srv/shop.py:10"]
     assert tip[2:] == [
-        *("here", "60.0 ms", "30.0 %"),
-        *("itself", "30.0 ms", "15.0 %"),
+        *("total", "60.0 ms", "30.0 %"),
+        *("self", "30.0 ms", "15.0 %"),
         *("line 12", "50.0 ms", "83.3 %"),
         *("line 14", "10.0 ms", "16.7 %"),
     ]
-    assert graph.status().startswith("Shop.serve /srv/shop.py:10 — here 60.0 ms, 30.0 %")
+    assert graph.status().startswith("Shop.serve /srv/shop.py:10 — total 60.0 ms, 30.0 %")
     graph.page.mouse.move(700, 700)
     assert not graph.page.locator("#tip").is_visible()
 
@@ -233,7 +233,7 @@ def test_search_tells_the_share_of_what_it_finds(flame_graph: Open) -> None:
     graph.page.fill("#query", "^(parse|wait) ")
     assert graph.matches() == "65.0 % found"
     graph.page.fill("#query", "(")
-    assert graph.matches() == "not a regular expression"
+    assert graph.matches() == "not a valid regular expression"
     graph.page.fill("#query", "parse")
     graph.press("Enter")  # to the graph, and to the first that is found
     assert graph.status().startswith("parse ")
@@ -360,7 +360,7 @@ def test_the_recording_tells_about_itself(flame_graph: Open) -> None:
     graph = flame_graph(small_recording())
     graph.page.get_by_role("button", name="Recording").click()
     text = graph.page.locator("#info").inner_text()
-    assert "20 of 20 tried: 0 torn, 0 failed, 0 vanished" in text
+    assert "20 of 20 attempted: 0 torn, 0 failed, 0 vanished" in text
     assert (
         "worker 101\t10\t100 ms\t0 s (0 %)\t0 s (0 %)\t50.0 ms (50.0 %)\t50.0 ms (50.0 %)" in text
     )

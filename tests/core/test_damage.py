@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import pystack
 from core_files import (
     NT_FILE,
     PT_NOTE,
@@ -32,6 +34,7 @@ from core_files import (
 from damaged_cores import read_damaged
 from interpreters import available
 from process_state import wait_until
+from pystack.errors import SystemFailure
 from targets import Interpreter
 from tool_runs import TOOL_FOLDER, run_tool
 
@@ -118,7 +121,7 @@ def test_cut_core_in_words(core: Path, changeable: Path) -> None:
     assert document["core"]["truncated"]
     assert document["core"]["missing_bytes"] == 5000
     text = run_tool("core", changeable).stdout
-    assert "Not read: the core is cut short: 5000 bytes in " in text
+    assert "Warning: the core is truncated: 5000 bytes in " in text
     os.truncate(changeable, 200_000)
     status, sentence = failure_of(changeable)
     assert status == 1
@@ -151,6 +154,9 @@ def test_no_file(tmp_path: Path) -> None:
     status, sentence = failure_of(tmp_path / "none")
     assert status == 1
     assert sentence.endswith(f"{tmp_path / 'none'}: No such file or directory")
+    with pytest.raises(SystemFailure) as failure:
+        pystack.dump_core(tmp_path / "none")
+    assert failure.value.errno == errno.ENOENT
 
 
 def test_unreadable_file(tmp_path: Path) -> None:
@@ -171,7 +177,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
         command, cwd=TOOL_FOLDER, check=False, stderr=subprocess.PIPE, encoding="utf-8"
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == f"pystack: open {path}: Permission denied."
+    assert done.stderr.splitlines()[0] == f"pystack: cannot open {path}: Permission denied."
 
 
 @pytest.mark.parametrize(
@@ -180,8 +186,8 @@ def test_unreadable_file(tmp_path: Path) -> None:
         (b"hello, world\n" * 100, "is not an ELF core file"),
         (b"#!/bin/sh\nexit\n", "is a script, not a core file"),
         (bytes(4096), "is not an ELF core file"),
-        (b"\x7fEL", "is cut off within its first header"),
-        (b"\x7fELF", "is cut off within its first header"),
+        (b"\x7fEL", "is truncated within its ELF header"),
+        (b"\x7fELF", "is truncated within its ELF header"),
         (b"\x7fELF" + b"\xff" * 200, "is not a valid ELF file"),
     ],
 )
@@ -210,11 +216,11 @@ def test_core_that_is_no_elf_executable_for_exe(core: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        (4, b"\x01", "is of a 32-bit program: only 64-bit ones can be read"),
-        (5, b"\x02", "is of a big-endian machine: only little-endian ones can be read"),
-        (18, struct.pack("<H", 243), "is of a RISC-V machine: this build reads cores of "),
-        (18, struct.pack("<H", 999), "is of a foreign machine (ELF machine 999): "),
-        (54, struct.pack("<H", 57), "has program headers of a wrong size"),
+        (4, b"\x01", "is from a 32-bit process; only 64-bit cores can be read"),
+        (5, b"\x02", "is from a big-endian machine; only little-endian cores can be read"),
+        (18, struct.pack("<H", 243), "is from a RISC-V machine; this build reads cores from "),
+        (18, struct.pack("<H", 999), "is from an unknown machine (ELF machine 999); "),
+        (54, struct.pack("<H", 57), "has program headers of the wrong size"),
     ],
 )
 def test_foreign_header(changeable: Path, place: int, value: bytes, words: str) -> None:
@@ -238,7 +244,7 @@ def test_core_of_another_program(tmp_path: Path) -> None:
         path = kernel_core(process.pid, tmp_path, signal.SIGABRT)
     status, sentence = failure_of(path)
     assert status == 3
-    assert sentence.startswith("the core is not of a Python process, but of ")
+    assert sentence.startswith("the core is not from a Python process but from ")
     assert "sleep" in sentence or "coreutils" in sentence
 
 

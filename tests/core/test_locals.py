@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core_files import core_json, kernel_core, mortal_target, need_kernel_cores, search_options
+from core_files import (
+    core_json,
+    kernel_core,
+    mortal_target,
+    need_kernel_cores,
+    script_target,
+    search_options,
+)
 from damaged_cores import read_damaged
 from interpreters import required
 from targets import Interpreter
@@ -17,6 +25,18 @@ from tool_runs import dump_json
 pytestmark = pytest.mark.live
 
 CHANGED = 2000
+
+DEPTH = 5000
+MOST_SHOWN = 5000
+DEEP = f"""
+import os, sys
+sys.setrecursionlimit(10**6)
+def down(n, kept):
+    if n == 0:
+        os.abort()
+    down(n - 1, kept)
+down({DEPTH}, "text")
+"""
 
 
 def limits(truth: dict[str, Any]) -> list[str]:
@@ -66,3 +86,25 @@ def test_changed_values_lose_no_frames(interpreter: Interpreter, tmp_path: Path)
     for result in listed:
         assert result["threads_without_locals"] == result["threads"]
     assert sum(result["unreadable"] for result in listed) > len(listed)
+
+
+# Older ones overflow the C stack.
+@pytest.mark.parametrize(
+    "interpreter", [one for one in required() if one.version >= (3, 11)], ids=str
+)
+def test_of_a_deep_stack_its_ends_are_shown_and_the_rest_is_counted(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    need_kernel_cores()
+    with script_target(interpreter, DEEP, tmp_path) as target:
+        path = kernel_core(target.pid, tmp_path)
+    document = core_json(path, "--locals", *search_options(interpreter))
+    frames = [frame for frame in document["threads"][0]["frames"] if frame["function"] == "down"]
+    assert len(frames) == DEPTH + 1
+    assert all(len(frame["variables"]) + frame["variables_omitted"] == 2 for frame in frames)
+    is_shown = [bool(frame["variables"]) for frame in frames]
+    assert is_shown[0]
+    assert is_shown[-1]
+    # Two ends, and one gap.
+    assert sum(one != other for one, other in itertools.pairwise(is_shown)) == 2
+    assert MOST_SHOWN / 2 < 2 * sum(is_shown) <= MOST_SHOWN

@@ -115,18 +115,19 @@ def test_executable_under_another_name(stranger: Stranger, tmp_path: Path) -> No
 
 def assert_read_without_binary(stranger: Stranger, status: str, *options: object) -> None:
     """From 3.13 on, all of it. Below, the same, or a sentence about the file that is wanted."""
-    wanted = f"{hidden(stranger.binary['path'])} (build id {stranger.binary['core_build_id']})"
-    here = {"missing": "not here", "mismatched": "here only in another build"}[status]
+    wanted = f"{hidden(stranger.binary['path'])} (build ID {stranger.binary['core_build_id']})"
+    found = {"missing": "was not found", "mismatched": "was found only with another build ID"}
+    problem = f"{wanted}, which {found[status]}"
     with_table = stranger.interpreter.version >= FIRST_WITH_TABLE
     if run_tool("core", stranger.core, *options).returncode != 0:
         assert not with_table
         code, sentence = failure_of(stranger.core, *options)
         assert code == 1
-        assert f"the file {wanted}, which is {here}" in sentence
+        assert f"the file {problem}" in sentence
         return
     document = core_json(stranger.core, *options)
     assert stacks(document) == stacks(stranger.truth)
-    told = f"the interpreter is {wanted}, which is {here}: names of built-in types are unknown"
+    told = f"the interpreter is {problem}: names of built-in types are unknown"
     version = stranger.truth["version"]
     if with_table:
         assert document["version"] == version
@@ -161,7 +162,8 @@ def test_file_of_another_build(stranger: Stranger, tmp_path: Path) -> None:
     if done.returncode != 0:
         return
     words = (
-        f"Not used: {copy}, which has build id {another}; the core was made with build id {known}"
+        f"Warning: {copy} was not used: it has build ID {another}, but the core was written with"
+        f" build ID {known}"
     )
     assert words in done.stdout
     document = core_json(stranger.core, *options)
@@ -170,8 +172,9 @@ def test_file_of_another_build(stranger: Stranger, tmp_path: Path) -> None:
     assert set(status.values()) == {"found"}
     # All are told of on request, on stderr.
     told = run_tool("core", stranger.core, *options, "-v").stderr
-    assert f"mismatched, {copy}, build id {another}, in the core build id {known}\n" in told
-    assert told.count(": found, ") == len(others)
+    words = f"mismatched ({copy} has build ID {another}, the core has build ID {known})\n"
+    assert words in told
+    assert told.count(": found") == len(others)
 
 
 def test_options_that_exclude_each_other(tmp_path: Path) -> None:

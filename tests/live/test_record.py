@@ -96,7 +96,7 @@ def test_no_python_at_all_writes_no_file(tmp_path: Path) -> None:
     done = run_tool("record", "-s", "-o", path, "--", "sh", "-c", "sleep 0.3; exit 4")
     assert done.returncode == 4
     assert not path.exists()
-    assert "no file was written" in done.stderr
+    assert "nothing was written" in done.stderr
     with subprocess.Popen(["sleep", "100"]) as sleep:
         done = run_tool("record", "-s", "-d", "200ms", "-o", path, sleep.pid)
         sleep.kill()
@@ -183,7 +183,7 @@ def test_a_signal_writes_the_file_and_leaves_the_target(number: int, tmp_path: P
         target.kill()
     assert path.read_text().startswith("<!DOCTYPE html>")
     last = told.splitlines()[-1]
-    for what in (" samples of 1 thread ", " Hz (asked 100 Hz)", "lost", "tool CPU"):
+    for what in (" samples of 1 thread ", " Hz (requested 100 Hz)", "lost", "tool CPU"):
         assert what in last
 
 

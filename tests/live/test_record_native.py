@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +16,8 @@ from interpreters import required
 from marks import each_interpreter, each_of
 from native_scenes import EXPECTED, build_extension, scene_target
 from process_state import thread_ids, wait_until
+from pystack.sampling import FrameKind, NameSource
+from pystack_profiler.counts import add_stats, no_stats
 from sampled_stacks import SampledStacks
 from targets import PROGRAMS, Interpreter
 from tool_runs import run_tool
@@ -77,17 +81,19 @@ class Recorded:
         finished = False
         while not finished:
             batch = sampler.next_batch(0.1)
-            if sampler.stats()["taken"] >= samples or time.monotonic() > deadline:
+            if batch is not None:
+                tables.add(batch)
+            if tables.stats["taken"] >= samples or time.monotonic() > deadline:
                 sampler.stop()
             if batch is None:
                 continue
-            tables.add(batch)
             seen += batch.stack
             owners += batch.thread
             threads.update({one[0]: one for one in batch.threads})
             finished = batch.finished
-        self.stats = sampler.stats()
-        self.stacks = [[frame.function for frame in tables.frames(stack)] for stack in seen]
+        self.stats = tables.stats
+        self.frames = [tables.frames(stack) for stack in seen]
+        self.stacks = [[frame.function for frame in stack] for stack in self.frames]
         #: The tid and the interpreter of each of them.
         self.owners = [(threads[one][2], threads[one][3]) for one in owners]
 
@@ -124,6 +130,43 @@ def test_a_blocked_stack_is_that_of_a_dump(tmp_path: Path) -> None:
     assert {name for name in EXPECTED if "::" in name or "native_ext" in name} <= names
     assert "native_ext.call_int" not in last.stacks[-1]
     assert last.stacks[-1][-1] in ("posix.read", "read")
+
+
+def functions_of(module: str) -> list[tuple[int, str]]:
+    """Beginning and name, by rising address; without arguments of templates."""
+    command = ["nm", "--demangle", "--defined-only", module]
+    listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return sorted(
+        (int(address, 16), re.sub("<[^<>]*>", "", name))
+        for address, kind, name in rows
+        if kind in "tTwW"
+    )
+
+
+def test_native_frames_have_their_places_in_files(tmp_path: Path) -> None:
+    interpreter = required()[-1]
+    build_extension(interpreter, tmp_path)
+    built = tmp_path / "native_ext.so"
+    with scene_target(interpreter, "extension", tmp_path) as target:
+        recorded = Recorded(target.pid, 3, pystack.Native())
+    functions = functions_of(str(built))
+    notes = subprocess.run(
+        ["readelf", "--notes", built], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    ours = [frame for frame in recorded.frames[-1] if Path(frame.module).name == built.name]
+    assert ours
+    for frame in ours:
+        assert f"Build ID: {frame.build_id}" in notes
+        # The address is that of the next instruction, which may be behind the function.
+        _, name = functions[bisect.bisect_left(functions, (frame.address,)) - 1]
+        if frame.inline_depth == 0 and frame.name_source != NameSource.METHOD_TABLE:
+            assert frame.function in name
+    assert any(frame.inline_depth == 0 for frame in ours)
+    assert all(frame.name_source != NameSource.NONE for frame in ours)
+    python = [frame for frame in recorded.frames[-1] if frame.kind == FrameKind.PYTHON]
+    assert python
+    assert not any(frame.module or frame.build_id or frame.address for frame in python)
 
 
 @each_interpreter
@@ -176,7 +219,7 @@ def test_the_command_shows_them(tmp_path: Path) -> None:
         done = run_tool("record", target.pid, "--native-all", "-d", "0.3", "-o", output)
         assert done.returncode == 0, done.stderr
     document = json.loads(output.read_text())
-    assert [one["name"] for one in document["profiles"] if "(not Python's)" in one["name"]]
+    assert [one["name"] for one in document["profiles"] if "(not a Python thread)" in one["name"]]
     assert "ext::wait_forever" in {one["name"] for one in document["shared"]["frames"]}
 
 
@@ -186,7 +229,7 @@ def test_a_stack_that_is_cut_says_so() -> None:
         assert target.process.stdout is not None
         target.process.stdout.readline()
         recorded = Recorded(target.pid, 20, pystack.Native(sampled_stack_bytes=256))
-    cut = [stack for stack in recorded.stacks if any("deeper than" in name for name in stack)]
+    cut = [stack for stack in recorded.stacks if any("only part of" in name for name in stack)]
     assert len(cut) > 0.9 * len(recorded.stacks), recorded.stacks
     assert recorded.stats["partly_merged"] >= 0.9 * recorded.stats["taken"]
 
@@ -209,13 +252,20 @@ def test_threads_that_sleep_are_left_alone(interpreter: Interpreter, tmp_path: P
             }
 
         sampler = pystack.open_sampler(target.pid, rate_hz=200, native=pystack.Native())
+        stats = no_stats()
+
+        def ticks() -> int:
+            while (batch := sampler.next_batch(0)) is not None:
+                add_stats(stats, batch.stats)
+            return stats["ticks"]
+
         sampler.start()
-        wait_until(lambda: sampler.stats()["ticks"] >= 50, "samples")
+        wait_until(lambda: ticks() >= 50, "samples")
         before = run_times()
-        wait_until(lambda: sampler.stats()["ticks"] >= 250, "more samples")
+        wait_until(lambda: ticks() >= 250, "more samples")
         after = run_times()
         sampler.stop()
-        stats = sampler.stats()
+        ticks()
     assert len(before) == 6
     left_alone = [tid for tid, run_ns in before.items() if after[tid] == run_ns]
     assert len(left_alone) == 3, (before, after)

@@ -188,7 +188,7 @@ os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
 sys.argv[0] = "pystack"
-pystack.__main__.main()
+sys.exit(pystack.__main__.main())
 """
 
 
@@ -236,6 +236,6 @@ def test_not_dumpable(tmp_path: Path) -> None:
                 assert done.returncode == 0, done.stderr
             else:
                 assert done.returncode == 4
-                assert "dumpable" in done.stderr
+                assert "PR_SET_DUMPABLE" in done.stderr
         finally:
             process.kill()

@@ -99,7 +99,8 @@ def test_interrupted_recording(number: signal.Signals, tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
         )
         try:
-            time.sleep(1.5)
+            status = Path(f"/proc/{target.pid}/status")
+            wait_until(lambda: "TracerPid:\t0\n" not in status.read_text(), "it is stopped")
             tool.send_signal(number)
             _, errors = tool.communicate(timeout=TOOL_TIMEOUT_S)
         finally:

@@ -55,7 +55,7 @@ FILE_NAMES = [
     ("file name, empty", ""),
     ("file name, spaces and quotes", '/srv/my "dir"/it\'s\\back.py'),
     ("file name, control characters", "/srv/new\nline\ttab\x1b[31mred\x7f\r.py"),
-    ("file name, long", "/srv/" + "long-" * 2000 + ".py"),
+    ("file name, long", "/srv/" + "long-" * 800 + ".py"),
     ("file name, long UCS-2", "/srv/" + "計算" * 2000 + ".py"),
     ("file name, bytes that are not UTF-8", b"/srv/\xff\xfe.py".decode("utf-8", "surrogateescape")),
     ("file name, right to left", "/srv/\u202egnp.\u202c\u200b\ufeff.py"),
@@ -78,7 +78,7 @@ for label, file_name in FILE_NAMES:
 FUNCTION_NAMES = [
     ("function name, empty", ""),
     ("function name, control characters", "new\nline\x1b[2J\x00nul"),
-    ("function name, long", "long_" * 2000),
+    ("function name, long", "long_" * 800),
     ("function name, long UCS-4", "😀𠀀" * 2000),
     ("function name, surrogates", "lone \udcff \ud800"),
     ("function name, Latin-1 controls", "\x80\x9b31m\xad"),

@@ -14,9 +14,18 @@ def scene_redacted(gate):
     password = "hunter2"
     visible = {"api_key": "hunter2", "key": 1, "nested": [{"password": 2}]}
     holder = plain(user="me", password="hunter2")
+    headers = [("X-Api-Key", "hunter2"), (b"authorization", b"hunter2"), ["Accept", "x"]]
+    arguments = ["mysql", "--password", "hunter2", "-p", "x", "--password=hunter2"]
+    texts = ["db://me:hunter2@host/", "Bearer hunter2", b"a=1;Pwd=hunter2;b=2"]
+    author = "me"
+    proxyAuth = ("me", "hunter2")  # noqa: N806
     expect(
         locals(),
         password=REDACTED,
+        proxyAuth=REDACTED,
+        headers="[('X-Api-Key', <redacted>), (b'authorization', <redacted>), ['Accept', 'x']]",
+        arguments="['mysql', '--password', <redacted>, '-p', 'x', '--password=<redacted>']",
+        texts="['db://me:<redacted>@host/', 'Bearer <redacted>', b'a=1;Pwd=<redacted>;b=2']",
         visible="{'api_key': <redacted>, 'key': 1, 'nested': [{'password': <redacted>}]}",
         holder="Plain(user='me', password=<redacted>)",
     )

@@ -38,21 +38,55 @@ def test_dump(core: FakeCore) -> None:
     snapshot = api.dump(4711)
     assert isinstance(snapshot, pystack.Snapshot)
     assert snapshot.pid == 4711
-    api.dump(4711, block=False, exhaustive=True)
+    api.dump(4711, block=False, exhaustive=True, raise_priority=False)
+    others = {"pid": 4711, "locals": None, "native": None, "max_memory": None}
     assert core.calls == [
-        {"pid": 4711, "stop": True, "exhaustive": False, "locals": None, "native": None},
-        {"pid": 4711, "stop": False, "exhaustive": True, "locals": None, "native": None},
+        {**others, "stop": True, "exhaustive": False, "raise_priority": True},
+        {**others, "stop": False, "exhaustive": True, "raise_priority": False},
     ]
+    api.dump(4711, max_memory=1000)
+    assert core.calls[-1]["max_memory"] == 1000
+    with pytest.raises(errors.InvalidArgument):
+        api.dump(4711, max_memory=0)
+
+
+def test_memory_that_runs_out(core: FakeCore) -> None:
+    core.result = MemoryError()
+    with pytest.raises(errors.OutOfMemory):
+        api.dump(4711)
 
 
 def test_open_sampler(core: FakeCore) -> None:
     core.result = "sampler"
     sampler: object = api.open_sampler(4711, rate_hz=100, stop=True)
     assert sampler == "sampler"
-    asked = {"pid": 4711, "rate_hz": 100, "stop": True, "exhaustive": False, "native": None}
-    assert core.calls == [asked]
+    assert core.calls == [
+        {
+            "pid": 4711,
+            "rate_hz": 100,
+            "stop": True,
+            "exhaustive": False,
+            "native": None,
+            "raise_priority": True,
+            "max_cpu_share": 1.0,
+            "max_memory": None,
+            "cancelled": None,
+        }
+    ]
+    with pytest.raises(errors.InvalidArgument, match="share"):
+        api.open_sampler(4711, rate_hz=100, max_cpu_share=1.5)
     with pytest.raises(errors.InvalidArgument):
         api.open_sampler(4711, rate_hz=float("nan"))
+
+
+def test_true_stands_for_the_defaults(core: FakeCore) -> None:
+    api.dump(4711, locals=True, native=True)
+    api.dump(4711, locals=False, native=False)
+    assert core.calls[0]["locals"] == pystack.Locals().to_raw()
+    assert core.calls[0]["native"] == pystack.Native().to_raw()
+    assert core.calls[1]["locals"] is core.calls[1]["native"] is None
+    with pytest.raises(errors.InvalidArgument, match="native must be Native"):
+        api.dump(4711, native="all")  # type: ignore[arg-type]
 
 
 def test_impossible_pids(core: FakeCore) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import struct
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,12 @@ import pystack
 from pystack import api, errors
 from raw_snapshots import raw_core, raw_snapshot
 
-ELF = b"\x7fELF" + bytes(1000)
+#: The header of a core that does not say how long it is (PN_XNUM), and zeros.
+ELF = (
+    b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    + struct.pack("<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 56, 0xFFFF, 64, 0, 0)
+    + bytes(1000)
+)
 
 
 class FakeCore:
@@ -102,7 +108,7 @@ def test_compressed_core_that_is_cut(core: FakeCore, packed: Path) -> None:
     os.truncate(packed, packed.stat().st_size - 4)
     snapshot = api.dump_core(packed)
     assert snapshot.problems == (
-        f"{packed} could be unpacked only in part, {len(ELF)} bytes: the gzip data is cut off",
+        f"only {len(ELF)} bytes of {packed} could be unpacked: the gzip data is truncated",
     )
 
 
@@ -130,7 +136,7 @@ def test_arguments_that_cannot_be(core: FakeCore, plain: Path, tmp_path: Path) -
         ({"executable": script}, "is not an ELF executable"),
         ({"executable": tmp_path / "none"}, "cannot be read: No such file"),
         ({"library_root": "/\udcff"}, "is not UTF-8"),
-        ({"library_root": "a\0b"}, "has a zero byte"),
+        ({"library_root": "a\0b"}, "contains a zero byte"),
     ]
     for arguments, words in cases:
         with pytest.raises(errors.InvalidArgument, match=words):

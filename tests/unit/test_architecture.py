@@ -13,25 +13,102 @@ ROOT = Path(__file__).resolve().parents[2]
 CPP = ROOT / "cpp"
 PROFILER = ROOT / "profiler" / "pystack_profiler"
 
-# What each folder of cpp/ builds on directly; it may include what these build on, too.
+# What each folder of cpp/ builds on directly; it may include what these build on, too. Folders that
+# are not here belong to the folder around them, such as arch/x86_64.
 ARROW: dict[str, tuple[str, ...]] = {
     "base": (),
+    "files": ("base",),
     "model": ("base",),
     "memory": ("base",),
-    "elf": ("memory",),
-    "threads": ("memory",),
-    "target": ("elf", "threads"),
-    "unwind": ("target", "model"),
-    "cpython": ("target", "model"),
-    "capture": ("unwind", "cpython"),
-    "bindings": ("capture",),
+    "arch": ("base",),
+    "elf": ("memory", "files"),
+    "process": ("memory", "arch"),
+    "target": ("elf", "process"),
+    "modules": ("target",),
+    "unwind": ("modules",),
+    "symbols": ("unwind",),
+    "cpython/layout": ("target", "model"),
+    "cpython/objects": ("cpython/layout",),
+    "cpython/frames": ("cpython/objects",),
+    "cpython/runtime": ("cpython/frames",),
+    "cpython/values": ("cpython/frames",),
+    "merge": ("cpython/runtime", "symbols"),
+    "snapshot": ("merge", "cpython/values"),
+    "sampling": ("merge",),
+    "bindings": ("snapshot", "sampling"),
 }
+
+# What each module of pystack may import of pystack, directly. A package such as render counts as one
+# module, and "pystack" is the package's own file, which has the public names.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "pystack": ("api", "debuginfod", "errors", "locals_options", "model", "native_options"),
+    "pystack.__main__": ("cli",),
+    "pystack.api": (
+        "_core",
+        "core_unpack",
+        "diagnosis",
+        "errors",
+        "locals_options",
+        "model",
+        "native_options",
+    ),
+    "pystack.cli": (
+        "pystack",
+        "api",
+        "core_unpack",
+        "debuginfod",
+        "diagnosis",
+        "errors",
+        "locals_options",
+        "model",
+        "native_options",
+        "render",
+    ),
+    "pystack.core_extent": (),
+    "pystack.core_unpack": ("core_extent", "errors", "sparse_file"),
+    "pystack.debug_cache": ("safe_files",),
+    "pystack.debuginfod": ("pystack", "debug_cache", "download"),
+    "pystack.diagnosis": ("errors", "process_facts"),
+    "pystack.download": (),
+    "pystack.errors": (),
+    "pystack.locals_options": ("_core",),
+    "pystack.model": ("pystack", "_core"),
+    "pystack.native_options": ("_core", "debuginfod"),
+    "pystack.process_facts": (),
+    "pystack.render": ("_core", "model"),
+    "pystack.safe_files": (),
+    "pystack.sampling": ("_core",),
+    "pystack.sparse_file": ("errors",),
+}
+
+# What the profiler may import of pystack. Of its own modules each may import those in the rows above.
+PROFILER_USES = ("pystack", "cli", "errors", "native_options", "render", "safe_files", "sampling")
+PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
+    (
+        "batch",
+        "counts",
+        "interruption",
+        "output",
+        "process_tree",
+        "quantities",
+        "settings",
+        "track",
+    ),
+    ("contention", "tables", "view"),
+    ("window",),
+    ("profile",),
+    ("driver", "grouping", "naming", "stats"),
+    ("aggregate", "launched_command", "progress", "tree_recording"),
+    ("metadata", "recorder", "summary"),
+    ("exporters",),
+    ("sinks",),
+    ("session",),
+    ("cli", "pystack_profiler"),
+)
 
 # They hold the layouts, or find out what the version is. All else asks the Layout. (ELF and DWARF
 # have versions of their own.)
-MAY_COMPARE_VERSIONS = re.compile(
-    r"cpp/cpython/(layout.*|debug_offsets\.cpp|version_guesses\.cpp)|cpp/(elf|unwind)/.*"
-)
+MAY_COMPARE_VERSIONS = re.compile(r"cpp/cpython/layout/.*|cpp/(elf|modules|unwind|symbols)/.*")
 _PART = r"\b(?:major|minor|micro|release_level|version)\b"
 _COMPARISON = r"(?:[<>]=?|[=!]=)"
 # The formatters put blanks around comparisons, and none around the brackets of templates.
@@ -44,10 +121,18 @@ def reachable(folder: str) -> set[str]:
     return {folder}.union(*(reachable(below) for below in ARROW[folder]))
 
 
+def layer_of(file: Path) -> str:
+    """The folder of cpp/, one of ARROW, that a file (a path in cpp/) belongs to."""
+    for folder in file.parents:
+        if str(folder) in ARROW:
+            return str(folder)
+    return str(file.parent)
+
+
 def wrong_includes(folder: str, text: str) -> list[str]:
     """The files of cpp/ that a file of `folder` may not include, and does."""
-    included = re.findall(r'^\s*#\s*include\s*"(\w+)/([^"]+)"', text, re.MULTILINE)
-    return [f"{other}/{name}" for other, name in included if other not in reachable(folder)]
+    included = re.findall(r'^\s*#\s*include\s*"([\w./]+/[\w.]+)"', text, re.MULTILINE)
+    return [name for name in included if layer_of(Path(name)) not in reachable(folder)]
 
 
 def version_comparisons(text: str) -> list[str]:
@@ -58,26 +143,71 @@ def version_comparisons(text: str) -> list[str]:
 
 
 def cpp_files() -> list[Path]:
-    files = (CPP / folder for folder in ARROW)
-    return sorted(
-        file for folder in files for file in folder.iterdir() if file.suffix in (".h", ".cpp")
-    )
+    return sorted(file for file in CPP.rglob("*") if file.suffix in (".h", ".cpp"))
+
+
+def package_of(file: Path) -> tuple[str, ...]:
+    folder = ROOT if file.is_relative_to(ROOT / "pystack") else PROFILER.parent
+    return file.relative_to(folder).parts[:-1]
 
 
 def imports(file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each absolute import: the module, and the names that are taken from it."""
+    """Each import, made absolute: the module, and the names that are taken from it."""
+    package = package_of(file)
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, ()) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module or "", tuple(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*above, *([node.module] if node.module else [])))
+            yield module, tuple(alias.name for alias in node.names)
+
+
+def unit_of(module: str) -> str:
+    """The module below the top of its package that a dotted name leads to."""
+    return ".".join(module.split(".")[:2])
+
+
+def python_units(top: Path) -> set[str]:
+    """What is directly in a package: its own file, modules and packages."""
+    names = {file.stem for file in top.glob("*.py")} | {f.parent.name for f in top.glob("*/*.py")}
+    return {top.name if name == "__init__" else f"{top.name}.{name}" for name in names}
+
+
+def imported_units(top: Path) -> dict[str, set[str]]:
+    """What each unit of a package imports of pystack and the profiler, apart from itself."""
+    known = python_units(ROOT / "pystack") | python_units(PROFILER) | {"pystack._core"}
+    found: dict[str, set[str]] = {unit: set() for unit in python_units(top)}
+    for file in top.rglob("*.py"):
+        parts = (*package_of(file), *([] if file.stem == "__init__" else [file.stem]))
+        unit = unit_of(".".join(parts))
+        for module, names in imports(file):
+            candidates = [f"{module}.{name}" for name in names] or [module]
+            for candidate in candidates:
+                other = unit_of(candidate)
+                other = other if other in known else unit_of(module)
+                if other in known and other != unit:
+                    found[unit].add(other)
+    return found
 
 
 def test_every_folder_is_in_the_arrow() -> None:
-    folders = {file.parent.name for file in CPP.glob("*/*.cpp")} | {
-        file.parent.name for file in CPP.glob("*/*.h")
+    assert {layer_of(file.relative_to(CPP)) for file in cpp_files()} == set(ARROW)
+
+
+def test_cmake_links_along_the_arrow() -> None:
+    """So that a wrong include does not compile."""
+    lists = (CPP / "CMakeLists.txt").read_text()
+    layers = re.findall(r"^pystack_layer\(\s*(\S+?)(?:\s+([^)]*))?\)", lists, re.MULTILINE)
+    linked = {
+        folder: {
+            name.removeprefix("pystack_").replace("cpython_", "cpython/")
+            for name in arguments.partition("LINKS")[2].split()
+            if name.startswith("pystack_") and name != "pystack_compression"
+        }
+        for folder, arguments in layers
     }
-    assert folders <= set(ARROW)
+    assert linked == {folder: set(ARROW[folder]) for folder in ARROW if folder != "bindings"}
 
 
 def test_includes_follow_the_arrow() -> None:
@@ -86,7 +216,7 @@ def test_includes_follow_the_arrow() -> None:
     wrong = {
         str(file.relative_to(ROOT)): found
         for file in files
-        if (found := wrong_includes(file.parent.name, file.read_text()))
+        if (found := wrong_includes(layer_of(file.relative_to(CPP)), file.read_text()))
     }
     assert not wrong
 
@@ -96,12 +226,19 @@ def test_includes_follow_the_arrow() -> None:
     [
         ("memory", '#include "elf/elf_image.h"', True),
         ("memory", '  #  include "target/target.h"', True),
-        ("cpython", '#include "capture/capture.h"', True),
-        ("cpython", '#include "unwind/native_frame.h"', True),
-        ("unwind", '#include "cpython/layout.h"', True),
+        ("modules", '#include "unwind/cfi_table.h"', True),
+        ("unwind", '#include "symbols/symbolizer.h"', True),
+        ("unwind", '#include "cpython/layout/layout.h"', True),
+        ("cpython/frames", '#include "modules/native_frame.h"', True),
+        ("cpython/frames", '#include "cpython/runtime/runtime_locator.h"', True),
+        ("cpython/values", '#include "cpython/runtime/gil_state.h"', True),
+        ("merge", '#include "cpython/values/rendering.h"', True),
+        ("sampling", '#include "snapshot/capture.h"', True),
+        ("snapshot", '#include "sampling/sampler.h"', True),
         ("model", '#include "memory/memory_reader.h"', True),
-        ("cpython", '#include "base/result.h"', False),
-        ("capture", '#include "threads/registers.h"', False),
+        ("process", '#include "arch/x86_64/instruction.h"', False),
+        ("cpython/values", '#include "cpython/objects/repr_strings.h"', False),
+        ("sampling", '#include "process/open_proc_file.h"', False),
         ("memory", "#include <elf.h>", False),
     ],
 )
@@ -152,6 +289,35 @@ def test_the_profiler_uses_public_names_only() -> None:
     assert not private
 
 
+def test_modules_import_what_they_may() -> None:
+    allowed = {
+        unit: {other if other == "pystack" else f"pystack.{other}" for other in others}
+        for unit, others in MAY_IMPORT.items()
+    }
+    found = imported_units(ROOT / "pystack")
+    assert set(found) == set(allowed)
+    assert not {unit: wrong for unit, others in found.items() if (wrong := others - allowed[unit])}
+
+
+def test_the_profiler_imports_downwards() -> None:
+    layer_of_unit = {
+        unit if unit == PROFILER.name else f"{PROFILER.name}.{unit}": number
+        for number, units in enumerate(PROFILER_LAYERS)
+        for unit in units
+    }
+    found = imported_units(PROFILER)
+    assert set(found) == set(layer_of_unit)
+    upwards = [
+        f"{unit} imports {other}"
+        for unit, others in found.items()
+        for other in others
+        if other in layer_of_unit and layer_of_unit[other] >= layer_of_unit[unit]
+    ]
+    assert not upwards
+    used = {other for others in found.values() for other in others if other not in layer_of_unit}
+    assert used <= {name if name == "pystack" else f"pystack.{name}" for name in PROFILER_USES}
+
+
 def test_pystack_does_not_import_the_profiler() -> None:
     """Except by name, when the `record` command is called."""
     importing = [
@@ -161,3 +327,57 @@ def test_pystack_does_not_import_the_profiler() -> None:
         if module.split(".")[0] == "pystack_profiler"
     ]
     assert not importing
+
+
+# Where text may leave for a terminal; every string of a target is escaped there.
+MAY_WRITE = ("pystack/cli/screen.py",)
+WRITERS = re.compile(
+    r"\bprint\(|\becho\(|\bsecho\(|\bstd(?:out|err)\.write|\bprint_exc|\bwarnings\.warn|os\.write\([12],"
+)
+
+
+def test_one_door_leads_to_the_terminal() -> None:
+    python = [*(ROOT / "pystack").rglob("*.py"), *PROFILER.rglob("*.py")]
+    writing = {
+        name: lines
+        for file in python
+        if (name := str(file.relative_to(ROOT))) not in MAY_WRITE
+        and name != "pystack/__init__.py"  # whose docstring has an example
+        and (lines := [line for line in file.read_text().splitlines() if WRITERS.search(line)])
+    }
+    assert not writing
+
+
+MAX_LINES = 400
+
+
+def test_no_file_of_product_code_is_long() -> None:
+    sources = [
+        path
+        for folder in (CPP, ROOT / "pystack", PROFILER)
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix in (".cpp", ".h", ".def", ".py", ".js", ".css", ".html")
+    ]
+    lines = {path: len(path.read_text().splitlines()) for path in sources}
+    assert len(lines) > 300
+    assert not {str(path.relative_to(ROOT)) for path, count in lines.items() if count > MAX_LINES}
+
+
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+]
+# `cpp/base/error.h`, `tests/live`; not patterns such as `tests/fuzz/fuzz_NAME.cpp`.
+PATH = re.compile(r"`((?:cpp|pystack|profiler|tests|tools|docs|benchmarks)/[\w./-]+)`")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_in_documents_exist(document: Path) -> None:
+    named = {path for path in PATH.findall(document.read_text()) if "NAME" not in path}
+    # Units of C++ may be named without their endings.
+    missing = [
+        path
+        for path in named
+        if not (ROOT / path).exists() and not list(ROOT.glob(f"{path.rstrip('/')}.*"))
+    ]
+    assert not missing

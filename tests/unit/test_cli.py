@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from pystack import Native, __version__, api, errors
 from pystack.cli import cli
+from pystack.cli.hints import in_options
 from pystack.model import Snapshot
 from raw_snapshots import raw_frame, raw_snapshot, raw_thread
 
@@ -61,14 +62,18 @@ def test_dump_prints_json(run: Run) -> None:
         (("remote", "7"), True, False),
         (("dump", "7", "--no-block"), False, False),
         (("dump", "7", "--nonblocking", "--exhaustive"), False, True),
+        (("dump", "7", "--no-priority"), True, False),
     ],
 )
 def test_arguments(run: Run, arguments: tuple[str, ...], block: bool, exhaustive: bool) -> None:
     calls: list[Any] = []
     assert run(*arguments, calls=calls).exit_code == 0
-    assert calls == [
-        (7, {"block": block, "exhaustive": exhaustive, "locals": None, "native": None})
-    ]
+    priority = "--no-priority" not in arguments
+    fixed = {"locals": None, "native": None, "max_memory": None}
+    asked = {"block": block, "exhaustive": exhaustive, "raise_priority": priority, **fixed}
+    assert calls == [(7, asked)]
+    run(*arguments, "--max-memory", "64M", calls=calls)
+    assert calls[1] == (7, asked | {"max_memory": 64 << 20})
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,9 @@ def test_failures(run: Run, error: errors.PystackError, exit_code: int) -> None:
     result = run("dump", "7", result=error)
     assert result.exit_code == exit_code
     assert result.stdout == ""
-    assert result.stderr == f"pystack: {error}.\n" + (f"{error.hint}\n" if error.hint else "")
+    assert result.stderr == f"pystack: {error}.\n" + (
+        f"{in_options(error.hint)}\n" if error.hint else ""
+    )
 
 
 def test_refusal_without_a_cause_is_diagnosed(run: Run) -> None:
@@ -195,9 +202,9 @@ def test_no_space_left(run: Run) -> None:
 
 
 def test_incomplete_installation(run: Run) -> None:
-    result = run("dump", "7", result=ImportError("libdw.so.1: cannot open", name="pystack._core"))
+    result = run("dump", "7", result=ImportError("liblzma.so.5: cannot open", name="pystack._core"))
     assert result.exit_code == 1
-    assert "libdw.so.1" in result.stderr
+    assert "liblzma.so.5" in result.stderr
     assert "Traceback" not in result.stderr
 
 

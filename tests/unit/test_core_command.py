@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from pystack import api, errors
 from pystack.cli import cli
 from pystack.cli import core as command
+from pystack.cli.hints import in_options
 from pystack.model import CoreDetails, Snapshot
 from raw_snapshots import raw_core, raw_core_module, raw_frame, raw_snapshot, raw_thread
 
@@ -88,7 +89,9 @@ def test_failures(run: Run, error: errors.PystackError, exit_code: int) -> None:
     result = run("core.1", result=error)
     assert result.exit_code == exit_code
     assert result.stdout == ""
-    assert result.stderr == f"pystack: {error}.\n" + (f"{error.hint}\n" if error.hint else "")
+    assert result.stderr == f"pystack: {error}.\n" + (
+        f"{in_options(error.hint)}\n" if error.hint else ""
+    )
 
 
 def test_verbose_lists_all_files_on_stderr(run: Run) -> None:
@@ -102,11 +105,11 @@ def test_verbose_lists_all_files_on_stderr(run: Run) -> None:
     result = run("core.1", "-v", result=raw)
     assert result.stdout == run("core.1", result=raw).stdout
     assert result.stderr == (
-        "pystack: 0x1000-0x2000 /a: found, build id 0123abcd\n"
-        "pystack: 0x400000-0xc00000 /b: found, /copy/b, no build id\n"
-        "pystack: 0x400000-0xc00000 /c\\x1b: missing, in the core build id unknown\n"
-        "pystack: 0x400000-0xc00000 /d: mismatched, /copy/d, build id ff,"
-        " in the core build id 0123abcd\n"
+        "pystack: 0x1000-0x2000 /a: found (build ID 0123abcd)\n"
+        "pystack: 0x400000-0xc00000 /b: found at /copy/b (no build ID)\n"
+        "pystack: 0x400000-0xc00000 /c\\x1b: missing (the core has an unknown build ID)\n"
+        "pystack: 0x400000-0xc00000 /d: mismatched (/copy/d has build ID ff,"
+        " the core has build ID 0123abcd)\n"
     )
 
 
@@ -143,6 +146,6 @@ def test_progress_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert terminal.written == ""  # too short a time
     now += 1
     tell(50, 100, 500 << 20)
-    assert terminal.written == "\rpystack: unpacking, 50 % (500 MiB)\x1b[K"
+    assert terminal.written == "\r\x1b[Kpystack: unpacking, 50 % (500 MiB)"
     tell(100, 100, 1000 << 20)
     assert terminal.written.endswith("\r\x1b[K")

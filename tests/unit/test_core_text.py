@@ -1,11 +1,16 @@
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pystack.model import CoreDetails, Snapshot
-from pystack.render.source import CoreSourceReader
+from pystack.render.source import SourceReader
 from pystack.render.text import render_text
+from pystack.render.text_options import TextOptions
 from raw_snapshots import raw_core, raw_core_module, raw_frame, raw_snapshot, raw_thread
 
 LONG_AGO = 1_000_000_000
@@ -20,10 +25,13 @@ def in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def render(*threads: dict[str, Any], core: Any = None, path: str = "core.1", **fields: Any) -> str:
-    options = {key: fields.pop(key) for key in ("group", "full", "sources") if key in fields}
+    sources = fields.pop("sources", None)
+    options = TextOptions(**{key: fields.pop(key) for key in TextOptions._fields if key in fields})
     raw = raw_snapshot(*threads, core=core or raw_core(), **fields)
     return "\n".join(
-        render_text(Snapshot.from_raw(raw, CoreDetails.from_raw(raw["core"], path)), **options)
+        render_text(
+            Snapshot.from_raw(raw, CoreDetails.from_raw(raw["core"], path)), options, sources
+        )
     )
 
 
@@ -70,7 +78,7 @@ def test_what_is_not_known() -> None:
 
 def test_thread_that_python_does_not_know() -> None:
     text = render(core=raw_core(terminating_tid=99))
-    assert "\nIt was received by thread 99, which is not known to Python.\n" in text
+    assert "\nReceived by thread 99, which is not a Python thread.\n" in text
 
 
 def test_the_dead_thread_stands_alone() -> None:
@@ -84,12 +92,13 @@ def test_the_dead_thread_stands_alone() -> None:
 def test_shutting_down_was_then() -> None:
     interpreters = [{"id": 0, "gc_collecting": True, "finalizing": True}]
     text = render(interpreters=interpreters)
-    assert "\nIt was shutting down: threads may be missing.\nIt was collecting garbage.\n" in text
+    assert "\nThe interpreter was shutting down; threads may be missing.\n" in text
+    assert "\nThe interpreter was collecting garbage.\n" in text
 
 
 def test_problems_stand_first() -> None:
-    text = render(problems=["the core is cut short: 5 bytes are missing"])
-    assert text.split("\n\n")[0].endswith("\nNot read: the core is cut short: 5 bytes are missing")
+    text = render(problems=["the core is truncated: 5 bytes are missing"])
+    assert text.split("\n\n")[0].endswith("\nWarning: the core is truncated: 5 bytes are missing")
 
 
 def test_cut_arguments() -> None:
@@ -115,16 +124,17 @@ def test_missing_and_refused_files() -> None:
     lines = render(core=core).split("\n\n")[0].splitlines()[5:]
     assert lines == [
         *(
-            f"Not used: /copy/{name}.so, which has build id bb; the core was made with build id aa"
+            f"Warning: /copy/{name}.so was not used: it has build ID bb, but the core was written"
+            " with build ID aa"
             for name in ("libpython3.13", "a", "b", "c")
         ),
-        "Not used either: 1 other file of other builds (-v lists them)",
+        "Warning: 1 more file with a different build ID was not used (-v lists all)",
         "Missing: 5 of 11 mapped files: lib0.so, lib1.so, lib2.so, lib3.so, 1 more (-v lists them)",
     ]
-    assert "Not used: /copy/d.so, " in render(core=core, full=True)
+    assert "Warning: /copy/d.so was not used: " in render(core=core, full=True)
     assert "lib4.so" in render(core=core, full=True)
     unknown = raw_core_module(status="mismatched", core_build_id=None, file_build_id="")
-    assert "which has no build id; the core was made with an unknown build id" in render(
+    assert "it has no build ID, but the core was written with an unknown build ID" in render(
         core=raw_core(modules=[unknown])
     )
 
@@ -154,21 +164,38 @@ def test_impossible_dates() -> None:
 # --- source files ---------------------------------------------------------------------------------
 
 
-def line_of(reader: CoreSourceReader, path: str) -> str | None:
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everyone may look into, as pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def core_reader(written_ns: int, *roots: str) -> SourceReader:
+    """For a core of our own."""
+    user = os.getuid()
+    raw = raw_core(written_ns=written_ns, written_by=user or None, uid=user)
+    return SourceReader.of_core(CoreDetails.from_raw(raw, "core"), roots)
+
+
+def line_of(reader: SourceReader, path: str) -> str | None:
     source = reader.file(path)
     return None if source is None else source.line(1)
 
 
-def test_source_of_this_machine_and_of_the_copy(tmp_path: Path) -> None:
-    root = tmp_path / "root"
+def test_source_of_this_machine_and_of_the_copy(public: Path) -> None:
+    root = public / "root"
     (root / "srv").mkdir(parents=True)
-    here = tmp_path / "app.py"
+    here = public / "app.py"
     here.write_text("here\n")
     (root / "srv" / "app.py").write_text("in the copy\n")
     (root / "srv" / "link.py").symlink_to("/srv/app.py")
     (root / "srv" / "out.py").symlink_to("/../../" + str(here))
     far_future_ns = 10**19
-    plain, copied = CoreSourceReader(far_future_ns), CoreSourceReader(far_future_ns, str(root))
+    plain = core_reader(far_future_ns)
+    copied = core_reader(far_future_ns, str(root))
     assert line_of(plain, str(here)) == line_of(copied, str(here)) == "here"
     assert line_of(copied, "/srv/app.py") == line_of(copied, "/srv/link.py") == "in the copy"
     assert line_of(copied, "/srv/out.py") is None
@@ -177,26 +204,24 @@ def test_source_of_this_machine_and_of_the_copy(tmp_path: Path) -> None:
     assert line_of(plain, "<string>") is None
 
 
-def test_source_that_is_newer_than_the_core(tmp_path: Path) -> None:
-    import os
-
-    root = tmp_path / "root"
+def test_source_that_is_newer_than_the_core(public: Path) -> None:
+    root = public / "root"
     root.mkdir()
     (root / "copied.py").write_text("    wait()\n")
     os.utime(root / "copied.py", (LONG_AGO, LONG_AGO))
-    (tmp_path / "new.py").write_text("    wait()\n")
+    (public / "new.py").write_text("    wait()\n")
     frames = [
-        raw_frame("f", 1, file=str(tmp_path / "new.py")),
+        raw_frame("f", 1, file=str(public / "new.py")),
         raw_frame("g", 1, file="/copied.py"),
     ]
-    reader = CoreSourceReader((LONG_AGO + 100) * 10**9, str(root))
+    reader = core_reader((LONG_AGO + 100) * 10**9, str(root))
     text = render(raw_thread(frames=frames), sources=reader)
     # Copying a file changes one of its dates, but not the one of its contents.
     assert text.endswith(
         f"""\
-  File "{tmp_path}/new.py", line 1, in f
+  File "{public}/new.py", line 1, in f
     wait()
-    (source changed since the core was written: it may have run other lines than these)
+    (source changed since the core was written: other lines may have run)
   File "/copied.py", line 1, in g
     wait()"""
     )

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from debug_server import debug_server
-from pystack import debuginfod
+from debug_server import answering, debug_server
+from pystack import debug_cache, debuginfod
 from pystack.debuginfod import Debuginfod
 
 BUILD_ID = "0123456789abcdef"
-
-
-@contextmanager
-def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """The URL of a server that gives one request this answer."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(1 << 16)
-                answer(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join()
 
 
 def test_a_file_is_loaded_once_and_kept(tmp_path: Path) -> None:
@@ -84,9 +63,9 @@ def test_what_is_no_build_id_is_not_asked_for(build_id: str, tmp_path: Path) -> 
         (b"", "Remote end closed connection without response"),
         (b"hello\r\n\r\n", "BadStatusLine"),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "HTTP 503 Busy"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nELF", "3 of 9 bytes came"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "an empty file"),
-        (b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n", "HTTP 302"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nELF", "only 3 of 9 bytes were received"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "the file is empty"),
+        (b"HTTP/1.1 302 Found\r\n\r\n", "HTTP 302 Found"),
     ],
 )
 def test_answers_that_make_no_sense(answer: bytes, reason: str, tmp_path: Path) -> None:
@@ -102,29 +81,6 @@ def test_answers_that_make_no_sense(answer: bytes, reason: str, tmp_path: Path) 
     assert not (tmp_path / BUILD_ID / "debuginfo").exists()
 
 
-def test_a_server_that_sends_too_little_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(debuginfod, "_LEAST_BYTES", 1 << 60)
-    warnings: list[str] = []
-
-    def trickle(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
-        try:
-            while True:
-                connection.sendall(b"x")
-        except OSError:
-            pass  # It was given up.
-
-    with answering(trickle) as url:
-        # Bytes that come one by one come in time each, but not enough of them.
-        servers = Debuginfod([url], cache=tmp_path, timeout_s=1, warn=warnings.append)
-        assert servers.fetch(BUILD_ID, "") is None
-    [warning] = warnings
-    assert "sent nothing for" in warning
-    assert list((tmp_path / BUILD_ID).iterdir()) == []
-
-
 def test_settings(tmp_path: Path) -> None:
     assert debuginfod.configured_urls({}) == []
     assert debuginfod.configured_urls(
@@ -136,11 +92,39 @@ def test_settings(tmp_path: Path) -> None:
     timeouts = {"": 10.0, "90": 90.0, "0.5": 0.5, "-1": 10.0, "0": 10.0, "soon": 10.0, "inf": 10.0}
     for text, seconds in timeouts.items():
         assert debuginfod.configured_timeout_s({"DEBUGINFOD_TIMEOUT": text}) == seconds
-    assert debuginfod.default_cache({"DEBUGINFOD_CACHE_PATH": "/c"}) == Path("/c")
+    for text, seconds_or_none in {"": 600.0, "5": 5.0, "0": None, "-1": 600.0, "x": 600.0}.items():
+        found = debuginfod.configured_max_time_s({"DEBUGINFOD_MAXTIME": text})
+        assert found == seconds_or_none
+    for text, size in {"": 8 << 30, "1000": 1000, "0": None, "much": 8 << 30}.items():
+        assert debuginfod.configured_max_bytes({"DEBUGINFOD_MAXSIZE": text}) == size
+    assert debug_cache.default_cache({"DEBUGINFOD_CACHE_PATH": "/c"}) == Path("/c")
     home = {"HOME": str(tmp_path)}
-    assert debuginfod.default_cache(home) == tmp_path / ".cache/debuginfod_client"
-    assert debuginfod.default_cache({**home, "XDG_CACHE_HOME": "/x"}) == Path(
+    assert debug_cache.default_cache(home) == tmp_path / ".cache/debuginfod_client"
+    assert debug_cache.default_cache({**home, "XDG_CACHE_HOME": "/x"}) == Path(
         "/x/debuginfod_client"
     )
     (tmp_path / ".debuginfod_client_cache").mkdir()
-    assert debuginfod.default_cache(home) == tmp_path / ".debuginfod_client_cache"
+    assert debug_cache.default_cache(home) == tmp_path / ".debuginfod_client_cache"
+
+
+def test_headers_from_a_file(tmp_path: Path) -> None:
+    assert debuginfod.configured_headers({}) == {}
+    file = tmp_path / "headers"
+    file.write_text("X-One: 1\n\n \nno colon\nAuthorization:Bearer abc:def\nbad name: x\n")
+    configured = {"DEBUGINFOD_HEADERS_FILE": str(file)}
+    assert debuginfod.configured_headers(configured) == {
+        "X-One": "1",
+        "Authorization": "Bearer abc:def",
+    }
+    file.unlink()
+    with pytest.raises(FileNotFoundError):
+        debuginfod.configured_headers(configured)
+
+
+def test_what_is_in_the_cache_is_used_when_a_server_has_failed(tmp_path: Path) -> None:
+    (tmp_path / "12").mkdir()
+    (tmp_path / "12/debuginfo").write_text("kept")
+    with answering(lambda connection: None) as url:
+        servers = Debuginfod([url], cache=tmp_path)
+        assert servers.fetch(BUILD_ID, "") is None
+    assert servers.fetch("12", "") == str(tmp_path / "12/debuginfo")

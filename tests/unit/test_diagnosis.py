@@ -61,7 +61,7 @@ def test_traced_already() -> None:
     traced = TARGET._replace(tracer=(12, "gdb"))
     cause, fix = diagnose(traced, own_as(ROOT))
     assert cause == "it is already traced by gdb (pid 12)"
-    assert "--no-block" in fix
+    assert "block=False" in fix
     # Reading without stopping is not in the tracer's way: the cause is another.
     assert "gdb" not in diagnose(traced, own_as(ROOT), stop=False)[0]
 
@@ -69,7 +69,7 @@ def test_traced_already() -> None:
 def test_another_user() -> None:
     cause, fix = diagnose(target_as(uids=(99999, 99999, 99999, 99999)))
     assert cause.startswith("it runs as uid 99999 and you are ")
-    assert fix.startswith("Run it as root: sudo /")
+    assert fix.startswith("Run pystack as root: sudo /")
     assert fix.endswith(" dump 4711.")
 
 
@@ -81,7 +81,7 @@ def test_another_group() -> None:
 
 def test_saved_ids_count() -> None:
     cause, _ = diagnose(target_as(uids=(1000, 1000, 0, 1000)))
-    assert "with other ids saved" in cause
+    assert "with other saved ids" in cause
 
 
 def test_undumpable() -> None:
@@ -89,7 +89,9 @@ def test_undumpable() -> None:
 
 
 def test_more_capable() -> None:
-    assert diagnose(target_as(permitted_caps=1 << 10))[0] == "it has capabilities that you have not"
+    assert (
+        diagnose(target_as(permitted_caps=1 << 10))[0] == "it has capabilities that you do not have"
+    )
 
 
 def test_another_user_namespace() -> None:
@@ -100,7 +102,7 @@ def test_another_user_namespace() -> None:
 
 @pytest.mark.parametrize(
     ("scope", "words"),
-    [(1, "only its own ancestors"), (2, "only administrators"), (3, "forbids all tracing")],
+    [(1, "only its ancestor processes"), (2, "only administrators"), (3, "forbids all tracing")],
 )
 def test_yama(scope: int, words: str) -> None:
     cause, _ = diagnose(own=OWN._replace(yama_scope=scope))
@@ -175,7 +177,7 @@ def test_the_rest_is_said_to_be_unknown() -> None:
 def test_ourselves() -> None:
     cause, fix = diagnose(TARGET._replace(pid=99))
     assert cause == "a process cannot stop itself"
-    assert "--no-block" in fix
+    assert "block=False" in fix
 
 
 def fake_process(proc: Path, pid: int, status: str, **files: str) -> None:
@@ -223,13 +225,13 @@ def test_explain_zombies_and_kernel_threads(tmp_path: Path) -> None:
 def test_explain_threads_and_wrappers(tmp_path: Path) -> None:
     fake_process(tmp_path, 4711, "Tgid:\t4700\n")
     error = explain(errors.NoSuchProcess("x"), tmp_path)
-    assert error.hint == "4711 is a thread of process 4700: give that number."
+    assert error.hint == "4711 is a thread of process 4700: use that number."
     (tmp_path / "4711" / "task" / "4711").mkdir(parents=True)
     (tmp_path / "4711" / "task" / "4711" / "children").write_text("4712 4713 ")
     fake_process(tmp_path, 4712, "", comm="sleep\n")
     fake_process(tmp_path, 4713, "", comm="python3.11\n")
     error = explain(errors.NotPython("x"), tmp_path)
-    assert error.hint == "It has started Python: try 4713."
+    assert error.hint == "It has started Python processes: try 4713."
 
 
 def test_explain_hidden_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +248,6 @@ def test_explain_hidden_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_command_to_type_has_its_full_path(monkeypatch: pytest.MonkeyPatch) -> None:
     own = OWN._replace(yama_scope=1)
     monkeypatch.setattr("sys.argv", ["/opt/tools/pystack", "dump", "4711"])
-    assert diagnose(own=own)[1] == "Run it as root: sudo /opt/tools/pystack dump 4711."
+    assert diagnose(own=own)[1] == "Run pystack as root: sudo /opt/tools/pystack dump 4711."
     monkeypatch.setattr("sys.argv", ["/x/pystack/__main__.py"])
     assert diagnose(own=own)[1].endswith(" -m pystack dump 4711.")

@@ -22,6 +22,8 @@ EXIT_CODES = {
     "VersionUnsupported": 1,
     "OffsetsRejected": 1,
     "InvalidArgument": 2,
+    "OutOfMemory": 1,
+    "Cancelled": 1,
     "System": 1,
 }
 
@@ -47,7 +49,7 @@ def test_unknown_code_is_still_an_error() -> None:
 def test_fields() -> None:
     fault = errors.from_code("ReadFault", "x", address=0x1000, size=8)
     assert (fault.address, fault.size, fault.pid) == (0x1000, 8, None)
-    failure = errors.from_code("System", "open: No space left on device", size=28)
+    failure = errors.from_code("System", "open: No space left on device", errno=28)
     assert isinstance(failure, errors.SystemFailure)
     assert (failure.errno, failure.size) == (28, None)
     assert isinstance(errors.from_code("InvalidArgument", "x"), ValueError)

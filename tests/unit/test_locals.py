@@ -12,6 +12,7 @@ from pystack.cli import cli
 from pystack.locals_options import REDACTED_NAMES, Locals
 from pystack.model import Snapshot
 from pystack.render.text import render_text
+from pystack.render.text_options import TextOptions
 from raw_snapshots import raw_frame, raw_snapshot, raw_thread, raw_variable
 
 
@@ -50,10 +51,15 @@ def test_what_is_left_out_is_said() -> None:
     assert "    [cannot read 8 bytes]" in lines
 
 
+def test_variables_that_are_only_counted() -> None:
+    assert "      ... 3 variables left out" in text_of(snapshot_with(variables_omitted=3))
+    assert "      ... 1 variable left out" in text_of(snapshot_with(variables_omitted=1))
+
+
 def test_long_values_are_cut_unless_asked_for() -> None:
     snapshot = snapshot_with(raw_variable("a", "x" * 1000))
     assert f"      a = {'x' * 240} ... 760 more characters" in text_of(snapshot)
-    assert f"      a = {'x' * 1000}" in list(render_text(snapshot, full=True))
+    assert f"      a = {'x' * 1000}" in list(render_text(snapshot, TextOptions(full=True)))
 
 
 def test_of_a_module_only_what_its_source_does_not_tell() -> None:
@@ -70,7 +76,7 @@ def test_of_a_module_only_what_its_source_does_not_tell() -> None:
         "      ... 3 imports and definitions (--full shows them)",
     ]
     assert "      sys = <module 'sys'>" in text_of(snapshot_with(*variables))
-    whole = render_text(snapshot_with(*variables, function="<module>"), full=True)
+    whole = render_text(snapshot_with(*variables, function="<module>"), TextOptions(full=True))
     assert "      sys = <module 'sys'>" in list(whole)
 
 
@@ -91,7 +97,10 @@ def test_json_has_them() -> None:
         ([], None),
         (["--locals"], Locals()),
         (["-l", "--max-depth", "2", "--redact", "pin"], Locals(2, redact=(*REDACTED_NAMES, "pin"))),
-        (["-l", "--no-redact"], Locals(redact=())),
+        (
+            ["-l", "--no-redact"],
+            Locals(redact=(), redact_words=(), redact_text=False),
+        ),
     ],
 )
 def test_options(

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pystack
+import pystack.api
 from pystack import errors
 
 ROOT = Path(__file__).parents[2]

@@ -3,113 +3,154 @@ from pathlib import Path
 
 import pytest
 
-from pystack.render.source import MarkedLine, SourceReader, mark, resolve, start_time
+from pystack import _core
+from pystack.render import source
+from pystack.render.source import MarkedLine, Place, SourceReader, mark, start_time
 
+FAR_FUTURE = 10.0**10
 LONG_AGO = 1_000_000_000
 
 
-@pytest.fixture
-def proc(tmp_path: Path) -> Path:
-    """A /proc with a process 7 that started at boot, whose root and cwd are folders of ours."""
-    directory = tmp_path / "proc" / "7"
-    (directory / "root" / "srv").mkdir(parents=True)
-    (directory / "cwd").symlink_to(directory / "root" / "srv")
-    far_future_ticks = 10**15
-    (directory / "stat").write_text(f"7 (a) b) S {'0 ' * 18}{far_future_ticks} 0 0\n")
-    return tmp_path / "proc"
-
-
-def write(proc: Path, path: str, data: bytes) -> Path:
-    file = proc / "7" / "root" / path
+def write(folder: Path, path: str, data: bytes) -> Path:
+    file = folder / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(data)
     return file
 
 
-def line(proc: Path, path: str, number: int) -> str | None:
-    source = SourceReader(7, str(proc)).file(path)
+def reader(folder: Path, newest: float = FAR_FUTURE) -> SourceReader:
+    """Of files that lie below the folder, which is the root."""
+    return SourceReader((Place(_core.folder_files(str(folder)), by_change_time=True),), newest)
+
+
+def line(folder: Path, path: str, number: int) -> str | None:
+    source = reader(folder).file(path)
     return None if source is None else source.line(number)
 
 
-def test_absolute_and_relative_paths(proc: Path) -> None:
-    write(proc, "srv/app.py", b"one\ntwo\r\nthree")
-    assert [line(proc, "/srv/app.py", number) for number in (1, 2, 3)] == ["one", "two", "three"]
-    assert line(proc, "app.py", 2) == "two"
-    assert line(proc, "./../srv/./app.py", 2) == "two"
-    assert line(proc, "/../../srv/app.py", 2) == "two"
-    assert [line(proc, "/srv/app.py", number) for number in (-1, 0, 4)] == [None] * 3
+def test_lines(tmp_path: Path) -> None:
+    write(tmp_path, "srv/app.py", b"one\ntwo\r\nthree\rfour\n\nsix")
+    lines = [line(tmp_path, "/srv/app.py", number) for number in range(1, 7)]
+    assert lines == ["one", "two", "three", "four", "", "six"]
+    assert [line(tmp_path, "/srv/app.py", number) for number in (-1, 0, 7)] == [None] * 3
+    write(tmp_path, "empty.py", b"")
+    write(tmp_path, "ends.py", b"a\n")
+    assert line(tmp_path, "/empty.py", 1) is None
+    assert line(tmp_path, "/ends.py", 2) is None
+    # What a relative path is relative to is not known.
+    assert line(tmp_path, "srv/app.py", 1) is None
 
 
-def test_links_are_those_of_the_target(proc: Path) -> None:
-    write(proc, "opt/lib/a.py", b"inside\n")
-    root = proc / "7" / "root"
+def test_lines_of_long_files(tmp_path: Path) -> None:
+    expected = ["x" * (number % 97) for number in range(1000)] + [""] * 9000 + ["y" * 9000, "z"]
+    file = write(tmp_path, "long.py", "\n".join(expected).encode())
+    found = reader(tmp_path).file("/long.py")
+    assert found is not None
+    assert [found.line(number + 1) for number in range(len(expected))] == expected
+    assert found.line(len(expected) + 1) is None
+    file.write_bytes(b"\n" * 20_000)
+    assert line(tmp_path, "/long.py", 20_000) == ""
+    assert line(tmp_path, "/long.py", 20_001) is None
+
+
+def test_links_do_not_lead_out(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    write(root, "opt/lib/a.py", b"inside\n")
+    write(tmp_path, "secret", b"outside\n")
     (root / "usr").symlink_to("/opt")
-    (root / "srv" / "up").symlink_to("../opt/lib")
-    (root / "srv" / "out").symlink_to("/../../../../../../etc/passwd")
-    assert line(proc, "/usr/lib/a.py", 1) == "inside"
-    assert line(proc, "up/a.py", 1) == "inside"
-    assert line(proc, "/srv/out", 1) is None
+    (root / "out").symlink_to("/../../../../../../etc/passwd")
+    (root / "up").symlink_to("../secret")
     (root / "loop").symlink_to("/loop")
-    with pytest.raises(OSError, match="symbolic links"):
-        resolve(str(root), str(root), "/loop")
-    assert line(proc, "/loop", 1) is None
+    assert line(root, "/usr/lib/a.py", 1) == "inside"
+    assert [line(root, path, 1) for path in ("/out", "/up", "/loop", "/../secret")] == [None] * 4
 
 
-def test_what_is_not_a_regular_file_is_not_read(proc: Path) -> None:
-    root = proc / "7" / "root"
-    os.mkfifo(root / "pipe")
+def test_what_is_not_a_regular_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "srv").mkdir()
     for path in ("/pipe", "/srv", "", "<string>", "<frozen zipimport>", "a\0b", "/none", "\ud800"):
-        assert line(proc, path, 1) is None
+        assert line(tmp_path, path, 1) is None
 
 
-def test_huge_files_are_not_read(proc: Path) -> None:
-    file = write(proc, "big.py", b"x\n")
+def test_huge_files_are_left_out(tmp_path: Path) -> None:
+    file = write(tmp_path, "big.py", b"x\n")
     os.truncate(file, 1 << 34)
-    assert line(proc, "/big.py", 1) is None
+    sources = reader(tmp_path)
+    assert sources.file("/big.py") is None
+    assert sources.left_out == {"/big.py"}
 
 
-def test_encodings(proc: Path) -> None:
-    write(proc, "latin.py", b"# -*- coding: latin-1 -*-\nn = '\xe9'\n")
-    write(proc, "bom.py", b"\xef\xbb\xbfx = '\xc3\xa9'\n")
-    write(proc, "broken.py", b"x = '\xff'\n")
-    write(proc, "unknown.py", b"# coding: no-such-codec\nx = 1\n")
-    write(proc, "binary.py", b"# coding: hex\nx = 1\n")
-    assert line(proc, "/latin.py", 2) == "n = 'é'"
-    assert line(proc, "/bom.py", 1) == "x = 'é'"
-    assert line(proc, "/broken.py", 1) == "x = '\ufffd'"
-    assert line(proc, "/unknown.py", 2) == "x = 1"
-    assert line(proc, "/binary.py", 2) == "x = 1"
+def test_files_are_kept_once_and_within_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "MAX_TOTAL_BYTES", 2500)
+    write(tmp_path, "a.py", b"x" * 1000)
+    for name in ("b.py", "c.py"):
+        write(tmp_path, name, b"y" * 1000)
+    (tmp_path / "link.py").symlink_to("a.py")
+    (tmp_path / "hard.py").hardlink_to(tmp_path / "a.py")
+    sources = reader(tmp_path)
+    names = ("/a.py", "/link.py", "/hard.py", "//a.py", "/./a.py")
+    assert len({id(sources.file(name)) for name in names}) == 1
+    assert sources.file("/b.py") is not None
+    assert sources.file("/c.py") is None
+    assert sources.left_out == {"/c.py"}
 
 
-def test_only_newlines_end_lines(proc: Path) -> None:
-    write(proc, "a.py", "a\x0cb\x0bc\u2028d\x85e\rf\n".encode())
-    assert line(proc, "/a.py", 1) == "a\x0cb\x0bc\u2028d\x85e"
-    assert line(proc, "/a.py", 2) == "f"
+def test_encodings(tmp_path: Path) -> None:
+    write(tmp_path, "latin.py", b"# -*- coding: latin-1 -*-\nn = '\xe9'\n")
+    write(tmp_path, "bom.py", b"\xef\xbb\xbfx = '\xc3\xa9'\n")
+    write(tmp_path, "broken.py", b"x = '\xff'\n")
+    write(tmp_path, "unknown.py", b"# coding: no-such-codec\nx = 1\n")
+    write(tmp_path, "binary.py", b"# coding: hex\nx = 1\n")
+    assert line(tmp_path, "/latin.py", 2) == "n = 'é'"
+    assert line(tmp_path, "/bom.py", 1) == "x = 'é'"
+    assert line(tmp_path, "/broken.py", 1) == "x = '\ufffd'"
+    assert line(tmp_path, "/unknown.py", 2) == "x = 1"
+    assert line(tmp_path, "/binary.py", 2) == "x = 1"
 
 
-def test_change_after_the_start_is_noticed(proc: Path) -> None:
-    file = write(proc, "a.py", b"x\n")
-    now = SourceReader(7, str(proc)).file("/a.py")
+def test_only_newlines_end_lines(tmp_path: Path) -> None:
+    write(tmp_path, "a.py", "a\x0cb\x0bc\u2028d\x85e\rf\n".encode())
+    assert line(tmp_path, "/a.py", 1) == "a\x0cb\x0bc\u2028d\x85e"
+    assert line(tmp_path, "/a.py", 2) == "f"
+
+
+def test_change_after_the_start_is_noticed(tmp_path: Path) -> None:
+    file = write(tmp_path, "a.py", b"x\n")
+    now = reader(tmp_path).file("/a.py")
     assert now is not None
     assert not now.changed
-    (proc / "7" / "stat").write_text(f"7 (a) S {'0 ' * 18}1 0\n")
     # The older date does not deceive: the change time moved.
     os.utime(file, (LONG_AGO, LONG_AGO))
-    now = SourceReader(7, str(proc)).file("/a.py")
+    now = reader(tmp_path, newest=LONG_AGO + 100).file("/a.py")
     assert now is not None
     assert now.changed
 
 
-def test_start_time(proc: Path) -> None:
+def test_start_time(tmp_path: Path) -> None:
     import time
 
     assert abs(start_time("/proc/self") - time.time()) < 10_000_000
     assert start_time("/proc/self") <= time.time()
-    assert start_time(str(proc / "none")) == float("inf")
+    assert start_time(str(tmp_path / "none")) == float("inf")
 
 
-def test_without_a_process_there_are_no_lines(tmp_path: Path) -> None:
-    assert SourceReader(7, str(tmp_path)).file("/a.py") is None
+def test_files_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "a.py", b"x\n")
+    sources = SourceReader.of_process(os.getpid())
+    for path in ("a.py", "./a.py", f"../{tmp_path.name}/a.py", str(tmp_path / "a.py")):
+        found = sources.file(path)
+        assert found is not None
+        assert found.line(1) == "x"
+        assert found.changed
+    assert sources.file("/proc/self/environ") is None
+
+
+@pytest.mark.parametrize("pid", [2**22 + 1, 2**31, 2**64])
+def test_without_a_process_there_are_no_lines(pid: int) -> None:
+    assert SourceReader.of_process(pid).file("/etc/passwd") is None
 
 
 @pytest.mark.parametrize(

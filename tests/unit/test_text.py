@@ -3,6 +3,7 @@ from typing import Any
 from pystack.model import Snapshot
 from pystack.render.source import SourceFile, SourceReader
 from pystack.render.text import render_text
+from pystack.render.text_options import TextOptions
 from raw_snapshots import raw_frame, raw_gap, raw_native_frame, raw_snapshot, raw_thread
 
 
@@ -10,20 +11,15 @@ class FakeSources(SourceReader):
     """Source files out of a mapping; those named in `changed` are newer than the process."""
 
     def __init__(self, files: dict[str, str], changed: tuple[str, ...] = ()) -> None:
-        super().__init__(0)
+        super().__init__((), 0)
         for path, text in files.items():
-            lines = text.encode().splitlines()
-            self._files[path] = SourceFile(lines, "utf-8", path in changed)
-
-    def _read(self, path: str) -> SourceFile | None:
-        return None
+            self._files[path] = SourceFile(text.encode(), changed=path in changed)
 
 
 def render(*threads: dict[str, Any], sources: Any = None, **fields: Any) -> str:
-    names = ("color", "group", "full", "plumbing", "signatures")
-    options = {key: fields.pop(key) for key in names if key in fields}
+    options = TextOptions(**{key: fields.pop(key) for key in TextOptions._fields if key in fields})
     snapshot = Snapshot.from_raw(raw_snapshot(*threads, **fields))
-    return "\n".join(render_text(snapshot, sources=sources, **options))
+    return "\n".join(render_text(snapshot, options, sources))
 
 
 def header(**fields: Any) -> str:
@@ -108,7 +104,9 @@ def test_durations() -> None:
 
 def test_notes_on_the_process() -> None:
     stopped = header(was_stopped=True)
-    assert stopped.endswith("\nIt was stopped before (as by SIGSTOP), and was left so.")
+    assert stopped.endswith(
+        "\nThe process was already stopped (for example by SIGSTOP) and stays stopped."
+    )
     interpreters = [
         {"id": 0, "gc_collecting": True, "finalizing": False},
         {"id": 1, "gc_collecting": False, "finalizing": True},
@@ -117,9 +115,9 @@ def test_notes_on_the_process() -> None:
     assert "1 thread, 2 interpreters, stopped" in lines[0]
     assert lines[1:] == [
         "Interpreter 0 is collecting garbage.",
-        "Interpreter 1 is shutting down: threads may be missing.",
+        "Interpreter 1 is shutting down; threads may be missing.",
     ]
-    assert render(problems=["a \x1b problem"]).endswith("\n\nNot read: a \\x1b problem")
+    assert render(problems=["a \x1b problem"]).endswith("\n\nWarning: a \\x1b problem")
 
 
 def test_states() -> None:
@@ -129,7 +127,7 @@ def test_states() -> None:
     assert states(gil=None) == "Thread 1 [sleeping] (most recent call last):"
     assert states(run_state=None) == "Thread 1 (most recent call last):"
     assert "[running]" in states(run_state="R")
-    assert "[in an uninterruptible wait]" in states(run_state="D")
+    assert "[in uninterruptible sleep]" in states(run_state="D")
     assert "[state ?]" in states(run_state="?")
     assert "[dropping the GIL, running]" in states(gil="dropping", run_state="R")
     assert "[holds the GIL, sleeping]" in states(gil="holds")
@@ -168,7 +166,7 @@ def test_kernel_names_where_they_say_more() -> None:
         assert head(thread).startswith(f'Thread 1 "{name}" [')
     assert head(raw_thread(1, name=None, kernel_name="grpc")).startswith('Thread 1 "grpc" [')
     assert head(raw_thread(1, namespace_tid=9)).startswith("Thread 1 (9 in its namespace) ")
-    assert head(raw_thread(None)).startswith("Thread without a system thread ")
+    assert head(raw_thread(None)).startswith("Thread without an OS thread ")
 
 
 def test_groups_can_be_long_or_unwanted() -> None:
@@ -187,15 +185,15 @@ def test_stacks_without_frames_and_cut_stacks() -> None:
 
     assert stack(frames=[]) == "  (no Python frames)"
     assert stack(frames=[], stack_end="no_python") == (
-        "  (no Python frames: it runs no Python code)"
+        "  (no Python frames: the thread is not running Python code)"
     )
     cut = stack(stack_end="torn", stack_problem="could not be proved consistent after 9 attempts")
     assert cut == (
-        "  [stack cut here: could not be proved consistent after 9 attempts]\n"
+        "  [stack truncated here: could not be proved consistent after 9 attempts]\n"
         '  File "/srv/app.py", line 3, in work'
     )
     for end in ("unreadable", "depth_limit", "torn"):
-        assert stack(stack_end=end).startswith("  [stack cut here: ")
+        assert stack(stack_end=end).startswith("  [stack truncated here: ")
 
 
 def test_recursion_is_folded() -> None:
@@ -290,11 +288,11 @@ def test_threads_that_python_does_not_know() -> None:
     unknown = {"name": None, "kernel_name": "worker", "stack_end": "no_python", "gil": None}
     unknown |= {"python_thread_id": None, "interpreter_id": None}
     text = render(raw_thread(7, frames=[raw_native_frame("loop")], **unknown))
-    assert 'Thread 7 "worker" [not known to Python, sleeping] (most' in text
+    assert 'Thread 7 "worker" [not a Python thread, sleeping] (most' in text
     assert text.endswith(":\n  C loop, src/compute.c:7 (libcompute.so.1)")
     only_start = [raw_native_frame("clone3", is_plumbing=True)]
     text = render(raw_thread(7, frames=only_start, **unknown))
-    assert text.endswith("\n  (no frames but those that every thread begins with)")
+    assert text.endswith("\n  (only the frames that every thread starts with)")
 
 
 def test_frames_of_another_interpreter_say_so() -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack.sampling import SampleState
 from pystack_profiler.aggregate import busiest_track, function_totals, thread_totals
-from pystack_profiler.track import SampleState
 
 MAIN, WALK, WORK = Frame("main"), Frame("walk"), Frame("work")
 

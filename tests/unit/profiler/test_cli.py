@@ -12,11 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
-from pystack.errors import NotPython
-from pystack_profiler import command as command_module
-from pystack_profiler import interruption, recording
+from pystack.errors import Cancelled, NotPython
+from pystack_profiler import driver, interruption
+from pystack_profiler import launched_command as command_module
 from pystack_profiler.cli import record
-from pystack_profiler.recording import Sampler, Settings
+from pystack_profiler.driver import Sampler
+from pystack_profiler.settings import Settings
 
 PID = "4711"
 
@@ -30,7 +31,7 @@ class World:
         self.opened: list[tuple[int, Settings]] = []
         self.sampler: Sampler = FakeSampler([one_sample()], ends="target_exited", taken=1)
 
-    def open_sampler(self, pid: int, settings: Settings) -> Sampler:
+    def open_sampler(self, pid: int, settings: Settings, _: object = None) -> Sampler:
         self.opened.append((pid, settings))
         return self.sampler
 
@@ -42,8 +43,15 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(recording, "open_sampler", world.open_sampler)
+    monkeypatch.setattr(driver, "open_sampler", world.open_sampler)
     return world
+
+
+def test_priority_and_cpu_limit(world: World) -> None:
+    world.run("4711", "--no-priority", "--max-cpu", "35%")
+    (asked,) = world.opened
+    assert asked[1].raise_priority is False
+    assert asked[1].max_cpu == 0.35
 
 
 def one_sample() -> FakeBatch:
@@ -73,7 +81,8 @@ def test_records_a_process_into_a_file(world: World) -> None:
     assert [profile["name"] for profile in json.loads(world.out.read_text())["profiles"]] == [
         "1 · process 4711"
     ]
-    look, account = result.stderr.splitlines()
+    look, permissions, account = result.stderr.splitlines()
+    assert permissions.startswith("pystack: only its owner can read the file")
     assert account.startswith("pystack: out.json: 1 sample of 1 thread over ")
     assert "none lost" in account
     assert "npx speedscope out.json" in look
@@ -85,6 +94,8 @@ def test_options_reach_the_sampler(world: World) -> None:
     assert world.opened == [(4711, Settings(1000.0, 300.0, True, True))]
     world.run("--nonblocking", PID, "-o", "out.json")
     assert world.opened[1] == (4711, Settings())
+    world.run(PID, "-o", "out.json", "--max-memory", "1G")
+    assert world.opened[2] == (4711, Settings(max_memory=1 << 30))
 
 
 def test_the_default_name_has_pid_and_time(world: World) -> None:
@@ -140,8 +151,8 @@ def test_formats(world: World, arguments: list[str], begin: str) -> None:
         ([PID, "--", "true"], "Give either one PID"),
         (["--"], "Give either one PID"),
         (["python"], "put `--` before it"),
-        ([PID, "-o", "out.pdf"], "known endings: .html, .htm, .json, .txt, .folded, .collapsed"),
-        ([PID, "-f", "pdf"], "known: html, speedscope, folded"),
+        ([PID, "-o", "out.pdf"], "known suffixes: .html, .htm, .json, .txt, .folded, .collapsed"),
+        ([PID, "-f", "pdf"], "known formats: html, speedscope, folded"),
         ([PID, "-r", "fast"], "write it like 100, 1kHz or 10k"),
         ([PID, "-d", "soon"], "write it like 30, 30s"),
     ],
@@ -178,7 +189,7 @@ def test_a_second_signal_writes_nothing(world: World, monkeypatch: pytest.Monkey
     world.sampler = signalling(signal.SIGINT, times=2)
     result = world.run(PID, "-o", "out.json")
     assert result.exit_code == 130
-    assert result.stderr == "pystack: abandoned; no file was written\n"
+    assert result.stderr == "pystack: aborted; nothing was written\n"
     assert world.out.read_text() == "before"
     assert list(world.folder.iterdir()) == [world.out]
 
@@ -186,7 +197,7 @@ def test_a_second_signal_writes_nothing(world: World, monkeypatch: pytest.Monkey
 def test_a_mode_that_was_not_measured_is_said(world: World) -> None:
     result = world.run(PID, "-o", "out.txt", "--mode", "cpu")
     assert result.exit_code == 0
-    assert "which threads ran was not measured" in result.stderr
+    assert "which threads ran could not be measured" in result.stderr
 
 
 def test_nothing_seen_is_an_answer(world: World) -> None:
@@ -247,8 +258,34 @@ def test_sigterm_ends_the_command_as_well(world: World) -> None:
     assert world.out.exists()
 
 
-def refusing(world: World) -> Callable[[int, Settings], Sampler]:
-    def open_sampler(pid: int, settings: Settings) -> Sampler:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_interpreter_is_looked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def open_sampler(_: int, __: Settings, cancelled: Callable[[], bool]) -> Sampler:
+        signal.raise_signal(number)
+        assert cancelled()
+        raise Cancelled("cancelled")
+
+    monkeypatch.setattr(driver, "open_sampler", open_sampler)
+    result = world.run("4711", "-o", "out.json")
+    assert result.exit_code == 128 + number
+    assert "aborted" in result.stderr
+    assert not world.out.exists()
+
+
+def test_a_signal_while_the_file_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("it was not abandoned")
+
+    monkeypatch.setattr("pystack_profiler.session.findings", export)
+    result = world.run("4711", "-o", "out.json")
+    assert result.exit_code == 128 + signal.SIGTERM
+
+
+def refusing(world: World) -> Callable[..., Sampler]:
+    def open_sampler(pid: int, settings: Settings, _: object = None) -> Sampler:
         world.open_sampler(pid, settings)
         raise NotPython("process has no interpreter")
 
@@ -256,20 +293,20 @@ def refusing(world: World) -> Callable[[int, Settings], Sampler]:
 
 
 def test_a_command_that_is_not_python(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "open_sampler", refusing(world))
+    monkeypatch.setattr(driver, "open_sampler", refusing(world))
     monkeypatch.setattr(command_module, "OPEN_WITHIN_S", 0.05)
     result = world.run("-o", "out.json", "--", "sh", "-c", "sleep 0.4; exit 9")
     assert result.exit_code == 9
     assert "process has no interpreter" in result.stderr
-    assert "no file was written; waiting for sh -c" in result.stderr
+    assert "nothing was written; waiting for sh -c" in result.stderr
     assert list(world.folder.iterdir()) == []
 
 
 def test_a_command_that_ends_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "open_sampler", refusing(world))
+    monkeypatch.setattr(driver, "open_sampler", refusing(world))
     result = world.run("-o", "out.json", "--", "sh", "-c", "exit 4")
     assert result.exit_code == 4
-    assert "ended before Python was found in it" in result.stderr
+    assert "exited before a Python interpreter was found; nothing was written" in result.stderr
 
 
 def test_a_command_that_cannot_be_started(world: World) -> None:
@@ -283,7 +320,7 @@ def test_a_command_that_cannot_be_started(world: World) -> None:
 def test_what_cannot_be_opened_keeps_the_file(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording, "open_sampler", refusing(world))
+    monkeypatch.setattr(driver, "open_sampler", refusing(world))
     world.out.write_text("before")
     result = world.run(PID, "-o", "out.json")
     assert isinstance(result.exception, NotPython)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import random
 
 from profiler_fakes import MS, BatchWriter, Frame, profile_of
+from pystack.sampling import SampleState
 from pystack_profiler.profile import ProcessFacts, Profile
-from pystack_profiler.track import SampleState
+from pystack_profiler.window import Window
 
 HOLDS = SampleState.GIL_KNOWN | SampleState.HOLDS_GIL
 WAITS = SampleState.GIL_KNOWN | SampleState.WAITS_FOR_GIL
@@ -15,10 +16,11 @@ WORK, REST = Frame("work"), Frame("rest")
 
 def blamed(profile: Profile) -> dict[tuple[str, str], int]:
     """(thread, innermost function) -> milliseconds."""
+    tables = profile.tables
     return {
         (
             track.identity.name,
-            profile.strings[profile.frame_function[profile.stack_frame[stack]]],
+            tables.strings[tables.frame_function[tables.stack_frame[stack]]],
         ): time_ns // MS
         for (track, stack), time_ns in profile.contention.blamed_ns.items()
     }
@@ -78,7 +80,7 @@ def test_all_waiting_is_accounted_for_also_when_the_order_of_samples_is_given_up
     results = []
     for max_runs in (100, 1_000_000):
         writer = BatchWriter()
-        profile = Profile(ProcessFacts(pid=1), max_runs=max_runs)
+        profile = Profile(ProcessFacts(pid=1), window=Window(max_runs=max_runs))
         threads = [writer.thread(tid, str(tid)) for tid in range(3)]
         waited_ns = 0
         for number, (time_ns, holder, frames) in enumerate(steps):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import io
 
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack.sampling import SampleState
 from pystack_profiler.exporters import folded
-from pystack_profiler.track import SampleState
 from pystack_profiler.view import MODES, Granularity, View
 
 

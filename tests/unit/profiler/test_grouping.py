@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from profiler_fakes import MS, BatchWriter, Frame, profile_of
+from pystack.sampling import SampleState
 from pystack_profiler.grouping import Grouping
-from pystack_profiler.track import SampleState
 from pystack_profiler.view import Granularity
 
 

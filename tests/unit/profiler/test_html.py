@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack.sampling import SampleState
 from pystack_profiler import Recording, View, function_totals
 from pystack_profiler.exporters import html
 from pystack_profiler.grouping import FrameLabel
-from pystack_profiler.track import SampleState
 from pystack_profiler.view import DEFAULT_VIEW, MODES
 from random_recordings import random_recording
 

@@ -10,6 +10,7 @@ from pathlib import Path
 _SCRIPT = """
 import random, sys, time
 from array import array
+from pystack_profiler.counts import no_stats
 from pystack_profiler.profile import ProcessFacts, Profile
 from pystack_profiler.exporters import html, speedscope
 from pystack_profiler.profile import Recording
@@ -28,7 +29,9 @@ def peak_kib():
 
 class Batch:
     strings = frame_kind = frame_function = frame_file = frame_line = frame_first_line = ()
+    frame_module = frame_build_id = frame_address = frame_inline_depth = frame_name_source = ()
     stack_parent = stack_frame = threads = ()
+    stats = no_stats()
     finished = False
 
 
@@ -39,6 +42,9 @@ tables.frame_kind = array("B", bytes(len(names)))
 tables.frame_function = array("I", range(2, 2 + len(names)))
 tables.frame_file = array("I", [1] * len(names))
 tables.frame_line = tables.frame_first_line = array("i", range(len(names)))
+tables.frame_module = tables.frame_build_id = array("I", bytes(4 * len(names)))
+tables.frame_address = array("Q", bytes(8 * len(names)))
+tables.frame_inline_depth = tables.frame_name_source = array("B", bytes(len(names)))
 parents, frames = array("I", [0]), array("I", [0])
 while len(parents) < STACKS:
     start = chance.randrange(len(parents))

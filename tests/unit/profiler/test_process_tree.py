@@ -12,11 +12,11 @@ from pystack_profiler import process_tree
 from pystack_profiler.process_tree import ProcessTree
 
 
-@pytest.fixture(params=["told", "listed"])
+@pytest.fixture(params=["reported", "listed"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the kernel's number of the youngest process, and as where that cannot be trusted."""
     if request.param == "listed":
-        monkeypatch.setattr(process_tree, "_tells_last_started", lambda: False)
+        monkeypatch.setattr(process_tree, "_reports_last_pid", lambda: False)
 
 
 pytestmark = pytest.mark.usefixtures("_way")

@@ -5,6 +5,7 @@ import pytest
 from profiler_fakes import MS, BatchWriter, Frame, profile_of, recording_of
 from pystack_profiler.profile import ProcessFacts, Profile, Recording
 from pystack_profiler.track import Run
+from pystack_profiler.window import Window
 
 MAIN, WORK, REST = Frame("main"), Frame("work"), Frame("rest")
 
@@ -77,7 +78,7 @@ def test_an_empty_profile_has_no_samples() -> None:
 @pytest.mark.parametrize("max_runs", [64, 1000])
 def test_memory_stops_growing_with_time_and_sums_stay_exact(max_runs: int) -> None:
     writer = BatchWriter()
-    profile = Profile(ProcessFacts(pid=100), max_runs=max_runs)
+    profile = Profile(ProcessFacts(pid=100), window=Window(max_runs=max_runs))
     threads = [writer.thread(tid) for tid in (100, 101)]
     stacks = [[MAIN, Frame(f"work{number}")] for number in range(7)]
     expected: dict[tuple[int, int], int] = {}
@@ -96,8 +97,8 @@ def test_memory_stops_growing_with_time_and_sums_stay_exact(max_runs: int) -> No
             assert runs <= max_runs
     assert profile.time_resolution_ns > 0
     assert profile.sample_count == 40_000
-    names = {row: profile.strings[profile.frame_function[frame]] for row, frame in
-             enumerate(profile.stack_frame) if row}  # fmt: skip
+    names = {row: profile.tables.strings[profile.tables.frame_function[frame]] for row, frame in
+             enumerate(profile.tables.stack_frame) if row}  # fmt: skip
     found: dict[tuple[int, int], int] = {}
     for thread, track in enumerate(profile.tracks):
         end_ns = track.start_ns
@@ -112,7 +113,7 @@ def test_memory_stops_growing_with_time_and_sums_stay_exact(max_runs: int) -> No
 
 def test_distinct_stacks_are_kept_beyond_the_limit() -> None:
     writer = BatchWriter()
-    profile = Profile(ProcessFacts(pid=100), max_runs=10)
+    profile = Profile(ProcessFacts(pid=100), window=Window(max_runs=10))
     thread = writer.thread(100)
     for tick in range(1, 201):
         writer.sample(thread, tick * MS, MS, [Frame(f"f{tick}")])

@@ -5,14 +5,16 @@ import io
 import pytest
 
 from profiler_fakes import stats
+from pystack_profiler.driver import Progress
+from pystack_profiler.profile import Recording
 from pystack_profiler.progress import ProgressLine
-from pystack_profiler.recording import Progress
 
 PROGRESS = Progress(
     elapsed_s=12.3,
     processes=1,
     threads=5,
     stats=stats(attempted=1240, taken=1234, torn=2, ticks=99, elapsed_ns=10**9),
+    recording=Recording(pid=4711),
 )
 
 
@@ -29,7 +31,7 @@ def test_one_line_rewritten_and_wiped_at_the_end(monkeypatch: pytest.MonkeyPatch
         line.update(PROGRESS)
     assert terminal.getvalue() == (
         "\r\x1b[KRecording 4711: 12 s of 30 s, 99 Hz, 1,234 samples, 5 threads, 2 errors,"
-        " coverage 99.52 % (Ctrl-C ends)\r\x1b[K"
+        " coverage 99.52 % (Ctrl-C to finish)\r\x1b[K"
     )
 
 

@@ -34,22 +34,21 @@ def test_what_is_not_a_duration(text: str) -> None:
         quantities.duration(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("65536", 65_536), ("64K", 65_536), ("1M", 1 << 20), ("8MiB", 8 << 20), ("2 gb", 2 << 30)],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert quantities.size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "0", "0K", "much", "-1", "1.5M", "1T", "9" * 13])
-def test_what_is_not_a_size(text: str) -> None:
-    with pytest.raises(click.BadParameter):
-        quantities.size(text)
-
-
 def test_process_ids() -> None:
     assert quantities.pid("4711") == 4711
     for text in ("0", "-1", "python", "99999999999", "٣"):
         with pytest.raises(click.BadParameter):
             quantities.pid(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("20%", 0.2), ("0.5", 0.5), ("1", 1.0), ("2.5 %", 0.025)]
+)
+def test_shares(text: str, share: float) -> None:
+    assert quantities.share(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "0", "20", "101%", "0.01%", "half", "-1%", "nan"])
+def test_no_shares(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="share"):
+        quantities.share(text)

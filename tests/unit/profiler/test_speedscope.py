@@ -8,10 +8,10 @@ import pytest
 
 import speedscope_bundle
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack.sampling import SampleState
 from pystack_profiler import function_totals
 from pystack_profiler.exporters import speedscope
 from pystack_profiler.profile import Recording
-from pystack_profiler.track import SampleState
 from pystack_profiler.view import MODES, Granularity, Mode, View
 from random_recordings import random_recording
 
@@ -136,7 +136,7 @@ def test_threads_that_python_does_not_know_are_named() -> None:
     writer = BatchWriter()
     writer.sample(writer.thread(101, "worker", interpreter_id=-1), MS, MS, [MAIN])
     document = exported(recording_of(writer))
-    assert document["profiles"][0]["name"] == "worker 101 (not Python's) · app.py 100"
+    assert document["profiles"][0]["name"] == "worker 101 (not a Python thread) · app.py 100"
     assert document["pystack"]["threads"][0]["interpreter_id"] is None
 
 

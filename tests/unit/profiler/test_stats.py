@@ -13,12 +13,21 @@ from pystack_profiler.stats import (
 
 
 def test_losses_name_every_cause_that_happened() -> None:
-    assert losses(stats()) == "none lost"
+    assert losses(stats(taken=1)) == "none lost"
     assert losses(stats(torn=3, vanished=1)) == "lost 4: 3 torn, 1 vanished"
     assert losses(stats(failed=2, late=1_500, missed=7)) == (
         "lost 2: 2 failed; ticks: 1,500 late, 7 missed"
     )
-    assert losses(stats(missed=7)) == "none lost; ticks: 7 missed"
+    assert losses(stats(taken=1, missed=7)) == "none lost; ticks: 7 missed"
+
+
+def test_without_samples_nothing_is_said_to_be_complete() -> None:
+    assert losses(stats()) == "none taken"
+    assert losses(stats(missed=7)) == "none taken; ticks: 7 missed"
+    assert losses(stats(failed=2, given_up=2)) == (
+        "lost 2: 2 failed (2 stops given up, because the target could not be stopped and read"
+        " fast enough)"
+    )
 
 
 def test_coverage_counts_failed_samples_and_missed_ticks() -> None:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack.sampling import SampleState
 from pystack_profiler.profile import Recording
 from pystack_profiler.summary import account, details, findings
-from pystack_profiler.track import SampleState
 from pystack_profiler.view import View
 
 HOLDS = SampleState.GIL_KNOWN | SampleState.HOLDS_GIL
@@ -42,7 +42,7 @@ def test_the_last_line() -> None:
     )
     recording.tool_cpu_ns = 4 * MS
     assert account(recording) == (
-        "100 samples of 1 thread over 1.0 s at 99 Hz (asked 100 Hz); lost 1: 1 torn;"
+        "100 samples of 1 thread over 1.0 s at 99 Hz (requested 100 Hz); lost 1: 1 torn;"
         " coverage 99 %; tool CPU 4 ms (0.4 %)"
     )
     recording.stops_target = True
@@ -55,16 +55,19 @@ def test_an_empty_recording_has_a_last_line() -> None:
     assert account(recording_of(BatchWriter())).startswith("0 samples of 0 threads over 0 ms")
     assert account(Recording(pid=1)).startswith("0 samples of 0 threads over 0 ms")
     assert findings(Recording(pid=1), View("gil")) == []
+    assert findings(Recording(pid=1, left_out_processes=3)) == [
+        "Warning: 3 processes were not recorded (limit: --max-processes)"
+    ]
 
 
 def test_who_held_the_gil_and_who_waited() -> None:
     assert findings(contended()) == [
         "GIL: held 100 % of the time; 3 threads waited 2.0 s for it",
-        '  100/101 "greedy": held 750 ms (75 %), waited 250 ms (25 %), did without 0 ms (0 %);'
+        '  100/101 "greedy": held 750 ms (75 %), waited 250 ms (25 %), without the GIL 0 ms (0 %);'
         " others waited 1.5 s for it",
-        '  100/102 "modest": held 250 ms (25 %), waited 750 ms (75 %), did without 0 ms (0 %);'
+        '  100/102 "modest": held 250 ms (25 %), waited 750 ms (75 %), without the GIL 0 ms (0 %);'
         " others waited 500 ms for it",
-        '  100/103 "poor": held 0 ms (0 %), waited 1.0 s (100 %), did without 0 ms (0 %)',
+        '  100/103 "poor": held 0 ms (0 %), waited 1.0 s (100 %), without the GIL 0 ms (0 %)',
         '  longest waited for: crunch (/srv/app.py:7), in 100/101 "greedy", 1.5 s',
     ]
 
@@ -79,9 +82,25 @@ def test_garbage_collection_is_told() -> None:
     assert findings(recording) == ["garbage collection: 1.0 s (50 % of the time)"]
 
 
+def test_a_lowered_rate_is_told() -> None:
+    recording = recording_of(
+        a_second(), ticks=2000, missed=8000, throttled=7000, elapsed_ns=1_000_000_000
+    )
+    recording.max_cpu_share = 0.2
+    assert findings(recording) == [
+        "Warning: rate lowered to 2 kHz, because sampling may use at most 20 % of a CPU (--max-cpu)"
+    ]
+    recording.stops_target = True
+    assert findings(recording) == [
+        "Warning: rate lowered to 2 kHz, because sampling may use at most 20 % of a CPU, and stop the"
+        " target for as much of the time (--max-cpu)"
+    ]
+    assert findings(recording_of(a_second(), ticks=2000, missed=8000)) == []
+
+
 def test_a_mode_that_was_not_measured_is_told() -> None:
     assert findings(recording_of(a_second()), View("cpu")) == [
-        "mode cpu: which threads ran was not measured in this target; nothing to show"
+        "Warning: mode cpu is empty: which threads ran could not be measured in this target"
     ]
     assert findings(recording_of(a_second(SampleState.CPU_KNOWN)), View("cpu")) == []
 

@@ -3,22 +3,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
 from pystack.errors import PystackError
-from pystack_profiler import recording
-from pystack_profiler.profile import Recording
-from pystack_profiler.recording import (
+from pystack_profiler import recorder, settings
+from pystack_profiler.driver import (
     OneProcess,
     ProcessRecorder,
     Progress,
     Sampler,
-    Settings,
     new_recording,
     record_targets,
 )
+from pystack_profiler.profile import Recording
+from pystack_profiler.settings import Settings
 
 
 def one_sample() -> FakeBatch:
@@ -110,14 +111,72 @@ def test_the_sampler_is_stopped_on_any_way_out() -> None:
     assert sampler.stopped
 
 
+def test_a_callback_that_raises_keeps_what_was_recorded() -> None:
+    def fail(progress: Progress) -> None:
+        made.append(progress.recording)
+        raise LookupError("of the callback")
+
+    made: list[Recording] = []
+    sampler = FakeSampler([one_sample(), one_sample()], ends="running", taken=2)
+    with pytest.raises(LookupError, match="of the callback"):
+        record_samples(sampler, 1, Settings(), on_progress=fail)
+    assert sampler.stopped
+    assert (made[0].end_reason, made[0].error) == ("failed", "LookupError: of the callback")
+    assert made[0].ended_ns
+    # What had arrived, and what the sampler still had.
+    assert made[0].sample_count == 2
+
+
+def test_windows_that_are_cut_while_it_records() -> None:
+    writer = BatchWriter()
+    thread = writer.thread(1)
+    batches = []
+    for number in range(3):
+        writer.sample(thread, time.monotonic_ns() + number * MS, MS, [Frame("f")])
+        batch = writer.batch()
+        batch.stats["taken"] = 1
+        batches.append(batch)
+    windows: list[Recording] = []
+    sampler = FakeSampler(batches)
+    sampler.counts = None
+    made = record_samples(
+        sampler,
+        1,
+        Settings(),
+        stop_requested=lambda: len(windows) == 4,
+        on_progress=lambda progress: windows.append(progress.recording.cut()),
+    )
+    assert [window.sample_count for window in windows] == [1, 1, 1, 0]
+    assert [window.stats["taken"] for window in windows] == [1, 1, 1, 0]
+    assert {window.end_reason for window in windows} == {"running"}
+    assert (made.sample_count, made.unseen_processes) == (0, 0)
+    assert made.end_reason == "stopped"
+
+
 def test_record_opens_a_sampler_with_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[tuple[int, dict[str, object]]] = []
+    opened: list[tuple[int, dict[str, Any]]] = []
 
     def open_sampler(pid: int, **asked: object) -> FakeSampler:
         opened.append((pid, asked))
         return FakeSampler()
 
     monkeypatch.setattr("pystack.open_sampler", open_sampler)
-    recording.record(17, duration_s=0.01, rate_hz=1000, stop=True)
-    asked = {"rate_hz": 1000, "stop": True, "exhaustive": False, "native": None}
+    recorder.record(17, duration_s=0.01, rate_hz=1000, stop=True)
+    asked = {
+        "rate_hz": 1000,
+        "stop": True,
+        "exhaustive": False,
+        "native": None,
+        "raise_priority": True,
+        "max_cpu_share": 0.2,
+        "max_memory": None,
+    }
+    assert all(one.pop("cancelled")() is False for _, one in opened)
     assert opened == [(17, asked)]
+
+
+def test_only_stopping_recordings_have_a_cpu_limit_by_default() -> None:
+    assert Settings().max_cpu_share == 1.0
+    assert Settings(stop=True).max_cpu_share == settings.DEFAULT_MAX_CPU
+    assert Settings(stop=True, max_cpu=0.5).max_cpu_share == 0.5
+    assert Settings(max_cpu=0.1).max_cpu_share == 0.1

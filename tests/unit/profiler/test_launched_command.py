@@ -8,8 +8,8 @@ import pytest
 
 from profiler_fakes import FakeSampler
 from pystack.errors import NotPython, PermissionDenied, TargetExited
-from pystack_profiler import command as command_module
-from pystack_profiler.command import Command, open_started
+from pystack_profiler import launched_command as command_module
+from pystack_profiler.launched_command import Command, open_started
 
 
 def never() -> bool:

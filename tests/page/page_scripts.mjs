@@ -1,0 +1,77 @@
+// The scripts of the page, without a page: those that know nothing of the document.
+
+import { readFileSync } from "node:fs";
+import vm from "node:vm";
+
+const FOLDER = new URL("../../profiler/pystack_profiler/exporters/flame_page/", import.meta.url);
+const SCRIPTS = ["words.js", "recording.js", "pairs.js", "tree.js", "search.js", "layout.js", "palette.js"];
+const NAMES = [
+  "Recording", "PairMap", "CallTree", "InvertedTree", "Search", "Row", "Palette", "layOut", "weightOfLabel", "formatTime",
+  "formatShare", "undifference",
+];
+
+const source = SCRIPTS.map((name) => readFileSync(new URL(name, FOLDER), "utf-8")).join("\n");
+export const page = vm.runInThisContext(`(() => { ${source}\nreturn { ${NAMES.join(", ")} }; })()`);
+
+/**
+ * A recording of one process. `threads`: for each, pairs of a path ("main;work;sort") and its microseconds.
+ * All functions are in /srv/app.py; a function is on the line that its name has after a colon ("work:12").
+ */
+export function recordingOf(...threads) {
+  const strings = ["/srv/app.py"];
+  const functions = { name: [], file: [], line: [], kind: [] };
+  const frames = { function: [], line: [] };
+  const stacks = { parent: [], frame: [] };
+  const known = new Map();
+  const numberOf = (key, make) => {
+    if (!known.has(key)) known.set(key, make());
+    return known.get(key);
+  };
+  const functionOf = (name) => numberOf(`function ${name}`, () => {
+    functions.name.push(strings.push(name) - 1);
+    functions.file.push(0);
+    functions.line.push(1);
+    functions.kind.push(0);
+    return functions.name.length - 1;
+  });
+  const frameOf = (text) => numberOf(`frame ${text}`, () => {
+    const [name, line] = text.split(":");
+    frames.function.push(functionOf(name));
+    frames.line.push(line === undefined ? -1 : Number(line));
+    return frames.line.length - 1;
+  });
+  const stackOf = (path) => numberOf(`stack ${path}`, () => {
+    const cut = path.lastIndexOf(";");
+    const parent = cut < 0 ? 0 : stackOf(path.slice(0, cut));
+    stacks.frame.push(frameOf(path.slice(cut + 1)));
+    const stack = stacks.frame.length;
+    stacks.parent.push(stack - parent);
+    return stack;
+  });
+  const columns = threads.map((weights, index) => {
+    const pairs = Object.entries(weights).map(([path, weight]) => [stackOf(path), weight]);
+    pairs.sort(([one], [other]) => one - other);
+    return {
+      title: `thread ${index}`,
+      process: 0,
+      stack: pairs.map(([stack], at) => stack - (at ? pairs[at - 1][0] : 0)),
+      wall: pairs.map(([, weight]) => weight),
+    };
+  });
+  return new page.Recording({
+    title: "t", metadata: {}, modes: ["wall"], initial: {}, kinds: ["python"], strings, functions, frames, stacks,
+    processes: [{ title: "p" }], threads: columns,
+  });
+}
+
+export function callTree(recording, options = {}) {
+  const threads = new Set(recording.threads.map((thread) => thread.index));
+  return new page.CallTree(recording, { mode: "wall", threads, byLine: false, threadRoots: false, ...options });
+}
+
+/** The boxes below a node: `{ main: [total, self, { ... }] }`. */
+export function boxes(tree, node = 0) {
+  return Object.fromEntries(
+    [...tree.children(node)].map((child) => [tree.label(child).name, [tree.total(child), tree.self(child), boxes(tree, child)]]),
+  );
+}

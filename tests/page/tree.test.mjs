@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { boxes, callTree, page, recordingOf } from "./page_scripts.mjs";
+
+test("a call tree has the sums of its stacks, the widest first", () => {
+  const tree = callTree(recordingOf({ "main;work": 3, "main;work;sort": 4, "main;idle": 9 }, { "main;work": 1 }));
+  assert.equal(tree.total(0), 17);
+  assert.deepEqual(boxes(tree), { main: [17, 0, { idle: [9, 9, {}], work: [8, 4, { sort: [4, 4, {}] }] }] });
+  assert.deepEqual([...tree.children(tree.children(0)[0])].map((node) => tree.label(node).name), ["idle", "work"]);
+});
+
+test("threads can be chosen, and can be roots", () => {
+  const recording = recordingOf({ main: 3 }, { main: 4 });
+  assert.deepEqual(boxes(callTree(recording, { threads: new Set([1]) })), { main: [4, 4, {}] });
+  assert.deepEqual(boxes(callTree(recording, { threadRoots: true })), {
+    "thread 1": [4, 0, { main: [4, 4, {}] }],
+    "thread 0": [3, 0, { main: [3, 3, {}] }],
+  });
+});
+
+test("by line, lines are boxes; by function, a box knows its lines", () => {
+  const recording = recordingOf({ "main:1;work:5": 2, "main:1;work:7": 3, "main:2;work:5": 4 });
+  assert.deepEqual(boxes(callTree(recording, { byLine: true })), {
+    "main:1": [5, 0, { "work:7": [3, 3, {}], "work:5": [2, 2, {}] }],
+    "main:2": [4, 0, { "work:5": [4, 4, {}] }],
+  });
+  const tree = callTree(recording);
+  const [main] = tree.children(0);
+  const [work] = tree.children(main);
+  assert.deepEqual(tree.lines(main), [[1, 5], [2, 4]]);
+  assert.deepEqual(tree.lines(work), [[5, 6], [7, 3]]);
+});
+
+test("an inverted tree begins with the innermost functions, and its sums are those of the tree", () => {
+  const tree = callTree(recordingOf({ "main;work;sort": 4, "main;other;sort": 3, "main;work": 2 }));
+  const inverted = new page.InvertedTree(tree);
+  assert.equal(inverted.total(0), 9);
+  assert.deepEqual(boxes(inverted), {
+    sort: [7, 0, { work: [4, 0, { main: [4, 4, {}] }], other: [3, 0, { main: [3, 3, {}] }] }],
+    work: [2, 0, { main: [2, 2, {}] }],
+  });
+});
+
+test("recursion counts once in what a function and a search have in all", () => {
+  const recording = recordingOf({ "main;fib;fib;fib": 5, "main;fib": 2, "main;other": 1 });
+  const tree = callTree(recording);
+  const fib = recording.labels.find((label) => label.name === "fib");
+  assert.equal(page.weightOfLabel(tree, fib), 7);
+  const search = new page.Search(recording, "FIB", false);
+  assert.ok(search.finds(fib));
+  assert.equal(search.found(tree)[0], 7);
+});
+
+test("a search looks at paths if it has a slash, and refuses a bad expression", () => {
+  const recording = recordingOf({ main: 1 });
+  assert.ok(new page.Search(recording, "/srv/", false).finds(recording.labels[0]));
+  assert.ok(new page.Search(recording, "m.in", true).finds(recording.labels[0]));
+  assert.ok(!new page.Search(recording, "m.in", false).finds(recording.labels[0]));
+  assert.ok(new page.Search(recording, "", false).isEmpty);
+  assert.throws(() => new page.Search(recording, "(", true), SyntaxError);
+});
+
+test("pairs are numbered in the order in which they come, also after the table has grown", () => {
+  const pairs = new page.PairMap();
+  for (let first = 0; first < 100; first++) for (let second = 0; second < 100; second++) assert.equal(pairs.add(first, second), first * 100 + second + 1);
+  assert.equal(pairs.add(99, 99), 10_000);
+  assert.equal(pairs.add(3, 7), 308);
+});
