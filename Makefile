@@ -1,11 +1,14 @@
 # Short names for the scripts in tools/.
-.PHONY: setup demo test check format ci
+.PHONY: setup demo unit test check format ci
 
 setup:
 	tools/setup --checks
 
 demo:
 	tools/demo
+
+unit:
+	tools/unit
 
 test:
 	tools/test

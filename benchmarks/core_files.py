@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Core files, side by side with PyStack and with gdb's Python backtrace.
+"""Reading core files, compared with PyStack and gdb's Python backtrace.
 
-Three processes for each interpreter, killed by os.abort(): a deep stack, numpy with the threads of
-its BLAS, and a heap of 4 GiB. Every round runs every tool once, so that all meet the same machine;
-the first round fills the page cache and does not count. Times are of the whole command, and of the
-reading alone: what is inside `dump_core` here, and for gdb what is left without its start. A tool
-that does not show the function that died is marked.
+For each interpreter, three processes are killed by os.abort(): a deep stack, numpy with the threads
+of its BLAS, and a heap of 4 GiB. Each round runs every tool once, so that all see the same load; the
+first round fills the page cache and is not counted. Times are those of the whole command, and of
+reading alone: the time in `dump_core` for pystack, and for gdb the time without its start. A tool
+that does not show the function that aborted is marked.
 
     python benchmarks/core_files.py [--rounds 10] [--json FILE] [--heap-gib 4] [INTERPRETER ...]
 
-gdb gets all that it can use: the plugin for Python backtraces that comes with the interpreter
-(python3.X-gdb.py; elsewhere it shows the native one), and the separate debug information of the
-interpreters that have it.
+gdb gets everything that it can use: the plugin for Python backtraces that comes with the interpreter
+(python3.X-gdb.py; without it, gdb shows the native backtrace), and the separate debug information of
+the interpreters that have it.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Case:
         }
 
     def gdb(self) -> list[str]:
-        """Without any file of the user's, and with all that the root of the process has for it."""
+        """Ignores the user's configuration, and uses the files in the root of the process."""
         settings = []
         if self.root:
             settings.append(f"set sysroot {self.root}")
@@ -216,7 +216,9 @@ def make_core(interpreter: Interpreter, code: str, folder: Path) -> Path:
     """The core that the kernel writes into the folder of a dying process."""
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     if "/" in pattern or pattern.startswith("|"):
-        raise SystemExit("the kernel gives its cores to somebody else: set core_pattern to `core`")
+        raise SystemExit(
+            "the kernel sends cores to another program: set kernel.core_pattern to `core`"
+        )
     script = folder / "script.py"
     script.write_text(
         f"import os, sys\nos.chdir({str(folder)!r})\n"
@@ -231,7 +233,7 @@ def make_core(interpreter: Interpreter, code: str, folder: Path) -> Path:
 
 
 class ProgramFailedError(Exception):
-    """The program did not come to its abort()."""
+    """The program did not reach its abort()."""
 
 
 def unlimited() -> None:
@@ -240,7 +242,7 @@ def unlimited() -> None:
 
 
 def add_numpy(interpreter: Interpreter, folder: Path) -> None:
-    """numpy for that interpreter, from PyPI at the first use, where targets in a root see it."""
+    """Installs numpy for the interpreter at first use, in a place that targets in a root can see."""
     version = f"{interpreter.version[0]}.{interpreter.version[1]}"
     kept = cache_folder() / f"numpy-{version}"
     if not (kept / "numpy").exists():
@@ -261,7 +263,7 @@ def add_numpy(interpreter: Interpreter, folder: Path) -> None:
 
 
 def cases(interpreter: Interpreter, heap_bytes: int) -> Iterator[tuple[str, Case | None, str]]:
-    """Name, core, and why there is none."""
+    """Yields the name and the core, or why there is no core."""
     for name, code in PROGRAMS.items():
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -271,7 +273,7 @@ def cases(interpreter: Interpreter, heap_bytes: int) -> Iterator[tuple[str, Case
                     interpreter, code.replace("HEAP_BYTES", str(heap_bytes)), Path(folder)
                 )
             except subprocess.CalledProcessError:
-                yield name, None, "there is no numpy for it"
+                yield name, None, "numpy is not available"
             except ProgramFailedError as error:
                 yield name, None, str(error)
             else:
@@ -283,7 +285,7 @@ def cases(interpreter: Interpreter, heap_bytes: int) -> Iterator[tuple[str, Case
 
 def show(name: str, core: Path, rows: dict[str, dict[str, Any]]) -> None:
     status = core.stat()
-    print(f"\n{name}: core of {status.st_size >> 20} MiB, {status.st_blocks >> 11} on the disk")
+    print(f"\n{name}: core of {status.st_size >> 20} MiB, {status.st_blocks >> 11} MiB on disk")
     heads = f"{'best':>11}{'median':>12}{'ratio':>9}{'CPU':>11}{'ratio':>9}{'max RSS':>13}"
     print(f"  {'':18}{heads}")
     for tool in ("pystack", "PyStack", "gdb", "pystack, reading", "gdb, reading"):

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""One dump, side by side with the peers: how long the target stood still, how long the command took.
+"""A single dump, compared with other tools: how long the target was paused, and the command's run time.
 
-The target is one thread, 500 frames deep (or as --depth says), that runs all the time and measures itself for how long it did not
-(benchmarks/gap_target.py). Its longest gap around a dump is what the dump cost it, whatever the tool says.
-Every round runs every tool once, so that all meet the same machine. Medians; also as JSON with --json.
+The target is one thread, 500 frames deep (or --depth), that runs all the time and measures the gaps in
+which it did not run (benchmarks/gap_target.py). Its longest gap around a dump is the cost of the dump,
+whatever the tool reports. Each round runs every tool once, so that all see the same load. Results are
+medians; --json writes them as JSON.
 
     python benchmarks/dumps.py [--native] [--depth 500] [--rounds 20] [--json FILE] [INTERPRETER ...]
 
-With --native all show native frames, merged with those of Python as far as they can.
+With --native, all tools show native frames, merged with Python frames as well as they can.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ FOLDER = Path(__file__).parent
 
 
 class Gaps:
-    """The longest gap that the target has seen since it was asked to begin again."""
+    """The longest gap that the target has measured since the last reset."""
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(bytes(16))
@@ -136,7 +137,7 @@ def main() -> None:
                 f"{name:28} {row['command ms']:9.1f} ms {row['command ms'] / own['command ms']:6.1f}x"
                 f" {row['gap ms']:9.2f} ms {row['gap ms'] / own['gap ms']:6.1f}x"
             )
-        print(f"{'pystack says: stopped for':28} {'':20} {own['says ms']:9.2f} ms")
+        print(f"{'reported by pystack: stopped':28} {'':20} {own['says ms']:9.2f} ms")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 

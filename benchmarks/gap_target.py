@@ -1,6 +1,6 @@
-"""A thread 500 frames deep that measures for how long it was not running.
+"""A thread, 500 frames deep, that measures the gaps in which it did not run.
 
-Arguments: the file through which it tells (mapped by both sides; see `Gaps` in dumps.py) and the depth.
+Arguments: the file for its results (mapped by both sides; see `Gaps` in dumps.py) and the depth.
 """
 
 import mmap

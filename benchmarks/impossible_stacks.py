@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Millions of samples of programs whose legal stacks are known: how many are impossible, how many are lost.
+"""Samples programs whose legal stacks are known, and counts impossible and lost samples.
 
-The programs make some ten million calls a second and never stop: plain calls, recursion whose depth changes
-all the time, generators, coroutines. They are sampled without being stopped, as fast as it goes. Every
-different stack is held against the program's text, the lines of callers included. Only samples count that are
-new, not as the one before: a program that has no CPU just then is easy to read.
+The programs make about ten million calls per second and never stop: plain calls, recursion of varying
+depth, generators, coroutines. They are sampled without being stopped, as fast as possible. Every
+distinct stack is checked against the program's text, including the lines of callers. Only samples that
+differ from the previous one count: a program without a CPU is easy to read.
 
     python benchmarks/impossible_stacks.py [--samples 10000000] [--root NAME] [--depth N] [INTERPRETER ...]
 
-Exit status 1 when a stack was impossible, or more than 1 % of the attempts gave none.
+Exits with status 1 if a stack was impossible or more than 1 % of the attempts were lost.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--samples", type=int, default=10_000_000)
     parser.add_argument("--root", choices=ROOTS, action="append")
-    parser.add_argument("--depth", type=int, default=0, help="so many frames below all calls")
+    parser.add_argument(
+        "--depth", type=int, default=0, help="number of frames below all calls; default 0"
+    )
     parser.add_argument("interpreters", nargs="*", metavar="INTERPRETER")
     arguments = parser.parse_args()
     print(conditions())

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""A dump with `--locals`, side by side with the peers: how long the target stood still.
+"""A dump with `--locals`, compared with other tools: how long the target was paused.
 
-The target has 10 threads of 20 frames with 10 variables each (benchmarks/locals_target.py). One of
-them measures for how long it did not run: its longest gap around a dump is what the dump cost it,
-whatever the tool says. The others wait, or change their variables all the time; then gaps are also
-those of the GIL, and only what pystack itself says is told. Every round runs every tool once.
+The target has 10 threads of 20 frames with 10 variables each (benchmarks/locals_target.py). One thread
+measures the gaps in which it did not run: its longest gap around a dump is the cost of the dump,
+whatever the tool reports. The others wait, or change their variables all the time. If they change them,
+the gaps include waiting for the GIL, so only the pause that pystack reports is shown. Each round runs
+every tool once.
 
     python benchmarks/locals.py [--rounds 20] [--json FILE] [INTERPRETER ...]
 """
@@ -97,7 +98,7 @@ def show(title: str, rows: dict[str, dict[str, float]]) -> None:
             f"{name:34} {row['command ms']:9.1f} ms {row['command ms'] / own['command ms']:6.1f}x"
             f" {row['gap ms']:9.2f} ms {row['gap ms'] / own['gap ms']:6.1f}x"
         )
-    print(f"{'pystack says: stopped for':34} {'':20} {own['says ms']:9.2f} ms")
+    print(f"{'reported by pystack: stopped':34} {'':20} {own['says ms']:9.2f} ms")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Threads of 20 frames with 10 variables each, one of which measures for how long it did not run.
+"""Threads of 20 frames with 10 variables each; one thread measures the gaps in which it did not run.
 
-Arguments: the file through which it tells (see `Gaps` in dumps.py), the number of threads, and
-"waiting" (the others sleep) or "changing" (they fill their frames with new values all the time).
+Arguments: the file for the results (see `Gaps` in dumps.py), the number of threads, and "waiting" (the
+other threads sleep) or "changing" (they fill their frames with new values all the time).
 """
 
 import mmap

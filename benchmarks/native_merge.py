@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""How many samples of `record --native` are kept, merged in full, and right.
+"""Counts the samples of `record --native` that are kept, complete, and correct.
 
-The target runs Python functions that C functions call, in turn: sorted(key=...), functools.reduce, list.sort,
-map and generators, sqlite3 and ctypes callbacks, a C++ extension with callbacks three levels deep, threads that
-C++ creates, and matrix products in BLAS where numpy is there. For each interpreter is told:
+The target runs Python functions that C functions call, in turn: sorted(key=...), functools.reduce,
+list.sort, map and generators, sqlite3 and ctypes callbacks, a C++ extension with callbacks three levels
+deep, threads that C++ creates, and matrix products in BLAS if numpy is installed. For each interpreter
+it prints:
 
-- tried: samples of a thread. kept: those that gave a stack, and what became of the others.
-- whole: stacks without a gap, of those kept. The reasons of the gaps follow.
-- wrong: whole stacks in which two Python functions are neighbours without the C function between them by which
-  one calls the other, or which do not begin where the thread does.
+- attempted: samples of a thread. kept: attempts that gave a stack; the others by cause.
+- whole: kept stacks without a gap, followed by the reasons of the gaps.
+- wrong: whole stacks in which the C function between two Python functions is missing, or which do not
+  begin where the thread does.
 
     python benchmarks/native_merge.py [--samples 10000] [--rate 1000] [INTERPRETER ...]
 
-It fails if less than all are kept, less than 99.9 % are whole, or one is wrong.
+Fails if not all are kept, less than 99.9 % are whole, or one is wrong.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -34,8 +35,12 @@ import pystack
 from interpreters import available, numpy_folder
 from native_scenes import build_extension
 from process_state import wait_until
+from pystack.sampling import FrameKind
 from sampled_stacks import SampledStacks
 from targets import Interpreter
+
+if TYPE_CHECKING:
+    from pystack.sampling import SamplerStats
 
 TARGET = Path(__file__).with_name("native_merge_target.py")
 LEAST_WHOLE = 0.999
@@ -57,7 +62,6 @@ BETWEEN = {
 #: The Python functions with which a thread begins, and that call the next one directly.
 FIRST = {"<module>", "in_thread"}
 GAP = "<native frames are missing"
-PYTHON = 0  # of Batch.frame_kind
 
 
 class Stack(NamedTuple):
@@ -68,7 +72,7 @@ class Stack(NamedTuple):
         return {name for name in self.names if name.startswith(GAP)}
 
     def fault(self) -> str | None:
-        """What cannot be, of a whole stack."""
+        """Why a whole stack is impossible; None if it is correct."""
         python = [place for place, native in enumerate(self.is_native) if not native]
         if not python:
             return None
@@ -87,12 +91,12 @@ class Stack(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    stats: pystack._core.SamplerStats
+    stats: SamplerStats
     stacks: Counter[Stack]
 
 
 def record(pid: int, samples: int, rate_hz: float) -> Recorded:
-    """Records until so many samples were tried."""
+    """Records until that many samples were attempted."""
     sampler = pystack.open_sampler(pid, rate_hz=rate_hz, native=pystack.Native())
     tables = SampledStacks()
     counts: Counter[int] = Counter()
@@ -100,11 +104,12 @@ def record(pid: int, samples: int, rate_hz: float) -> Recorded:
     deadline = time.monotonic() + 20 * samples / rate_hz
     while True:
         batch = sampler.next_batch(0.1)
-        if sampler.stats()["attempted"] >= samples or time.monotonic() > deadline:
+        if batch is not None:
+            tables.add(batch)
+        if tables.stats["attempted"] >= samples or time.monotonic() > deadline:
             sampler.stop()
         if batch is None:
             continue
-        tables.add(batch)
         for stack, count in zip(batch.stack, batch.count, strict=True):
             counts[stack] += count
         if batch.finished:
@@ -114,17 +119,17 @@ def record(pid: int, samples: int, rate_hz: float) -> Recorded:
         frames = tables.frames(stack)
         return Stack(
             tuple(frame.function for frame in frames),
-            tuple(frame.kind != PYTHON for frame in frames),
+            tuple(frame.kind != FrameKind.PYTHON for frame in frames),
         )
 
     stacks: Counter[Stack] = Counter()
     for stack, count in counts.items():
         stacks[decode(stack)] += count
-    return Recorded(sampler.stats(), stacks)
+    return Recorded(tables.stats, stacks)
 
 
 def measure(interpreter: Interpreter, samples: int, rate_hz: float) -> bool:
-    """Prints a line for the interpreter, and one for each thing amiss; whether all is well."""
+    """Prints a line for the interpreter and one per problem. Returns whether there was none."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_extension(interpreter, folder)
@@ -153,7 +158,7 @@ def measure(interpreter: Interpreter, samples: int, rate_hz: float) -> bool:
     whole = taken - stats["partly_merged"]
     lost = {cause: stats[cause] for cause in ("torn", "failed", "vanished") if stats[cause]}
     print(
-        f"{interpreter.name:20} {tried:6} tried  {100 * taken / tried:7.3f} % kept"
+        f"{interpreter.name:20} {tried:6} attempted  {100 * taken / tried:7.3f} % kept"
         f"  {100 * whole / taken:7.3f} % whole  {wrong.total():4} wrong  {len(scenes)} scenes"
         f"  {tried / (stats['elapsed_ns'] / 1e9):5.0f}/s",
         flush=True,
@@ -171,8 +176,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--samples", type=int, default=10_000, help="of each interpreter")
-    parser.add_argument("--rate", type=float, default=1000, help="samples a second")
+    parser.add_argument(
+        "--samples", type=int, default=10_000, help="samples per interpreter; default 10000"
+    )
+    parser.add_argument("--rate", type=float, default=1000, help="samples per second; default 1000")
     parser.add_argument("interpreters", nargs="*", metavar="INTERPRETER", help="default: all")
     arguments = parser.parse_args()
     chosen = [

@@ -1,9 +1,9 @@
-"""C functions that call Python functions, over and over, for `native_merge.py`. Runs on 3.6 too.
+"""C functions that call Python functions in a loop, for `native_merge.py`. Also runs on 3.6.
 
     native_merge_target.py READY FOLDER [NUMPY]
 
-READY is written when it begins. FOLDER has the extension module of the tests; without one that part
-is left out, as is numpy.
+READY is created when the loop begins. FOLDER contains the extension module of the tests. Without it, that
+part is skipped, as is numpy.
 """
 
 import functools

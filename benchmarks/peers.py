@@ -1,4 +1,4 @@
-"""The tools that the benchmarks compare with, each from PyPI into an environment of its own."""
+"""The tools that the benchmarks compare with, each from PyPI in its own environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROGRAMS = {"pystack-peer": "pystack", "py-spy": "py-spy", "austin": "austin"}
 
 
 def cache_folder() -> Path:
-    """Where the environments are kept; the same variable as the test interpreters use."""
+    """The folder of the environments; set by the same variable as that of the test interpreters."""
     folder = os.environ.get("PYSTACK_TEST_CACHE")
     if folder:
         return Path(folder) / "peers"
@@ -22,7 +22,7 @@ def cache_folder() -> Path:
 
 
 def peer(name: str) -> Path:
-    """The program of a peer, installed at the first use."""
+    """The program of a peer, which is installed at first use."""
     folder = cache_folder() / name
     program = folder / "bin" / PROGRAMS[name]
     if not program.exists():
@@ -38,7 +38,7 @@ class Austin(NamedTuple):
 
 
 def austin() -> Austin:
-    """Its program from PyPI needs a newer libc than some systems have: then that of the test interpreters'."""
+    """The program from PyPI needs a newer libc than some systems have; then uses the libc of the test interpreters."""
     program = peer("austin")
     converter = program.parent / "mojo2austin"
     if not converter.exists():
@@ -53,23 +53,23 @@ def austin() -> Austin:
 
 
 def clean_environment() -> dict[str, str]:
-    """The peers must not find this project's packages, one of which has the name of theirs."""
+    """The environment of the peers, without this project's packages: one has the same name as a peer's."""
     return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
 
 def own_command() -> list[str]:
-    """The installed command, or else the module that is found."""
+    """The installed command, or the module if there is no command."""
     installed = Path(sys.executable).parent / "pystack"
     return [str(installed)] if installed.exists() else [sys.executable, "-m", "pystack"]
 
 
 def own_environment() -> dict[str, str]:
-    """Where this project's packages are found, compiled as those of an installation are."""
+    """The folder of this project's packages, compiled like those of an installation."""
     path = os.environ.get("PYTHONPATH")
     return {**clean_environment(), **({} if path is None else {"PYTHONPATH": path})}
 
 
 def conditions() -> str:
-    """What a reader must know of the machine to judge the figures."""
+    """The facts about the machine that are needed to judge the figures."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return f"{os.cpu_count()} CPUs, load {load}, {sys.version.split()[0]} runs the tools"

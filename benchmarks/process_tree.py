@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Recordings of a process and its children at 100 Hz, side by side with the peers: whether the costs add up.
+"""Recordings of a process and its children at 100 Hz, compared with other tools: the cost per process.
 
-The children are at a depth of 30 frames; two of them compute, the others wait. Asked is, by number of children:
+The children are 30 frames deep; two of them compute, the others wait. Results by number of children:
 
-- CPU: of one core, by the tool, while it samples (start and end do not count), and what that is for each process.
-- rate: samples of each child a second.
+- CPU: share of one core that the tool uses while it samples (start and end do not count), in total and
+  per process.
+- rate: samples per child and second.
 
     python benchmarks/process_tree.py [--seconds 5] [--json FILE] [INTERPRETER ...]
 
-PyStack does not sample, and `profiling.sampling` follows only children that are forked by a program that it started.
+PyStack does not sample, and `profiling.sampling` follows only forked children of a program that it started.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ RECORDERS = (PYSTACK, PY_SPY, AUSTIN)
 def measure(
     recorder: Recorder, interpreter: Interpreter, children: int, seconds: float
 ) -> dict[str, float] | str:
-    """CPU in shares of a core and samples of each process a second, or why there are none."""
+    """The share of a core and the samples per process and second, or why it failed."""
     settling_s = 2.0 + children / 20
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "out"
@@ -124,7 +125,7 @@ def main() -> None:
             continue
         for children in CHILDREN:
             print(f"\n{interpreter.name}: {children} children, {RATE_HZ} Hz; {conditions()}")
-            print(f"{'':22} {'CPU':>8} {'of each':>9} {'rate of each':>13}")
+            print(f"{'':22} {'CPU':>8} {'each':>9} {'rate each':>13}")
             rows = results.setdefault(interpreter.name, {}).setdefault(str(children), {})
             for recorder in RECORDERS:
                 row = rows[recorder.name] = measure(

@@ -1,4 +1,4 @@
-"""The recorders that are compared: how each is told to record a process, and what its file says."""
+"""The recorders that are compared: their command lines, and how to read their files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Stack = tuple[tuple[str, int | None], ...]  # (function, line), outermost first
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be recorded."""
+    """The target of a recording."""
 
     interpreter: Interpreter  # of the target
     pid: int
@@ -36,7 +36,7 @@ class Order:
 
 @dataclass
 class Outcome:
-    """What a tool's own file says. `samples`: of all threads, lost ones not included."""
+    """The results in a tool's own file. `samples`: of all threads, without lost ones."""
 
     stacks: Counter[Stack]
     samples: int
@@ -99,7 +99,7 @@ def start_austin(order: Order) -> subprocess.Popen[bytes]:
 
 
 def read_austin(file: Path) -> Outcome:
-    """A line is a sample, with the time since the last one; the errors are told at the end."""
+    """A line is a sample with the time since the last one; the errors are reported at the end."""
     text_file = file.with_suffix(".txt")
     subprocess.run([austin().converter, file, text_file], check=True, capture_output=True)
     stacks: Counter[Stack] = Counter()
@@ -158,7 +158,7 @@ def run(command: list[str], environment: dict[str, str]) -> subprocess.Popen[byt
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of all threads of a process, so far."""
+    """The CPU time of all threads of a process so far."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""Recordings that do not stop the target, side by side with the peers.
+"""Recordings that do not stop the target, compared with other tools.
 
-For each interpreter and each kind of work, every tool records the same running target in turn. Asked is:
+For each interpreter and each kind of work, every tool records the same running target in turn. Results:
 
-- rate: samples taken a second, of what was asked for. A sample is one look at all threads.
-- CPU: of one core, by the tool, while it samples (start and end do not count).
-- slowdown: how much less the target gets done than just before and after. Noisy unless the machine is idle.
-- impossible: samples whose stack the program cannot have, of all; only asked of the program of pure calls,
-  whose legal stacks follow from its text. lost: attempts that gave no sample, as far as the tool says so.
+- rate: samples taken per second, compared with the requested rate. A sample reads all threads once.
+- CPU: share of one core that the tool uses while it samples (start and end do not count).
+- slowdown: how much less work the target does than just before and after. Noisy unless the machine is idle.
+- impossible: the share of samples whose stack the program cannot have; measured only for the program of
+  plain calls, whose legal stacks follow from its text. lost: attempts without a sample, if the tool
+  reports them.
 
     python benchmarks/recording.py [--seconds 5] [--json FILE] [--work NAME] [INTERPRETER ...]
 
-`profiling.sampling` is part of 3.15 and reads 3.15 only, so it is run where the target is one. PyStack does not
-sample. A peer that cannot run here is left out, and that is said.
+`profiling.sampling` is part of 3.15 and reads only 3.15, so it runs only for such targets. PyStack does not
+sample. A tool that cannot run here is reported and skipped.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ NATIVE_RECORDERS = (PYSTACK, PY_SPY_STOPPING)  # py-spy must stop the target for
 
 
 class Progress:
-    """What the target has done so far."""
+    """The work that the target has done so far."""
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(bytes(8))
@@ -119,7 +120,7 @@ def spawn(interpreter: Interpreter, work: Work, folder: Path) -> Any:
 def measure(
     recorder: Recorder, interpreter: Interpreter, work: Work, seconds: float
 ) -> dict[str, float] | str:
-    """Numbers of one tool, or why there are none."""
+    """The results of one tool, or why it failed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -170,7 +171,7 @@ while True:
 
 
 def floor_of(rate_hz: int) -> float:
-    """Of one core, what this machine charges for waking so often and doing nothing."""
+    """The share of one core that this machine needs only for waking up at this rate."""
     with subprocess.Popen([sys.executable, "-c", SLEEPER.format(rate=rate_hz)]) as sleeper:
         time.sleep(0.5)
         begin, cpu = time.perf_counter(), cpu_seconds(sleeper.pid)
@@ -181,7 +182,7 @@ def floor_of(rate_hz: int) -> float:
 
 
 def impossible(stacks: Counter[Stack]) -> float:
-    """The share of samples whose stack the program cannot have; one without Python is none of them."""
+    """The share of samples with an impossible stack. A stack without Python frames is not impossible."""
     wrong = total = 0
     for stack, count in stacks.items():
         functions = [function for function, _ in stack]
@@ -224,8 +225,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--work", action="append", help="only those whose name contains this")
-    parser.add_argument("--tool", action="append", help="only these, and pystack")
+    parser.add_argument(
+        "--work", action="append", help="measure only work whose name contains this"
+    )
+    parser.add_argument("--tool", action="append", help="measure only these tools and pystack")
     parser.add_argument(
         "interpreters",
         nargs="*",
@@ -249,7 +252,7 @@ def main() -> None:
             print(*lines(rows), sep="\n", flush=True)
             if work.rate_hz <= MOST_SLEEPING_HZ:
                 print(
-                    f"a loop that only sleeps: {100 * floor_of(work.rate_hz):.2g} % of a core here"
+                    f"a loop that only sleeps takes {100 * floor_of(work.rate_hz):.2g} % of a core on this machine"
                 )
             results.setdefault(interpreter.name, {})[work.name] = rows
     if options.json:

@@ -1,4 +1,4 @@
-"""Some threads at a depth, two of which compute and count what they did; the rest wait.
+"""Threads at some depth; two of them compute and count their work, the others wait.
 
 Arguments: the file with the count (8 bytes, mapped by both sides), the depth, the number of threads.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generates cpp/cpython/layouts.inc, the offsets of CPython's structures, out of its own headers.
+"""Generates cpp/cpython/layout/layouts.inc, the offsets of CPython's structures, out of its own headers.
 
 For every directory of headers given or found, a C probe is compiled once for each kind of build
 (GIL or free-threaded, release or debug) and its constants are read from the compiler's assembly
@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FIELDS_DEF = ROOT / "cpp" / "cpython" / "layout_fields.def"
-OUTPUT = ROOT / "cpp" / "cpython" / "layouts.inc"
+FIELDS_DEF = ROOT / "cpp" / "cpython" / "layout" / "layout_fields.def"
+OUTPUT = ROOT / "cpp" / "cpython" / "layout" / "layouts.inc"
 
 FIRST_MINOR = 6
 LAST_MINOR = 15

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generates cpp/cpython/nonprintable.inc: the code points that repr() of a str escapes.
+"""Generates cpp/cpython/objects/nonprintable.inc: the code points that repr() of a str escapes.
 
 They are those of which str.isprintable() is false, by the Unicode tables of the interpreter that
 runs this. Run it with the newest one at hand: an older interpreter escapes what its own tables do
@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-OUTPUT = Path(__file__).resolve().parent.parent / "cpp" / "cpython" / "nonprintable.inc"
+OUTPUT = Path(__file__).resolve().parent.parent / "cpp" / "cpython" / "objects" / "nonprintable.inc"
 
 HEADER = """\
 // Code points that repr() escapes, Unicode {version}, as ranges with both ends included.

@@ -1,4 +1,4 @@
-"""Records what CPython says about its own line tables, for the test of cpp/cpython/line_table.
+"""Records what CPython says about its own line tables, for the test of cpp/cpython/frames/line_table.
 
     tools/record_line_tables.py                         writes the fixtures: one file a version
     tools/record_line_tables.py --stdlib --output DIR   whole standard libraries, for a big check
@@ -280,7 +280,7 @@ def main() -> None:
     elif arguments.stdlib and arguments.output is None:
         parser.error("--stdlib needs --output")
     else:
-        fixtures = Path(__file__).resolve().parent.parent / "tests/cpp/fixtures/line_tables"
+        fixtures = Path(__file__).resolve().parent.parent / "tests/cpp/support/fixtures/line_tables"
         record_all(arguments.output or fixtures, arguments.stdlib)
 
 
