@@ -76,8 +76,10 @@ void NativeSampling::catch_up(std::span<const RemoteAddr> interpreters, std::uin
 
 NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<const State> states) {
     const merge::StackCopies::Thread* copied = copies_.find(tid);
-    // A thread that is about to start, or to end, has a state, and nothing on it.
-    const auto is_empty = [](const State& state) { return state.frames.empty(); };
+    // A thread that is about to start, or to end, has a state, and nothing on it but a shim (3.14+).
+    const auto is_empty = [](const State& state) {
+        return std::ranges::all_of(state.frames, &cpython::RawFrame::shim);
+    };
     if (copied == nullptr && std::all_of(states.begin(), states.end(), is_empty)) return {};
     const unwind::StackBytes bytes = merge::StackCopies::memory_of(copied);
     std::vector<merge::StateFrames> mine;

@@ -37,6 +37,8 @@ def spawning(tmp_path: Path) -> Iterator[int]:
     command = [sys.executable, "-c", SPAWNS, str(fifo)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
+            # Waiting for the disk is uninterruptible, too, and comes before the other thread.
+            assert process.stdout is not None and process.stdout.read(1) == b"!"
             wait_until(lambda: states(process.pid)[process.pid] == "D", "posix_spawn waits")
             yield process.pid
         finally:

@@ -151,6 +151,16 @@ TEST_CASE("Python frames of a thread that was not stopped are there, before a ga
                 "<native frames are missing: the thread's registers could not be read>"});
 }
 
+TEST_CASE("a thread that ends, with nothing but a shim on its state, misses nothing") {
+    Sampling sampling;
+    sampling.native->begin();
+    sampling.native->copy({});
+    sampling.frames.erase(sampling.frames.begin(), sampling.frames.end() - 1);
+    const auto interned = sampling.intern({sampling.state()});
+    CHECK(interned.is_whole);
+    CHECK(interned.stack == 0);
+}
+
 TEST_CASE("a stack that is deeper than what is copied of it has a gap") {
     Sampling sampling({.sampled_stack_bytes = 256});
     sampling.copy();
