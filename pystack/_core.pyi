@@ -210,7 +210,9 @@ class Batch:
     @property
     def time_ns(self) -> Sequence[int]: ...  # CLOCK_MONOTONIC of the last sample, uint64
     @property
-    def weight_ns(self) -> Sequence[int]: ...  # time since the thread's previous row, uint64
+    def weight_ns(
+        self,
+    ) -> Sequence[int]: ...  # time since the thread's previous row, at most a few intervals; uint64
     @property
     def count(self) -> Sequence[int]: ...  # samples in the row, uint32
     @property
@@ -219,6 +221,15 @@ class Batch:
     def stack(self) -> Sequence[int]: ...  # index into stacks, uint32
     @property
     def state(self) -> Sequence[int]: ...  # SampleState bits, uint8
+    # How the kernel divides the time in which the thread was found running (ON_CPU), uint64. The sums are
+    # exact; of a single row it may be more than the weight.
+    @property
+    def cpu_ns(self) -> Sequence[int]: ...  # on a CPU
+    @property
+    def runnable_ns(self) -> Sequence[int]: ...  # waited for a CPU
+    @property
+    def late_cpu(self) -> list[tuple[int, int, int]]:
+        """Threads that ran, but not at a sample of this batch: (thread, CPU ns, runnable ns)."""
     # New rows.
     @property
     def strings(self) -> list[str]: ...
@@ -272,6 +283,7 @@ class SamplerStats(TypedDict):
     late: int  # ticks served more than half an interval late
     missed: int  # ticks skipped because the sampler was behind or throttled
     throttled: int  # of the missed ticks: sampling had used its share of a CPU, or of stopped time
+    not_sampled_ns: int  # time for which no sample stands, because the sampler was not served
     elapsed_ns: int
     cpu_ns: int  # CPU time of the sampling thread
     stop_ns_total: int  # total time the target was stopped

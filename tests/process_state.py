@@ -53,3 +53,10 @@ def run_state(pid: int, tid: int | None = None) -> str:
         return Path(f"{task}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def run_and_wait_ns(pid: int, tid: int | None = None) -> tuple[int, int]:
+    """How long a thread ran, and how long it waited for a CPU, since it began."""
+    text = Path(f"/proc/{pid}/task/{tid or pid}/schedstat").read_text()
+    run_ns, wait_ns, _ = map(int, text.split())
+    return run_ns, wait_ns

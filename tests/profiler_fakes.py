@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from pystack.sampling import SampleState
 from pystack_profiler.counts import no_stats
 from pystack_profiler.profile import EndReason, ProcessFacts, Profile, Recording
 
@@ -37,6 +38,9 @@ class FakeBatch:
     thread: list[int] = field(default_factory=list)
     stack: list[int] = field(default_factory=list)
     state: list[int] = field(default_factory=list)
+    cpu_ns: list[int] = field(default_factory=list)
+    runnable_ns: list[int] = field(default_factory=list)
+    late_cpu: list[tuple[int, int, int]] = field(default_factory=list)
     strings: list[str] = field(default_factory=list)
     frame_kind: list[int] = field(default_factory=list)
     frame_function: list[int] = field(default_factory=list)
@@ -81,6 +85,8 @@ class BatchWriter:
         frames: Sequence[Frame],
         state: int = 0,
         count: int = 1,
+        cpu_ns: int | None = None,  # None: all of it if the thread is on a CPU
+        runnable_ns: int = 0,
     ) -> None:
         stack = 0
         for frame in frames:
@@ -96,6 +102,12 @@ class BatchWriter:
         self._batch.thread.append(thread)
         self._batch.stack.append(stack)
         self._batch.state.append(state)
+        on_cpu_ns = weight_ns if state & SampleState.ON_CPU else 0
+        self._batch.cpu_ns.append(on_cpu_ns if cpu_ns is None else cpu_ns)
+        self._batch.runnable_ns.append(runnable_ns)
+
+    def late_cpu(self, thread: int, cpu_ns: int, runnable_ns: int = 0) -> None:
+        self._batch.late_cpu.append((thread, cpu_ns, runnable_ns))
 
     def batch(self, *, finished: bool = False) -> FakeBatch:
         batch, self._batch = self._batch, FakeBatch()

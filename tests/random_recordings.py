@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack.sampling import SampleState
 from pystack_profiler.profile import Recording
 
 _STATES = 64  # all combinations of the bits of SampleState
@@ -31,7 +32,12 @@ def _written(chance: random.Random, functions: list[Frame], start_ns: int) -> Ba
                 chance.choice(functions)._replace(line=chance.randrange(3))
                 for _ in range(chance.randrange(6))
             ]
-            writer.sample(thread, time_ns, weight_ns, frames, state=chance.randrange(_STATES))
+            state = chance.randrange(_STATES)
+            cpu_ns = chance.randrange(weight_ns + 1) if state & SampleState.ON_CPU else 0
+            runnable_ns = weight_ns - cpu_ns if state & SampleState.ON_CPU else 0
+            writer.sample(
+                thread, time_ns, weight_ns, frames, state, cpu_ns=cpu_ns, runnable_ns=runnable_ns
+            )
     return writer
 
 

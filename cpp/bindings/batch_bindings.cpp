@@ -86,6 +86,15 @@ class PyBatch {
     nb::object stack() const { return column(batch_, batch_->stack); }
     nb::object state() const { return column(batch_, batch_->state); }
 
+    nb::object cpu_ns() const { return column(batch_, batch_->cpu_ns); }
+    nb::object runnable_ns() const { return column(batch_, batch_->runnable_ns); }
+    nb::list late_cpu() const {
+        nb::list items;
+        for (const model::Batch::LateCpu& late : batch_->late_cpu)
+            items.append(nb::make_tuple(late.thread, late.cpu_ns, late.runnable_ns));
+        return items;
+    }
+
     nb::list strings() const {
         nb::list items;
         for (const std::string& text : batch_->strings) items.append(to_str(text));
@@ -256,6 +265,9 @@ void define_batch(nb::module_& module) {
         .def_prop_ro("thread", &PyBatch::thread)
         .def_prop_ro("stack", &PyBatch::stack)
         .def_prop_ro("state", &PyBatch::state)
+        .def_prop_ro("cpu_ns", &PyBatch::cpu_ns)
+        .def_prop_ro("runnable_ns", &PyBatch::runnable_ns)
+        .def_prop_ro("late_cpu", &PyBatch::late_cpu)
         .def_prop_ro("strings", &PyBatch::strings)
         .def_prop_ro("frame_kind", &PyBatch::frame_kind)
         .def_prop_ro("frame_function", &PyBatch::frame_function)

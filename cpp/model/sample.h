@@ -58,6 +58,7 @@ struct SamplerStats {
     std::uint64_t missed = 0;     ///< Ticks skipped because the one before took too long, or:
     std::uint64_t throttled = 0;  ///< Of the missed: because the sampler had used its share of a
                                   ///< CPU, or the target had stood still for its share of the time.
+    std::uint64_t not_sampled_ns = 0;  ///< Time without ticks, for which no sample stands.
     std::uint64_t elapsed_ns = 0;
     std::uint64_t cpu_ns = 0;  ///< Of the sampling thread.
     std::uint64_t stop_ns_total = 0;
@@ -104,6 +105,7 @@ constexpr void for_each_count(Visit visit) {
     visit("late", &SamplerStats::late, kSum);
     visit("missed", &SamplerStats::missed, kSum);
     visit("throttled", &SamplerStats::throttled, kSum);
+    visit("not_sampled_ns", &SamplerStats::not_sampled_ns, kSum);
     visit("elapsed_ns", &SamplerStats::elapsed_ns, kSum);
     visit("cpu_ns", &SamplerStats::cpu_ns, kSum);
     visit("stop_ns_total", &SamplerStats::stop_ns_total, kSum);
@@ -140,12 +142,23 @@ inline void add_stats(SamplerStats& total, const SamplerStats& part) {
 /// tables. Neighbouring samples of a thread that are equal are one row.
 struct Batch {
     std::vector<std::uint64_t> time_ns;  ///< CLOCK_MONOTONIC; of the last sample of the row.
-    std::vector<std::uint64_t>
-        weight_ns;  ///< Since the previous attempt on the same thread, summed up.
+    /// Since the previous attempt on the same thread, or less (Tick::most_weight_ns); summed up.
+    std::vector<std::uint64_t> weight_ns;
     std::vector<std::uint32_t> count;   ///< Samples in the row.
     std::vector<std::uint32_t> thread;  ///< Index into the threads of all batches.
     std::vector<StackId> stack;         ///< 0: the thread runs no Python code.
     std::vector<std::uint8_t> state;    ///< SampleState bits.
+
+    // Filled when the batch is handed over.
+    std::vector<std::uint64_t> cpu_ns;       ///< Of the weight: on a CPU.
+    std::vector<std::uint64_t> runnable_ns;  ///< Of the weight: ready to run, without a CPU.
+    /// Of threads that ran, but were found running by no sample of the batch.
+    struct LateCpu {
+        std::uint32_t thread = 0;
+        std::uint64_t cpu_ns = 0;
+        std::uint64_t runnable_ns = 0;
+    };
+    std::vector<LateCpu> late_cpu;
 
     std::vector<std::string> strings;
     std::vector<FrameRow> frames;
@@ -162,6 +175,9 @@ struct Batch {
         thread.clear();
         stack.clear();
         state.clear();
+        cpu_ns.clear();
+        runnable_ns.clear();
+        late_cpu.clear();
     }
 
     /// The new row's number.

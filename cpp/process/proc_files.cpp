@@ -111,6 +111,16 @@ std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid) {
     return text ? parse_run_time_ns(*text) : std::nullopt;
 }
 
+std::optional<RunTimes> read_run_times(pid_t pid, pid_t tid) {
+    // Documentation/scheduler/sched-stats.rst: run time, time on the run queue, time slices.
+    const auto text = read_proc_file(task_path(pid, tid, "schedstat"), 128);
+    if (!text) return std::nullopt;
+    const auto run_ns = parse_number<std::uint64_t>(word(*text, 0));
+    const auto wait_ns = parse_number<std::uint64_t>(word(*text, 1));
+    if (!run_ns || !wait_ns) return std::nullopt;
+    return RunTimes{.run_ns = *run_ns, .wait_ns = *wait_ns};
+}
+
 std::optional<std::uint64_t> parse_run_time_ns(std::string_view text) {
     return parse_number<std::uint64_t>(word(text, 0));
 }

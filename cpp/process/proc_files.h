@@ -45,6 +45,12 @@ std::optional<ProcStat> parse_stat(std::string_view text);
 /// How long a thread has been on a CPU, in nanoseconds (schedstat; absent where the kernel does not
 /// keep it).
 std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid);
+/// The same, and how long it has waited for one. The kernel adds a wait when it ends.
+struct RunTimes {
+    std::uint64_t run_ns = 0;
+    std::uint64_t wait_ns = 0;
+};
+std::optional<RunTimes> read_run_times(pid_t pid, pid_t tid);
 /// The same, of the text of a schedstat file.
 std::optional<std::uint64_t> parse_run_time_ns(std::string_view text);
 

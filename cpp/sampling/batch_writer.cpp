@@ -22,8 +22,12 @@ void BatchWriter::add(const Tick& tick, TrackedThread& thread, std::uint8_t stat
     if (thread.is_left_out) return lose(tick, thread, tick.stats.failed);
     ++tick.stats.attempted;
     ++tick.stats.taken;
-    const std::uint64_t weight = tick.now_ns - std::min(tick.now_ns, thread.last_ns);
+    const std::uint64_t since_last = tick.now_ns - std::min(tick.now_ns, thread.last_ns);
+    const std::uint64_t weight = std::min(since_last, tick.most_weight_ns);
     thread.last_ns = tick.now_ns;
+    thread.cpu.sampled_ns += weight;
+    thread.cpu.gaps_ns += since_last - weight;
+    if ((state & model::kOnCpu) != 0) thread.cpu.running_ns += weight;
     const model::StackId stack = thread.stack.id();
     if (thread.row_batch == batch_number_ &&
         tick.batch.extend(thread.row, tick.now_ns, weight, stack, state))
@@ -35,6 +39,7 @@ void BatchWriter::add(const Tick& tick, TrackedThread& thread, std::uint8_t stat
 void BatchWriter::lose(const Tick& tick, TrackedThread& thread, std::uint64_t& count) const {
     ++tick.stats.attempted;
     ++(thread.is_left_out ? tick.stats.failed : count);
+    thread.cpu.gaps_ns += tick.now_ns - std::min(tick.now_ns, thread.last_ns);
     thread.last_ns = tick.now_ns;
 }
 

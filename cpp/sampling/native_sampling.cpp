@@ -76,7 +76,8 @@ void NativeSampling::catch_up(std::span<const RemoteAddr> interpreters, std::uin
 
 NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<const State> states) {
     const merge::StackCopies::Thread* copied = copies_.find(tid);
-    // A thread that is about to start, or to end, has a state, and nothing on it but a shim (3.14+).
+    // A thread that is about to start, or to end, has a state, and nothing on it but a shim
+    // (3.14+).
     const auto is_empty = [](const State& state) {
         return std::ranges::all_of(state.frames, &cpython::RawFrame::shim);
     };

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "process/proc_files.h"
 #include "sampling/running_engine.h"
 #include "sampling/stopped_engine.h"
 
@@ -40,7 +41,9 @@ SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target,
     : target_(std::move(target)),
       options_(options),
       program_(*target_, options_),
-      threads_(*target_, program_.table_limits()) {
+      threads_(*target_, program_.table_limits()),
+      cpu_shares_([pid = target_->pid()](auto tid) { return process::read_run_times(pid, tid); }),
+      spacing_(options.rate_hz) {
     target_->set_stop_rules(
         {.clock = {.limit = kLongestStop, .raise_priority = options_.raise_priority},
          .limits = {.patience = kPatience, .busy_patience = kBusyPatience}});
@@ -71,14 +74,27 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
         for (TrackedThread* thread : threads_) thread->forget_stack();
     }
     if (previous_ns_ == 0) previous_ns_ = now_ns;
-    Result<void> result = take_samples(
-        {.now_ns = now_ns, .previous_ns = previous_ns_, .batch = batch, .stats = stats});
+    const std::uint64_t since_last = now_ns - previous_ns_;
+    const std::uint64_t most_weight = spacing_.add(since_last);
+    if (since_last > most_weight) stats.not_sampled_ns += since_last - most_weight;
+    const Tick tick{.now_ns = now_ns,
+                    .previous_ns = previous_ns_,
+                    .most_weight_ns = most_weight,
+                    .batch = batch,
+                    .stats = stats};
+    Result<void> result = take_samples(tick);
+    cpu_shares_.follow(threads_, tick);
     previous_ns_ = now_ns;
     if (result && program_.interpreters().interpreters().empty() && now_ns >= retry_find_at_ns_) {
         retry_find_at_ns_ = now_ns + kFindAgainEveryNs;
         result = find_again();
     }
     return result;
+}
+
+void SampleEngine::begin(std::uint64_t now_ns) {
+    previous_ns_ = 0;
+    for (TrackedThread* thread : threads_) thread->last_ns = now_ns;
 }
 
 std::uint8_t SampleEngine::gil_bits(const cpython::ThreadState& state) const {

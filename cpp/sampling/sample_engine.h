@@ -8,10 +8,12 @@
 #include "cpython/runtime/runtime_locator.h"
 #include "model/sample.h"
 #include "sampling/batch_writer.h"
+#include "sampling/cpu_shares.h"
 #include "sampling/program_readers.h"
 #include "sampling/sampler_options.h"
 #include "sampling/thread_table.h"
 #include "sampling/tick.h"
+#include "sampling/tick_spacing.h"
 #include "target/live_target.h"
 
 namespace pystack::sampling {
@@ -30,11 +32,16 @@ class SampleEngine {
     /// fails leaves a gap: the next one's weight begins where it was tried.
     Result<void> sample(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
 
-    /// Moves the table rows that are new since the last call into `batch`, which is then handed
-    /// over: the next sample needs another.
-    void add_new_rows(model::Batch& batch) {
+    /// Completes `batch`, which is then handed over: adds what the kernel says of the threads'
+    /// times, and moves the table rows that are new since the last call there. The next sample
+    /// needs another.
+    void complete(model::Batch& batch) {
+        cpu_shares_.settle(threads_, batch);
         writer_.add_new_rows(batch, program_.interner(), threads_.identities());
     }
+
+    /// The recording begins at `now_ns`: what was sampled before was not part of it.
+    void begin(std::uint64_t now_ns);
 
     /// Whether the thread that calls sample() got its CPU too late for it; to be told each time.
     virtual void note_lateness(bool late, std::uint64_t now_ns) = 0;
@@ -74,6 +81,8 @@ class SampleEngine {
   private:
     void use(cpython::Runtime runtime);
 
+    const CpuShares cpu_shares_;
+    TickSpacing spacing_;
     std::uint64_t previous_ns_ = 0;
     std::uint64_t retry_find_at_ns_ = 0;
 };

@@ -44,6 +44,9 @@ void append(model::Batch& pending, const model::Batch& batch) {
         act(pending.thread, batch.thread);
         act(pending.stack, batch.stack);
         act(pending.state, batch.state);
+        act(pending.cpu_ns, batch.cpu_ns);
+        act(pending.runnable_ns, batch.runnable_ns);
+        act(pending.late_cpu, batch.late_cpu);
         act(pending.frames, batch.frames);
         act(pending.stacks, batch.stacks);
     };
@@ -133,12 +136,13 @@ Result<void> Sampler::run() {
         std::ignore = engine_->sample(to_ns(Clock::now().time_since_epoch()), rehearsal, uncounted);
         // Debug information is read only once. What led to no sample will be done again.
         if (uncounted.taken != 0) ceiling.forgive_cpu(process::own_run_time_ns());
-        engine_->add_new_rows(rehearsal);
+        engine_->complete(rehearsal);
         rehearsal.drop_samples();
         const std::lock_guard lock(mutex_);
         append(pending_, rehearsal);
     }
     const auto begin = Clock::now();
+    engine_->begin(to_ns(begin.time_since_epoch()));
     auto handed_over = begin;
     model::SamplerStats stats;  // Since the last hand-over.
     bool maps_reported = false;
@@ -153,7 +157,7 @@ Result<void> Sampler::run() {
     };
     std::uint64_t slot = std::max(slot_at(may_go_on()), slot_at(retry_at()));
     const auto hand_over = [&] {
-        engine_->add_new_rows(batch);
+        engine_->complete(batch);
         // Handed over once, not with each batch: it is added up like the counts.
         stats.maps_left_out = stats.maps_left_out != 0 && !maps_reported ? 1 : 0;
         maps_reported = maps_reported || stats.maps_left_out != 0;

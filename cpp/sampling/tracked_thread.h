@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpython/frames/read_plan.h"
+#include "process/proc_files.h"
 #include "sampling/frame_interner.h"
 #include "sampling/task_names.h"
 #include "sampling/thread_activity.h"
@@ -22,6 +23,17 @@ struct TrackedThread {
     std::uint64_t last_ns = 0;  ///< When it was last tried.
     std::uint64_t row_batch = 0;
     std::size_t row = 0;  ///< In that batch, to which an equal sample is added.
+
+    /// Since the last hand-over. Written by BatchWriter, the kernel's times by CpuShares.
+    struct Cpu {
+        std::uint64_t sampled_ns = 0;  ///< The weights of its samples.
+        std::uint64_t running_ns = 0;  ///< Of those that found it running.
+        std::uint64_t gaps_ns = 0;     ///< For which no sample stands.
+        bool is_followed = false;
+        bool is_known = false;    ///< To the kernel, by its tid.
+        process::RunTimes times;  ///< At the last hand-over.
+    };
+    Cpu cpu;
 
     InternedStack stack;
     ThreadActivity activity;

@@ -10,7 +10,7 @@ from pystack.sampling import SampleState
 from .grouping import FrameLabel, Grouping
 from .profile import Profile, Recording
 from .track import EMPTY_STACK, ThreadIdentity, Track
-from .view import DEFAULT_VIEW, View, mode_bit
+from .view import DEFAULT_VIEW, View, time_in_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class ThreadTotal:
     seen_ns: int  # covered by samples
     gap_ns: int  # between samples, but not covered
     on_cpu_ns: int | None
+    runnable_ns: int | None  # ready to run, without a CPU
     gil_held_ns: int | None
     gil_wait_ns: int | None
     gil_without_ns: int | None  # neither held the GIL nor waited for it
@@ -55,13 +56,12 @@ def function_totals(
 ) -> list[FunctionTotal]:
     """The totals of every frame, longest total first. `tracks` selects threads."""
     grouping = Grouping(recording.profiles, view.granularity)
-    bit = mode_bit(view.mode)
     own: dict[int, int] = {}
     for profile, track in recording.tracks() if tracks is None else tracks:
         for run in track.runs():
-            if run.state & bit == bit:
-                stack = grouping.stack_of(profile, run.stack, run.state)
-                own[stack] = own.get(stack, 0) + run.weight_ns
+            if time_ns := time_in_mode(view.mode, run):
+                stack = grouping.stack_of_run(profile, run)
+                own[stack] = own.get(stack, 0) + time_ns
     own_ns = [0] * len(grouping.parent)
     for stack, weight_ns in own.items():
         own_ns[stack] = weight_ns
@@ -163,15 +163,16 @@ def _inclusive(grouping: Grouping, own_ns: list[int]) -> list[int]:
 
 
 def _thread_total(track: Track, blamed_ns: int) -> ThreadTotal:
-    samples = seen_ns = gap_ns = on_cpu_ns = held_ns = wait_ns = without_ns = gc_ns = 0
+    samples = seen_ns = gap_ns = held_ns = wait_ns = without_ns = gc_ns = 0
+    on_cpu_ns, runnable_ns = track.late_cpu_ns, track.late_runnable_ns
     for run in track.runs():
         if not run.samples:
             gap_ns += run.weight_ns
             continue
         samples += run.samples
         seen_ns += run.weight_ns
-        if run.state & SampleState.ON_CPU:
-            on_cpu_ns += run.weight_ns
+        on_cpu_ns += run.cpu_ns
+        runnable_ns += run.runnable_ns
         if run.state & SampleState.HOLDS_GIL:
             held_ns += run.weight_ns
         elif run.state & SampleState.WAITS_FOR_GIL:
@@ -188,6 +189,7 @@ def _thread_total(track: Track, blamed_ns: int) -> ThreadTotal:
         seen_ns=seen_ns,
         gap_ns=gap_ns,
         on_cpu_ns=on_cpu_ns if cpu_known else None,
+        runnable_ns=runnable_ns if cpu_known else None,
         gil_held_ns=held_ns if gil_known else None,
         gil_wait_ns=wait_ns if gil_known else None,
         gil_without_ns=without_ns if gil_known else None,

@@ -115,7 +115,8 @@ _native_options = option_group(
     type=click.Choice(MODES),
     default="wall",
     show_default=True,
-    help="Show all time (wall), time on a CPU, or time with the GIL.",
+    help="Show all time (wall), time on a CPU (cpu), time with the GIL (gil), or time in which a thread was"
+    " ready to run but had no CPU (runnable).",
 )
 @click.option("-i", "--idle", "mode", flag_value="wall", help="Same as --mode wall.")
 @click.option("-g", "--gil", "mode", flag_value="gil", help="Same as --mode gil.")

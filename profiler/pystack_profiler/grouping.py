@@ -17,7 +17,7 @@ from pystack.sampling import FrameKind, SampleState
 
 from .profile import Profile
 from .tables import SymbolTables
-from .track import EMPTY_STACK
+from .track import EMPTY_STACK, Run
 from .view import Granularity
 
 LabelKind = Literal["python", "library", "native", "interpreter", "gc", "marker"]
@@ -51,6 +51,9 @@ class FrameLabel(NamedTuple):
 #: The innermost frame while garbage is collected. `profiling.sampling` uses the same name.
 GARBAGE_COLLECTION = FrameLabel("gc", "<garbage collection>", "", None)
 
+#: The only frame of a gap: time in which the thread existed, but no sample of it was taken.
+NOT_SAMPLED = FrameLabel("marker", "<not sampled>", "", None)
+
 
 class Grouping:
     """The stacks of several profiles in terms of labels. Stack 0 is empty; parents come first.
@@ -70,7 +73,14 @@ class Grouping:
         self._collector = -1
         if states & SampleState.GC:
             self._collector = label_ids.setdefault(GARBAGE_COLLECTION, len(label_ids))
+        self._gap = EMPTY_STACK
+        if any(track.has_gaps for profile in self._stacks_of for track in profile.tracks):
+            self._gap = self._push(EMPTY_STACK, label_ids.setdefault(NOT_SAMPLED, len(label_ids)))
         self.frames = list(label_ids)
+
+    def stack_of_run(self, profile: Profile, run: Run) -> int:
+        """The merged stack of a run, which may be a gap."""
+        return self.stack_of(profile, run.stack, run.state) if run.samples else self._gap
 
     def stack_of(self, profile: Profile, stack: int, state: int) -> int:
         """The merged stack for a sample of `profile` with this stack and state."""

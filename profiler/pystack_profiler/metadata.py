@@ -101,6 +101,7 @@ def _thread(total: ThreadTotal) -> dict[str, Any]:
         "seen_ns": total.seen_ns,
         "gap_ns": total.gap_ns,
         "on_cpu_ns": total.on_cpu_ns,
+        "runnable_ns": total.runnable_ns,
         "gil_held_ns": total.gil_held_ns,
         "gil_wait_ns": total.gil_wait_ns,
         "gil_without_ns": total.gil_without_ns,

@@ -43,27 +43,24 @@ def losses(stats: SamplerStats) -> str:
 
 
 def pauses(stats: SamplerStats) -> str:
-    """The histogram of stops as text: `half under 64 us, 99 % under 0.256 ms, at most 0.31 ms`."""
+    """The histogram of stops as text: `half within 64 us, 99 % within 0.256 ms, at most 0.31 ms`."""
     bounds = {"half": 0.5, "99 %": 0.99}
     words = [
-        f"{name} under {format_pause(pause_under_ns(stats, share))}"
+        f"{name} within {format_pause(pause_within_ns(stats, share))}"
         for name, share in bounds.items()
         if any(stats["stops"])
     ]
     return ", ".join([*words, f"at most {format_pause(stats['stop_ns_max'])}"])
 
 
-def pause_under_ns(stats: SamplerStats, share: float) -> int:
-    """The lowest bound of the histogram that is above this share of the stops.
-
-    The last bucket has no bound; for it, the longest stop is returned.
-    """
+def pause_within_ns(stats: SamplerStats, share: float) -> int:
+    """The lowest bound of the histogram that is above this share of the stops, or the longest stop."""
     wanted = share * sum(stats["stops"])
     seen = 0
     for bucket, count in enumerate(stats["stops"][:-1]):
         seen += count
         if seen >= wanted:
-            return 1000 << bucket
+            return min(1000 << bucket, stats["stop_ns_max"])
     return stats["stop_ns_max"]
 
 

@@ -22,7 +22,9 @@ from .track import ThreadIdentity
 from .view import DEFAULT_VIEW, View, was_measured
 
 _NOTEWORTHY = 0.01  # of the time; less is not reported by default
+_WORTH_A_WORD = 0.0005  # of the time; less is not on the last line
 _UNEXPLAINED = 0.1  # of the waiting time; less is not reported
+_STARVED = 0.1  # waiting for CPUs, in proportion to running; less is not reported
 _THREADS_SHOWN = 5
 
 
@@ -37,6 +39,8 @@ def account(recording: Recording) -> str:
     parts = [f"{samples} over {format_time(recording.duration_ns)} at {rate}"]
     covered = coverage(stats)
     parts.append(losses(stats))
+    if stats["not_sampled_ns"] >= _WORTH_A_WORD * stats["elapsed_ns"] > 0:
+        parts.append(f"not sampled {_not_sampled(recording)}")
     if covered is not None:
         parts.append(f"coverage {format_share(covered, 1)}")
     cost_ns = recording.tool_cpu_ns
@@ -71,15 +75,23 @@ def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
             "Warning: mapped files were left out because of the memory limit: the process has too many"
             " mappings, or too long names of mapped files"
         )
+    if recording.stats["not_sampled_ns"] > _NOTEWORTHY * recording.stats["elapsed_ns"]:
+        lines.append(
+            f"Warning: not sampled: {_not_sampled(recording)}, because the recorder had no CPU, or a sample"
+            " took too long"
+        )
     totals = thread_totals(recording)
+    waited = _waited_for_cpus(recording, totals)
+    if waited is not None:
+        lines.append(waited)
     lines += _gil(recording, totals)
     throttled = throttling(recording)
     if throttled is not None:
         lines.append(throttled)
     gc_ns = sum(total.gc_ns for total in totals)
     if gc_ns:
-        share = format_share(gc_ns, recording.duration_ns)
-        lines.append(f"garbage collection: {format_time(gc_ns)} ({share} of the time)")
+        share, base = format_share(gc_ns, _processes_ns(recording)), _base(recording)
+        lines.append(f"garbage collection: {format_time(gc_ns)} ({share} {base})")
     return lines
 
 
@@ -117,6 +129,33 @@ def details(recording: Recording) -> list[str]:
     return lines
 
 
+def _processes_ns(recording: Recording) -> int:
+    """The sum of the times for which each process was recorded: the base of what processes do."""
+    return sum(profile.end_ns - profile.start_ns for profile in recording.profiles)
+
+
+def _base(recording: Recording) -> str:
+    return "of the time" if len(recording.profiles) == 1 else "of the time of all processes"
+
+
+def _not_sampled(recording: Recording) -> str:
+    stats = recording.stats
+    share = format_share(stats["not_sampled_ns"], stats["elapsed_ns"])
+    return f"{format_time(stats['not_sampled_ns'])} ({share} {_base(recording)})"
+
+
+def _waited_for_cpus(recording: Recording, totals: list[ThreadTotal]) -> str | None:
+    """A warning if threads were ready to run, but had no CPU."""
+    waited_ns = sum(total.runnable_ns or 0 for total in totals)
+    ran_ns = sum(total.on_cpu_ns or 0 for total in totals)
+    if waited_ns <= _NOTEWORTHY * _processes_ns(recording) or waited_ns < _STARVED * ran_ns:
+        return None
+    return (
+        f"Warning: threads waited {format_time(waited_ns)} for a CPU and ran for {format_time(ran_ns)}: the"
+        " machine is busy, or the CPU limit of the container is too low (--mode runnable shows where)"
+    )
+
+
 def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
     if not was_measured("gil", recording.states):
         return []
@@ -124,8 +163,8 @@ def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
     waited_ns = sum(total.gil_wait_ns or 0 for total in totals)
     if not held_ns + waited_ns:
         return []  # idle, or a build without a GIL
-    duration_ns = sum(profile.end_ns - profile.start_ns for profile in recording.profiles)
-    first = f"GIL: held {format_share(held_ns, duration_ns)} of the time"
+    duration_ns = _processes_ns(recording)
+    first = f"GIL: held {format_share(held_ns, duration_ns)} {_base(recording)}"
     if waited_ns < _NOTEWORTHY * duration_ns:
         return [f"{first}; threads waited {format_time(waited_ns)} for it"]
     waiting = [total for total in totals if total.gil_wait_ns]
@@ -193,6 +232,8 @@ def _thread(total: ThreadTotal) -> str:
     facts = [plural(total.samples, "sample"), f"observed {format_time(total.seen_ns)}"]
     if total.on_cpu_ns is not None:
         facts.append(f"on CPU {format_share(total.on_cpu_ns, total.seen_ns)}")
+    if total.runnable_ns:
+        facts.append(f"waited for a CPU {format_share(total.runnable_ns, total.seen_ns)}")
     if total.gil_held_ns is not None:
         facts.append(f"GIL: {_gil_shares(total)}")
     if total.gc_ns:

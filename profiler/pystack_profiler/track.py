@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pystack.sampling import SampleState
+
 EMPTY_STACK = 0
 
 
@@ -21,6 +23,10 @@ class Run(NamedTuple):
     stack: int
     state: int
     samples: int
+    # How the kernel divides the time in which the thread was found running (ON_CPU). Sums over several
+    # runs are exact; of a single one it can be more than the weight.
+    cpu_ns: int = 0  # on a CPU
+    runnable_ns: int = 0  # ready to run, without a CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,9 @@ class Track:
     """The runs of one thread, in order of time and without holes: gaps are runs, too."""
 
     __slots__ = (
+        "_cpu_ns",
+        "_last_running",
+        "_runnable_ns",
         "_samples",
         "_stack",
         "_state",
@@ -45,6 +54,10 @@ class Track:
         "changes",
         "end_ns",
         "identity",
+        "late_cpu_ns",
+        "late_runnable_ns",
+        "open_cpu_ns",
+        "open_runnable_ns",
         "open_samples",
         "open_stack",
         "open_state",
@@ -59,11 +72,19 @@ class Track:
         self.end_ns = 0
         self.changes = 0  # the number of changes of stack or state: a measure of activity
         self.states = 0  # the union of the state bits of all samples
+        # Time on and without a CPU that no run found running has yet.
+        self.late_cpu_ns = 0
+        self.late_runnable_ns = 0
         # The last run is kept separately, so that an equal sample costs only two additions.
         self.open_stack = EMPTY_STACK
         self.open_state = 0
         self.open_weight_ns = 0
         self.open_samples = 0
+        self.open_cpu_ns = 0
+        self.open_runnable_ns = 0
+        self._last_running = -1  # of the closed runs; -1: none that is known
+        self._cpu_ns = array("Q")
+        self._runnable_ns = array("Q")
         self._weight_ns = array("Q")
         self._stack = array("I")
         self._state = array("H")
@@ -73,7 +94,20 @@ class Track:
     def run_count(self) -> int:
         return len(self._stack) + (self.open_samples > 0)
 
-    def begin_run(self, time_ns: int, weight_ns: int, stack: int, state: int, samples: int) -> None:
+    @property
+    def has_gaps(self) -> bool:
+        return 0 in self._samples
+
+    def begin_run(
+        self,
+        time_ns: int,
+        weight_ns: int,
+        stack: int,
+        state: int,
+        samples: int,
+        cpu_ns: int = 0,
+        runnable_ns: int = 0,
+    ) -> None:
         """Starts a run with samples up to `time_ns`, after a gap if there was one."""
         start_ns = time_ns - weight_ns
         if self.open_samples == 0:
@@ -81,26 +115,40 @@ class Track:
         else:
             self._close_run()
             if start_ns > self.end_ns:
-                self._add(start_ns - self.end_ns, EMPTY_STACK, 0, 0)
+                self._add(Run(0, start_ns - self.end_ns, EMPTY_STACK, 0, 0))
             self.changes += 1
         self.states |= state
         self.open_stack = stack
         self.open_state = state
         self.open_weight_ns = weight_ns
         self.open_samples = samples
+        self.open_cpu_ns = cpu_ns
+        self.open_runnable_ns = runnable_ns
         self.end_ns = time_ns
+        if state & SampleState.ON_CPU and self.late_cpu_ns + self.late_runnable_ns:
+            self.open_cpu_ns += self.late_cpu_ns
+            self.open_runnable_ns += self.late_runnable_ns
+            self.late_cpu_ns = self.late_runnable_ns = 0
+
+    def add_late_cpu(self, cpu_ns: int, runnable_ns: int) -> None:
+        """Adds time that the thread ran between samples: to the run that found it running last."""
+        if self.open_samples and self.open_state & SampleState.ON_CPU:
+            self.open_cpu_ns += cpu_ns
+            self.open_runnable_ns += runnable_ns
+        elif self._last_running >= 0:
+            self._cpu_ns[self._last_running] += cpu_ns
+            self._runnable_ns[self._last_running] += runnable_ns
+        else:
+            self.late_cpu_ns += cpu_ns
+            self.late_runnable_ns += runnable_ns
 
     def runs(self) -> Iterator[Run]:
         start_ns = self.start_ns
-        for weight_ns, stack, state, samples in zip(
-            self._weight_ns, self._stack, self._state, self._samples, strict=True
-        ):
-            yield Run(start_ns, weight_ns, stack, state, samples)
-            start_ns += weight_ns
+        for row in zip(*self._columns(), strict=True):
+            yield Run(start_ns, *row)
+            start_ns += row[0]
         if self.open_samples:
-            yield Run(
-                start_ns, self.open_weight_ns, self.open_stack, self.open_state, self.open_samples
-            )
+            yield self._open_run(start_ns)
 
     def copy(self) -> Track:
         copied = Track(self.identity)
@@ -119,29 +167,55 @@ class Track:
                 kept = self._put_window(window, kept)
                 window_end_ns = (begin_ns // window_ns + 1) * window_ns
             weight_ns, samples = self._weight_ns[index], self._samples[index]
-            sums = window.setdefault((self._stack[index], self._state[index], samples == 0), [0, 0])
+            sums = window.setdefault(
+                (self._stack[index], self._state[index], samples == 0), [0, 0, 0, 0]
+            )
             sums[0] += weight_ns
             sums[1] += samples
+            sums[2] += self._cpu_ns[index]
+            sums[3] += self._runnable_ns[index]
             begin_ns += weight_ns
         kept = self._put_window(window, kept)
-        for column in (self._weight_ns, self._stack, self._state, self._samples):
+        for column in self._columns():
             del column[kept:]
+        self._last_running = -1
 
     def _put_window(self, window: dict[tuple[int, int, bool], list[int]], index: int) -> int:
-        for (stack, state, _), (weight_ns, samples) in window.items():
-            self._weight_ns[index] = weight_ns
-            self._stack[index] = stack
-            self._state[index] = state
-            self._samples[index] = samples
+        for (stack, state, _), (weight_ns, samples, cpu_ns, runnable_ns) in window.items():
+            row = (weight_ns, stack, state, samples, cpu_ns, runnable_ns)
+            for column, value in zip(self._columns(), row, strict=True):
+                column[index] = value
             index += 1
         window.clear()
         return index
 
-    def _close_run(self) -> None:
-        self._add(self.open_weight_ns, self.open_stack, self.open_state, self.open_samples)
+    def _columns(self) -> tuple[array[int], ...]:
+        """In the order of the fields of a `Run` after its start."""
+        return (
+            self._weight_ns,
+            self._stack,
+            self._state,
+            self._samples,
+            self._cpu_ns,
+            self._runnable_ns,
+        )
 
-    def _add(self, weight_ns: int, stack: int, state: int, samples: int) -> None:
-        self._weight_ns.append(weight_ns)
-        self._stack.append(stack)
-        self._state.append(state)
-        self._samples.append(samples)
+    def _open_run(self, start_ns: int) -> Run:
+        return Run(
+            start_ns,
+            self.open_weight_ns,
+            self.open_stack,
+            self.open_state,
+            self.open_samples,
+            self.open_cpu_ns,
+            self.open_runnable_ns,
+        )
+
+    def _close_run(self) -> None:
+        if self.open_state & SampleState.ON_CPU:
+            self._last_running = len(self._stack)
+        self._add(self._open_run(0))
+
+    def _add(self, run: Run) -> None:
+        for column, value in zip(self._columns(), run[1:], strict=True):
+            column.append(value)

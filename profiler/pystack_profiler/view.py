@@ -7,14 +7,21 @@ from typing import Literal, get_args
 
 from pystack.sampling import SampleState
 
-#: wall: all time; cpu: time on a CPU; gil: time with the GIL.
-Mode = Literal["wall", "cpu", "gil"]
+from .track import Run
+
+#: wall: all time; cpu: time on a CPU; gil: time with the GIL; runnable: time without a CPU in which the
+#: thread was ready to run.
+Mode = Literal["wall", "cpu", "gil", "runnable"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 Granularity = Literal["function", "line"]
 
-_BIT: dict[Mode, int] = {"wall": 0, "cpu": SampleState.ON_CPU, "gil": SampleState.HOLDS_GIL}
-_KNOWN: dict[Mode, int] = {"wall": 0, "cpu": SampleState.CPU_KNOWN, "gil": SampleState.GIL_KNOWN}
+_KNOWN: dict[Mode, int] = {
+    "wall": 0,
+    "cpu": SampleState.CPU_KNOWN,
+    "gil": SampleState.GIL_KNOWN,
+    "runnable": SampleState.CPU_KNOWN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +36,15 @@ class View:
 DEFAULT_VIEW = View()
 
 
-def mode_bit(mode: Mode) -> int:
-    """The bits of the states that belong to the mode: all of them must be set."""
-    return _BIT[mode]
+def time_in_mode(mode: Mode, run: Run) -> int:
+    """How much of the run's time belongs to the mode, in nanoseconds."""
+    if mode == "cpu":
+        return run.cpu_ns
+    if mode == "runnable":
+        return run.runnable_ns
+    if mode == "gil" and not run.state & SampleState.HOLDS_GIL:
+        return 0
+    return run.weight_ns
 
 
 def was_measured(mode: Mode, states: int) -> bool:

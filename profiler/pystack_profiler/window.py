@@ -67,13 +67,15 @@ class Window:
         for thread in sorted(set(batch.thread) - self._track_of_thread.keys()):
             self.identify(thread, identities[thread])
         tracks = self._track_of_thread
-        for time_ns, weight_ns, samples, thread, stack, state in zip(
+        for time_ns, weight_ns, samples, thread, stack, state, cpu_ns, runnable_ns in zip(
             batch.time_ns,
             batch.weight_ns,
             batch.count,
             batch.thread,
             batch.stack,
             batch.state,
+            batch.cpu_ns,
+            batch.runnable_ns,
             strict=True,
         ):
             track = tracks[thread]
@@ -85,9 +87,14 @@ class Window:
             ):
                 track.open_weight_ns += weight_ns
                 track.open_samples += samples
+                track.open_cpu_ns += cpu_ns
+                track.open_runnable_ns += runnable_ns
                 track.end_ns = time_ns
             else:
-                track.begin_run(time_ns, weight_ns, stack, state, samples)
+                track.begin_run(time_ns, weight_ns, stack, state, samples, cpu_ns, runnable_ns)
+        for thread, cpu_ns, runnable_ns in batch.late_cpu:
+            if thread in tracks:
+                tracks[thread].add_late_cpu(cpu_ns, runnable_ns)
         if self._run_count() > self._runs_allowed:
             self._coarsen()
 

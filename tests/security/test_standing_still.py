@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from process_state import thread_ids, wait_until
+from process_state import run_and_wait_ns, thread_ids, wait_until
 from tool_runs import run_tool
 
 #: posix_spawn does not return before its child has opened the FIFO, and the thread that called it
@@ -38,7 +38,8 @@ def spawning(tmp_path: Path) -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             # Waiting for the disk is uninterruptible, too, and comes before the other thread.
-            assert process.stdout is not None and process.stdout.read(1) == b"!"
+            assert process.stdout is not None
+            assert process.stdout.read(1) == b"!"
             wait_until(lambda: states(process.pid)[process.pid] == "D", "posix_spawn waits")
             yield process.pid
         finally:
@@ -49,8 +50,7 @@ def spawning(tmp_path: Path) -> Iterator[int]:
 
 def runnable_ns(pid: int, tid: int) -> int:
     """How long the thread ran or waited for a CPU: on a busy machine only the sum says something."""
-    run_ns, wait_ns, _ = Path(f"/proc/{pid}/task/{tid}/schedstat").read_text().split()
-    return int(run_ns) + int(wait_ns)
+    return sum(run_and_wait_ns(pid, tid))
 
 
 @pytest.mark.parametrize("mode", ["--native", "--block"])

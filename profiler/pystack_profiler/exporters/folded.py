@@ -13,7 +13,7 @@ from ..grouping import FrameLabel, Grouping
 from ..naming import process_title, thread_title
 from ..profile import Profile, Recording
 from ..track import EMPTY_STACK, Track
-from ..view import DEFAULT_VIEW, View, mode_bit
+from ..view import DEFAULT_VIEW, View, time_in_mode
 
 #: Time in which a thread ran no Python code. Shown only with threads as root frames, to be complete.
 _NO_PYTHON = "<no Python code>"
@@ -24,13 +24,12 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
     names = [_name(label) for label in grouping.frames]
     several = len(recording.profiles) > 1
     weight_ns: dict[tuple[str, int], int] = {}
-    bit = mode_bit(view.mode)
     for profile, track in recording.tracks():
         root = _root(profile, track, several) if view.threads else ""
         for run in track.runs():
-            if run.samples and run.state & bit == bit:
-                key = (root, grouping.stack_of(profile, run.stack, run.state))
-                weight_ns[key] = weight_ns.get(key, 0) + run.weight_ns
+            if time_ns := time_in_mode(view.mode, run):
+                key = (root, grouping.stack_of_run(profile, run))
+                weight_ns[key] = weight_ns.get(key, 0) + time_ns
     for (root, stack), sum_ns in sorted(weight_ns.items()):
         microseconds = (sum_ns + 500) // 1000
         if not microseconds or (stack == EMPTY_STACK and not root):

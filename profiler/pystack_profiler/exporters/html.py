@@ -19,13 +19,13 @@ from typing import Any, TextIO
 
 from pystack.render.escape import escape
 
-from ..aggregate import display_order
+from ..aggregate import display_order, thread_totals
 from ..grouping import FrameLabel, Grouping
 from ..metadata import metadata_of
 from ..naming import process_title, recording_title, thread_title
 from ..profile import Profile, Recording
 from ..track import Track
-from ..view import DEFAULT_VIEW, MODES, View, mode_bit, was_measured
+from ..view import DEFAULT_VIEW, MODES, View, time_in_mode, was_measured
 from .pieces import write_array, write_numbers
 
 _SCRIPTS = (
@@ -46,6 +46,7 @@ _SCRIPTS = (
 )
 _PLACE = re.compile("@([A-Z]+)@")
 _NO_LINE = -1
+_NOTEWORTHY = 0.01  # of the time
 _BLAME = "blame"  # besides the modes: time that others waited for the GIL, by the holder's stack
 
 
@@ -69,7 +70,8 @@ def _write_data(recording: Recording, stream: TextIO, view: View) -> None:
     grouping = Grouping(recording.profiles, "line")
     tracks = list(recording.tracks())
     order = display_order(tracks)
-    modes = [mode for mode in MODES if was_measured(mode, recording.states)]
+    measured = [mode for mode in MODES if was_measured(mode, recording.states)]
+    modes = [mode for mode in measured if mode != "runnable" or _waited_for_cpus(recording, view)]
     has_blame = any(profile.contention.blamed_ns for profile in recording.profiles)
     threads = [_ThreadWeights(*tracks[index], grouping) for index in order]
     fields: dict[str, Any] = {
@@ -97,6 +99,13 @@ def _write_data(recording: Recording, stream: TextIO, view: View) -> None:
         weights.write(stream, [*modes, *([_BLAME] if has_blame else [])])
         stream.write("}")
     stream.write("]}")
+
+
+def _waited_for_cpus(recording: Recording, view: View) -> bool:
+    """Whether waiting for a CPU deserves a view of its own."""
+    totals = thread_totals(recording)
+    waited_ns = sum(total.runnable_ns or 0 for total in totals)
+    return view.mode == "runnable" or waited_ns > _NOTEWORTHY * recording.duration_ns
 
 
 def _write_tables(grouping: Grouping, stream: TextIO) -> None:
@@ -146,14 +155,12 @@ class _ThreadWeights:
 
     def __init__(self, profile: Profile, track: Track, grouping: Grouping) -> None:
         self._weight_ns: dict[str, dict[int, int]] = {name: {} for name in (*MODES, _BLAME)}
-        bits = [(mode_bit(mode), self._weight_ns[mode]) for mode in MODES]
         for run in track.runs():
-            if not run.samples:
-                continue
-            stack = grouping.stack_of(profile, run.stack, run.state)
-            for bit, weight_ns in bits:
-                if run.state & bit == bit:
-                    weight_ns[stack] = weight_ns.get(stack, 0) + run.weight_ns
+            stack = grouping.stack_of_run(profile, run)
+            for mode in MODES:
+                if time_ns := time_in_mode(mode, run):
+                    weight_ns = self._weight_ns[mode]
+                    weight_ns[stack] = weight_ns.get(stack, 0) + time_ns
         blame_ns = self._weight_ns[_BLAME]
         for (holder, stack), time_ns in profile.contention.blamed_ns.items():
             if holder is track:

@@ -17,7 +17,7 @@ from ..metadata import metadata_of
 from ..naming import process_title, recording_title, thread_title
 from ..profile import Profile, Recording
 from ..track import EMPTY_STACK, Track
-from ..view import DEFAULT_VIEW, View, mode_bit
+from ..view import DEFAULT_VIEW, Mode, View, time_in_mode
 from .pieces import write_array, write_numbers
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
@@ -48,7 +48,7 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
     for position, index in enumerate(order):
         profile, track = tracks[index]
         write(",\n" if position else "\n")
-        weighted = [*_weighted_stacks(recording, profile, track, grouping, mode_bit(view.mode))]
+        weighted = [*_weighted_stacks(recording, profile, track, grouping, view.mode)]
         title = f"{thread_title(track.identity)} · {process_title(profile)}"
         _write_profile(stream, title, weighted, stack_text)
     if not tracks:
@@ -75,17 +75,18 @@ def _write_profile(
 
 
 def _weighted_stacks(
-    recording: Recording, profile: Profile, track: Track, grouping: Grouping, bit: int
+    recording: Recording, profile: Profile, track: Track, grouping: Grouping, mode: Mode
 ) -> Iterator[tuple[int, int]]:
     """A thread's stacks and times, from the recording's start to its end, without holes."""
     stack, weight_ns = EMPTY_STACK, 0
     end_ns = recording.start_ns
     for run in track.runs():
-        seen = run.state & bit == bit
-        run_stack = grouping.stack_of(profile, run.stack, run.state) if seen else EMPTY_STACK
+        hole_ns = max(0, run.start_ns - end_ns)
+        time_ns = time_in_mode(mode, run)
+        end_ns += hole_ns + time_ns
         for next_stack, next_weight_ns in (
-            (EMPTY_STACK, max(0, run.start_ns - end_ns)),
-            (run_stack, run.weight_ns),
+            (EMPTY_STACK, hole_ns),
+            (grouping.stack_of_run(profile, run), time_ns),
         ):
             if not next_weight_ns:
                 continue
@@ -94,7 +95,6 @@ def _weighted_stacks(
                     yield stack, weight_ns
                 stack, weight_ns = next_stack, 0
             weight_ns += next_weight_ns
-        end_ns = max(end_ns, run.start_ns + run.weight_ns)
     rest_ns = max(0, recording.end_ns - end_ns)
     if stack == EMPTY_STACK:
         weight_ns += rest_ns

@@ -19,8 +19,12 @@ namespace {
 constexpr std::uint64_t kMs = 1'000'000;
 
 struct Written {
-    Tick tick(std::uint64_t now_ns) {
-        return {.now_ns = now_ns, .previous_ns = now_ns, .batch = batch, .stats = stats};
+    Tick tick(std::uint64_t now_ns, std::uint64_t most_weight_ns = kAnyWeight) {
+        return {.now_ns = now_ns,
+                .previous_ns = now_ns,
+                .most_weight_ns = most_weight_ns,
+                .batch = batch,
+                .stats = stats};
     }
 
     model::Batch batch;
@@ -54,6 +58,21 @@ TEST_CASE("a lost sample leaves a gap") {
     CHECK(written.stats.attempted == 3);
     CHECK(written.stats.taken == 2);
     CHECK(written.stats.torn == 1);
+    CHECK(written.thread.cpu.sampled_ns == 2 * kMs);
+    CHECK(written.thread.cpu.gaps_ns == 5 * kMs);
+}
+
+TEST_CASE("a sample does not stand for a time without ticks") {
+    Written written;
+    written.thread.last_ns = kMs;
+    written.writer.add(written.tick(2 * kMs, 4 * kMs), written.thread, model::kOnCpu);
+    written.writer.add(written.tick(100 * kMs, 4 * kMs), written.thread, model::kOnCpu);
+    // Two rows, because there is a gap between them.
+    CHECK(written.batch.weight_ns == std::vector<std::uint64_t>{kMs, 4 * kMs});
+    CHECK(written.batch.time_ns == std::vector<std::uint64_t>{2 * kMs, 100 * kMs});
+    CHECK(written.thread.cpu.sampled_ns == 5 * kMs);
+    CHECK(written.thread.cpu.running_ns == 5 * kMs);
+    CHECK(written.thread.cpu.gaps_ns == 94 * kMs);
 }
 
 TEST_CASE("a thread without an identity has no samples, and they are counted as failed") {

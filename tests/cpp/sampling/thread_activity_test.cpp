@@ -56,7 +56,8 @@ class Worker {
     void compute() {
         *computes_ = 1;
         ::syscall(SYS_futex, computes_, FUTEX_WAKE, 1, nullptr, nullptr, 0);
-        REQUIRE(eventually([this] { return state() == 'R'; }));
+        // Both files, because on a busy machine one may tell of it later than the other.
+        REQUIRE(eventually([this] { return state() == 'R' && runs(); }));
     }
     void wait() {
         *computes_ = 0;
@@ -78,6 +79,12 @@ class Worker {
     char state() const {
         const auto stat = process::read_stat(pid, pid);
         return stat ? stat->state : '-';
+    }
+    bool runs() const {
+        process::OpenProcFile file("syscall");
+        file.set_thread(pid, pid);
+        std::array<char, 64> text;
+        return file.read(text).value_or("").starts_with("running");
     }
 
     std::atomic<int>* computes_;

@@ -27,9 +27,11 @@ struct Table {
 
     void update(std::uint64_t now_ns) {
         interpreters.read_stopped();
-        threads.update(
-            interpreters,
-            {.now_ns = now_ns, .previous_ns = now_ns - 10, .batch = batch, .stats = stats});
+        threads.update(interpreters, {.now_ns = now_ns,
+                                      .previous_ns = now_ns - 10,
+                                      .most_weight_ns = kAnyWeight,
+                                      .batch = batch,
+                                      .stats = stats});
     }
 
     FakeRuntime& fake;

@@ -29,7 +29,11 @@ struct Ticked {
     }
 
     void read() {
-        reader.read({.now_ns = ++now, .previous_ns = now, .batch = batch, .stats = stats});
+        reader.read({.now_ns = ++now,
+                     .previous_ns = now,
+                     .most_weight_ns = kAnyWeight,
+                     .batch = batch,
+                     .stats = stats});
     }
 
     FakeRuntime& fake;

@@ -20,7 +20,11 @@ TEST_CASE("threads that no interpreter knows have the kernel's names, and are kn
     UnclaimedThreads threads(target, identities);
     model::Batch batch;
     model::SamplerStats stats;
-    const Tick tick{.now_ns = 100, .previous_ns = 90, .batch = batch, .stats = stats};
+    const Tick tick{.now_ns = 100,
+                    .previous_ns = 90,
+                    .most_weight_ns = kAnyWeight,
+                    .batch = batch,
+                    .stats = stats};
 
     const std::vector<std::int32_t> both{7, 5};
     const auto first = threads.update(both, tick);

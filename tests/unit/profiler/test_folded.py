@@ -74,6 +74,7 @@ def test_modes_keep_what_was_in_that_state() -> None:
         "wall": ["waits 1000", "runs 1000", "holds 1000"],
         "cpu": ["runs 1000", "holds 1000"],
         "gil": ["holds 1000"],
+        "runnable": [],
     }
 
 

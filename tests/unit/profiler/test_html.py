@@ -71,8 +71,9 @@ def totals(data: dict[str, Any], mode: str) -> dict[FrameLabel, tuple[int, int]]
 @pytest.mark.parametrize("seed", range(10))
 def test_totals_of_the_page_are_the_recordings(seed: int, mode: str) -> None:
     recording = random_recording(seed, processes=1 + seed % 2)
-    found = totals(data_of(recording), mode)
-    expected = function_totals(recording, View(mode, "line"))  # type: ignore[arg-type]
+    view = View(mode, "line")  # type: ignore[arg-type]
+    found = totals(data_of(recording, view), mode)
+    expected = function_totals(recording, view)
     assert {total.label for total in expected if total.total_ns > 500 * 200} <= set(found)
     for total in expected:
         own, whole = found.get(total.label, (0, 0))

@@ -30,7 +30,7 @@ def peak_kib():
 class Batch:
     strings = frame_kind = frame_function = frame_file = frame_line = frame_first_line = ()
     frame_module = frame_build_id = frame_address = frame_inline_depth = frame_name_source = ()
-    stack_parent = stack_frame = threads = ()
+    stack_parent = stack_frame = threads = late_cpu = ()
     stats = no_stats()
     finished = False
 
@@ -55,12 +55,14 @@ while len(parents) < STACKS:
 tables.stack_parent, tables.stack_frame = parents, frames
 tables.threads = [(number, 1, 1 + number, 0, f"thread {number}") for number in range(THREADS)]
 tables.time_ns = tables.weight_ns = tables.count = tables.thread = tables.stack = tables.state = ()
+tables.cpu_ns = tables.runnable_ns = ()
 
 # Each sample sees another stack, and threads take turns with the GIL: nothing can be merged.
 PER_BATCH = RATE_HZ // 10
 ticks = array("Q", [tick * MS for tick in range(1, PER_BATCH + 1) for _ in range(THREADS)])
 batch = Batch()
 batch.weight_ns = array("Q", [MS] * len(ticks))
+batch.cpu_ns = batch.runnable_ns = array("Q", [MS // 2] * len(ticks))
 batch.count = array("I", [1] * len(ticks))
 batch.thread = array("I", list(range(THREADS)) * PER_BATCH)
 patterns = [

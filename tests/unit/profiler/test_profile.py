@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from profiler_fakes import MS, BatchWriter, Frame, profile_of, recording_of
+from pystack.sampling import SampleState
+from pystack_profiler.aggregate import thread_totals
 from pystack_profiler.profile import ProcessFacts, Profile, Recording
 from pystack_profiler.track import Run
 from pystack_profiler.window import Window
@@ -50,6 +52,45 @@ def test_time_that_no_weight_covers_is_a_gap_without_samples() -> None:
         Run(MS, 8 * MS, 0, 0, 0),
         Run(9 * MS, MS, 1, 0, 1),
     ]
+
+
+ON_CPU = SampleState.CPU_KNOWN | SampleState.ON_CPU
+
+
+def test_the_kernels_times_are_summed_up_in_runs() -> None:
+    writer = BatchWriter()
+    thread = writer.thread(100)
+    profile = Profile(ProcessFacts(pid=100))
+    for tick in (1, 2, 3):
+        writer.sample(thread, tick * MS, MS, [MAIN], ON_CPU, cpu_ns=tick, runnable_ns=10 * tick)
+        profile.append(writer.batch())
+    assert list(profile.tracks[0].runs()) == [Run(0, 3 * MS, 1, ON_CPU, 3, 6, 60)]
+
+
+def test_time_that_ran_between_samples_is_that_of_the_last_that_ran() -> None:
+    writer = BatchWriter()
+    thread = writer.thread(100)
+    profile = Profile(ProcessFacts(pid=100))
+    late = iter((1, 10, 100))
+    for tick, (frames, state) in enumerate(
+        (([REST], 0), ([WORK], ON_CPU), ([WORK], ON_CPU), ([REST], 0)), 1
+    ):
+        writer.sample(thread, tick * MS, MS, frames, state, cpu_ns=0)
+        if tick != 2:
+            writer.late_cpu(thread, next(late))
+        profile.append(writer.batch())
+    cpu_ns = [run.cpu_ns for run in profile.tracks[0].runs()]
+    assert cpu_ns == [0, 111, 0]
+    assert thread_totals(Recording(pid=100, profiles=[profile]))[0].on_cpu_ns == 111
+
+
+def test_time_of_a_thread_that_no_sample_found_running_is_still_told() -> None:
+    writer = BatchWriter()
+    thread = writer.thread(100)
+    writer.sample(thread, MS, MS, [REST], SampleState.CPU_KNOWN)
+    writer.late_cpu(thread, 7, 3)
+    (total,) = thread_totals(recording_of(writer))
+    assert (total.on_cpu_ns, total.runnable_ns) == (7, 3)
 
 
 def test_a_thread_without_python_is_not_a_gap() -> None:

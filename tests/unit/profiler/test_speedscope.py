@@ -61,6 +61,7 @@ def test_one_profile_a_thread_on_a_common_clock() -> None:
     assert document["shared"]["frames"] == [
         {"name": "main", "file": "/srv/app.py", "line": 1},
         {"name": "Shop.work", "file": "/srv/shop.py", "line": 10},
+        {"name": "<not sampled>"},
     ]
     assert document["profiles"] == [
         {
@@ -78,7 +79,7 @@ def test_one_profile_a_thread_on_a_common_clock() -> None:
             "unit": "nanoseconds",
             "startValue": 0,
             "endValue": 70 * MS,
-            "samples": [[], [1], [], [1], []],
+            "samples": [[], [1], [2], [1], []],
             "weights": [20 * MS, 10 * MS, 20 * MS, 10 * MS, 10 * MS],
         },
     ]
@@ -90,6 +91,7 @@ def test_by_line_each_line_is_a_frame() -> None:
         {"name": "main:5", "file": "/srv/app.py", "line": 5},
         {"name": "Shop.work:12", "file": "/srv/shop.py", "line": 12},
         {"name": "Shop.work:14", "file": "/srv/shop.py", "line": 14},
+        {"name": "<not sampled>"},
     ]
     assert document["profiles"][0]["samples"] == [[], [0], [0, 1], [0, 2], []]
 
@@ -235,9 +237,12 @@ def test_totals_read_from_the_file_are_the_profiles(seed: int, granularity: Gran
         for total in function_totals(recording, View(granularity=granularity))
     }
     for thread, (_, track) in zip(document["profiles"], recording.tracks(), strict=True):
-        seen_ns = sum(run.weight_ns for run in track.runs() if run.stack or run.state & 8)
+        runs = track.runs()
+        shown_ns = sum(
+            run.weight_ns for run in runs if run.stack or run.state & 8 or not run.samples
+        )
         pairs = zip(thread["samples"], thread["weights"], strict=True)
-        assert seen_ns == sum(weight_ns for stack, weight_ns in pairs if stack)
+        assert shown_ns == sum(weight_ns for stack, weight_ns in pairs if stack)
 
 
 def test_files_obey_speedscopes_own_schema() -> None:

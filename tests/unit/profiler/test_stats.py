@@ -43,10 +43,14 @@ def test_pauses_are_the_histogram_in_words() -> None:
     stops[6], stops[8], stops[21] = 97, 2, 1  # below 64 us, 256 us, and those without a bound
     longest_ns = 3_000 * MS
     assert pauses(stats(stops=stops, stop_ns_max=longest_ns)) == (
-        "half under 64 us, 99 % under 0.256 ms, at most 3.0 s"
+        "half within 64 us, 99 % within 0.256 ms, at most 3.0 s"
     )
     stops[21] = 5
-    assert "99 % under 3.0 s" in pauses(stats(stops=stops, stop_ns_max=longest_ns))
+    assert "99 % within 3.0 s" in pauses(stats(stops=stops, stop_ns_max=longest_ns))
+    stops[21] = 0  # no bound is above the longest one
+    assert pauses(stats(stops=stops, stop_ns_max=MS // 5)).endswith(
+        "99 % within 0.2 ms, at most 0.2 ms"
+    )
 
 
 def test_rates() -> None:

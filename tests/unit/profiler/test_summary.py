@@ -51,6 +51,35 @@ def test_the_last_line() -> None:
     assert account(two).startswith("200 samples of 2 threads in 2 processes over 1.0 s")
 
 
+def test_time_that_was_not_sampled_is_told() -> None:
+    recording = recording_of(
+        a_second(), ticks=75, elapsed_ns=1000 * MS, attempted=75, taken=75, not_sampled_ns=250 * MS
+    )
+    assert "; none lost; not sampled 250 ms (25 % of the time); " in account(recording)
+    assert findings(recording) == [
+        "Warning: not sampled: 250 ms (25 % of the time), because the recorder had no CPU, or a sample"
+        " took too long"
+    ]
+
+
+def test_a_starved_target_is_a_finding() -> None:
+    writer = BatchWriter()
+    known = SampleState.CPU_KNOWN | SampleState.ON_CPU
+    writer.sample(
+        writer.thread(100),
+        100 * MS,
+        100 * MS,
+        [Frame("f")],
+        known,
+        cpu_ns=30 * MS,
+        runnable_ns=70 * MS,
+    )
+    assert findings(recording_of(writer)) == [
+        "Warning: threads waited 70 ms for a CPU and ran for 30 ms: the machine is busy, or the CPU limit"
+        " of the container is too low (--mode runnable shows where)"
+    ]
+
+
 def test_an_empty_recording_has_a_last_line() -> None:
     assert account(recording_of(BatchWriter())).startswith("0 samples of 0 threads over 0 ms")
     assert account(Recording(pid=1)).startswith("0 samples of 0 threads over 0 ms")

@@ -1,0 +1,104 @@
+#include "sampling/cpu_shares.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace pystack::sampling {
+
+namespace {
+
+/// `ns` in the proportion of `part` to `whole`, which is not 0.
+std::uint64_t share(std::uint64_t ns, std::uint64_t part, std::uint64_t whole) {
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<std::uint64_t>(Wide{ns} * part / whole);
+}
+
+/// What is left to be given to the rows of one thread. Each takes its share of the rest, so that
+/// the sum is exact.
+struct Rest {
+    bool is_known = false;
+    std::uint64_t weight_ns = 0;
+    process::RunTimes times;
+
+    process::RunTimes take(std::uint64_t weight) {
+        if (weight == 0) return {};
+        const process::RunTimes taken{.run_ns = share(times.run_ns, weight, weight_ns),
+                                      .wait_ns = share(times.wait_ns, weight, weight_ns)};
+        weight_ns -= weight;
+        times.run_ns -= taken.run_ns;
+        times.wait_ns -= taken.wait_ns;
+        return taken;
+    }
+};
+
+/// Of the times since the last hand-over, the part in which the thread was sampled: what it did
+/// in a gap, no sample knows.
+process::RunTimes sampled_part(const TrackedThread& thread, const process::RunTimes& now) {
+    const process::RunTimes& before = thread.cpu.times;
+    const process::RunTimes since{.run_ns = now.run_ns - std::min(now.run_ns, before.run_ns),
+                                  .wait_ns = now.wait_ns - std::min(now.wait_ns, before.wait_ns)};
+    const std::uint64_t all_ns = thread.cpu.sampled_ns + thread.cpu.gaps_ns;
+    if (thread.cpu.gaps_ns == 0 || all_ns == 0) return since;
+    return {.run_ns = share(since.run_ns, thread.cpu.sampled_ns, all_ns),
+            .wait_ns = share(since.wait_ns, thread.cpu.sampled_ns, all_ns)};
+}
+
+}  // namespace
+
+/// A thread that began after the last tick has all of its times before it; of one that is older,
+/// those before its first sample are of no interest.
+void CpuShares::follow(const ThreadTable& threads, const Tick& tick) const {
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+        TrackedThread::Cpu& cpu = threads[i].cpu;
+        if (cpu.is_followed || threads.tid(i) == 0) continue;
+        cpu.is_followed = true;
+        const auto times = read_times_(threads.tid(i));
+        cpu.is_known = times.has_value();
+        const std::uint64_t since_tick = tick.now_ns - tick.previous_ns;
+        if (times && times->run_ns + times->wait_ns > since_tick) cpu.times = *times;
+    }
+}
+
+void CpuShares::settle(const ThreadTable& threads, model::Batch& batch) const {
+    std::vector<Rest> rests;
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+        TrackedThread& thread = threads[i];
+        TrackedThread::Cpu& cpu = thread.cpu;
+        const std::uint64_t running_ns = std::exchange(cpu.running_ns, 0);
+        // What is idle has not run.
+        if (cpu.is_known && !thread.is_idle()) {
+            if (const auto now = read_times_(threads.tid(i))) {
+                const process::RunTimes times = sampled_part(thread, *now);
+                cpu.times = *now;
+                if (running_ns != 0) {
+                    if (rests.size() <= thread.index) rests.resize(thread.index + 1);
+                    rests[thread.index] = {
+                        .is_known = true, .weight_ns = running_ns, .times = times};
+                } else if (times.run_ns + times.wait_ns != 0) {
+                    batch.late_cpu.push_back({.thread = thread.index,
+                                              .cpu_ns = times.run_ns,
+                                              .runnable_ns = times.wait_ns});
+                }
+            }
+        }
+        cpu.sampled_ns = cpu.gaps_ns = 0;
+    }
+    batch.cpu_ns.assign(batch.weight_ns.size(), 0);
+    batch.runnable_ns.assign(batch.weight_ns.size(), 0);
+    for (std::size_t row = 0; row < batch.weight_ns.size(); ++row) {
+        if ((batch.state[row] & model::kOnCpu) == 0) continue;
+        const std::uint32_t thread = batch.thread[row];
+        if (thread >= rests.size() || !rests[thread].is_known) {
+            // It has ended since, or is not known to the kernel by a number: taken to have run.
+            batch.cpu_ns[row] = batch.weight_ns[row];
+            continue;
+        }
+        const process::RunTimes taken = rests[thread].take(batch.weight_ns[row]);
+        batch.cpu_ns[row] = taken.run_ns;
+        batch.runnable_ns[row] = taken.wait_ns;
+    }
+}
+
+}  // namespace pystack::sampling
