@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "process/proc_files.h"
+
 namespace pystack::sampling {
 
 namespace {
@@ -171,6 +173,15 @@ bool ThreadProver::did_not_run(std::int32_t tid) const {
            std::chrono::steady_clock::now() - proof_begin_ < kUndisturbedFor;
 }
 
+/// The same, of a proof that takes longer: a deep stack is read for milliseconds. The kernel counts
+/// what a thread has run when it leaves its CPU, and it is on none while we have the one it is on.
+bool ThreadProver::did_not_run_since(std::optional<std::uint64_t> run_before_ns,
+                                     std::int32_t tid) const {
+    if (did_not_run(tid)) return true;
+    return run_before_ns && affinity_.shares_cpu_with(pid_, tid) &&
+           process::read_run_time_ns(pid_, tid) == run_before_ns;
+}
+
 /// Whether the call that was found for the first time is one that the program makes. A proof of a
 /// running thread can mix two moments when the program repeats itself, and more often than some
 /// true calls are seen; a thread that stands still shows what there is.
@@ -192,16 +203,16 @@ bool ThreadProver::prove_call(TrackedThread& thread, const cpython::ThreadState&
     bool proved = false;
     for (int attempt = 0; attempt < attempts && !proved; ++attempt) {
         proof_begin_ = std::chrono::steady_clock::now();
-        const bool complete =
-            stacks.prove(state.address, thread.plan, 1, true).end == StackEnd::kComplete;
+        const auto run_before_ns = stands ? process::read_run_time_ns(pid_, tid) : std::nullopt;
+        const bool is_read = !is_lost(stacks.prove(state.address, thread.plan, 1, true).end);
         const auto interned =
-            complete ? interner.intern(thread.plan.frames(), thread.plan.consume_unchanged(),
-                                       thread.stack.task, thread.stack)
-                     : FrameInterner::Outcome::kUnfit;
+            is_read ? interner.intern(thread.plan.frames(), thread.plan.consume_unchanged(),
+                                      thread.stack.task, thread.stack)
+                    : FrameInterner::Outcome::kUnfit;
         if (interned == FrameInterner::Outcome::kUnknownCode) codes.load(thread.plan.frames());
         const bool again =
             interned == FrameInterner::Outcome::kUnproved && interner.unproved_call() == call;
-        proved = again && (stands ? did_not_run(tid) : ++seen == kCallProofs);
+        proved = again && (stands ? did_not_run_since(run_before_ns, tid) : ++seen == kCallProofs);
         if (stands && !proved) std::this_thread::sleep_for(kBetweenLooks);
     }
     if (proved) interner.prove_call(call);

@@ -61,6 +61,7 @@ class ThreadProver {
                           std::int32_t tid, bool failed_before);
     bool fails_often(bool failed);
     bool did_not_run(std::int32_t tid) const;
+    bool did_not_run_since(std::optional<std::uint64_t> run_before_ns, std::int32_t tid) const;
     bool prove_call(TrackedThread& thread, const cpython::ThreadState& state, std::int32_t tid);
     bool name_task(TrackedThread& thread, const cpython::ThreadState& state,
                    std::optional<model::FrameId>& frame);

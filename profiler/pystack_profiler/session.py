@@ -25,7 +25,7 @@ from .output import (
     other_paths,
 )
 from .profile import Recording
-from .progress import ProgressLine
+from .progress import LossAdvice, ProgressLine
 from .recorder import open_targets
 from .settings import Settings
 from .sinks import FileSink, Sink
@@ -148,13 +148,19 @@ def _record(
     show_progress: bool,
 ) -> Recording:
     recording = driver.new_recording(pid, settings)
-    with ProgressLine(sys.stderr, pid, settings.duration_s, shown=show_progress) as progress:
+    with ProgressLine(sys.stderr, pid, settings.duration_s, shown=show_progress) as line:
+        advice = LossAdvice(line.say)
+
+        def on_progress(progress: driver.Progress) -> None:
+            line.update(progress)
+            advice.update(progress)
+
         driver.record_targets(
             targets,
             recording,
             settings.duration_s,
             stop_requested=stop_requested,
-            on_progress=progress.update,
+            on_progress=on_progress,
         )
     return recording
 

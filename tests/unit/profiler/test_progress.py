@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 
 from profiler_fakes import stats
 from pystack_profiler.driver import Progress
 from pystack_profiler.profile import Recording
-from pystack_profiler.progress import ProgressLine
+from pystack_profiler.progress import LossAdvice, ProgressLine
 
 PROGRESS = Progress(
     elapsed_s=12.3,
@@ -48,3 +49,26 @@ def test_nothing_where_no_one_looks(stream: io.StringIO, shown: bool) -> None:
     with ProgressLine(stream, 4711, None, shown=shown) as line:
         line.update(PROGRESS)
     assert stream.getvalue() == ""
+
+
+def advice_for(*, stops_target: bool = False, elapsed_s: float = 2.0, **counts: int) -> list[str]:
+    said: list[str] = []
+    advice = LossAdvice(said.append)
+    recording = Recording(pid=4711, stops_target=stops_target)
+    progress = replace(PROGRESS, stats=stats(**counts), recording=recording, elapsed_s=elapsed_s)
+    advice.update(progress)
+    advice.update(progress)
+    return said
+
+
+def test_advice_is_given_once_while_the_recording_runs() -> None:
+    assert advice_for(attempted=100, taken=60, torn=40) == []
+    assert advice_for(attempted=100, taken=4, torn=96, elapsed_s=0.5) == []
+    assert advice_for(attempted=100, taken=4, torn=96) == [
+        "Warning: 96 % of the samples are lost, because the stacks change while they are read;"
+        " --block stops the process for each sample"
+    ]
+    (said,) = advice_for(attempted=100, failed=100, stops_target=True)
+    assert said.endswith("could not be stopped and read in time")
+    (said,) = advice_for(attempted=100, failed=90, torn=10)
+    assert said.endswith("could not be read")
