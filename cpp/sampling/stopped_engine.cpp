@@ -244,9 +244,14 @@ void StoppedEngine::intern_native(std::vector<StackRead>& reads, const Tick& tic
         }
         remember_blocked(tid, mine, reads);
     }
-    if (!options_.native->all_threads) return;
     std::erase_if(system_threads_, [&by_tid](std::int32_t tid) { return by_tid.contains(tid); });
-    sample_unclaimed(reads, tick);
+    if (options_.native->all_threads) {
+        sample_unclaimed(reads, tick);
+        return;
+    }
+    for (const std::int32_t tid : system_threads_) {
+        if (!blocked_threads_->is_asleep(tid)) remember_blocked(tid, {}, reads);
+    }
 }
 
 /// `states` are those on the thread, by their places in `reads`; their frames are used up.

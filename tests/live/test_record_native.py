@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,12 +16,15 @@ import pystack
 from interpreters import required
 from marks import each_interpreter, each_of
 from native_scenes import EXPECTED, build_extension, scene_target
-from process_state import thread_ids, wait_until
+from process_state import run_and_wait_ns, thread_ids, wait_until
 from pystack.sampling import FrameKind, NameSource
 from pystack_profiler.counts import add_stats, no_stats
 from sampled_stacks import SampledStacks
 from targets import PROGRAMS, Interpreter
 from tool_runs import run_tool
+
+if TYPE_CHECKING:
+    from pystack.sampling import SamplerStats
 
 pytestmark = pytest.mark.live
 
@@ -237,6 +241,30 @@ def test_a_stack_that_is_cut_says_so() -> None:
 RELEASES = [one for one in required() if not (one.debug or one.jit or one.free_threaded)]
 
 
+def run_times_in_a_recording(pid: int) -> tuple[dict[int, int], dict[int, int], SamplerStats]:
+    """Of each thread, after 50 ticks and after 250."""
+
+    def run_times() -> dict[int, int]:
+        return {tid: run_and_wait_ns(pid, tid)[0] for tid in thread_ids(pid)}
+
+    sampler = pystack.open_sampler(pid, rate_hz=200, native=pystack.Native())
+    stats = no_stats()
+
+    def ticks() -> int:
+        while (batch := sampler.next_batch(0)) is not None:
+            add_stats(stats, batch.stats)
+        return stats["ticks"]
+
+    sampler.start()
+    wait_until(lambda: ticks() >= 50, "samples")
+    before = run_times()
+    wait_until(lambda: ticks() >= 250, "more samples")
+    after = run_times()
+    sampler.stop()
+    ticks()
+    return before, after, stats
+
+
 @each_of((RELEASES[2], RELEASES[-1]))
 def test_threads_that_sleep_are_left_alone(interpreter: Interpreter, tmp_path: Path) -> None:
     """To be stopped takes a thread some run time. The program has three that sleep: main, and two idle ones."""
@@ -244,30 +272,31 @@ def test_threads_that_sleep_are_left_alone(interpreter: Interpreter, tmp_path: P
     program = [str(PROGRAMS / "gil_contended.py"), str(roles)]
     with interpreter.spawn(program, stdin=subprocess.PIPE) as target:
         wait_until(roles.exists, "the threads")
-
-        def run_times() -> dict[int, int]:
-            return {
-                tid: int(Path(f"/proc/{target.pid}/task/{tid}/schedstat").read_text().split()[0])
-                for tid in thread_ids(target.pid)
-            }
-
-        sampler = pystack.open_sampler(target.pid, rate_hz=200, native=pystack.Native())
-        stats = no_stats()
-
-        def ticks() -> int:
-            while (batch := sampler.next_batch(0)) is not None:
-                add_stats(stats, batch.stats)
-            return stats["ticks"]
-
-        sampler.start()
-        wait_until(lambda: ticks() >= 50, "samples")
-        before = run_times()
-        wait_until(lambda: ticks() >= 250, "more samples")
-        after = run_times()
-        sampler.stop()
-        ticks()
+        before, after, stats = run_times_in_a_recording(target.pid)
     assert len(before) == 6
     left_alone = [tid for tid, run_ns in before.items() if after[tid] == run_ns]
     assert len(left_alone) == 3, (before, after)
     assert stats["taken"] == stats["attempted"] >= 6 * 250
     assert stats["partly_merged"] <= 0.001 * stats["taken"]
+
+
+@each_of((RELEASES[2], RELEASES[-1]))
+def test_threads_that_python_does_not_know_are_left_alone_too(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    """They were stopped for each sample, though nobody asked for their stacks."""
+    build_extension(interpreter, tmp_path)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import native_ext\n"
+        "for _ in range(20): native_ext.start_worker()\n"
+        "print('ready', flush=True)\n"
+        "while True: pass"
+    )
+    with interpreter.spawn(["-c", program, str(tmp_path)], stdout=subprocess.PIPE) as target:
+        assert target.process.stdout is not None
+        target.process.stdout.readline()
+        before, after, _ = run_times_in_a_recording(target.pid)
+        workers = before.keys() - {target.pid}
+        assert len(workers) == 20
+        assert all(before[tid] == after[tid] for tid in workers)
+        assert before[target.pid] < after[target.pid]
