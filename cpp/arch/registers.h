@@ -9,10 +9,11 @@
 
 namespace pystack::arch {
 
-/// A system call a thread is inside of, with its first argument.
+/// A system call a thread is inside of, with its first arguments.
 struct Syscall {
     std::int64_t number = -1;
     std::uint64_t argument0 = 0;
+    std::uint64_t argument1 = 0;
 };
 
 /// The general registers of one thread. The one place that names an architecture's registers.
@@ -28,7 +29,7 @@ struct Registers {
     std::optional<Syscall> syscall() const {
         const auto number = static_cast<std::int64_t>(raw.orig_rax);
         if (number < 0) return std::nullopt;
-        return Syscall{number, raw.rdi};
+        return Syscall{.number = number, .argument0 = raw.rdi, .argument1 = raw.rsi};
     }
 #else
 #error "registers.h: only x86-64 so far; aarch64 needs its accessors here"

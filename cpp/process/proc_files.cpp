@@ -135,7 +135,10 @@ std::optional<arch::Syscall> parse_syscall(std::string_view text) {
     constexpr std::string_view kPrefix = " 0x";
     const std::string_view rest(number.ptr, static_cast<std::size_t>(end - number.ptr));
     if (!rest.starts_with(kPrefix)) return std::nullopt;
-    std::from_chars(rest.data() + kPrefix.size(), end, call.argument0, 16);
+    const auto first = std::from_chars(rest.data() + kPrefix.size(), end, call.argument0, 16);
+    const std::string_view behind(first.ptr, static_cast<std::size_t>(end - first.ptr));
+    if (!behind.starts_with(kPrefix)) return std::nullopt;
+    std::from_chars(behind.data() + kPrefix.size(), end, call.argument1, 16);
     return call;
 }
 

@@ -277,7 +277,7 @@ def test_threads_that_sleep_are_left_alone(interpreter: Interpreter, tmp_path: P
     left_alone = [tid for tid, run_ns in before.items() if after[tid] == run_ns]
     assert len(left_alone) == 3, (before, after)
     assert stats["taken"] == stats["attempted"] >= 6 * 250
-    assert stats["partly_merged"] <= 0.001 * stats["taken"]
+    assert stats["partly_merged"] <= 0.005 * stats["taken"]
 
 
 @each_of((RELEASES[2], RELEASES[-1]))

@@ -1,5 +1,7 @@
 #include "cpython/runtime/gil_state.h"
 
+#include <linux/futex.h>
+
 #include <array>
 
 namespace pystack::cpython {
@@ -28,8 +30,24 @@ std::optional<Gil> read_symbols(const MemoryReader& memory, const GilSymbols& sy
     return gil;
 }
 
+/// Whether the operation waits (linux/futex.h): a thread that releases the GIL wakes others by the
+/// same call on the same address.
+bool is_wait(std::uint64_t operation) {
+    constexpr std::uint64_t kFlags = FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME;
+    switch (operation & ~kFlags) {
+        case FUTEX_WAIT:
+        case FUTEX_WAIT_BITSET:
+        case FUTEX_WAIT_REQUEUE_PI:
+        case FUTEX_LOCK_PI:
+            return true;
+        default:
+            return false;
+    }
+}
+
 bool is_futex_in(const arch::Syscall& call, RemoteRange range) {
-    return (call.number == arch::kFutexSyscall || call.number == arch::kRestartSyscall) &&
+    return is_wait(call.argument1) &&
+           (call.number == arch::kFutexSyscall || call.number == arch::kRestartSyscall) &&
            range.contains({call.argument0});
 }
 

@@ -1,6 +1,7 @@
 #include "cpython/runtime/gil_state.h"
 
 #include <doctest/doctest.h>
+#include <linux/futex.h>
 
 #include "support/fake_runtime.h"
 
@@ -15,8 +16,8 @@ namespace {
 constexpr RemoteAddr kHolder{0x7000};
 constexpr RemoteAddr kOther{0x8000};
 
-arch::Syscall futex(RemoteAddr address) {
-    return {arch::kFutexSyscall, address.value};
+arch::Syscall futex(RemoteAddr address, std::uint64_t operation = FUTEX_WAIT_PRIVATE) {
+    return {arch::kFutexSyscall, address.value, operation};
 }
 
 }  // namespace
@@ -41,6 +42,14 @@ TEST_CASE("who holds the GIL, and who waits for it") {
         CHECK(gil_state(*gil, kOther, futex(address + *fields.switch_cond)) == GilState::kDropping);
         CHECK(gil_state(*gil, kOther, futex(address + fields.struct_size)) == GilState::kNone);
         CHECK(gil_state(*gil, kOther, futex(address + *fields.cond - 1)) == GilState::kNone);
+        // Who releases the GIL wakes another thread at the same address, and waits for nothing.
+        CHECK(gil_state(*gil, kOther, futex(address + *fields.cond, FUTEX_WAKE_PRIVATE)) ==
+              GilState::kNone);
+        // glibc waits with a clock.
+        CHECK(gil_state(*gil, kOther,
+                        futex(address + *fields.cond,
+                              FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME)) ==
+              GilState::kWaits);
         // The kernel's word for a futex call with a timeout that was interrupted.
         CHECK(gil_state(*gil, kOther,
                         arch::Syscall{arch::kRestartSyscall, (address + *fields.cond).value}) ==
