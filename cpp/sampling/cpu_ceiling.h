@@ -39,6 +39,8 @@ class CpuCeiling {
 
   private:
     static constexpr std::uint64_t kBurstNs = 200'000'000;
+    /// A year: the times of tiny shares must not overflow.
+    static constexpr double kLongestPauseNs = 365.0 * 86'400 * 1e9;
 
     struct Budget {
         std::uint64_t used_ns = 0;
@@ -50,8 +52,8 @@ class CpuCeiling {
             used_ns = now_used_ns;
             if (share >= 1) return now_ns;
             // What was not used some time ago is gone.
-            paid_until_ns =
-                std::max(paid_until_ns, last_ns) + static_cast<std::uint64_t>(used / share);
+            const double pause_ns = std::min(used / share, kLongestPauseNs);
+            paid_until_ns = std::max(paid_until_ns, last_ns) + static_cast<std::uint64_t>(pause_ns);
             return std::max(now_ns, paid_until_ns - std::min(paid_until_ns, kBurstNs));
         }
     };

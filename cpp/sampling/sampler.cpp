@@ -64,10 +64,11 @@ void append(model::Batch& pending, const model::Batch& batch) {
 }  // namespace
 
 Result<std::unique_ptr<Sampler>> Sampler::open(int pid, const SamplerOptions& options) {
-    if (!(options.rate_hz > 0) || options.rate_hz > 1e6) {
+    // Times of a lower rate would overflow.
+    if (!(options.rate_hz >= 1e-6) || options.rate_hz > 1e6) {
         return fail(
             Error{.code = ErrorCode::kInvalidArgument,
-                  .what = "the rate must be above 0 and at most 1,000,000 samples per second"});
+                  .what = "the rate must be between 0.000001 and 1,000,000 samples per second"});
     }
     if (!(options.max_cpu_share > 0) || options.max_cpu_share > 1) {
         return fail(Error{.code = ErrorCode::kInvalidArgument,

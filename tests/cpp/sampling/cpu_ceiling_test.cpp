@@ -33,6 +33,13 @@ TEST_CASE("one thread stays below its share") {
     CHECK(share_of(all) == 1);
 }
 
+TEST_CASE("a tiny share is a long pause") {
+    for (const double share : {1e-9, 1e-15, 1e-300}) {
+        CpuCeiling ceiling(share, 0, 2);
+        CHECK(ceiling.next_start(10 * kMs, 10 * kMs, 0) > 3'600'000 * kMs);
+    }
+}
+
 TEST_CASE("more threads than CPUs have half of the CPUs together") {
     std::list<CpuCeiling> others;
     for (int i = 0; i < 9; ++i) others.emplace_back(1, 0, 4);
