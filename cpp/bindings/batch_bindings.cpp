@@ -4,7 +4,6 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,6 +13,7 @@
 #include "bindings/core_call.h"
 #include "bindings/debug_file_fetcher.h"
 #include "bindings/error_bindings.h"
+#include "bindings/gil.h"
 #include "bindings/native_options.h"
 #include "bindings/text.h"
 #include "sampling/sampler.h"
@@ -197,7 +197,7 @@ class PySampler {
 
     void stop() {
         if (is_in_forked_child()) return;
-        const nb::gil_scoped_release release;
+        const WithoutGil without_gil;
         sampler_->stop();
     }
 
@@ -212,7 +212,7 @@ class PySampler {
         for (;;) {
             const auto left = end - Clock::now();
             auto batch = [&] {
-                const nb::gil_scoped_release release;
+                const WithoutGil without_gil;
                 return sampler_->next_batch(std::clamp<std::chrono::nanoseconds>(
                     left, std::chrono::nanoseconds(0), kSlice));
             }();
@@ -313,8 +313,8 @@ void define_constants(nb::module_& module) {
 }  // namespace
 
 void define_sampler(nb::module_& module) {
-    // The frames of the threads that the child of a fork lacks keep their samplers there for good.
-    ::pthread_atfork(nullptr, nullptr, [] { nb::set_leak_warnings(false); });
+    // Threads that an exiting interpreter or a fork leaves behind keep their samplers for good.
+    nb::set_leak_warnings(false);
     define_batch(module);
     nb::class_<PySampler>(module, "Sampler")
         .def(nb::init<int, double, bool, bool, const nb::object&, bool, double,

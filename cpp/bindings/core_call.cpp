@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "bindings/gil.h"
+
 namespace nb = nanobind;
 
 namespace pystack::bindings {
@@ -33,7 +35,7 @@ bool CoreCall::on_caller(const std::function<void()>& ask) {
 template <class Ask>
 void CoreCall::with_python(Ask ask) {
     if (raised_) return;
-    const nb::gil_scoped_acquire acquire;
+    const WithGil gil;
     try {
         ask();
     } catch (...) {
@@ -43,7 +45,7 @@ void CoreCall::with_python(Ask ask) {
 }
 
 void CoreCall::attend() {
-    const nb::gil_scoped_release release;
+    const WithoutGil without_gil;
     std::unique_lock lock(mutex_);
     while (!has_ended_) {
         news_.wait_for(lock, kSlice, [this] { return has_ended_ || question_ != nullptr; });

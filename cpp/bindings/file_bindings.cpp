@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "bindings/gil.h"
 #include "files/file_opener.h"
 #include "files/file_root.h"
 #include "files/regular_file.h"
@@ -40,7 +41,7 @@ class Files {
     int open(const nb::bytes& path) const {
         const std::string name(path.c_str(), path.size());
         auto file = [&] {
-            nb::gil_scoped_release release;
+            const WithoutGil without_gil;
             return opener_->open(name);
         }();
         if (!file) raise_os_error(file.error(), path);
