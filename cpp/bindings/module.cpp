@@ -9,6 +9,7 @@
 #include "bindings/error_bindings.h"
 #include "bindings/file_bindings.h"
 #include "bindings/native_options.h"
+#include "bindings/option_value.h"
 #include "bindings/snapshot_bindings.h"
 #include "snapshot/capture.h"
 
@@ -17,19 +18,20 @@ namespace nb = nanobind;
 namespace {
 
 using pystack::bindings::CoreCall;
+using pystack::bindings::option_value;
 
 /// None, or a dict as RawLocals in pystack/_core.pyi.
 std::optional<pystack::snapshot::LocalsOptions> locals_options(const nb::object& given) {
     if (given.is_none()) return std::nullopt;
     const auto values = nb::cast<nb::dict>(given);
     pystack::snapshot::LocalsOptions options;
-    options.limits.max_depth = nb::cast<unsigned>(values["max_depth"]);
-    options.limits.max_items = nb::cast<std::size_t>(values["max_items"]);
-    options.limits.max_string = nb::cast<std::size_t>(values["max_string"]);
-    options.limits.max_bytes = nb::cast<std::uint64_t>(values["max_bytes"]);
-    options.redaction.names = nb::cast<std::vector<std::string>>(values["redact"]);
-    options.redaction.words = nb::cast<std::vector<std::string>>(values["redact_words"]);
-    options.redaction.in_text = nb::cast<bool>(values["redact_text"]);
+    options.limits.max_depth = option_value<unsigned>(values, "max_depth");
+    options.limits.max_items = option_value<std::size_t>(values, "max_items");
+    options.limits.max_string = option_value<std::size_t>(values, "max_string");
+    options.limits.max_bytes = option_value<std::uint64_t>(values, "max_bytes");
+    options.redaction.names = option_value<std::vector<std::string>>(values, "redact");
+    options.redaction.words = option_value<std::vector<std::string>>(values, "redact_words");
+    options.redaction.in_text = option_value<bool>(values, "redact_text");
     return options;
 }
 

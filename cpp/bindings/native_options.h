@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "bindings/option_value.h"
 #include "merge/native_options.h"
 
 namespace pystack::bindings {
@@ -13,9 +14,9 @@ inline std::optional<merge::NativeOptions> native_options(const nanobind::object
     if (given.is_none()) return std::nullopt;
     const auto values = nanobind::cast<nanobind::dict>(given);
     merge::NativeOptions options;
-    options.all_threads = nanobind::cast<bool>(values["all_threads"]);
-    options.last_only = nanobind::cast<bool>(values["last_only"]);
-    options.sampled_stack_bytes = nanobind::cast<std::uint64_t>(values["sampled_stack_bytes"]);
+    options.all_threads = option_value<bool>(values, "all_threads");
+    options.last_only = option_value<bool>(values, "last_only");
+    options.sampled_stack_bytes = option_value<std::uint64_t>(values, "sampled_stack_bytes");
     return options;
 }
 
