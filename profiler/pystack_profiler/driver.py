@@ -247,7 +247,7 @@ def record_targets(
             update()
             on_progress(_progress(time.monotonic() - begin_s, targets, recording))
         end()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         end()
         recording.end_reason, recording.error = "failed", f"{type(error).__name__}: {error}"
         raise

@@ -150,6 +150,7 @@ class Recorder:
         self._pid = pid
         self._stop_requested = stop_requested
         self._on_progress = on_progress
+        self._starting = threading.RLock()
         self._stopping = threading.Event()
         self._targets: Targets | None = None
         self._recording: Recording | None = None
@@ -159,33 +160,42 @@ class Recorder:
 
     def start(self) -> Recording:
         """Begins to record. Raises what `record` raises, if the process cannot be read."""
-        if self._recording is not None:
-            raise InvalidArgument("a Recorder can be started only once", pid=self._pid)
-        self._owner = os.getpid()
-        pid = self._owner if self._pid is None else self._pid
-        self._targets = open_targets(pid, self._settings)
-        self._recording = driver.new_recording(pid, self._settings)
-        # A daemon, so that the interpreter can exit without `stop`; but it has to end before the
-        # interpreter does.
-        self._thread = threading.Thread(target=self._run, name="pystack-recorder", daemon=True)
-        atexit.register(self._end)
-        try:
-            self._thread.start()
-        except BaseException:
-            atexit.unregister(self._end)
-            self._stop_sampling()
-            raise
-        return self._recording
+        with self._starting:
+            if self._recording is not None:
+                raise InvalidArgument("a Recorder can be started only once", pid=self._pid)
+            self._owner = os.getpid()
+            self._stopping.clear()  # A start may be tried again.
+            pid = self._owner if self._pid is None else self._pid
+            self._targets = open_targets(pid, self._settings)
+            recording = driver.new_recording(pid, self._settings)
+            # A daemon, so that the interpreter can exit without `stop`; but it has to end before the
+            # interpreter does.
+            self._thread = threading.Thread(
+                target=self._run, args=(recording,), name="pystack-recorder", daemon=True
+            )
+            atexit.register(self._end)
+            try:
+                self._thread.start()
+            except BaseException:
+                atexit.unregister(self._end)
+                self._stopping.set()
+                self._targets.close()
+                self._stop_sampling()
+                raise
+            self._recording = recording  # Last: now others may stop it.
+            return recording
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Waits until the recording ends by itself, or for `timeout_s` seconds. Returns whether it ended."""
-        if self._thread is None:
+        if self._recording is None:
             raise InvalidArgument("the Recorder was not started", pid=self._pid)
+        assert self._thread is not None
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def stop(self) -> Recording:
-        """Ends the recording and returns it. May be called again.
+        """Ends the recording and returns it. May be called again. In a callback, it does not wait: the
+        recording ends when the callback returns.
 
         Raises a `PystackError` if the recording ended early because sampling failed, and the exception
         of a callback if there was one. What was recorded before is in the recording of `start`.
@@ -214,13 +224,12 @@ class Recorder:
         else:
             self._end()  # The exception of the block matters more than that of the recording.
 
-    def _run(self) -> None:
+    def _run(self, recording: Recording) -> None:
         assert self._targets is not None
-        assert self._recording is not None
         try:
             driver.record_targets(
                 self._targets,
-                self._recording,
+                recording,
                 self._settings.duration_s,
                 stop_requested=lambda: self._stopping.is_set() or self._stop_requested(),
                 on_progress=self._on_progress,
@@ -240,7 +249,8 @@ class Recorder:
             # Now, not when the thread notices: the caller's waiting is not to be in the recording.
             self._stop_sampling()
         finally:
-            self._thread.join()
+            if threading.current_thread() is not self._thread:  # It is in callbacks.
+                self._thread.join()
 
     def _stop_sampling(self) -> None:
         assert self._targets is not None

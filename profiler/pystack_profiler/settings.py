@@ -33,7 +33,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.duration_s is not None and not self.duration_s >= 0:
             raise InvalidArgument(f"duration_s must not be negative, not {self.duration_s}")
-        if self.max_processes < 1:
+        if not self.max_processes >= 1:
             raise InvalidArgument(f"max_processes must be positive, not {self.max_processes}")
 
     @property
