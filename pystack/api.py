@@ -139,7 +139,9 @@ def dump_core(
         InvalidArgument: `executable` is not an ELF file, or a folder does not exist.
         SystemFailure: The file cannot be opened, or there is not enough disk space to unpack it.
     """
-    name = os.fspath(path)
+    name = os.fsdecode(path)
+    if isinstance(library_folders, str | bytes):
+        raise errors.InvalidArgument(f"library_folders must be a list, not {library_folders!r}")
     folders = [_folder(folder) for folder in library_folders]
     root = None if library_root is None else _folder(library_root)
     program = None if executable is None else _program(executable)
@@ -282,7 +284,7 @@ def _may_be_compressed(path: str) -> bool:
 
 
 def _folder(path: StrPath) -> str:
-    folder = _encodable(os.fspath(path))
+    folder = _encodable(os.fsdecode(path))
     if not os.path.isdir(folder):  # noqa: PTH112 (start-up time)
         raise errors.InvalidArgument(f"{folder} is not a folder")
     if not os.access(folder, os.R_OK | os.X_OK):
@@ -291,7 +293,7 @@ def _folder(path: StrPath) -> str:
 
 
 def _program(path: StrPath) -> str:
-    program = _encodable(os.fspath(path))
+    program = _encodable(os.fsdecode(path))
     try:
         with open(program, "rb") as file:
             head = file.read(len(_ELF_MAGIC))
@@ -348,6 +350,8 @@ def _options(given: Options | bool, kind: type[Options], name: str) -> Options:
 
 
 def _check_pid(pid: int) -> None:
+    if not isinstance(pid, int) or isinstance(pid, bool):
+        raise errors.InvalidArgument(f"pid must be an int, not {pid!r}")
     if pid <= 0:
         raise errors.InvalidArgument(f"pid must be positive, not {pid}", pid=pid)
     if pid > _MAX_PID:

@@ -94,6 +94,9 @@ def test_impossible_pids(core: FakeCore) -> None:
         api.dump(0)
     with pytest.raises(errors.NoSuchProcess):
         api.dump(2**40)
+    for wrong in ("4711", 4711.0, None, True):
+        with pytest.raises(errors.InvalidArgument, match="pid must be an int"):
+            api.dump(wrong)  # type: ignore[arg-type]
     assert core.calls == []
 
 

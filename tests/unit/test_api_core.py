@@ -144,3 +144,12 @@ def test_arguments_that_cannot_be(core: FakeCore, plain: Path, tmp_path: Path) -
     with pytest.raises(errors.InvalidArgument, match="is not UTF-8"):
         api.dump_core("core.\udcff")
     assert core.calls == []
+
+
+def test_paths_may_be_bytes_but_one_folder_is_no_list(core: FakeCore, plain: Path) -> None:
+    folder = plain.parent
+    api.dump_core(os.fsencode(plain), library_folders=[os.fsencode(folder)])  # type: ignore[arg-type, list-item]
+    assert core.calls[0]["path"] == str(plain)
+    assert core.calls[0]["library_folders"] == [str(folder)]
+    with pytest.raises(errors.InvalidArgument, match="library_folders must be a list"):
+        api.dump_core(plain, library_folders=str(folder))
