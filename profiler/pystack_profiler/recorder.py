@@ -98,10 +98,13 @@ def record(
     )
     pid = os.getpid() if pid is None else pid
     targets = open_targets(pid, settings, stop_requested)
-    recording = driver.new_recording(pid, settings)
-    driver.record_targets(
-        targets, recording, duration_s, stop_requested=stop_requested, on_progress=on_progress
-    )
+    try:
+        recording = driver.new_recording(pid, settings)
+        driver.record_targets(
+            targets, recording, duration_s, stop_requested=stop_requested, on_progress=on_progress
+        )
+    finally:
+        targets.close()
     return recording
 
 
@@ -167,14 +170,14 @@ class Recorder:
             self._stopping.clear()  # A start may be tried again.
             pid = self._owner if self._pid is None else self._pid
             self._targets = open_targets(pid, self._settings)
-            recording = driver.new_recording(pid, self._settings)
-            # A daemon, so that the interpreter can exit without `stop`; but it has to end before the
-            # interpreter does.
-            self._thread = threading.Thread(
-                target=self._run, args=(recording,), name="pystack-recorder", daemon=True
-            )
-            atexit.register(self._end)
             try:
+                recording = driver.new_recording(pid, self._settings)
+                # A daemon, so that the interpreter can exit without `stop`; but it has to end before
+                # the interpreter does.
+                self._thread = threading.Thread(
+                    target=self._run, args=(recording,), name="pystack-recorder", daemon=True
+                )
+                atexit.register(self._end)
                 self._thread.start()
             except BaseException:
                 atexit.unregister(self._end)

@@ -111,12 +111,14 @@ class ProcessFamily:
         with suppress(OSError):
             self._root.program = _program(root)
         self._openers = ThreadPoolExecutor(_OPENERS, "pystack-opener")
-        self._threads = [
-            threading.Thread(target=work, daemon=True)
-            for work in (self._find, self._look_after_all)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        try:
+            for work in (self._find, self._look_after_all):
+                self._threads.append(threading.Thread(target=work, daemon=True))
+                self._threads[-1].start()
+        except BaseException:  # Ctrl-C, or no thread can be started.
+            self._closing.set()
+            raise
 
     @property
     def recorders(self) -> list[ProcessRecorder]:

@@ -95,6 +95,23 @@ def test_a_start_without_a_thread_leaves_nothing(
     running.stop()
 
 
+@pytest.mark.parametrize("refused", ["_find", "_look_after_all"])
+def test_an_interrupted_start_leaves_no_threads_that_find_processes(
+    monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    def interrupt(self: threading.Thread) -> None:
+        real(self)
+        if refused in self.name:
+            raise KeyboardInterrupt
+
+    real = threading.Thread.start
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, "start", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        record(subprocesses=True)
+    wait_until(lambda: threading.active_count() == before, "the end of the threads")
+
+
 @pytest.mark.parametrize("rate_hz", [1e-7, 1e-300, 5e-324])
 def test_a_rate_that_is_too_low_is_refused(rate_hz: float) -> None:
     with pytest.raises(InvalidArgument, match="rate"):
