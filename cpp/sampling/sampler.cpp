@@ -19,8 +19,9 @@ namespace pystack::sampling {
 
 namespace {
 
-/// Samples are handed over at least this often.
-constexpr auto kHandOver = std::chrono::milliseconds(250);
+/// Samples are handed over about this often: more often than who takes them looks, which would else
+/// find nothing every other time.
+constexpr auto kHandOver = std::chrono::milliseconds(200);
 /// A sleep costs some microseconds of CPU and is as late as that: shorter waits spin.
 constexpr auto kSpin = std::chrono::microseconds(5);
 /// Between two tries to let a thread of the target go that could not be stopped in time.

@@ -159,3 +159,14 @@ def test_a_program_can_exit_while_a_daemon_thread_records(options: str) -> None:
 def test_options_out_of_range_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument, match=r"^\w+ cannot be "):
         pystack.dump(1, **wrong)  # type: ignore[arg-type]
+
+
+def test_few_windows_are_empty() -> None:
+    windows: list[Recording] = []
+    record(
+        rate_hz=200,
+        duration_s=3,
+        on_progress=lambda progress: windows.append(progress.recording.cut()),
+    )
+    empty = sum(not window.sample_count for window in windows)
+    assert empty <= len(windows) / 4
