@@ -225,6 +225,7 @@ class PySampler {
     std::string python_version() const { return sampler_->python_version(); }
 
     const char* end_reason() const {
+        if (is_in_forked_child()) return "stopped";
         switch (sampler_->end()) {
             case Sampler::End::kRunning:
                 return "running";
@@ -239,6 +240,7 @@ class PySampler {
     }
 
     nb::object error() const {
+        if (is_in_forked_child()) return nb::none();
         const auto error = sampler_->error();
         return error ? to_str(error->message()) : nb::none();
     }

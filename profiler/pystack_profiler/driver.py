@@ -5,6 +5,7 @@ This module knows no command line, no signals and no files.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -233,8 +234,11 @@ def record_targets(
 
     try:
         begin_s = time.monotonic()
+        owner = os.getpid()
         update()
         while not (stop_requested() or targets.have_ended()):
+            if os.getpid() != owner:
+                break  # The child of a fork in a callback has no samplers.
             elapsed_s = time.monotonic() - begin_s
             if duration_s is not None and elapsed_s >= duration_s:
                 break

@@ -170,3 +170,25 @@ def test_few_windows_are_empty() -> None:
     )
     empty = sum(not window.sample_count for window in windows)
     assert empty <= len(windows) / 4
+
+
+@pytest.mark.parametrize("subprocesses", [False, True])
+def test_the_child_of_a_fork_in_a_callback_ends_its_recording(subprocesses: bool) -> None:
+    script = (
+        "import os, sys\n"
+        "from pystack_profiler import record\n"
+        "children = []\n"
+        "def fork(_):\n"
+        "    children or children.append(os.fork())\n"
+        f"made = record(duration_s=1, on_progress=fork, subprocesses={subprocesses})\n"
+        "assert made.end_reason == 'stopped', made.end_reason\n"
+        "if children[0] == 0:\n"
+        "    assert made.duration_ns < 0.9e9, made.duration_ns\n"
+        "    sys.exit(0)\n"
+        "assert os.waitpid(children[0], 0)[1] == 0\n"
+        "print('done')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
