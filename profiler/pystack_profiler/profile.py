@@ -6,6 +6,7 @@ all processes; code that shows several profiles merges them by name.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from pystack.sampling import SamplerStats
 
 EndReason = Literal["running", "stopped", "target_exited", "failed"]
+
+
+#: For the tables and the windows of all profiles, while they grow. The child of a fork does not have the
+#: thread that makes them grow, so none may be in the middle of it then.
+_growing = threading.RLock()
+os.register_at_fork(
+    before=_growing.acquire,
+    after_in_parent=_growing.release,
+    after_in_child=_growing.release,
+)
 
 
 @dataclass(slots=True)
@@ -55,7 +66,6 @@ class Profile:
         self._had_threads = False  # in a window before this one
         self._only_own_threads = only_own_threads
         self._identities: list[ThreadIdentity] = []
-        self._lock = threading.Lock()  # for the tables and the window, while they grow
 
     @property
     def tracks(self) -> list[Track]:
@@ -117,7 +127,7 @@ class Profile:
         return states
 
     def append(self, batch: Batch) -> None:
-        with self._lock:
+        with _growing:
             self.tables.append(batch)
             for index, pid, tid, interpreter_id, name in batch.threads:
                 identity = ThreadIdentity(pid, tid, interpreter_id, name)
@@ -127,13 +137,13 @@ class Profile:
 
     def finish(self) -> None:
         """Call this after the last batch."""
-        with self._lock:
+        with _growing:
             if self._only_own_threads:
                 self.window.drop_foreign_threads()
 
     def snapshot(self) -> Profile:
         """A copy that no longer changes. Any thread may take one."""
-        with self._lock:
+        with _growing:
             copied = Profile(
                 replace(self.process),
                 self.tables.copy(),
@@ -149,7 +159,7 @@ class Profile:
 
         The windows meet at the last sample, so a first weight can begin slightly before its window.
         """
-        with self._lock:
+        with _growing:
             end_ns = max(self.end_ns, self.process.start_ns)
             closed = Profile(
                 replace(self.process, end_ns=end_ns),

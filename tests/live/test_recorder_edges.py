@@ -192,3 +192,28 @@ def test_the_child_of_a_fork_in_a_callback_ends_its_recording(subprocesses: bool
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_the_child_of_a_fork_can_look_at_what_was_recorded() -> None:
+    """Also if the recorder's thread was storing samples when it was forked."""
+    script = (
+        "import os, time\n"
+        "from pystack_profiler import Recorder, window\n"
+        "append = window.Window.append\n"
+        "def slowly(self, *arguments):\n"
+        "    append(self, *arguments)\n"
+        "    time.sleep(0.15)\n"
+        "window.Window.append = slowly\n"
+        "with Recorder(rate_hz=200) as made:\n"
+        "    for number in range(5):\n"
+        "        time.sleep(0.3 + number / 20)\n"
+        "        child = os.fork()\n"
+        "        if child == 0:\n"
+        "            os._exit(made.snapshot().sample_count == 0)\n"
+        "        assert os.waitpid(child, 0)[1] == 0\n"
+        "print('done')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
