@@ -172,6 +172,14 @@ class Targets(Protocol):
         """The number of processes that were left out because of the limit."""
 
     @property
+    def unseen_processes(self) -> int:
+        """The number of processes that ended before it was known whether they are Python."""
+
+    @property
+    def dead_children_ns(self) -> int:
+        """The CPU time of descendants that have ended, recorded or not; 0 if none are recorded."""
+
+    @property
     def root_error(self) -> PystackError | None:
         """Why the first process is not recorded; None if it is."""
 
@@ -183,7 +191,7 @@ class Targets(Protocol):
 class OneProcess:
     """The usual case: one process."""
 
-    other_processes = left_out_processes = 0
+    other_processes = left_out_processes = unseen_processes = dead_children_ns = 0
     root_error: PystackError | None = None
 
     def __init__(self, recorder: ProcessRecorder) -> None:
@@ -231,6 +239,7 @@ def record_targets(
             if recorder not in completed:
                 recorder.complete()
         update()
+        recording.dead_children_ns = targets.dead_children_ns
 
     try:
         begin_s = time.monotonic()
@@ -305,7 +314,7 @@ def _update(recording: Recording, targets: Targets) -> None:
     recording.profiles = [one.profile for one in recorders if one.is_shown] or [
         one.profile for one in recorders[:1]
     ]
-    recording.unseen_processes = sum(
+    recording.unseen_processes = targets.unseen_processes + sum(
         one.has_ended and not one.profile.was_seen and one.profile not in recording.profiles
         for one in recorders
     )

@@ -41,6 +41,7 @@ def metadata_of(
             "other_processes": recording.other_processes,
             "left_out_processes": recording.left_out_processes,
             "unseen_processes": recording.unseen_processes,
+            "dead_children_ns": recording.dead_children_ns,
         },
         "recording": {
             "start_time": start.isoformat(timespec="milliseconds"),

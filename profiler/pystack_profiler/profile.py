@@ -192,7 +192,8 @@ class Recording:
     subprocesses: bool = False
     other_processes: int = 0  # descendants that were not Python
     left_out_processes: int = 0  # descendants beyond the limit, Python or not
-    unseen_processes: int = 0  # Python processes that exited before the first sample
+    unseen_processes: int = 0  # descendants that exited before the first sample
+    dead_children_ns: int = 0  # CPU time of descendants that exited meanwhile, recorded or not
     start_time_ns: int = 0  # realtime clock
     began_ns: int = 0  # monotonic clock
     ended_ns: int = 0

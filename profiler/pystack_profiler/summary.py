@@ -24,6 +24,9 @@ from .view import DEFAULT_VIEW, View, was_measured
 _NOTEWORTHY = 0.01  # of the time; less is not reported by default
 _WORTH_A_WORD = 0.0005  # of the time; less is not on the last line
 _UNEXPLAINED = 0.1  # of the waiting time; less is not reported
+_UNSEEN_NS = (
+    100_000_000  # of child processes; less is not reported, because the kernel counts in 10 ms
+)
 _STARVED = 0.1  # waiting for CPUs, in proportion to running; less is not reported
 _THREADS_SHOWN = 5
 
@@ -81,6 +84,9 @@ def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
             " took too long"
         )
     totals = thread_totals(recording)
+    unseen = _unseen_children(recording, totals)
+    if unseen is not None:
+        lines.append(unseen)
     waited = _waited_for_cpus(recording, totals)
     if waited is not None:
         lines.append(waited)
@@ -142,6 +148,29 @@ def _not_sampled(recording: Recording) -> str:
     stats = recording.stats
     share = format_share(stats["not_sampled_ns"], stats["elapsed_ns"])
     return f"{format_time(stats['not_sampled_ns'])} ({share} {_base(recording)})"
+
+
+def _unseen_children(recording: Recording, totals: list[ThreadTotal]) -> str | None:
+    """A warning if child processes that ended had much more CPU time than was recorded of them."""
+    ended = {
+        profile.process.pid
+        for profile in recording.profiles
+        if profile.process.pid != recording.pid and profile.process.end_reason == "target_exited"
+    }
+    seen_ns = sum(total.on_cpu_ns or 0 for total in totals if total.identity.pid in ended)
+    unseen_ns = recording.dead_children_ns - seen_ns
+    all_ns = unseen_ns + sum(total.on_cpu_ns or 0 for total in totals)
+    if unseen_ns <= _UNSEEN_NS or unseen_ns < _NOTEWORTHY * all_ns:
+        return None
+    counts = (
+        (recording.unseen_processes, "ended before they were seen"),
+        (recording.other_processes, "are not Python"),
+    )
+    who = " and ".join(f"{count:,} {what}" for count, what in counts if count)
+    return (
+        f"Warning: {format_time(unseen_ns)} of CPU time of child processes that have ended is not in the"
+        f" recording{f' ({who})' if who else ''}"
+    )
 
 
 def _waited_for_cpus(recording: Recording, totals: list[ThreadTotal]) -> str | None:

@@ -20,12 +20,14 @@ from queue import Empty, SimpleQueue
 from pystack.errors import (
     InvalidArgument,
     NoSuchProcess,
+    NotPython,
     PermissionDenied,
     PystackError,
     TargetExited,
     VersionUnsupported,
 )
 
+from .dead_children import DeadChildren
 from .driver import ProcessRecorder, Sampler
 from .process_tree import ProcessTree
 from .settings import DEFAULT_MAX_PROCESSES
@@ -36,6 +38,10 @@ LOOK_EVERY_S = 0.015
 #: A new child may be about to execute another program, and a program that was just executed has no
 #: interpreter yet. To search for one too early costs more than to wait.
 _SETTLES_IN_S = 0.025
+#: A fork of a process that is recorded has its interpreter, unless it executes another program.
+_FORK_SETTLES_IN_S = 0.004
+#: Children often come in numbers.
+_LOOK_SOON_S, _SOON = 0.004, 50  # the interval, and how often after a new process
 
 #: How often a process is checked for having executed another program.
 _WATCH_EVERY_S = 0.02
@@ -95,6 +101,8 @@ class ProcessFamily:
         self._found_count = 1
         self._others = 0  # processes that have ended and never were Python
         self._left_out = 0  # processes that have ended and were left out
+        self._unseen = 0  # processes that ended before their interpreter was searched
+        self._dead_children = DeadChildren(root)
         self._max_processes = max_processes
         self._busy: set[int] = set()  # processes that are recorded, or searched for an interpreter
         self._found: SimpleQueue[int] = SimpleQueue()
@@ -145,21 +153,35 @@ class ProcessFamily:
         return self._left_out + sum(member.is_left_out for member in members)
 
     @property
+    def unseen_processes(self) -> int:
+        """The number of processes that ended before it was known whether they are Python."""
+        return self._unseen
+
+    @property
+    def dead_children_ns(self) -> int:
+        """The CPU time of all descendants that have ended, recorded or not."""
+        return self._dead_children.cpu_ns
+
+    @property
     def root_error(self) -> PystackError | None:
         """Why the root is not recorded; None if it is."""
         return None if self._root.was_python else self._root.error
 
     def close(self) -> None:
+        self._dead_children.look()
         self._closing.set()
         for thread in self._threads:
             thread.join()
         self._openers.shutdown(cancel_futures=True)
 
     def _find(self) -> None:
+        soon = 0
         while True:
-            for pid in self._tree.look():
+            new = self._tree.look()
+            for pid in new:
                 self._found.put(pid)
-            if self._closing.wait(LOOK_EVERY_S):
+            soon = _SOON if new else max(0, soon - 1)
+            if self._closing.wait(_LOOK_SOON_S if soon else LOOK_EVERY_S):
                 return
 
     def _look_after_all(self) -> None:
@@ -178,12 +200,19 @@ class ProcessFamily:
 
     def _add(self, pid: int) -> None:
         now_s = time.monotonic()
-        due_s = now_s + _SETTLES_IN_S
-        with suppress(OSError):
-            self._members[pid] = _Member(pid, self._found_count, _program(pid), now_s, due_s, due_s)
-            self._found_count += 1
+        try:
+            program = _program(pid)
+        except OSError:
+            self._unseen += 1
+            return
+        recorded = {one.program for one in self._members.values() if one.recorder is not None}
+        due_s = now_s + (_FORK_SETTLES_IN_S if program in recorded else _SETTLES_IN_S)
+        self._members[pid] = _Member(pid, self._found_count, program, now_s, due_s, due_s)
+        self._found_count += 1
 
     def _look_after(self, member: _Member) -> None:
+        if member is self._root:
+            self._dead_children.look()
         try:
             program = _program(member.pid)
         except OSError:
@@ -243,12 +272,18 @@ class ProcessFamily:
         self._busy.discard(member.pid)
         self._others += _is_other(member)
         self._left_out += member.is_left_out
+        self._unseen += _is_unknown(member)
         if member is self._root:
             self._root_ended = True
 
 
 def _is_other(member: _Member) -> bool:
-    return not member.was_python and not member.is_left_out
+    return not (member.was_python or member.is_left_out or _is_unknown(member))
+
+
+def _is_unknown(member: _Member) -> bool:
+    """Whether nothing is known of it, because its interpreter was not searched before it ended."""
+    return not (member.was_python or member.is_left_out or isinstance(member.error, NotPython))
 
 
 def _program(pid: int) -> str | None:

@@ -87,6 +87,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "batch",
         "counts",
+        "dead_children",
         "interruption",
         "output",
         "process_tree",

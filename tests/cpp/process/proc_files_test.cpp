@@ -65,7 +65,8 @@ TEST_CASE("what a thread is blocked in") {
     CHECK(call->number == 202);
     CHECK(call->argument0 == 0x7f1200);
     CHECK(call->argument1 == 0x189);
-    for (const char* text : {"running\n", "-1 0x7ffc10 0x7f1234\n", "202\n", "202 7f1200\n", "202 0x7f1200\n", ""}) {
+    for (const char* text :
+         {"running\n", "-1 0x7ffc10 0x7f1234\n", "202\n", "202 7f1200\n", "202 0x7f1200\n", ""}) {
         CHECK_FALSE(parse_syscall(text));
         CHECK_FALSE(parse_blocked_at(text));
     }

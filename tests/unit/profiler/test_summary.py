@@ -140,3 +140,23 @@ def test_details_name_threads_without_trusting_their_names() -> None:
     text = "\n".join(details(recording_of(writer)))
     assert 'thread 100/7 "evil\\x1b[31m": 1 sample,' in text
     assert "\x1b" not in text
+
+
+def test_child_processes_that_nobody_saw_are_a_finding() -> None:
+    state = SampleState.CPU_KNOWN | SampleState.ON_CPU
+    root, child = a_second(state), BatchWriter()
+    child.sample(child.thread(200, pid=200), 300 * MS, 300 * MS, [Frame("g")], state)
+    recording = recording_of(root, child)
+    ended = recording.profiles[1].process
+    ended.pid, ended.end_reason = 200, "target_exited"
+    assert not any("child processes" in line for line in findings(replace_dead(recording, 350)))
+    recording.unseen_processes, recording.other_processes = 26, 1
+    assert findings(replace_dead(recording, 1300))[0] == (
+        "Warning: 1.0 s of CPU time of child processes that have ended is not in the recording"
+        " (26 ended before they were seen and 1 are not Python)"
+    )
+
+
+def replace_dead(recording: Recording, dead_children_ms: int) -> Recording:
+    recording.dead_children_ns = dead_children_ms * MS
+    return recording
