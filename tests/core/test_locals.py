@@ -24,7 +24,8 @@ from tool_runs import dump_json
 
 pytestmark = pytest.mark.live
 
-CHANGED = 2000
+# For each interpreter: a full matrix has nine of them.
+CHANGED = 220
 
 DEPTH = 5000
 MOST_SHOWN = 5000
@@ -79,8 +80,7 @@ def test_same_as_alive(interpreter: Interpreter, tmp_path: Path) -> None:
 def test_changed_values_lose_no_frames(interpreter: Interpreter, tmp_path: Path) -> None:
     """Whatever the heap holds: the frames are those that are listed without `--locals`."""
     _, path, _ = values_core(interpreter, tmp_path)
-    interpreters = [one for one in required() if one.root is None and not one.free_threaded]
-    results = read_damaged(path, tmp_path, "heap", CHANGED // len(interpreters))
+    results = read_damaged(path, tmp_path, "heap", CHANGED)
     listed = [result for result in results if result["error"] is None]
     assert len(listed) > len(results) / 2
     for result in listed:
