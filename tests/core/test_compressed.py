@@ -120,8 +120,8 @@ def test_ended_while_it_unpacks(number: int, folder: Path, tmp_path: Path) -> No
     path = tmp_path / "core.gz"
     noise = gzip.compress(ENDLESS + os.urandom(8 * MIB), compresslevel=1)
     with path.open("wb") as file:
-        # Members that follow each other are one stream of 2 GiB.
-        for _ in range(256):
+        # Members that follow each other are one stream of 1 GiB.
+        for _ in range(128):
             file.write(noise)
     with subprocess.Popen(
         [*TOOL, "core", path], cwd=TOOL_FOLDER, stderr=subprocess.PIPE
