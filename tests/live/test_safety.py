@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import random
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from interpreters import required
 from marks import each_of
 from process_state import run_state, thread_ids, wait_until
 from targets import PROGRAMS, Interpreter
-from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json, run_tool
+from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json
 from truth_compare import differences
 from truthful_target import truthful_target
 
@@ -36,33 +38,100 @@ BLOCK = pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped",
 KILLS = 200
 
 
-def killed_at_random_moments(
-    target: CountingTarget, command: list[str], first_s: float, last_s: float, times: int
-) -> None:
-    """Start the command and kill it, at moments spread over its run."""
-    moments = random.Random(f"{command}")
-    for number in range(times):
-        tool = subprocess.Popen(
-            command,
-            cwd=TOOL_FOLDER,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        delay_s = moments.uniform(first_s, last_s)
+# Each run is forked from a process that has imported everything: the kills then hit the work, not the start of Python,
+# and there is time for many.
+FORKER = """
+import gc, importlib, os, pkgutil, signal, sys
+import pystack, pystack_profiler
+from pystack.__main__ import main
+for package in (pystack, pystack_profiler):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if module.name != "pystack.__main__":
+            importlib.import_module(module.name)
+gc.freeze()
+def forever(pid):
+    while True:
+        pystack.dump(pid)
+print(flush=True)
+while sys.stdin.readline():
+    child = os.fork()
+    if child == 0:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(nowhere, stream)
+        if sys.argv[1] == "forever":
+            forever(int(sys.argv[2]))
+        os._exit(main())
+    print(child, flush=True)
+    # Until then it is at worst a zombie, which can be killed.
+    sys.stdin.readline()
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+class Forker:
+    """Starts runs of the command, one at a time; or of stopping dumps that never end: `forever PID`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def _ask(self) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def _start(self) -> int:
+        """The process ID of the run."""
+        return self._ask()
+
+    def _wait(self) -> int:
+        """The status of the run that was started."""
+        return self._ask()
+
+    def run_time_s(self) -> float:
+        """Of one run that nobody kills."""
+        start = time.monotonic()
+        self._start()
+        assert self._wait() == 0
+        return time.monotonic() - start
+
+    def killed_after(self, delay_s: float) -> None:
+        pid = self._start()
         try:
             time.sleep(delay_s)
         finally:
-            tool.kill()
-            tool.wait(timeout=TOOL_TIMEOUT_S)
-        target.assert_runs_on(f"kill {number}, after {delay_s * 1e3:.1f} ms")
+            os.kill(pid, signal.SIGKILL)
+        assert self._wait() in (0, signal.SIGKILL)
 
 
-def run_time_s(*arguments: object) -> float:
-    start = time.monotonic()
-    done = run_tool(*arguments)
-    assert done.returncode == 0, done.stderr
-    return time.monotonic() - start
+@contextlib.contextmanager
+def forker(arguments: list[str]) -> Iterator[Forker]:
+    command = [sys.executable, "-c", FORKER, *arguments]
+    with subprocess.Popen(
+        command,
+        cwd=TOOL_FOLDER,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield Forker(process)
+        # It ends at the end of its input.
+
+
+def killed_at_random_moments(
+    target: CountingTarget, arguments: list[str], first_s: float, last_s: float, times: int
+) -> None:
+    """Start the command and kill it, at moments spread over its run."""
+    moments = random.Random(f"{arguments}")
+    with forker(arguments) as runs:
+        for number in range(times):
+            delay_s = moments.uniform(first_s, last_s)
+            runs.killed_after(delay_s)
+            target.assert_runs_on(f"kill {number}, after {delay_s * 1e3:.1f} ms")
 
 
 def test_killed_in_a_dump(tmp_path: Path) -> None:
@@ -70,20 +139,17 @@ def test_killed_in_a_dump(tmp_path: Path) -> None:
     that does nothing but stopping dumps."""
     with counting_target(NEWEST, tmp_path, threads=5) as target:
         command = ["dump", "--json", str(target.pid)]
-        whole_s = run_time_s(*command)
-        killed_at_random_moments(target, [*TOOL, *command], whole_s / 3, whole_s * 1.1, KILLS // 2)
-        always = f"import pystack\nwhile True: pystack.dump({target.pid})"
-        killed_at_random_moments(
-            target, [sys.executable, "-c", always], whole_s / 2, whole_s * 1.5, KILLS // 2
-        )
+        with forker(command) as runs:
+            whole_s = runs.run_time_s()
+        killed_at_random_moments(target, command, 0, whole_s * 1.1, KILLS // 2)
+        killed_at_random_moments(target, ["forever", str(target.pid)], 0, whole_s, KILLS // 2)
 
 
 def test_killed_in_a_recording(tmp_path: Path) -> None:
     with counting_target(NEWEST, tmp_path, threads=5) as target:
         command = ["record", "--block", "-r", "2000", "-o", str(tmp_path / "out.json")]
-        start_s = run_time_s(*command, "-d", "0.1", target.pid) - 0.1
-        whole = [*TOOL, *command, "-d", "60", str(target.pid)]
-        killed_at_random_moments(target, whole, start_s / 2, start_s * 1.5 + 0.05, KILLS)
+        whole = [*command, "-d", "60", str(target.pid)]
+        killed_at_random_moments(target, whole, 0, 0.15, KILLS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
