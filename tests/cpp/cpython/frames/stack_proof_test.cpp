@@ -59,6 +59,7 @@ class Program {
 
     Stack stack() const {
         Stack stack;
+        stack.reserve(frames_.size());
         for (const Frame& frame : frames_) stack.push_back(seen(frame));
         return stack;
     }
@@ -172,6 +173,7 @@ class RunningTarget final : public memory::MemoryReader {
 /// The innermost frame's instruction is of no account.
 bool was_there(const std::vector<Stack>& stacks, std::span<const RawFrame> frames) {
     Stack found;
+    found.reserve(frames.size());
     for (const RawFrame& frame : frames) {
         if (!frame.shim) found.push_back({frame.code.value, frame.instruction});
     }
