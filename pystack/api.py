@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pystack.native_options import Native
 
     StrPath = str | os.PathLike[str]
+    AnyError = TypeVar("AnyError", bound=errors.PystackError)
     Options = TypeVar("Options", Locals, Native)
 
 _MAX_PID = 2**31 - 1  # pid_t
@@ -86,7 +87,7 @@ def dump(
         )
         return Snapshot.from_raw(raw)
     except errors.TargetError as error:
-        raise _explained(error, pid, stop=block) from None
+        raise _explained(_with_hint(error, exhaustive), pid, stop=block) from None
     except MemoryError:
         raise errors.OutOfMemory("out of memory", pid=pid) from None
 
@@ -176,6 +177,8 @@ def dump_core(
                 error.args = (str(error).replace(unpacked.path, name),)
                 raise
             return _core_snapshot(raw, name, unpacked)
+    except errors.NotPython as error:
+        raise _with_hint(error, exhaustive) from None
     except MemoryError:
         raise errors.OutOfMemory("out of memory") from None
 
@@ -239,7 +242,8 @@ def open_sampler(
             cancelled=cancelled,
         )
     except errors.TargetError as error:
-        raise _explained(error, pid, stop=stop or native not in (None, False)) from None
+        stops = stop or native not in (None, False)
+        raise _explained(_with_hint(error, exhaustive), pid, stop=stops) from None
 
 
 def __getattr__(name: str) -> object:
@@ -254,6 +258,13 @@ def _checked_memory(size: int | None) -> int | None:
     if size is not None and not 0 < size < 2**63:
         raise errors.InvalidArgument(f"max_memory must be a positive number of bytes, not {size}")
     return size
+
+
+def _with_hint(error: AnyError, exhaustive: bool) -> AnyError:
+    """Drops the hint that asks for what was done already."""
+    if exhaustive and isinstance(error, errors.NotPython):
+        error.hint = None
+    return error
 
 
 def _core_snapshot(raw: RawSnapshot, name: str, unpacked: UnpackedCore | None) -> Snapshot:

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "cpython/layout/debug_offsets.h"
+#include "cpython/layout/version_guesses.h"
 #include "files/file_root.h"
 #include "snapshot/capture.h"
 #include "snapshot/raw_snapshot.h"
@@ -177,6 +178,13 @@ Error explain(Error error, const CoreTarget& core) {
                                std::to_string(core.damage().missing_bytes) + " bytes are missing" +
                                cause};
     }
+    if (!core.has_written_pages()) {
+        error.detail =
+            "the core has no memory that the process wrote to, only its registers: it was written"
+            " with a coredump_filter that leaves private memory out (0x33 is the usual one)" +
+            cause;
+        return error;
+    }
     // A shared library rather than the program that loads it.
     for (const std::string_view name : {"libpython", "python"}) {
         for (const target::ModuleReport& report : core.reports()) {
@@ -190,8 +198,13 @@ Error explain(Error error, const CoreTarget& core) {
                                    wanted(report) + cause};
         }
     }
-    error.detail = "the core is not from a Python process but from " +
-                   core.executable().value_or("an unknown program");
+    const std::string program = core.executable().value_or("an unknown program");
+    if (cpython::has_interpreter_file(core)) {
+        error.detail = "the core of " + program +
+                       " has no interpreter: it had not started yet, or had ended before" + cause;
+    } else {
+        error.detail = "the core is not from a Python process but from " + program + cause;
+    }
     for (const std::string& part : core.left_out_parts()) error.detail += "; " + part;
     return error;
 }

@@ -249,6 +249,38 @@ def test_core_of_another_program(tmp_path: Path) -> None:
     assert "sleep" in sentence or "coreutils" in sentence
 
 
+#: It aborts when its interpreter has ended.
+FINALIZED = (
+    "import ctypes; c = ctypes.CDLL(None); c.on_exit(ctypes.cast(c.abort, ctypes.c_void_p), None)"
+)
+
+
+def test_core_of_an_interpreter_that_has_ended(tmp_path: Path) -> None:
+    """It was said to be no Python process, and that --exhaustive would help who had given that."""
+    need_kernel_cores()
+    command = [sys.executable, "-c", FINALIZED]
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=limits) as process:
+        path = kernel_core(process.pid, tmp_path)
+    done = run_tool("core", "--exhaustive", path)
+    assert done.returncode == 3
+    assert "has no interpreter: it had not started yet, or had ended before" in done.stderr
+    assert "SIGABRT" in done.stderr
+    assert "--exhaustive" not in done.stderr
+
+
+def test_core_without_private_memory(tmp_path: Path) -> None:
+    need_kernel_cores()
+    program = "import os; open('/proc/self/coredump_filter', 'w').write('0x0'); os.abort()"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=limits) as process:
+        path = kernel_core(process.pid, tmp_path)
+    status, sentence = failure_of(path)
+    assert status == 3
+    assert sentence.startswith("the core has no memory that the process wrote to")
+    assert "coredump_filter" in sentence
+    assert "SIGABRT" in sentence
+
+
 def test_without_notes(core: Path, changeable: Path) -> None:
     """No threads, no registers, no names of files: there is only memory."""
     data = bytearray(changeable.read_bytes())

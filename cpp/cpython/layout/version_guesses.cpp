@@ -100,6 +100,13 @@ bool is_interpreter_name(std::string_view path) {
     return name.starts_with("python") || name.starts_with("libpython");
 }
 
+bool has_interpreter_file(const target::Target& target) {
+    const auto modules = target.modules();
+    return modules && std::any_of(modules->begin(), modules->end(), [](const elf::Module& module) {
+               return is_interpreter_name(module.path.str());
+           });
+}
+
 std::vector<PythonVersion> possible_versions(const memory::MemoryReader& memory,
                                              const elf::Module& module) {
     std::vector<PythonVersion> versions = guesses(memory, module);

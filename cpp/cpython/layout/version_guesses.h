@@ -6,12 +6,15 @@
 #include "cpython/layout/layout.h"
 #include "elf/module_map.h"
 #include "memory/memory_reader.h"
+#include "target/target.h"
 
 namespace pystack::cpython {
 
 /// Whether a path is named like `python3.8` or `libpython3.8.so.1.0`, and not like an extension
 /// module (`_heapq.cpython-38.so`).
 bool is_interpreter_name(std::string_view path);
+/// Whether a file with such a name is mapped.
+bool has_interpreter_file(const target::Target& target);
 
 /// Which versions a file's interpreter may be of. Best guess first: Py_Version (3.11+), then
 /// version strings that agree with the file's name, then the other strings, then the name alone,

@@ -31,11 +31,14 @@ constexpr std::uint64_t kMaxSearched = std::uint64_t{4} << 30;
 constexpr auto kSearchBudget = std::chrono::seconds(2);
 
 Error not_python(const target::Target& target) {
-    Error error{.code = ErrorCode::kNotPython,
-                .what = "not a Python process",
-                .detail = "process " + std::to_string(target.pid()) + " (" +
-                          target.executable().value_or("unknown program") +
-                          ") is not a Python process, or its interpreter has not started yet"};
+    Error error{
+        .code = ErrorCode::kNotPython,
+        .what = "not a Python process",
+        .detail = "process " + std::to_string(target.pid()) + " (" +
+                  target.executable().value_or("unknown program") + ") " +
+                  (has_interpreter_file(target)
+                       ? "runs no Python now: its interpreter has not started yet, or has ended"
+                       : "is not a Python process, or its interpreter has not started yet")};
     for (const std::string& part : target.left_out_parts()) error.detail += "; " + part;
     return error;
 }
