@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from pystack.cli.options import Settings, option_group
-from pystack.cli.screen import write_lines
+from pystack.cli.screen import print_status, write_lines
 
 if TYPE_CHECKING:
     from pystack.model import Snapshot
@@ -75,3 +75,10 @@ def write_snapshot(
         signatures=output.signatures,
     )
     write_lines(render_text(snapshot, options, sources), color=options.color)
+    if any(_was_not_read(frame) for thread in snapshot.threads for frame in thread.frames):
+        print_status("some variables were not read; --max-bytes allows more")
+
+
+def _was_not_read(frame: object) -> bool:
+    variables = getattr(frame, "variables", None) or ()
+    return any((one.value or "").startswith("<not read:") for one in variables)

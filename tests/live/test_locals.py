@@ -223,3 +223,39 @@ def counters(pid: int) -> dict[str, str]:
         if isinstance(frame, Frame) and frame.function == "counts"
         for one in frame.variables or ()
     }
+
+
+#: Frames as those of a web server: some numbers, and objects that hold a lot.
+MANY_FRAMES = """
+class Request: pass
+def call(depth):
+    number, name = depth * 1000, "frame %d" % depth
+    rows = [[str(i)] * 20 for i in range(100)]
+    request = Request()
+    request.headers = {str(i): [i] * 20 for i in range(100)}
+    if depth:
+        return call(depth - 1)
+    print("ready", flush=True)
+    input()
+call(60)
+"""
+
+
+def test_what_every_variable_is_comes_before_what_is_inside_of_any() -> None:
+    """The values of the first frames took all of the budget: of most others not even numbers were read."""
+    interpreter = required()[-1]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with interpreter.spawn(["-c", MANY_FRAMES], **pipes) as target:
+        assert target.process.stdout is not None
+        target.process.stdout.readline()
+        dump = dump_json(target.pid, "--locals")
+    frames = [f for f in dump["threads"][0]["frames"] if f["function"] == "call"]
+    assert len(frames) == 61
+    for depth, frame in zip(range(60, -1, -1), frames, strict=True):  # the outermost frame first
+        variables = by_name(frame["variables"])
+        assert variables["number"]["value"] == str(1000 * depth)
+        assert variables["name"]["value"] == f"'frame {depth}'"
+        assert variables["rows"]["value"].endswith(" more]")
+        assert "not read" not in variables["request"]["value"]
+    # And the innermost frame is shown in full.
+    assert by_name(frames[-1]["variables"])["rows"]["value"].startswith("[['0', '0', ")

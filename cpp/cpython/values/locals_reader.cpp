@@ -206,8 +206,16 @@ std::vector<LocalsReader::FoundFrame> LocalsReader::find(std::span<const Frame> 
 
 std::vector<model::FrameVariables> LocalsReader::render(std::span<const FoundFrame> frames,
                                                         ValueRenderer& renderer) {
-    renderer.begin();
+    using Depth = ValueRenderer::Depth;
+    struct Cut {
+        std::size_t frame;
+        std::size_t variable;
+        RemoteAddr object;
+    };
+    constexpr double kFirstPart = 0.5;
+    std::vector<Cut> cut;
     std::vector<model::FrameVariables> result;
+    renderer.begin(kFirstPart);
     for (const FoundFrame& frame : frames) {
         model::FrameVariables& variables = result.emplace_back();
         variables.omitted = frame.omitted;
@@ -220,13 +228,25 @@ std::vector<model::FrameVariables> LocalsReader::render(std::span<const FoundFra
                 variable.value = std::to_string(*one.content.tagged_int);
                 variable.type_name = "int";
             } else {
-                auto text = renderer.render_variable(one.content.object);
+                auto text = renderer.render_variable(one.content.object, Depth::kNothingInside);
                 if (!text) continue;  // An empty cell: a variable without a value.
+                if (text->is_cut)
+                    cut.push_back(
+                        {result.size() - 1, variables.variables.size(), one.content.object});
                 variable.value = std::move(text->value);
                 variable.type_name = std::move(text->type_name);
             }
             variables.variables.push_back(std::move(variable));
         }
+    }
+    renderer.add_rest(1 - kFirstPart);
+    for (const Cut& one : cut) {
+        if (renderer.spent()) break;
+        auto text = renderer.render_variable(one.object);
+        if (!text) continue;
+        model::Variable& variable = result[one.frame].variables[one.variable];
+        variable.value = std::move(text->value);
+        variable.type_name = std::move(text->type_name);
     }
     return result;
 }

@@ -33,7 +33,7 @@ Rendering::Rendering(memory::PageCache& copy, const Layout& of, TypeCache& type_
       limits(within_reason(limit)),
       redaction(hidden),
       budget_(limit.max_bytes) {
-    begin_value();
+    begin_value(limits.max_depth);
 }
 
 bool Rendering::spent() const {
@@ -41,13 +41,15 @@ bool Rendering::spent() const {
     return budget_ == 0 || (heap.bytes_read() - read_before_) / kReadFactor > limits.max_bytes;
 }
 
-void Rendering::refill() {
-    budget_ = limits.max_bytes;
+void Rendering::begin_thread() {
+    budget_ = 0;
     read_before_ = heap.bytes_read();
 }
 
-void Rendering::begin_value() {
+void Rendering::begin_value(unsigned max_depth) {
     out.clear();
+    max_depth_ = max_depth;
+    was_too_deep_ = false;
     value_budget_ = std::max(limits.max_bytes / kValueShare, kLeastValueBytes);
 }
 
@@ -70,7 +72,7 @@ Result<RemoteAddr> Rendering::pointer(const Value& value, FieldOffset offset) co
     return RemoteAddr{word};
 }
 
-std::size_t Rendering::shown_of(std::uint64_t size) const {
+std::size_t Rendering::shown_of(std::uint64_t size) {
     if (too_deep()) return 0;
     const std::uint64_t affordable = std::min(budget_, value_budget_) / sizeof(RemoteAddr);
     return static_cast<std::size_t>(std::min<std::uint64_t>({size, limits.max_items, affordable}));

@@ -49,11 +49,21 @@ class Rendering {
     bool spent() const;
     /// That, or the share of it that one value may take.
     bool exhausted() const { return spent() || value_budget_ <= out.size(); }
-    void refill();
-    /// Empties `out`, too.
-    void begin_value();
+    /// A part of the byte budget of a thread, which adds to what is left of the parts before.
+    void add_budget(std::uint64_t bytes) { budget_ += bytes; }
+    /// Another thread: what is left of the budget is gone.
+    void begin_thread();
+    /// Empties `out`, too. `max_depth`: how many containers and instances are shown inside each
+    /// other.
+    void begin_value(unsigned max_depth);
     /// Whether containers at this depth show nothing of what is in them.
-    bool too_deep() const { return nesting_.size() > limits.max_depth; }
+    bool too_deep() {
+        if (nesting_.size() <= max_depth_) return false;
+        was_too_deep_ = true;
+        return true;
+    }
+    /// Whether something of the value was left out because of the depth.
+    bool was_too_deep() const { return was_too_deep_; }
 
     /// A pointer or number in the object; kOffsetsRejected where this version has no such field.
     Result<RemoteAddr> pointer(const Value& value, FieldOffset field) const;
@@ -73,7 +83,7 @@ class Rendering {
     /// The pointers of an array that are going to be shown, which are fetched in one batch.
     Result<std::vector<RemoteAddr>> item_array(RemoteAddr array, std::uint64_t size);
     /// How many items of so many are shown here.
-    std::size_t shown_of(std::uint64_t size) const;
+    std::size_t shown_of(std::uint64_t size);
 
     memory::PageCache& heap;
     const Layout& layout;
@@ -90,6 +100,8 @@ class Rendering {
     std::unordered_map<RemoteAddr, std::string> names_;
     std::vector<RemoteAddr> nesting_;  ///< The containers around what is being written.
     int recursion_ = 0;
+    unsigned max_depth_ = 0;  ///< Of this value.
+    bool was_too_deep_ = false;
     std::uint64_t budget_ = 0;
     std::uint64_t value_budget_ = 0;
     std::uint64_t read_before_ = 0;  ///< heap.bytes_read() when the budget was filled.

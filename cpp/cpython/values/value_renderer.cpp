@@ -50,8 +50,18 @@ std::size_t ValueRenderer::misses() const {
     return state_->heap.misses();
 }
 
-void ValueRenderer::begin() {
-    state_->rendering.refill();
+void ValueRenderer::begin(double part) {
+    state_->rendering.begin_thread();
+    add_rest(part);
+}
+
+void ValueRenderer::add_rest(double part) {
+    const auto all = static_cast<double>(state_->rendering.limits.max_bytes);
+    state_->rendering.add_budget(static_cast<std::uint64_t>(part * all));
+}
+
+bool ValueRenderer::spent() const {
+    return state_->rendering.spent();
 }
 
 void ValueRenderer::fetch(std::span<const RemoteAddr> objects) {
@@ -59,15 +69,22 @@ void ValueRenderer::fetch(std::span<const RemoteAddr> objects) {
 }
 
 std::string ValueRenderer::render(RemoteAddr object) {
-    Rendering& rendering = state_->rendering;
-    if (rendering.spent()) return "<not read: byte budget spent>";
-    rendering.begin_value();
-    rendering.value(object);
-    rendering.charge(rendering.out.size());
-    return std::move(rendering.out);
+    return render(object, Depth::kFull).value;
 }
 
-std::optional<ValueRenderer::Text> ValueRenderer::render_variable(RemoteAddr object) {
+ValueRenderer::Text ValueRenderer::render(RemoteAddr object, Depth depth) {
+    Rendering& rendering = state_->rendering;
+    if (rendering.spent())
+        return {.value = "<not read: byte budget spent>", .type_name = {}, .is_cut = true};
+    rendering.begin_value(depth == Depth::kFull ? rendering.limits.max_depth : 0);
+    rendering.value(object);
+    rendering.charge(rendering.out.size());
+    return {.value = std::move(rendering.out),
+            .type_name = {},
+            .is_cut = rendering.was_too_deep() || rendering.exhausted()};
+}
+
+std::optional<ValueRenderer::Text> ValueRenderer::render_variable(RemoteAddr object, Depth depth) {
     auto type = state_->types.of(object);
     const FieldOffset content = state_->layout.cell_object.ob_ref;
     if (type && (*type)->kind == ValueKind::kCell && content) {
@@ -78,7 +95,7 @@ std::optional<ValueRenderer::Text> ValueRenderer::render_variable(RemoteAddr obj
             type = state_->types.of(object);
         }
     }
-    Text text{.value = render(object), .type_name = {}};
+    Text text = render(object, depth);
     if (type) text.type_name = state_->types.full_name(**type);
     return text;
 }

@@ -49,8 +49,11 @@ class ValueRenderer {
     void freeze();
     void unfreeze();
     std::size_t misses() const;
-    /// A new thread of the target: the byte budget is full again.
-    void begin();
+    /// A new thread of the target: a part of its byte budget, and later the rest of it.
+    void begin(double part = 1);
+    void add_rest(double part);
+    /// Whether the byte budget is spent.
+    bool spent() const;
     /// Copies what will be wanted of these objects in one batch. Optional.
     void fetch(std::span<const RemoteAddr> objects);
 
@@ -60,9 +63,15 @@ class ValueRenderer {
         std::string value;
         /// Of the object's class, with its module: "int", "app.models.User". Escaped.
         std::optional<std::string> type_name;
+        /// Something is missing because of the depth or the budget.
+        bool is_cut = false;
+    };
+    enum class Depth : std::uint8_t {
+        kNothingInside,  ///< Of containers and instances only what they are.
+        kFull,           ///< RenderLimits::max_depth.
     };
     /// The content of a cell, or the object if it is none; nullopt when the cell is empty.
-    std::optional<Text> render_variable(RemoteAddr object);
+    std::optional<Text> render_variable(RemoteAddr object, Depth depth = Depth::kFull);
     /// Whether the value of a variable of that name must not be looked at.
     bool hides(std::string_view name) const;
 
@@ -74,6 +83,8 @@ class ValueRenderer {
 
   private:
     class State;
+
+    Text render(RemoteAddr object, Depth depth);
 
     std::unique_ptr<State> state_;
 };
