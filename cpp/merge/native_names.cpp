@@ -46,6 +46,16 @@ bool is_guess(modules::FrameOrigin origin) {
            origin != modules::FrameOrigin::kCallFrameInfo;
 }
 
+/// Whether the symbol tells more than the name in a type: of a slot that Python cannot call
+/// (tp_dealloc), or of one that holds a function of the C API, which anybody may call
+/// (PyObject_Free).
+bool says_more(std::string_view symbol, std::string_view python_name) {
+    if (symbol.empty()) return false;
+    if (python_name.find(".tp_") != std::string_view::npos) return true;
+    const bool is_slot = python_name.find(".__") != std::string_view::npos;
+    return is_slot && (symbol.starts_with("Py") || symbol.starts_with("_Py"));
+}
+
 }  // namespace
 
 NativeNames::NativeNames(const cpython::Runtime& runtime, modules::CodeMap& modules,
@@ -64,7 +74,7 @@ void NativeNames::append(const modules::NativeFrame& native, bool runs_python,
                          std::vector<model::Frame>& out) {
     const SymbolizedAddress& address = symbolizer_.symbolize(native);
     const bool in_interpreter = address.module_path == runtime_.binary;
-    const std::string name = python_name(native, address.frames.back().origin == NameOrigin::kNone);
+    const std::string name = python_name(native, address.frames.back());
     for (auto found = address.frames.rbegin(); found != address.frames.rend(); ++found) {
         const bool is_nameless = found->origin == NameOrigin::kNone;
         model::Frame frame;
@@ -95,13 +105,14 @@ void NativeNames::append(const modules::NativeFrame& native, bool runs_python,
     }
 }
 
-std::string NativeNames::python_name(const modules::NativeFrame& frame, bool is_nameless) {
+std::string NativeNames::python_name(const modules::NativeFrame& frame,
+                                     const symbols::SymbolizedFrame& symbol) {
     if (python_names_.empty()) return {};
     const auto function = symbolizer_.function_start(frame.lookup_address());
     if (!function) return {};
     if (const auto known = python_names_.find(*function); known != python_names_.end())
-        return known->second;
-    if (!is_nameless) return {};
+        return says_more(symbol.symbol, known->second) ? std::string() : known->second;
+    if (symbol.origin != NameOrigin::kNone) return {};
     const cpython::FunctionNames& passed = passed_names(frame.module);
     const auto known = passed.find(*function);
     return known != passed.end() ? known->second : std::string();

@@ -46,7 +46,8 @@ class NativeNames {
     std::string place(RemoteAddr address);
 
   private:
-    std::string python_name(const modules::NativeFrame& frame, bool is_nameless);
+    std::string python_name(const modules::NativeFrame& frame,
+                            const symbols::SymbolizedFrame& symbol);
     const cpython::FunctionNames& passed_names(std::uint32_t module);
 
     const cpython::Runtime& runtime_;

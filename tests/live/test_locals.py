@@ -244,8 +244,9 @@ call(60)
 def test_what_every_variable_is_comes_before_what_is_inside_of_any() -> None:
     """The values of the first frames took all of the budget: of most others not even numbers were read."""
     interpreter = required()[-1]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with interpreter.spawn(["-c", MANY_FRAMES], **pipes) as target:
+    with interpreter.spawn(
+        ["-c", MANY_FRAMES], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as target:
         assert target.process.stdout is not None
         target.process.stdout.readline()
         dump = dump_json(target.pid, "--locals")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,35 @@ def test_json_is_as_it_was_without_native(tmp_path: Path) -> None:
         text = json.dumps(dump_json(target.pid))
     assert "is_plumbing" not in text
     assert '"gap"' not in text
+
+
+#: A destructor that waits, called by the interpreter's function for all classes; `random.Random` is a type
+#: of C that has the same one.
+DESTRUCTOR = """
+import random
+class Node:
+    def __init__(self): self.me = self
+    def __del__(self):
+        print("ready", flush=True)
+        input()
+def drop():
+    node = Node()
+    node.me = None
+    del node
+drop()
+"""
+
+
+@each_interpreter
+def test_what_all_classes_share_has_the_name_of_no_type(interpreter: Interpreter) -> None:
+    """subtype_dealloc was `_random.Random.tp_dealloc`, in every tree of objects that is freed."""
+    with interpreter.spawn(
+        ["-c", DESTRUCTOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as target:
+        assert target.process.stdout is not None
+        target.process.stdout.readline()
+        [thread] = dump_json(target.pid, "--native")["threads"]
+    native = [frame for frame in thread["frames"] if frame["kind"] == "native"]
+    assert native
+    names = [frame["python_name"] or frame["function"] for frame in native]
+    assert not [name for name in names if "_random." in name or ".tp_" in name], names

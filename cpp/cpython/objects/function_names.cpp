@@ -71,7 +71,8 @@ class NameReader {
         }
         FunctionNames names;
         for (auto& [function, claims] : claims_) {
-            if (claims.empty() || claims.size() > kMaxNames) continue;
+            if (claims.empty() || claims.size() > kMaxNames || of_classes_.contains(function))
+                continue;
             std::sort(claims.begin(), claims.end());
             std::string text;
             for (const Claim& claim : claims) {
@@ -113,6 +114,12 @@ class NameReader {
         const auto& fields = layout_.cfunction_object;
         if (!fields.m_ml || !fields.m_self) return;
         const auto definition = pages_.read_pointer(object + *fields.m_ml);
+        // Of what is bound to something else, all may be one function, which asks that what to do
+        // (pybind11).
+        const auto self = pages_.read_pointer(object + *fields.m_self);
+        if (!self) return;
+        const auto self_type = types_.of(*self);
+        if (*self && (!self_type || (*self_type)->kind != ValueKind::kModule)) return;
         // m_module follows [cpython/methodobject.h].
         const auto module = pages_.read_pointer(object + *fields.m_self + 8);
         if (!definition || !module || !*module) return;  // Methods are read with their types.
@@ -137,22 +144,35 @@ class NameReader {
         if (!info) return;
         const TypeFunctions functions = read_type_functions(pages_, layout_, type);
         add_type(functions.base);
-        // A class statement makes no table; its slots are the same functions for all classes.
+        // A class statement makes no table; its slots are the same functions for all classes, and
+        // some of them (subtype_dealloc) also those of types that extension modules make.
         const bool is_of_python = (*info)->heap && functions.methods.empty();
-        if (is_of_python) return;
+        if (is_of_python) {
+            const TypeFunctions inherited = functions_of(functions.base);
+            for (std::size_t i = 0; i < functions.slots.size(); ++i) {
+                if (functions.slots[i] && !is_inherited(functions, inherited, i))
+                    of_classes_.insert(functions.slots[i]);
+            }
+            return;
+        }
         const std::string name = (*info)->heap ? types_.full_name(**info) : (*info)->tp_name;
         for (const auto* table : {&functions.methods, &functions.accessors}) {
             for (const NamedFunction& one : *table) claim(one.address, name, one.name);
         }
-        const TypeFunctions inherited =
-            functions.base ? read_type_functions(pages_, layout_, functions.base) : TypeFunctions();
+        const TypeFunctions inherited = functions_of(functions.base);
         for (std::size_t i = 0; i < functions.slots.size(); ++i) {
-            const bool is_inherited =
-                i < inherited.slots.size() && inherited.slots[i] == functions.slots[i];
-            if (functions.slots[i] && !is_inherited) {
+            if (functions.slots[i] && !is_inherited(functions, inherited, i))
                 claim(functions.slots[i], name, slot_name(i));
-            }
         }
+    }
+
+    TypeFunctions functions_of(RemoteAddr type) {
+        return type ? read_type_functions(pages_, layout_, type) : TypeFunctions();
+    }
+
+    static bool is_inherited(const TypeFunctions& functions, const TypeFunctions& base,
+                             std::size_t slot) {
+        return slot < base.slots.size() && base.slots[slot] == functions.slots[slot];
     }
 
     void claim(RemoteAddr function, const std::string& owner, const std::string& name) {
@@ -173,6 +193,7 @@ class NameReader {
     std::vector<RemoteAddr> found_types_;
     std::unordered_set<RemoteAddr> seen_types_;
     std::unordered_map<RemoteAddr, std::vector<Claim>> claims_;
+    std::unordered_set<RemoteAddr> of_classes_;  ///< Slots of classes: of no type in particular.
 };
 
 }  // namespace

@@ -100,6 +100,16 @@ TEST_CASE(
     CHECK(naming.named(naming.loop).native->python_name == "dict.get");
 }
 
+TEST_CASE("a symbol says more than a slot that Python cannot call") {
+    Naming naming;
+    naming.names->use({{address_of(&chain_inner), "range_iterator.tp_dealloc"}});
+    CHECK(naming.named(naming.inner).function == "chain_inner");
+    CHECK(naming.named(naming.inner).native->python_name.empty());
+    // Not so of a special method, unless the symbol is of the C API.
+    naming.names->use({{address_of(&chain_inner), "Random.__init__"}});
+    CHECK(naming.named(naming.inner).native->python_name == "Random.__init__");
+}
+
 TEST_CASE("frames that were found by guessing say so") {
     Naming naming;
     modules::NativeFrame guessed = naming.inner;
