@@ -19,10 +19,11 @@ std::optional<Gil> read_symbols(const MemoryReader& memory, const GilSymbols& sy
         if (!locked || !holder) return std::nullopt;
         gil.locked = *locked > 0;
         gil.holder = *holder;
-        return gil;
+        // -1: no GIL was made yet, because there is one thread only.
+        if (*locked >= 0 || !symbols.current_thread) return gil;
     }
     if (!symbols.current_thread) return std::nullopt;
-    // A stripped file exports only the running thread: null when nobody holds the GIL.
+    // The thread that runs Python code, or null. A stripped file exports nothing else.
     const auto current = memory.read_pointer(*symbols.current_thread);
     if (!current) return std::nullopt;
     gil.locked = static_cast<bool>(*current);

@@ -147,6 +147,13 @@ TEST_CASE("3.6 has variables, of which a stripped file shows one") {
     CHECK(gil_state(*gil, kHolder, futex(variables + 24)) == GilState::kWaits);
     CHECK(gil_state(*gil, kHolder, futex(variables + 32)) == GilState::kNone);
 
+    // One thread needs no GIL, and runs as if it had it.
+    fake.memory().put(variables + 16, std::int32_t{-1});
+    gil = read_gil(fake.memory(), fake.runtime, interpreter);
+    REQUIRE(gil);
+    CHECK(gil_state(*gil, kHolder, {}) == GilState::kHolds);
+    CHECK(gil_state(*gil, kOther, {}) == GilState::kNone);
+
     symbols.locked = RemoteAddr{0x10};
     CHECK_FALSE(read_gil(fake.memory(), fake.runtime, interpreter));
 }
