@@ -16,6 +16,7 @@
 #include "files/file_opener.h"
 #include "files/file_root.h"
 #include "files/regular_file.h"
+#include "process/proc_files.h"
 #include "target/core_files.h"
 #include "target/process_files.h"
 
@@ -55,7 +56,8 @@ class Files {
 Files process_files(long long pid) {
     if (pid <= 0 || pid > std::numeric_limits<pid_t>::max())
         raise_os_error(files::refusal(ESRCH), nb::int_(pid));
-    const auto opener = target::ProcessFiles::of(static_cast<pid_t>(pid));
+    const auto process = static_cast<pid_t>(pid);
+    const auto opener = target::ProcessFiles::of(process::living_thread(process).value_or(process));
     if (!opener) raise_os_error(opener.error(), nb::int_(pid));
     return Files(*opener);
 }

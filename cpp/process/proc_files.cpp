@@ -106,6 +106,18 @@ std::optional<ProcStat> parse_stat(std::string_view text) {
     return stat;
 }
 
+std::optional<pid_t> living_thread(pid_t pid) {
+    const auto lives = [pid](pid_t tid) {
+        const auto stat = read_stat(pid, tid);
+        return stat && stat->state != 'Z' && stat->state != 'X';
+    };
+    if (lives(pid)) return pid;
+    for (const pid_t tid : list_tasks(pid)) {
+        if (lives(tid)) return tid;
+    }
+    return std::nullopt;
+}
+
 std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid) {
     const auto text = read_proc_file(task_path(pid, tid, "schedstat"), 128);
     return text ? parse_run_time_ns(*text) : std::nullopt;

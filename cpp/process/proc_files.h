@@ -42,6 +42,10 @@ std::optional<ProcStat> read_stat(pid_t pid, pid_t tid);
 /// Of the text of such a file; nullopt when it is not one.
 std::optional<ProcStat> parse_stat(std::string_view text);
 
+/// A thread of the process by whose files it can be read: the main one, or, if that has ended,
+/// another. The files of a thread that has ended are empty. nullopt: all have ended.
+std::optional<pid_t> living_thread(pid_t pid);
+
 /// How long a thread has been on a CPU, in nanoseconds (schedstat; absent where the kernel does not
 /// keep it).
 std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid);

@@ -106,23 +106,21 @@ Result<std::unique_ptr<LiveTarget>> LiveTarget::open(pid_t pid,
         return fail(unsupported("process " + std::to_string(pid) + " (" + stat->name +
                                 ") is a kernel thread, which runs no program"));
     }
-    if (stat->state == 'Z' || stat->state == 'X') {
-        const bool threads_live_on = process::list_tasks(pid).size() > 1;
-        if (!threads_live_on) {
-            const pid_t parent = to_pid(process::status_field(*status, "PPid").value_or("0"));
-            return fail(unsupported("process " + std::to_string(pid) + " (" + stat->name +
-                                    ") is a zombie: it has exited, and its parent (pid " +
-                                    std::to_string(parent) + ") has not reaped it"));
-        }
+    const auto living = process::living_thread(pid);
+    if (!living) {
+        const pid_t parent = to_pid(process::status_field(*status, "PPid").value_or("0"));
+        return fail(unsupported("process " + std::to_string(pid) + " (" + stat->name +
+                                ") is a zombie: it has exited, and its parent (pid " +
+                                std::to_string(parent) + ") has not reaped it"));
     }
-    if (is_32_bit(folder + "exe")) {
+    if (is_32_bit("/proc/" + std::to_string(*living) + "/exe")) {
         return fail(unsupported("process " + std::to_string(pid) + " (" + stat->name +
                                 ") is a 32-bit process; only 64-bit processes can be read"));
     }
     std::unique_ptr<LiveTarget> target(
-        new LiveTarget(pid, process::namespace_id(*status), stat->start_ticks, limits));
+        new LiveTarget(pid, *living, process::namespace_id(*status), stat->start_ticks, limits));
     PYSTACK_CHECK(target->check_memory());
-    if (auto files = ProcessFiles::of(pid)) target->files_ = *std::move(files);
+    if (auto files = ProcessFiles::of(*living)) target->files_ = *std::move(files);
     return target;
 }
 
@@ -146,13 +144,13 @@ Result<void> LiveTarget::check_memory() const {
 }
 
 std::string LiveTarget::proc_path(const char* name) const {
-    return "/proc/" + std::to_string(pid_) + "/" + name;
+    return "/proc/" + std::to_string(living_) + "/" + name;
 }
 
 bool LiveTarget::alive() const {
     const auto stat = process::read_stat(pid_, pid_);
     if (!stat || stat->start_ticks != start_ticks_) return false;
-    return (stat->state != 'Z' && stat->state != 'X') || process::list_tasks(pid_).size() > 1;
+    return process::living_thread(pid_).has_value();
 }
 
 Result<std::vector<elf::Mapping>> LiveTarget::mappings() const {
@@ -225,7 +223,7 @@ std::optional<files::FileDescriptor> LiveTarget::open_file_of(const elf::Module&
     if (module.deleted || module.path.is_cut() || !files_) return std::nullopt;
     auto file = files_->open(module.path);
     if (file && is_same_file(*file, module)) return *std::move(file);
-    if (!process::shares_namespace(pid_, "mnt")) return std::nullopt;
+    if (!process::shares_namespace(living_, "mnt")) return std::nullopt;
     if (const auto here = files_->below_our_root()) {
         file = (*here)->open(module.path);
         if (file && is_same_file(*file, module)) return *std::move(file);

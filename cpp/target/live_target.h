@@ -82,13 +82,14 @@ class LiveTarget final : public Target {
     /// This part of the memory limit may go to opened files.
     static constexpr std::uint64_t kImageShare = 4;
 
-    LiveTarget(pid_t pid, std::optional<pid_t> namespace_pid, std::uint64_t start_ticks,
-               const std::shared_ptr<WorkLimits>& limits)
+    LiveTarget(pid_t pid, pid_t living, std::optional<pid_t> namespace_pid,
+               std::uint64_t start_ticks, const std::shared_ptr<WorkLimits>& limits)
         : Target(limits),
           pid_(pid),
+          living_(living),
           namespace_pid_(namespace_pid),
           start_ticks_(start_ticks),
-          memory_(pid),
+          memory_(living),
           limited_(memory_, limits),
           image_share_(*limits, kImageShare) {}
 
@@ -99,6 +100,9 @@ class LiveTarget final : public Target {
     Result<std::shared_ptr<const elf::ElfImage>> open_image(const elf::Module& module) const;
 
     pid_t pid_;
+    /// The thread by whose files and memory the process is read: those of a main thread that has
+    /// ended are empty, though its process lives on.
+    pid_t living_;
     std::optional<pid_t> namespace_pid_;
     std::uint64_t start_ticks_;
     memory::ProcessMemory memory_;

@@ -91,6 +91,32 @@ def test_target_that_execs(options: list[str], tmp_path: Path) -> None:
             process.kill()
 
 
+@BLOCK
+def test_target_whose_main_thread_has_ended(options: list[str], tmp_path: Path) -> None:
+    """Its files and its memory are empty, and it was said to have exited; the other threads live on."""
+    program = tmp_path / "ends.py"
+    program.write_text(
+        "import ctypes, threading, time\n"
+        "def waits(): time.sleep(1000)\n"
+        "for _ in range(2): threading.Thread(target=waits).start()\n"
+        "ctypes.CDLL(None).syscall(60, 0)  # without the GIL, and only this thread\n"
+    )
+    with subprocess.Popen([sys.executable, str(program)], env=target_environment()) as process:
+        try:
+            wait_until(lambda: run_state(process.pid) == "Z", "the main thread ends")
+            done = run_tool("dump", *options, process.pid)
+            assert done.returncode == 0, done.stderr
+            assert f'Thread {process.pid} "MainThread" [exited]' in done.stdout
+            assert "def waits(): time.sleep(1000)" in done.stdout
+            output = tmp_path / "out.folded"
+            how = ["--native"] if not options else []
+            done = run_tool("record", *how, "-d", "0.5", "-f", "folded", "-o", output, process.pid)
+            assert done.returncode == 0, done.stderr
+            assert "waits (ends.py)" in output.read_text()
+        finally:
+            process.kill()
+
+
 def test_no_new_threads_are_missed(tmp_path: Path) -> None:
     """Threads that start and end while the target is being stopped."""
     program = tmp_path / "churn.py"
