@@ -250,6 +250,11 @@ def _format(output: str | None, name: str | None) -> exporters.Format:
         chosen = exporters.by_name(name)
         if chosen is None:
             raise click.UsageError(f"Unknown format {name!r}; known formats: {_FORMAT_NAMES}.")
+        if output is not None and exporters.promises_another(output, chosen):
+            raise click.UsageError(
+                f"The format {name} does not fit the name {output!r}: end the name with"
+                f" {' or '.join(chosen.suffixes)}, or omit -f."
+            )
         return chosen
     if output is None:
         return exporters.DEFAULT

@@ -53,6 +53,11 @@ FOLDED = Format(
 )
 
 FORMATS = (HTML, SPEEDSCOPE, FOLDED)
+#: Suffixes of formats that other profilers write, and of compressed files.
+FOREIGN_SUFFIXES = (
+    *(".svg", ".png", ".pdf", ".pb", ".pprof", ".prof", ".pstats", ".perf", ".data"),
+    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
+)
 DEFAULT = HTML
 DEFAULT_ON_STDOUT = SPEEDSCOPE
 
@@ -64,3 +69,11 @@ def by_name(name: str) -> Format | None:
 def by_suffix(path: str) -> Format | None:
     lowered = path.lower()
     return next((known for known in FORMATS if lowered.endswith(known.suffixes)), None)
+
+
+def promises_another(path: str, chosen: Format) -> bool:
+    """Whether the suffix of the path belongs to another format than the chosen one."""
+    named = by_suffix(path)
+    if named is None:
+        return path.lower().endswith(FOREIGN_SUFFIXES)
+    return named is not chosen
