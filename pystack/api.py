@@ -61,8 +61,8 @@ def dump(
         NoSuchProcess: No process has this ID.
         TargetExited: The process exited before anything was read.
         PermissionDenied: The kernel denied access; `cause` and `hint` say why and what to do.
-        NotPython: The process contains no interpreter.
-        UnsupportedTarget: The process is a zombie, a kernel thread or a 32-bit process.
+        NotPython: The process contains no interpreter, or is a kernel thread.
+        UnsupportedTarget: The process is a zombie or a 32-bit process.
         LayoutError: The Python version or build is not supported.
         MemoryFault: The interpreter's memory is corrupt or cannot be read.
         InvalidArgument: `pid` is not positive or is that of the calling process, which cannot pause

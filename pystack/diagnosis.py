@@ -56,14 +56,7 @@ def explain(
     elif isinstance(error, errors.UnsupportedTarget) and target is not None:
         error.hint = _unsupported_hint(target, proc)
     elif isinstance(error, errors.NotPython) and target is not None:
-        pythons = [
-            child
-            for child in process_facts.children(pid, proc)
-            if "python" in process_facts.command_name(child, proc)
-        ]
-        if pythons:
-            several = ", ".join(map(str, pythons[:5]))
-            error.hint = f"It has started Python processes: try {several}."
+        error.hint = _not_python_hint(target, proc) or error.hint
     return error
 
 
@@ -190,8 +183,20 @@ def _unsupported_hint(target: ProcessFacts, proc: Path) -> str | None:
     if target.state == "Z":
         parent = f"{target.parent}, {process_facts.command_name(target.parent, proc)}"
         return f"Its memory is gone; it remains until its parent ({parent}) reaps it."
+    return None
+
+
+def _not_python_hint(target: ProcessFacts, proc: Path) -> str | None:
     if target.is_kernel_thread:
         return "Look up the pid of the program with `ps -ef`; kernel threads are in brackets there."
+    pythons = [
+        child
+        for child in process_facts.children(target.pid, proc)
+        if "python" in process_facts.command_name(child, proc)
+    ]
+    if pythons:
+        several = ", ".join(map(str, pythons[:5]))
+        return f"It has started Python processes: try {several}."
     return None
 
 

@@ -6,7 +6,7 @@
     │   ├── TargetExited           the process exited before anything was read
     │   ├── PermissionDenied       the kernel denied access; `cause` says why
     │   ├── NotPython              the process contains no CPython interpreter
-    │   └── UnsupportedTarget      a zombie, a kernel thread, a 32-bit or foreign process
+    │   └── UnsupportedTarget      a zombie, a 32-bit or foreign process
     ├── CoreError                  the core file cannot be used
     │   ├── NotACore               not an ELF core
     │   ├── CoreTruncated          the core is shorter than its headers say
@@ -103,14 +103,14 @@ class PermissionDenied(TargetError):
 
 
 class NotPython(TargetError):
-    """The process contains no CPython interpreter."""
+    """The process contains no CPython interpreter; kernel threads never do."""
 
     exit_code = 3
     default_hint = "If it is a Python process, also search anonymous memory: exhaustive=True."
 
 
 class UnsupportedTarget(TargetError):
-    """A zombie, a kernel thread, a 32-bit process, or one of a foreign architecture."""
+    """A zombie, a 32-bit process, or one of a foreign architecture."""
 
 
 class CoreError(PystackError):

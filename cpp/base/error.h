@@ -22,7 +22,7 @@ enum class ErrorCode : std::uint8_t {
     kNotACore,
     kCoreTruncated,
     kMissingBinary,
-    kUnsupportedTarget,  ///< Zombie, kernel thread, 32-bit, foreign architecture: `detail` says
+    kUnsupportedTarget,  ///< Zombie, 32-bit process, foreign architecture: `detail` says
                          ///< which.
     // The interpreter's layout.
     kVersionUnsupported,

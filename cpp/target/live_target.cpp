@@ -103,8 +103,10 @@ Result<std::unique_ptr<LiveTarget>> LiveTarget::open(pid_t pid,
     const auto stat = process::read_stat(pid, pid);
     if (!stat) return fail(no_such_process(pid));
     if (stat->flags & kKernelThreadFlag) {
-        return fail(unsupported("process " + std::to_string(pid) + " (" + stat->name +
-                                ") is a kernel thread, which runs no program"));
+        return fail(Error{.code = ErrorCode::kNotPython,
+                          .what = "target",
+                          .detail = "process " + std::to_string(pid) + " (" + stat->name +
+                                    ") is a kernel thread, which does not run a program"});
     }
     const auto living = process::living_thread(pid);
     if (!living) {

@@ -20,8 +20,8 @@ namespace pystack::target {
 class LiveTarget final : public Target {
   public:
     /// Fails with the reason why this process can never be read: kNoSuchProcess, kPermissionDenied,
-    /// or kUnsupportedTarget (zombie, kernel thread, 32-bit). A thread's id is taken as its
-    /// process.
+    /// kNotPython (kernel thread) or kUnsupportedTarget (zombie, 32-bit). A thread's id is taken as
+    /// its process.
     static Result<std::unique_ptr<LiveTarget>> open(
         pid_t pid, std::shared_ptr<WorkLimits> limits = std::make_shared<WorkLimits>());
 

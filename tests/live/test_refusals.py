@@ -127,8 +127,9 @@ def test_kernel_thread(options: list[str]) -> None:
     if pid is None:
         pytest.skip("no kernel thread is to be seen here")
     status, message = failing_dump(pid, *options)
-    assert status == errors.UnsupportedTarget.exit_code
+    assert status == errors.NotPython.exit_code == 3
     assert "kernel thread" in message
+    assert "ps -ef" in message
 
 
 @BLOCK

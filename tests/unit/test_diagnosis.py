@@ -216,7 +216,7 @@ def test_explain_zombies_and_kernel_threads(tmp_path: Path) -> None:
     error = explain(errors.UnsupportedTarget("process 4711 is a zombie"), tmp_path)
     assert "its parent (12, bash)" in (error.hint or "")
     fake_process(tmp_path, 2, "State:\tS\n", stat="2 (kthreadd) S 0 0 0 0 -1 2129984 0")
-    error = explain(errors.UnsupportedTarget("kernel thread"), tmp_path, 2)
+    error = explain(errors.NotPython("kernel thread"), tmp_path, 2)
     assert "kernel threads" in (error.hint or "")
     fake_process(tmp_path, 3, "State:\tS\n", stat="3 (a.out) S 0 0 0 0 -1 4194304 0")
     assert explain(errors.UnsupportedTarget("32-bit"), tmp_path, 3).hint is None
