@@ -17,7 +17,7 @@ constexpr std::uint64_t kLongestPauseNs = 10'000'000'000;
 /// Of a thread in a recording, with its track in the profile.
 constexpr std::uint64_t kThreadBytes = 1024;
 
-using ThreadNames = std::unordered_map<std::uint64_t, std::string>;
+using cpython::ThreadNames;
 
 }  // namespace
 
@@ -93,8 +93,9 @@ bool ThreadIdentities::update(std::uint64_t now_ns, const cpython::Runtime& runt
                                                            interpreter.address)
                                     .value_or(ThreadNames{});
             }
-            const auto name = place->second.find(state.python_thread_id);
-            if (name != place->second.end()) who.name = name->second;
+            const bool is_main = who.tid == target_.pid() && interpreter.id == 0;
+            if (auto name = cpython::thread_name(place->second, state.python_thread_id, is_main))
+                who.name = *std::move(name);
         }
         Thread& thread = threads_[threads[i]];
         if (thread.who == who) continue;

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "cpython/runtime/thread_matching.h"
-#include "cpython/runtime/thread_names.h"
 
 namespace pystack::snapshot {
 

@@ -13,13 +13,14 @@
 #include "cpython/runtime/gil_state.h"
 #include "cpython/runtime/interpreter_walker.h"
 #include "cpython/runtime/runtime_locator.h"
+#include "cpython/runtime/thread_names.h"
 #include "merge/thread_merge.h"
 #include "model/variables.h"
 #include "target/target.h"
 
 namespace pystack::snapshot {
 
-using ThreadNames = std::unordered_map<std::uint64_t, std::string>;  ///< By python_thread_id.
+using cpython::ThreadNames;
 
 /// What is read of one thread state, before anything is looked up or decoded.
 struct RawThread {

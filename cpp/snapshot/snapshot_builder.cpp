@@ -202,9 +202,10 @@ model::Thread build_thread(RawSnapshot& raw, const RawThread& read, NativeCaptur
     thread.interpreter_id = raw.walked.interpreters[read.state.interpreter].id;
     if (read.info) describe_os_thread(raw, *read.info, thread);
     // Without an OS thread its id may still be its creator's, and so would be the name.
-    const ThreadNames& names = raw.names[read.state.interpreter];
-    const auto name = names.find(read.state.python_thread_id);
-    if (read.info && name != names.end()) thread.name = name->second;
+    if (read.info) {
+        thread.name = cpython::thread_name(raw.names[read.state.interpreter],
+                                           read.state.python_thread_id, *thread.is_main);
+    }
     if (const auto& gil = raw.gils[read.state.interpreter]) {
         thread.gil = read.got_gil ? model::GilState::kWaits
                                   : cpython::gil_state(*gil, read.state.address, read.call);

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 import pystack
 from marks import each_interpreter
 from targets import Interpreter
+from tool_runs import run_tool
 
 pytestmark = pytest.mark.live
 
 TIMEOUT_S = 20
+
+WITHOUT_THREADING = """
+import sys, time
+def only():
+    time.sleep(60)
+print("threading" in sys.modules, flush=True)
+only()
+"""
 
 PROGRAM = """
 import threading
@@ -62,3 +73,22 @@ def test_known_stack(interpreter: Interpreter, container: bool, block: bool) -> 
     lines = [(frame.function, frame.line) for frame in main.python_frames[:3]]
     assert lines == [("<module>", 12), ("method", 7), ("inner", 4)]
     assert "work" in functions[1]
+
+
+@each_interpreter
+def test_the_main_thread_has_its_name_without_threading(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    target = interpreter.spawn(["-S", "-c", WITHOUT_THREADING], stdout=subprocess.PIPE)
+    try:
+        assert target.process.stdout is not None
+        with target.process.stdout as output:
+            assert output.readline() == b"False\n"
+        (main,) = pystack.dump(target.pid).threads
+        assert (main.name, main.tid) == ("MainThread", target.pid)
+        file = tmp_path / "out.json"
+        assert run_tool("record", "-d", "300ms", "-o", file, target.pid).returncode == 0
+    finally:
+        target.kill()
+    (thread,) = json.loads(file.read_text())["pystack"]["threads"]
+    assert (thread["name"], thread["tid"]) == ("MainThread", target.pid)

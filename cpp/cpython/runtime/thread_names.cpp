@@ -38,9 +38,9 @@ std::vector<std::optional<std::uint64_t>> read_identifiers(
 
 }  // namespace
 
-Result<std::unordered_map<std::uint64_t, std::string>> read_thread_names(
-    const MemoryReader& reader, const Layout& layout, RemoteAddr interpreter_state) {
-    std::unordered_map<std::uint64_t, std::string> names;
+Result<ThreadNames> read_thread_names(const MemoryReader& reader, const Layout& layout,
+                                      RemoteAddr interpreter_state) {
+    ThreadNames names;
     if (!layout.interpreter_state.imports_modules) {
         return fail(Error{.code = ErrorCode::kOffsetsRejected,
                           .what = "interpreter_state.imports_modules"});
@@ -77,6 +77,13 @@ Result<std::unordered_map<std::uint64_t, std::string>> read_thread_names(
         if (texts[i]) names.insert_or_assign(owners[i], std::move(texts[i]->text));
     }
     return names;
+}
+
+std::optional<std::string> thread_name(const ThreadNames& names, std::uint64_t python_thread_id,
+                                       bool is_main) {
+    const auto name = names.find(python_thread_id);
+    if (name != names.end()) return name->second;
+    return is_main ? std::optional<std::string>("MainThread") : std::nullopt;
 }
 
 }  // namespace pystack::cpython

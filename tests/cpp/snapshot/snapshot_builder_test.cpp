@@ -130,6 +130,19 @@ TEST_CASE("a thread has its names and ids only when its system thread is known")
     });
 }
 
+TEST_CASE("the main thread has its name without `threading`") {
+    for_each_version<FakeRuntime>([](FakeRuntime& fake) {
+        Reading reading(fake);
+        reading.program.add_thread(kMain, {"main"});
+        reading.program.add_thread(2, {"other"});
+        reading.read({kMain, 2});
+        const model::Snapshot snapshot = reading.build();
+        REQUIRE(snapshot.threads.size() == 2);
+        CHECK(snapshot.threads[0].name == "MainThread");
+        CHECK_FALSE(snapshot.threads[1].name);
+    });
+}
+
 TEST_CASE("a torn stack shows no frames, and says how often it was tried") {
     for_each_version<FakeRuntime>([](FakeRuntime& fake) {
         Reading reading(fake);
