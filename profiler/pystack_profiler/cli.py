@@ -163,6 +163,11 @@ _native_options = option_group(
     help="Merge the lines of a function into one frame. The default.",
 )
 @click.option("--lines", "granularity", flag_value="line", help="Show one frame per line.")
+@click.option(
+    "--full-filenames",
+    is_flag=True,
+    help="Show whole paths in the names of frames. Default: as much as tells files apart.",
+)
 @exhaustive_flag
 @memory_option
 @common_options
@@ -184,6 +189,7 @@ def record(
     max_cpu: float | None,
     no_priority: bool,
     granularity: Granularity,
+    full_filenames: bool,
     exhaustive: bool,
     max_memory: int | None,
 ) -> None:
@@ -201,9 +207,8 @@ def record(
     chosen = _format(output, format_name)
     if output is None:
         output = _DEFAULT_NAME + chosen.suffixes[0]
-    destination = Destination(
-        output, chosen, View(mode, granularity, threads), settings_of(ctx).verbosity
-    )
+    view = View(mode, granularity, threads, full_filenames)
+    destination = Destination(output, chosen, view, settings_of(ctx).verbosity)
     if native is not None and stops_target is False:
         raise click.UsageError(
             "--native cannot be used with --no-block: the target must be stopped."

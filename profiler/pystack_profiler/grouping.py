@@ -6,16 +6,16 @@ each call site is a frame, and its name ends with the line.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pystack.render.escape import escape
 from pystack.sampling import FrameKind, SampleState
 
 from .profile import Profile
+from .short_paths import short_paths
 from .tables import SymbolTables
 from .track import EMPTY_STACK, Run
 from .view import Granularity
@@ -34,13 +34,14 @@ class FrameLabel(NamedTuple):
     file: str
     first_line: int | None  # of the function
     at: int | None = None  # the line that ran, when grouped by line
+    short_file: str = ""  # the end of `file`, as much as names show
 
     @property
     def name(self) -> str:
         suffix = f":{self.at}" if self.at is not None else ""
         if self.function.startswith("<") and self.file:
             # "<module>" and "<lambda>" are ambiguous without the file.
-            return f"{self.function} ({posixpath.basename(self.file)}{suffix})"
+            return f"{self.function} ({self.short_file}{suffix})"
         return self.function + suffix
 
     @property
@@ -61,15 +62,24 @@ class Grouping:
     Stacks with the garbage collector's frame are added at first use.
     """
 
-    def __init__(self, profiles: Iterable[Profile], granularity: Granularity) -> None:
+    def __init__(
+        self,
+        profiles: Sequence[Profile],
+        granularity: Granularity,
+        *,
+        full_filenames: bool = False,
+    ) -> None:
         self.parent, self.frame = array("I", [0]), array("I", [0])
         self._stack_ids: dict[tuple[int, int], int] = {}
         self._stacks_of: dict[Profile, array[int]] = {}
         label_ids: dict[FrameLabel, int] = {}
         states = 0
+        files = set[str]().union(*(_files(profile.tables) for profile in profiles))
+        short = {file: file for file in files} if full_filenames else short_paths(files)
         for profile in profiles:
             states |= profile.states
-            self._stacks_of[profile] = self._add(profile, granularity, label_ids)
+            labels = _labels(profile.tables, granularity, short)
+            self._stacks_of[profile] = self._add(profile.tables, labels, label_ids)
         self._collector = -1
         if states & SampleState.GC:
             self._collector = label_ids.setdefault(GARBAGE_COLLECTION, len(label_ids))
@@ -99,12 +109,10 @@ class Grouping:
         return frames
 
     def _add(
-        self, profile: Profile, granularity: Granularity, label_ids: dict[FrameLabel, int]
+        self, tables: SymbolTables, labels: Iterable[FrameLabel], label_ids: dict[FrameLabel, int]
     ) -> array[int]:
-        tables = profile.tables
         label_of_frame = array("I")
-        for row in range(len(tables.frame_function)):
-            label = _label(tables, row, granularity)
+        for label in labels:
             label_of_frame.append(label_ids.setdefault(label, len(label_ids)))
         stack_of = array("I", [EMPTY_STACK])
         for row in range(1, len(tables.stack_parent)):
@@ -123,17 +131,25 @@ class Grouping:
         return stack
 
 
-def _label(tables: SymbolTables, row: int, granularity: Granularity) -> FrameLabel:
-    file = escape(tables.strings[tables.frame_file[row]])
-    first_line = tables.frame_first_line[row]
-    line = tables.frame_line[row]
-    return FrameLabel(
-        kind=_kind(tables.frame_kind[row], file),
-        function=escape(tables.strings[tables.frame_function[row]]) or "<unnamed>",
-        file=file,
-        first_line=first_line if first_line >= 0 else None,
-        at=line if granularity == "line" and line >= 0 else None,
-    )
+def _files(tables: SymbolTables) -> set[str]:
+    return {escape(tables.strings[file]) for file in set(tables.frame_file)}
+
+
+def _labels(
+    tables: SymbolTables, granularity: Granularity, short: Mapping[str, str]
+) -> Iterator[FrameLabel]:
+    for row, (first_line, line) in enumerate(
+        zip(tables.frame_first_line, tables.frame_line, strict=True)
+    ):
+        file = escape(tables.strings[tables.frame_file[row]])
+        yield FrameLabel(
+            kind=_kind(tables.frame_kind[row], file),
+            function=escape(tables.strings[tables.frame_function[row]]) or "<unnamed>",
+            file=file,
+            first_line=first_line if first_line >= 0 else None,
+            at=line if granularity == "line" and line >= 0 else None,
+            short_file=short[file],
+        )
 
 
 def _kind(kind: int, file: str) -> LabelKind:

@@ -31,6 +31,9 @@ class View:
     mode: Mode = "wall"
     granularity: Granularity = "function"
     threads: bool = False  # threads, and processes if there are several, as root frames
+    full_filenames: bool = (
+        False  # whole paths in the names of frames, not only what tells them apart
+    )
 
 
 DEFAULT_VIEW = View()

@@ -93,6 +93,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
         "process_tree",
         "quantities",
         "settings",
+        "short_paths",
         "track",
     ),
     ("contention", "tables", "view"),

@@ -1,12 +1,12 @@
 """Collapsed stacks: `root (app.py);handler (app.py);query (db.py) 1500`, one line per distinct stack.
 
 The number is microseconds of real time, summed over all threads unless threads are root frames. The
-format has no field for files, so the file name is part of each frame's name; `;` in a name becomes `:`.
+format has no field for files, so the end of the path is part of each frame's name, as much as tells
+files apart; `;` in a name becomes `:`.
 """
 
 from __future__ import annotations
 
-import posixpath
 from typing import TextIO
 
 from ..grouping import FrameLabel, Grouping
@@ -20,7 +20,7 @@ _NO_PYTHON = "<no Python code>"
 
 
 def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
-    grouping = Grouping(recording.profiles, view.granularity)
+    grouping = Grouping(recording.profiles, view.granularity, full_filenames=view.full_filenames)
     names = [_name(label) for label in grouping.frames]
     several = len(recording.profiles) > 1
     weight_ns: dict[tuple[str, int], int] = {}
@@ -47,7 +47,7 @@ def _root(profile: Profile, track: Track, several: bool) -> str:
 def _name(label: FrameLabel) -> str:
     name = label.name
     if label.file and not label.function.startswith("<"):
-        position = posixpath.basename(label.file)
+        position = label.short_file
         if label.at is not None:
             position = f"{position}:{label.at}"
         name = f"{label.function} ({position})"

@@ -67,7 +67,7 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
 
 
 def _write_data(recording: Recording, stream: TextIO, view: View) -> None:
-    grouping = Grouping(recording.profiles, "line")
+    grouping = Grouping(recording.profiles, "line", full_filenames=view.full_filenames)
     tracks = list(recording.tracks())
     order = display_order(tracks)
     measured = [mode for mode in MODES if was_measured(mode, recording.states)]

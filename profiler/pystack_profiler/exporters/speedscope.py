@@ -27,7 +27,7 @@ _CACHED_CHARACTERS = 1 << 24
 
 def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
     """Writes piece by piece, so that the file is never in memory as a whole."""
-    grouping = Grouping(recording.profiles, view.granularity)
+    grouping = Grouping(recording.profiles, view.granularity, full_filenames=view.full_filenames)
     write = stream.write
     write("{")
     _write_field(stream, "$schema", SCHEMA)

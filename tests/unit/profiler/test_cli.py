@@ -128,6 +128,7 @@ def test_stdout_carries_data_only(world: World) -> None:
         (["-o", "out", "-f", "speedscope"], "{"),
         (["-o", "out.txt", "--lines"], "main (app.py:1);work (app.py:1)"),
         (["-o", "out.txt", "-F"], "main (app.py);work"),
+        (["-o", "out.txt", "--full-filenames"], "main (/srv/app.py);work (/srv/app.py)"),
         (["-o", "out.txt", "-t"], "1;main (app.py);work"),
         (["-o", "out.txt", "--idle"], "main (app.py);work"),
         (["-o", "out.txt", "--gil"], ""),

@@ -32,6 +32,16 @@ def test_microseconds_per_distinct_stack() -> None:
     ]
 
 
+def test_files_of_one_name_are_told_apart() -> None:
+    stack = [Frame("f", "/srv/shop/util.py"), Frame("f", "/srv/web/util.py"), Frame("g", "/x/y.py")]
+    assert folded_lines([stack]) == ["f (shop/util.py);f (web/util.py);g (y.py) 1000"]
+    writer = BatchWriter()
+    writer.sample(writer.thread(1), MS, MS, [*stack, Frame("<module>", "/x/y.py")])
+    assert folded_view(writer, view=View(full_filenames=True)) == (
+        "f (/srv/shop/util.py);f (/srv/web/util.py);g (/x/y.py);<module> (/x/y.py) 1000\n"
+    )
+
+
 def test_separators_in_names_are_replaced() -> None:
     assert folded_lines([[Frame("a;b\nc", "x;y.py")]]) == ["a:b\\nc (x:y.py) 1000"]
 

@@ -33,6 +33,24 @@ def test_names_that_every_file_has_tell_the_file() -> None:
     assert labels(frames, "line")[0] == ("<module> (app.py:12)", 12)
 
 
+def test_names_show_what_tells_files_apart() -> None:
+    modules = [
+        "/lib/pandas/__init__.py",
+        "/lib/numpy/__init__.py",
+        "/srv/a/app.py",
+        "/srv/b/app.py",
+    ]
+    frames = [Frame("<module>", file) for file in [*modules, "/srv/other.py", "<frozen runpy>"]]
+    assert [name for name, _ in labels(frames, "function")] == [
+        "<module> (pandas/__init__.py)",
+        "<module> (numpy/__init__.py)",
+        "<module> (a/app.py)",
+        "<module> (b/app.py)",
+        "<module> (other.py)",
+        "<module> (<frozen runpy>)",
+    ]
+
+
 def test_an_unknown_line_is_none() -> None:
     assert labels([Frame("f", first_line=-1, line=-1)], "function") == [("f", None)]
     assert labels([Frame("f", first_line=-1, line=-1)], "line") == [("f", None)]
