@@ -326,6 +326,10 @@ std::optional<std::vector<std::string>> LiveTarget::command() const {
         arguments.push_back(text->substr(begin, end - begin));
         begin = end + 1;
     }
+    // A title that the process wrote over its arguments (setproctitle) is followed by zeros.
+    const auto is_empty = [](const std::string& argument) { return argument.empty(); };
+    const auto padding = std::find_if_not(arguments.rbegin(), arguments.rend(), is_empty);
+    if (padding - arguments.rbegin() > 1) arguments.erase(padding.base(), arguments.end());
     return arguments;
 }
 
