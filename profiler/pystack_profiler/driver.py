@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: How often stop requests are checked and progress is reported.
 POLL_S = 0.25
 
+#: How often a process may change its title, which is read again.
+_TITLE_EVERY_S = 1.0
+
 #: How long a stopped sampler may take to deliver its last batches.
 _DRAIN_S = 5.0
 
@@ -88,7 +91,8 @@ class ProcessRecorder:
         """
         self._sampler: Sampler | None = sampler
         self._stopping = threading.Lock()
-        self._is_named = False
+        self._program: str | None = None  # which the command line belongs to
+        self._read_title_at_s = 0.0
         self.has_ended = False  # no more samples will arrive
         self.profile = Profile(
             ProcessFacts(
@@ -121,12 +125,10 @@ class ProcessRecorder:
         if batch is not None:
             self.profile.append(batch)
             self.has_ended = batch.finished
-            if not self._is_named and self.profile.knows_threads:
-                # Before, its command line may have been that of its parent.
-                self.profile.process.command = (
-                    command_line(self.profile.process.pid) or self.profile.process.command
-                )
-                self._is_named = True
+            # Before, its command line may have been that of its parent.
+            if self.profile.knows_threads and time.monotonic() >= self._read_title_at_s:
+                self._read_title()
+                self._read_title_at_s = time.monotonic() + _TITLE_EVERY_S
         return batch is not None
 
     def stop(self) -> None:
@@ -137,7 +139,20 @@ class ProcessRecorder:
         with self._stopping:
             if self._sampler is not None:
                 self._sampler.stop()
+                if self._program is not None:
+                    self._read_title()
             self.profile.process.end_ns = self.profile.process.end_ns or time.monotonic_ns()
+
+    def _read_title(self) -> None:
+        """Reads the command line again, which the process can replace by a title."""
+        process = self.profile.process
+        try:
+            program = program_of(process.pid)
+        except OSError:
+            return
+        if self._program is None or program == self._program:  # else it executed another program
+            process.command = command_line(process.pid) or process.command
+            self._program = program
 
     def complete(self) -> None:
         """Receives the last samples of the stopped sampler, and closes the profile."""
@@ -296,6 +311,14 @@ def command_line(pid: int) -> tuple[str, ...]:
     return tuple(raw.decode("utf-8", "surrogateescape").rstrip("\0").split("\0")) if raw else ()
 
 
+def program_of(pid: int) -> str | None:
+    """The program of a process; None without permission. Raises OSError if the process has ended."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115 (often)
+    except PermissionError:
+        return None
+
+
 def _receive(
     recorders: Sequence[ProcessRecorder], timeout_s: float, pause: Callable[[float], object]
 ) -> None:
@@ -314,6 +337,9 @@ def _update(recording: Recording, targets: Targets) -> None:
     recording.profiles = [one.profile for one in recorders if one.is_shown] or [
         one.profile for one in recorders[:1]
     ]
+    for profile in recording.profiles:
+        if profile.process.pid == recording.pid:
+            recording.command = profile.process.command or recording.command
     recording.unseen_processes = targets.unseen_processes + sum(
         one.has_ended and not one.profile.was_seen and one.profile not in recording.profiles
         for one in recorders

@@ -12,17 +12,22 @@ from .track import ThreadIdentity
 
 _LONGEST_TITLE = 80
 
+#: What multiprocessing starts with -c besides its workers: the begin of the code, and a name.
+_HELPERS = {
+    "from multiprocessing.resource_tracker import": "resource tracker",
+    "from multiprocessing.forkserver import": "multiprocessing forkserver",
+}
+
 
 def recording_title(recording: Recording) -> str:
     """`python app.py (pid 4711, CPython 3.13.5)`."""
-    command = quote_command(recording.command) or "process"
-    shortened = command if len(command) <= _LONGEST_TITLE else f"{command[: _LONGEST_TITLE - 1]}…"
+    command = _shortened(quote_command(recording.command) or "process")
     facts = [f"pid {recording.pid}"]
     versions = {profile.process.python_version for profile in recording.profiles} - {""}
     facts += [f"CPython {escape(version)}" for version in sorted(versions)]
     if (others := len(recording.profiles) - 1) > 0:
         facts.append(f"{others} more process{'es' if others > 1 else ''}")
-    return f"{shortened} ({', '.join(facts)})"
+    return f"{command} ({', '.join(facts)})"
 
 
 def process_title(profile: Profile) -> str:
@@ -31,22 +36,43 @@ def process_title(profile: Profile) -> str:
 
 
 def process_name(command: tuple[str, ...]) -> str:
-    """The script or module that a process runs, else its program."""
+    """The script or module that a process runs, else its title or program."""
     if not command:
         return "process"
+    if len(command) == 1 and " " in command[0]:
+        return _shortened(escape(_title(command[0])))
     program = posixpath.basename(command[0])
+    if "--multiprocessing-fork" in command:
+        return "multiprocessing worker"
     if "python" in program:
         arguments = iter(command[1:])
         for argument in arguments:
             if argument == "-m":
                 return escape(next(arguments, program))
             if argument == "-c":
-                return escape(f"{program} -c")
+                code = next(arguments, "")
+                known = [name for start, name in _HELPERS.items() if code.startswith(start)]
+                return known[0] if known else escape(f"{program} -c")
             if argument in ("-W", "-X"):
                 next(arguments, None)
             elif not argument.startswith("-"):
                 return escape(posixpath.basename(argument))
     return escape(program)
+
+
+def _title(text: str) -> str:
+    """A title that a process gave itself (setproctitle), without the folder of its program.
+
+    Only a first word that is clearly a path is one: `a/b 7` may be anything.
+    """
+    program, _, rest = text.partition(" ")
+    if program.startswith(("/", "./", "../")):
+        program = posixpath.basename(program)
+    return f"{program} {rest}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TITLE else f"{text[: _LONGEST_TITLE - 1]}…"
 
 
 def thread_title(identity: ThreadIdentity) -> str:

@@ -7,7 +7,6 @@ processes must not wait for it.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from pystack.errors import (
 )
 
 from .dead_children import DeadChildren
-from .driver import ProcessRecorder, Sampler
+from .driver import ProcessRecorder, Sampler, program_of
 from .process_tree import ProcessTree
 from .settings import DEFAULT_MAX_PROCESSES
 
@@ -117,7 +116,7 @@ class ProcessFamily:
         if self._root.recorder is not None:
             self._busy.add(root)
         with suppress(OSError):
-            self._root.program = _program(root)
+            self._root.program = program_of(root)
         self._openers = ThreadPoolExecutor(_OPENERS, "pystack-opener")
         self._threads: list[threading.Thread] = []
         try:
@@ -201,7 +200,7 @@ class ProcessFamily:
     def _add(self, pid: int) -> None:
         now_s = time.monotonic()
         try:
-            program = _program(pid)
+            program = program_of(pid)
         except OSError:
             self._unseen += 1
             return
@@ -214,7 +213,7 @@ class ProcessFamily:
         if member is self._root:
             self._dead_children.look()
         try:
-            program = _program(member.pid)
+            program = program_of(member.pid)
         except OSError:
             self._remove(member)
             return
@@ -284,11 +283,3 @@ def _is_other(member: _Member) -> bool:
 def _is_unknown(member: _Member) -> bool:
     """Whether nothing is known of it, because its interpreter was not searched before it ended."""
     return not (member.was_python or member.is_left_out or isinstance(member.error, NotPython))
-
-
-def _program(pid: int) -> str | None:
-    """The program of a process; None without permission. Raises OSError if the process has ended."""
-    try:
-        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115 (often)
-    except PermissionError:
-        return None

@@ -18,10 +18,39 @@ from pystack_profiler.track import ThreadIdentity
         ("python3", "python3"),
         ("/usr/sbin/uwsgi --ini x.ini", "uwsgi"),
         ("", "process"),
+        ("python -c from_x --multiprocessing-fork", "multiprocessing worker"),
+        ("/srv/app --multiprocessing-fork tracker_fd=5", "multiprocessing worker"),
     ],
 )
 def test_a_process_is_called_after_what_runs_in_it(command: str, name: str) -> None:
     assert process_name(tuple(command.split())) == name
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("a/b/c 24177", "a/b/c 24177"),
+        ("gunicorn: worker [shop/web]", "gunicorn: worker [shop/web]"),
+        ("/opt/venv/bin/celery worker /tmp/x", "celery worker /tmp/x"),
+        ("./run shop/web", "run shop/web"),
+        ("x " * 500, ("x " * 40)[:79] + "…"),
+        ("/usr/bin/uwsgi", "uwsgi"),
+    ],
+)
+def test_a_title_is_not_a_path(title: str, name: str) -> None:
+    assert process_name((title,)) == name
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("from multiprocessing.resource_tracker import main;main(5)", "resource tracker"),
+        ("from multiprocessing.forkserver import main; main(1)", "multiprocessing forkserver"),
+        ("print(1)", "python -c"),
+    ],
+)
+def test_helpers_of_multiprocessing(code: str, name: str) -> None:
+    assert process_name(("/usr/bin/python", "-s", "-c", code)) == name
 
 
 def test_hostile_names_are_escaped() -> None:
