@@ -1,9 +1,9 @@
-"""What is said while a recording runs: the progress line, on terminals only, and advice."""
+"""What is said while a recording runs: the progress line on a terminal, else its first words; advice."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TextIO
 
@@ -13,20 +13,30 @@ from .driver import Progress
 from .stats import achieved_rate_hz, coverage, format_rate, format_share, lost_samples, plural
 
 _INTERVAL_S = 0.5
+#: What a narrow terminal leaves out, the least important first.
+_DISPENSABLE = ("coverage", "threads", "rate", "processes", "samples", "errors")
+
 _ADVICE_AFTER_S = 1.0
 _MOST_LOST = 0.5  # of the samples; more calls for advice
 
 
 class ProgressLine:
-    """Rewrites one line of `stream` a few times per second, and clears it at the end."""
+    """Rewrites one line of `stream` a few times per second, and clears it at the end.
+
+    If `stream` is not a terminal, prints one line at the begin instead, unless the recording ends by
+    itself: whoever started it must know how to end it.
+    """
 
     def __init__(self, stream: TextIO, pid: int, duration_s: float | None, *, shown: bool) -> None:
         self._line = StatusLine(stream, shown=shown)
         self._pid = pid
+        self._says_how_to_end = shown and not self._line.is_shown and duration_s is None
         self._of_duration = f" of {duration_s:.4g} s" if duration_s is not None else ""
         self._next_s = 0.0
 
     def __enter__(self) -> ProgressLine:
+        if self._says_how_to_end:
+            print_status(f"recording {self._pid} (Ctrl-C or SIGINT to finish)")
         return self
 
     def __exit__(
@@ -41,28 +51,29 @@ class ProgressLine:
         if not self._line.is_shown or time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + _INTERVAL_S
-        self._line.show(self._text(progress))
+        self._line.show(*self._texts(progress))
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
         self._line.wipe()
         print_status(text)
 
-    def _text(self, progress: Progress) -> str:
+    def _texts(self, progress: Progress) -> Iterator[str]:
+        """The whole line, then shorter and shorter ones."""
         stats = progress.stats
         covered = coverage(stats)
-        parts = [
-            f"Recording {self._pid}: {progress.elapsed_s:.0f} s{self._of_duration}",
-            format_rate(achieved_rate_hz(stats)),
-            plural(stats["taken"], "sample"),
-            plural(progress.threads, "thread"),
-            plural(lost_samples(stats), "error"),
-        ]
-        if progress.processes > 1:
-            parts.insert(3, f"{progress.processes} processes")
-        if covered is not None:
-            parts.append(f"coverage {format_share(covered, 1)}")
-        return f"{', '.join(parts)} (Ctrl-C to finish)"
+        parts = {
+            "time": f"Recording {self._pid}: {progress.elapsed_s:.0f} s{self._of_duration}",
+            "rate": format_rate(achieved_rate_hz(stats)),
+            "samples": plural(stats["taken"], "sample"),
+            "processes": f"{progress.processes} processes" if progress.processes > 1 else "",
+            "threads": plural(progress.threads, "thread"),
+            "errors": plural(lost_samples(stats), "error"),
+            "coverage": "" if covered is None else f"coverage {format_share(covered, 1)}",
+        }
+        for left_out in ("", *_DISPENSABLE):
+            parts.pop(left_out, None)
+            yield f"{', '.join(filter(None, parts.values()))} (Ctrl-C to finish)"
 
 
 class LossAdvice:

@@ -107,12 +107,14 @@ class StatusLine:
         self.is_shown = shown and stream is not None and stream.isatty()
         self._is_there = False
 
-    def show(self, text: str) -> None:
+    def show(self, *texts: str) -> None:
+        """Shows the first of the texts that fits, or the begin of the last."""
         if self.is_shown:
             import shutil  # Slow to import, and only needed on a terminal.
 
             width = shutil.get_terminal_size().columns - 1
-            self._write(_CLEAR_LINE + escape(text)[:width])
+            shown = next((text for text in map(escape, texts) if len(text) <= width), texts[-1])
+            self._write(_CLEAR_LINE + escape(shown)[:width])
             self._is_there = True
 
     def wipe(self) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from interpreters import required
-from process_state import wait_until
 from targets import Target
-from tool_runs import TOOL, TOOL_FOLDER, dump_json, run_tool
+from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json, run_tool
 
 pytestmark = pytest.mark.live
 
@@ -64,17 +63,18 @@ def test_the_zeros_behind_a_title_are_no_arguments(target: Target) -> None:
 def test_the_last_title_names_the_process(target: Target, tmp_path: Path) -> None:
     give_title(target, "a/b/c first")
     path = tmp_path / "out.json"
-    recorder = subprocess.Popen(
-        [*TOOL, "record", "-s", "-d", "3", "-o", str(path), str(target.pid)], cwd=TOOL_FOLDER
-    )
-    try:
-        wait_until(lambda: any(Path(f"/proc/{recorder.pid}/task").iterdir()), "the recorder")
-        time.sleep(1.5)
+    with subprocess.Popen(
+        [*TOOL, "record", "-s", "-o", str(path), str(target.pid)],
+        cwd=TOOL_FOLDER,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as recorder:
+        assert recorder.stderr is not None
+        assert "Ctrl-C or SIGINT to finish" in recorder.stderr.readline()
         give_title(target, "a/b/c last")
-        assert recorder.wait(60) == 0
-    finally:
-        recorder.kill()
-        recorder.wait()
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=TOOL_TIMEOUT_S)
+        assert recorder.returncode == 0
     document = json.loads(path.read_text())
     assert [profile["name"] for profile in document["profiles"]] == [
         f"MainThread {target.pid} · a/b/c last {target.pid}"

@@ -20,6 +20,7 @@ from pystack_profiler.driver import Sampler
 from pystack_profiler.settings import Settings
 
 PID = "4711"
+BEGIN = "pystack: recording 4711 (Ctrl-C or SIGINT to finish)"
 
 
 class World:
@@ -81,7 +82,8 @@ def test_records_a_process_into_a_file(world: World) -> None:
     assert [profile["name"] for profile in json.loads(world.out.read_text())["profiles"]] == [
         "1 · process 4711"
     ]
-    look, permissions, account = result.stderr.splitlines()
+    begin, look, permissions, account = result.stderr.splitlines()
+    assert begin == BEGIN
     assert permissions.startswith("pystack: only its owner can read the file")
     assert account.startswith("pystack: out.json: 1 sample of 1 thread over ")
     assert "none lost" in account
@@ -114,7 +116,7 @@ def test_the_default_name_has_pid_and_time(world: World) -> None:
 def test_stdout_carries_data_only(world: World) -> None:
     result = world.run(PID, "-o", "-")
     assert json.loads(result.stdout)["profiles"]
-    assert result.stderr.startswith("pystack: stdout: 1 sample")
+    assert result.stderr.startswith(f"{BEGIN}\npystack: stdout: 1 sample")
     assert list(world.folder.iterdir()) == []
 
 
@@ -195,7 +197,7 @@ def test_a_second_signal_writes_nothing(world: World, monkeypatch: pytest.Monkey
     world.sampler = signalling(signal.SIGINT, times=2)
     result = world.run(PID, "-o", "out.json")
     assert result.exit_code == 130
-    assert result.stderr == "pystack: aborted; nothing was written\n"
+    assert result.stderr == f"{BEGIN}\npystack: aborted; nothing was written\n"
     assert world.out.read_text() == "before"
     assert list(world.folder.iterdir()) == [world.out]
 
@@ -226,7 +228,7 @@ def test_a_failure_on_the_way_is_said_and_the_file_written(world: World) -> None
 
 def test_more_is_told_on_request(world: World) -> None:
     lines = world.run(PID, "-o", "out.json", "-v").stderr.splitlines()
-    assert lines[0] == "pystack: CPython 3.13.5, ended: target_exited"
+    assert lines[:2] == [BEGIN, "pystack: CPython 3.13.5, ended: target_exited"]
     assert any(line.startswith("pystack: thread 100/1: 1 sample,") for line in lines)
     assert lines[-1].startswith("pystack: out.json: ")
 

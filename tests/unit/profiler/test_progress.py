@@ -36,6 +36,40 @@ def test_one_line_rewritten_and_wiped_at_the_end(monkeypatch: pytest.MonkeyPatch
     )
 
 
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (80, "12 s of 30 s, 99 Hz, 1,234 samples, 2 errors (Ctrl-C to finish)"),
+        (70, "12 s of 30 s, 2 errors (Ctrl-C to finish)"),
+        (50, "12 s of 30 s (Ctrl-C to finish)"),
+    ],
+)
+def test_a_narrow_terminal_shows_how_to_finish(
+    columns: int, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    terminal = Terminal()
+    with ProgressLine(terminal, 4711, 30.0, shown=True) as shown:
+        shown.update(PROGRESS)
+    assert terminal.getvalue() == f"\r\x1b[KRecording 4711: {line}\r\x1b[K"
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "shown", "said"),
+    [
+        (None, True, "pystack: recording 4711 (Ctrl-C or SIGINT to finish)\n"),
+        (30.0, True, ""),
+        (None, False, ""),
+    ],
+)
+def test_without_a_terminal_the_begin_is_said(
+    duration_s: float | None, shown: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ProgressLine(io.StringIO(), 4711, duration_s, shown=shown) as line:
+        line.update(PROGRESS)
+    assert capsys.readouterr().err == said
+
+
 def test_it_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     terminal = Terminal()
