@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,8 @@ from pystack.cli.options import (
     priority_flag,
     settings_of,
 )
-from pystack.cli.quantities import size
+from pystack.cli.quantities import is_pid, size
+from pystack.cli.quantities import pid as pid_type
 from pystack.cli.screen import print_status
 
 from . import exporters, quantities
@@ -35,17 +37,39 @@ _COMMAND = "pystack_profiler.command"  # key in click's context: the arguments a
 
 
 class _RecordCommand(click.Command):
-    """Separates the arguments after `--`, which click would mix with the PID."""
+    """Separates the command, which click would mix with the PID and the options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "--" in args:
-            at = args.index("--")
-            ctx.meta[_COMMAND] = args[at + 1 :]
+        end = args.index("--") if "--" in args else len(args)
+        at = self._first_word(ctx, args[:end])
+        if at < end and not is_pid(args[at]):
+            if shutil.which(args[at]) is None:
+                raise _not_a_target(args[at], ctx)
+            ctx.meta[_COMMAND] = args[at:]
             args = args[:at]
+        elif end < len(args):
+            ctx.meta[_COMMAND] = args[end + 1 :]
+            args = args[:end]
         return super().parse_args(ctx, args)
+
+    def _first_word(self, ctx: click.Context, args: list[str]) -> int:
+        """The place of the first argument that is neither an option nor the value of one."""
+        parser = self.make_parser(ctx)
+        parser.allow_interspersed_args = False
+        values, rest, _ = parser.parse_args(list(args))
+        return len(args) - len(rest) - isinstance(values.get("pid"), str)
 
     def collect_usage_pieces(self, _: click.Context) -> list[str]:
         return ["[OPTIONS]", "{PID | -- COMMAND...}"]
+
+
+def _not_a_target(word: str, ctx: click.Context) -> click.UsageError:
+    command = f"python {word}" if word.endswith(".py") else word
+    return click.UsageError(
+        f"{word!r} is neither a process ID nor a program in PATH. To record a command, put `--`"
+        f" before it: record -- {command}",
+        ctx,
+    )
 
 
 def _native_of(*, native_stack_bytes: int, **flags: Any) -> Native | None:
@@ -72,10 +96,39 @@ _native_options = option_group(
 )
 
 
+def _mode_of(*, mode: Mode | None, idle: bool, gil: bool) -> Mode:
+    chosen: dict[str, Mode] = {}
+    if mode is not None:
+        chosen[f"--mode {mode}"] = mode
+    if idle:
+        chosen["--idle (-i)"] = "wall"
+    if gil:
+        chosen["--gil (-g)"] = "gil"
+    if len(set(chosen.values())) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)} exclude each other.")
+    return next(iter(chosen.values()), "wall")
+
+
+_mode_options = option_group(
+    "mode",
+    _mode_of,
+    (
+        click.option(
+            "--mode",
+            type=click.Choice(MODES),
+            help="Show all time (wall), time on a CPU (cpu), time with the GIL (gil), or time in which a"
+            " thread was ready to run but had no CPU (runnable). Default: wall.",
+        ),
+        click.option("-i", "--idle", is_flag=True, help="Same as --mode wall."),
+        click.option("-g", "--gil", is_flag=True, help="Same as --mode gil."),
+    ),
+)
+
+
 @click.command("record", cls=_RecordCommand, context_settings=HELP_FLAGS)
-@click.argument("pid", type=quantities.pid, required=False)
+@click.argument("pid", type=pid_type, required=False)
 @click.option(
-    "-p", "--pid", "pid_option", type=quantities.pid, metavar="PID", help="The process to record."
+    "-p", "--pid", "pid_option", type=pid_type, metavar="PID", help="The process to record."
 )
 @click.option(
     "-o",
@@ -108,18 +161,10 @@ _native_options = option_group(
     "duration_s",
     type=quantities.duration,
     metavar="TIME",
-    help="Record for this time: 30, 30s, 5m, 1h. Default: until Ctrl-C or until the target exits.",
+    help="Record for this time: 30, 30s, 1m30s, 1h, unlimited. Default: until Ctrl-C or until the target"
+    " exits.",
 )
-@click.option(
-    "--mode",
-    type=click.Choice(MODES),
-    default="wall",
-    show_default=True,
-    help="Show all time (wall), time on a CPU (cpu), time with the GIL (gil), or time in which a thread was"
-    " ready to run but had no CPU (runnable).",
-)
-@click.option("-i", "--idle", "mode", flag_value="wall", help="Same as --mode wall.")
-@click.option("-g", "--gil", "mode", flag_value="gil", help="Same as --mode gil.")
+@_mode_options
 @click.option("-t", "--threads", is_flag=True, help="Show threads, and processes, as root frames.")
 @click.option(
     "-s",
@@ -199,6 +244,7 @@ def record(
         pystack record 4711 -o out.html
         pystack record -o out.json -- python app.py --port 8000
 
+    `--` may be omitted if COMMAND is a program in PATH.
     Records until the duration is over, Ctrl-C is pressed or the target exits, then writes the file.
     A second Ctrl-C aborts without a file. With a COMMAND, the exit status is that of the command.
     """

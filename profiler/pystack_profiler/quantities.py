@@ -1,4 +1,4 @@
-"""Parses process IDs, rates, durations and shares. Each function is a click type."""
+"""Parses rates, durations and shares. Each function is a click type."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ import re
 import click
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m)?(?:hz)?", re.IGNORECASE | re.ASCII)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:ms|s|m|h)\s*)+", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)", re.ASCII)
 _HERTZ = {"": 1.0, "k": 1e3, "m": 1e6}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?", re.ASCII)
-_LARGEST_PID = 2**31 - 1
-
-
-def pid(text: str) -> int:
-    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or not 0 < int(text) <= _LARGEST_PID:
-        raise click.BadParameter(
-            f"{text!r} is not a process ID. To record a command, put `--` before it."
-        )
-    return int(text)
 
 
 def rate(text: str) -> float:
@@ -33,14 +26,23 @@ def rate(text: str) -> float:
     return rate_hz
 
 
-def duration(text: str) -> float:
-    """Converts `30`, `30s`, `500ms`, `5m` or `1h` to seconds."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None or not float(match[1]):
-        raise click.BadParameter(
-            f"{text!r} is not a duration; write it like 30, 30s, 500ms, 5m or 1h."
+def duration(text: str) -> float | None:
+    """Converts `30`, `30s`, `500ms`, `1m30s` or `1h` to seconds, and `unlimited` to None."""
+    text = text.strip()
+    if text == "unlimited":
+        return None
+    seconds = 0.0
+    if _NUMBER.fullmatch(text):
+        seconds = float(text)
+    elif _DURATION.fullmatch(text):
+        seconds = sum(
+            float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)
         )
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+    if not seconds:
+        raise click.BadParameter(
+            f"{text!r} is not a duration; write it like 30, 30s, 500ms, 1m30s, 1h or unlimited."
+        )
+    return seconds
 
 
 def share(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Parses sizes such as 64K."""
+"""Parses process IDs and sizes such as 64K. Each parser is a click type."""
 
 from __future__ import annotations
 
@@ -6,8 +6,23 @@ import re
 
 import click
 
+_PID = r"0x[0-9a-f]{1,16}|\d{1,16}"
 _SIZE = r"(\d+)\s*([kmg]?)(?:i?b)?"
 _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def is_pid(text: str) -> bool:
+    return re.fullmatch(_PID, text, re.IGNORECASE | re.ASCII) is not None
+
+
+def pid(text: str) -> int:
+    """Converts `4711` or `0x1267` to a process ID, which need not exist."""
+    number = int(text, 16 if text[:2] in ("0x", "0X") else 10) if is_pid(text) else 0
+    if not number:
+        raise click.BadParameter(
+            f"{text!r} is not a process ID. Look it up with `ps -ef` or `pgrep -f NAME`."
+        )
+    return number
 
 
 def size(text: str) -> int:

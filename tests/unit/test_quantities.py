@@ -18,3 +18,10 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_not_a_size(text: str) -> None:
     with pytest.raises(click.BadParameter):
         quantities.size(text)
+
+
+def test_process_ids() -> None:
+    assert quantities.pid("4711") == quantities.pid("0x1267") == quantities.pid("0X1267") == 4711
+    for text in ("0", "-1", "python", "0x", "1f", "9" * 17, "٣"):
+        with pytest.raises(click.BadParameter, match="not a process ID"):
+            quantities.pid(text)

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
 from pystack.errors import Cancelled, NotPython
-from pystack_profiler import driver, interruption
+from pystack_profiler import cli, driver, interruption
 from pystack_profiler import launched_command as command_module
 from pystack_profiler.cli import record
 from pystack_profiler.driver import Sampler
@@ -96,6 +96,8 @@ def test_options_reach_the_sampler(world: World) -> None:
     assert world.opened == [(4711, Settings(1000.0, 300.0, True, True))]
     world.run("--nonblocking", PID, "-o", "out.json")
     assert world.opened[1] == (4711, Settings())
+    world.run("0x1267", "-d", "unlimited", "-o", "out.json", "--gil", "--mode", "gil")
+    assert world.opened.pop() == (4711, Settings())
     world.run(PID, "-o", "out.json", "--max-memory", "1G")
     assert world.opened[2] == (4711, Settings(max_memory=1 << 30))
 
@@ -153,7 +155,13 @@ def test_formats(world: World, arguments: list[str], begin: str) -> None:
         (["-p", PID, PID], "Give either one PID"),
         ([PID, "--", "true"], "Give either one PID"),
         (["--"], "Give either one PID"),
-        (["python"], "put `--` before it"),
+        (
+            ["no-such-program"],
+            "program in PATH. To record a command, put `--` before it: record -- no-s",
+        ),
+        (["app.py", "-q"], "put `--` before it: record -- python app.py"),
+        ([PID, "-g", "-i"], "--idle (-i) and --gil (-g) exclude each other"),
+        ([PID, "--mode", "cpu", "-g"], "--mode cpu and --gil (-g) exclude each other"),
         ([PID, "-o", "out.pdf"], "known suffixes: .html, .htm, .json, .txt, .folded, .collapsed"),
         ([PID, "-f", "pdf"], "known formats: html, speedscope, folded"),
         ([PID, "-f", "flamegraph", "-o", "x.svg"], "end the name with .html or .htm, or omit -f"),
@@ -249,6 +257,22 @@ def test_options_after_the_dashes_are_the_commands(world: World) -> None:
     code = "import sys; raise SystemExit(sys.argv[1:] != ['-o', '--', '-r'])"
     result = world.run("-o", "out.json", "--", sys.executable, "-c", code, "-o", "--", "-r")
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("options", [["-o", "out.json"], ["-d1m", "-oout.json", "-s", "--lines"]])
+def test_a_program_in_the_path_needs_no_dashes(
+    world: World, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def start(arguments: list[str], *_: object) -> int:
+        started.append(arguments)
+        return 7
+
+    monkeypatch.setattr(cli, "record_command", start)
+    command = ["sh", "-c", "exit 7", "--", "-o", "x"]
+    assert world.run(*options, *command).exit_code == 7
+    assert started == [command]
 
 
 def test_a_command_outlives_its_recording(world: World) -> None:

@@ -22,23 +22,29 @@ def test_what_is_not_a_rate(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30", 30), ("30s", 30), ("500ms", 0.5), ("5m", 300), ("1h", 3600), ("1.5 s", 1.5)],
+    [
+        ("30", 30),
+        ("30s", 30),
+        ("500ms", 0.5),
+        ("5m", 300),
+        ("1h", 3600),
+        ("1.5 s", 1.5),
+        ("1m30s", 90),
+        ("1h 30m", 5400),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert quantities.duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "soon", "-5", "5d", "1h30"])
+def test_no_limit_of_time() -> None:
+    assert quantities.duration("unlimited") is None
+
+
+@pytest.mark.parametrize("text", ["", "0", "soon", "-5", "5d", "1h30", "30 5", "0m0s", "1m-5s"])
 def test_what_is_not_a_duration(text: str) -> None:
     with pytest.raises(click.BadParameter):
         quantities.duration(text)
-
-
-def test_process_ids() -> None:
-    assert quantities.pid("4711") == 4711
-    for text in ("0", "-1", "python", "99999999999", "٣"):
-        with pytest.raises(click.BadParameter):
-            quantities.pid(text)
 
 
 @pytest.mark.parametrize(
