@@ -189,12 +189,7 @@ def _unsupported_hint(target: ProcessFacts, proc: Path) -> str | None:
 def _not_python_hint(target: ProcessFacts, proc: Path) -> str | None:
     if target.is_kernel_thread:
         return "Look up the pid of the program with `ps -ef`; kernel threads are in brackets there."
-    pythons = [
-        child
-        for child in process_facts.children(target.pid, proc)
-        if "python" in process_facts.command_name(child, proc)
-    ]
-    if pythons:
+    if pythons := process_facts.python_descendants(target.pid, proc):
         several = ", ".join(map(str, pythons[:5]))
         return f"It has started Python processes: try {several}."
     return None

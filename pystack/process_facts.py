@@ -130,6 +130,30 @@ def children(pid: int, proc: Path = Path("/proc")) -> list[int]:
     return sorted(found)
 
 
+def descendants(pid: int, proc: Path = Path("/proc")) -> list[int]:
+    """The processes that it has started, and those that they have started, nearest first."""
+    found: dict[int, None] = {}
+    todo = [pid]
+    for parent in todo:
+        new = [child for child in children(parent, proc) if child not in found and child != pid]
+        found.update(dict.fromkeys(new))
+        todo += new
+    return list(found)
+
+
+def python_descendants(pid: int, proc: Path = Path("/proc")) -> list[int]:
+    """Those descendants that run a program named python."""
+    return [child for child in descendants(pid, proc) if is_named_python(child, proc)]
+
+
+def is_named_python(pid: int, proc: Path = Path("/proc")) -> bool:
+    try:
+        program = os.readlink(proc / str(pid) / "exe")  # noqa: PTH115
+    except OSError:
+        program = ""
+    return "python" in program.rpartition("/")[2] or "python" in command_name(pid, proc)
+
+
 def is_ancestor(ancestor: int, pid: int, proc: Path = Path("/proc")) -> bool:
     """Whether `pid` descends from `ancestor`."""
     for _ in range(1000):

@@ -14,8 +14,8 @@ import click
 
 from pystack import __version__
 from pystack.cli.options import HELP_FLAGS, common_options, settings_of
-from pystack.cli.screen import guarded, print_lines, print_status, trace_lines
-from pystack.errors import OutOfMemory, PermissionDenied, PystackError, SystemFailure
+from pystack.cli.screen import guarded, print_status
+from pystack.errors import OutOfMemory, PystackError, SystemFailure
 
 _INTERRUPTED = 128 + 2  # as the shell counts SIGINT
 _TERMINATED = 128 + 15  # and SIGTERM
@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except PystackError as error:
-            failure = _diagnosed(error)
+            failure = error
         except BrokenPipeError:
             # The reader is gone, for example `head`. Nothing more may be written, not even at exit.
             _discard_stdout()
@@ -71,7 +71,9 @@ class LazyGroup(click.Group):
                 f"this installation of pystack is incomplete: {error}",
                 hint="Reinstall it. In a source tree, `python -m pystack` runs the source tree.",
             )
-        _report(failure, settings_of(ctx).verbosity)
+        from pystack.cli.failures import report
+
+        report(failure, settings_of(ctx).verbosity)
         ctx.exit(failure.exit_code)
 
 
@@ -120,31 +122,6 @@ def _ends_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _report(error: PystackError, verbosity: int) -> None:
-    """Prints what failed and what to do, one sentence each; a traceback only on request."""
-    from pystack.cli.hints import in_options
-
-    print_status(f"{error}.")
-    if error.hint:
-        print_lines([in_options(error.hint)])
-    if verbosity:
-        address = None if error.address is None else hex(error.address)
-        fields = {"pid": error.pid, "address": address, "size": error.size}
-        known = [f"{name} {value}" for name, value in fields.items() if value is not None]
-        print_lines([f"({', '.join([type(error).__name__, *known])})"])
-    if verbosity > 1:
-        print_lines(trace_lines(error))
-
-
-def _diagnosed(error: PystackError) -> PystackError:
-    """Adds the cause to a PermissionDenied without one."""
-    if isinstance(error, PermissionDenied) and error.cause is None and error.pid is not None:
-        from pystack import diagnosis
-
-        return diagnosis.explain(error, error.pid, stop=True)
-    return error
 
 
 def _discard_stdout() -> None:

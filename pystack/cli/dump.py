@@ -1,7 +1,8 @@
-"""`pystack dump PID`: where every thread is now."""
+"""`pystack dump PID...`: where every thread is now."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -18,18 +19,32 @@ from pystack.cli.options import (
     settings_of,
 )
 from pystack.cli.output import Output, output_options, write_snapshot
-from pystack.cli.screen import print_status
+from pystack.cli.quantities import pid as pid_type
+from pystack.cli.screen import print_status, write_lines
+from pystack.errors import NoSuchProcess, NotPython, PystackError, TargetExited, UnsupportedTarget
 
 if TYPE_CHECKING:
     from pystack.locals_options import Locals
     from pystack.native_options import Native
     from pystack.render.source import SourceReader
 
+Errors = tuple[type[PystackError], ...]
+
+#: A child process with one of these errors has nothing to show.
+_NOTHING_TO_SHOW: Errors = (NoSuchProcess, NotPython, TargetExited, UnsupportedTarget)
+_ALL_REPORTED: Errors = ()
+
 
 @click.command("dump", context_settings=HELP_FLAGS)
-@click.argument("pid", type=click.IntRange(min=1), required=False)
+@click.argument("pids", type=pid_type, nargs=-1, metavar="PID...")
 @click.option(
-    "-p", "--pid", "pid_option", type=click.IntRange(min=1), metavar="PID", help="Same as PID."
+    "-p", "--pid", "more_pids", type=pid_type, multiple=True, metavar="PID", help="Same as PID."
+)
+@click.option(
+    "-s",
+    "--subprocesses",
+    is_flag=True,
+    help="Also dump the child processes that run Python, and theirs.",
 )
 @click.option(
     "--no-block",
@@ -38,6 +53,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Do not stop the process while it is read.",
 )
+# py-spy has it; here, paths are never shortened.
+@click.option("--full-filenames", is_flag=True, expose_value=False, hidden=True)
 @priority_flag
 @exhaustive_flag
 @output_options
@@ -49,8 +66,9 @@ if TYPE_CHECKING:
 def dump(
     context: click.Context,
     /,
-    pid: int | None,
-    pid_option: int | None,
+    pids: tuple[int, ...],
+    more_pids: tuple[int, ...],
+    subprocesses: bool,
     no_block: bool,
     no_priority: bool,
     exhaustive: bool,
@@ -61,12 +79,11 @@ def dump(
 ) -> None:
     """Show where every Python thread of the process PID is.
 
-    The process is paused while it is read, usually for less than a millisecond.
+    The process is paused while it is read, usually for less than a millisecond. Several processes
+    are dumped one after another; the exit status is the first that is not 0.
     """
-    if pid is not None and pid_option is not None and pid != pid_option:
-        raise click.UsageError(f"Two processes were given: {pid} and {pid_option}.")
-    pid = pid if pid is not None else pid_option
-    if pid is None:
+    asked = list(dict.fromkeys((*more_pids, *pids)))
+    if not asked:
         raise click.UsageError("Missing argument 'PID'.")
     if no_block:
         if variables is not None:
@@ -77,25 +94,67 @@ def dump(
             raise click.UsageError(
                 "--native cannot be used with --no-block: the process must be stopped."
             )
-
-    # Before the process is read, because it may exit afterwards.
-    sources = _sources_of(pid) if output.wants_sources else None
-    snapshot = api.dump(
-        pid,
-        block=not no_block,
-        exhaustive=exhaustive,
-        locals=variables,
-        native=native,
-        raise_priority=not no_priority,
-        max_memory=max_memory,
-    )
     settings = settings_of(context)
-    if settings.verbosity:
-        print_status(
-            f"{snapshot.executable or 'executable unknown'},"
-            f" CPython {snapshot.version}, reads until consistent: {snapshot.attempts}"
+    shown: list[int] = []
+
+    def show(pid: int) -> None:
+        # Before the process is read, because it may exit afterwards.
+        sources = _sources_of(pid) if output.wants_sources else None
+        snapshot = api.dump(
+            pid,
+            block=not no_block,
+            exhaustive=exhaustive,
+            locals=variables,
+            native=native,
+            raise_priority=not no_priority,
+            max_memory=max_memory,
         )
-    write_snapshot(snapshot, output, settings, sources)
+        if settings.verbosity:
+            print_status(
+                f"{snapshot.executable or 'executable unknown'},"
+                f" CPython {snapshot.version}, reads until consistent: {snapshot.attempts}"
+            )
+        if shown and not output.as_json:
+            write_lines([""])
+        shown.append(pid)
+        write_snapshot(snapshot, output, settings, sources)
+
+    processes = _with_descendants(asked) if subprocesses else dict.fromkeys(asked, _ALL_REPORTED)
+    if len(processes) > 1:
+        context.exit(_show_all(processes, show, settings.verbosity))
+    show(asked[0])
+
+
+def _with_descendants(roots: list[int]) -> dict[int, Errors]:
+    """The processes to dump, and the errors of each that are not worth a message."""
+    from pystack import process_facts
+
+    processes: dict[int, Errors] = {}
+    for root in roots:
+        children = process_facts.descendants(root)
+        # A shell that has started Python need not be Python.
+        has_python = any(map(process_facts.is_named_python, children))
+        processes[root] = (NotPython,) if has_python else _ALL_REPORTED
+        for child in children:
+            if child not in roots:
+                processes.setdefault(child, _NOTHING_TO_SHOW)
+    return processes
+
+
+def _show_all(processes: Mapping[int, Errors], show: Callable[[int], None], verbosity: int) -> int:
+    """Reports failures and goes on. Returns the first exit status that is not 0."""
+    from pystack.cli.failures import report
+
+    status = 0
+    for pid, ignored in processes.items():
+        try:
+            show(pid)
+        except ignored:
+            continue
+        except PystackError as error:
+            report(error, verbosity)
+            status = status or error.exit_code
+    return status
 
 
 def _sources_of(pid: int) -> SourceReader:

@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "locals_options",
         "model",
         "native_options",
+        "process_facts",
         "render",
     ),
     "pystack.core_extent": (),
@@ -82,7 +83,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 
 # What the profiler may import of pystack. Of its own modules each may import those in the rows above.
-PROFILER_USES = ("pystack", "cli", "errors", "native_options", "render", "safe_files", "sampling")
+PROFILER_USES = (
+    "pystack",
+    "cli",
+    "errors",
+    "native_options",
+    "process_facts",
+    "render",
+    "safe_files",
+    "sampling",
+)
 PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "batch",

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from pystack import Native, __version__, api, errors
+from pystack import Native, __version__, api, errors, process_facts
 from pystack.cli import cli
 from pystack.cli.hints import in_options
 from pystack.model import Snapshot
@@ -59,6 +59,7 @@ def test_dump_prints_json(run: Run) -> None:
         (("dump", "7"), True, False),
         (("dump", "-p", "7"), True, False),
         (("dump", "--pid", "7", "7"), True, False),
+        (("dump", "0x7", "--full-filenames"), True, False),
         (("remote", "7"), True, False),
         (("dump", "7", "--no-block"), False, False),
         (("dump", "7", "--nonblocking", "--exhaustive"), False, True),
@@ -99,7 +100,8 @@ def test_native_flags(run: Run, flag: str, all_threads: bool, last_only: bool) -
         ("dump", "x"),
         ("dump", "0"),
         ("dump", "-1"),
-        ("dump", "7", "-p", "8"),
+        ("dump", "7", "extra"),
+        ("dump", "-p", "7", "extra"),
         ("dump", "7", "--nope"),
         ("nope",),
     ],
@@ -109,6 +111,68 @@ def test_usage_errors(run: Run, arguments: tuple[str, ...]) -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "Usage: " in result.stderr
+
+
+def test_what_is_not_a_pid_is_named(run: Run) -> None:
+    stderr = run("dump", "-p", "7", "abc").stderr
+    assert "'abc' is not a process ID. Look it up with" in " ".join(stderr.split())
+
+
+class Processes:
+    """`dump` of several processes, some of which fail."""
+
+    def __init__(self, **failures: errors.PystackError) -> None:
+        self.failures = {int(name[1:]): error for name, error in failures.items()}
+
+    def dump(self, pid: int, **_: Any) -> Snapshot:
+        if pid in self.failures:
+            raise self.failures[pid]
+        return Snapshot.from_raw(raw_snapshot(pid=pid))
+
+    def run(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+        monkeypatch.setattr(api, "dump", self.dump)
+        return CliRunner().invoke(cli, ["dump", *arguments])
+
+
+def heads(text: str) -> list[str]:
+    return [line.partition(":")[0] for line in text.splitlines() if line.startswith("Process ")]
+
+
+def test_several_processes_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = Processes()
+    result = processes.run(monkeypatch, "7", "8", "-p", "9", "7")
+    assert result.exit_code == 0
+    assert heads(result.stdout) == ["Process 9", "Process 7", "Process 8"]
+    assert "\n\nProcess 7" in result.stdout
+    result = processes.run(monkeypatch, "7", "8", "--json")
+    assert [json.loads(line)["pid"] for line in result.stdout.splitlines()] == [7, 8]
+
+
+def test_the_first_failure_of_several_is_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, denied = errors.NoSuchProcess("there is no process 7"), errors.PermissionDenied("no")
+    result = Processes(_7=gone, _9=denied).run(monkeypatch, "7", "8", "9")
+    assert result.exit_code == 5
+    assert heads(result.stdout) == ["Process 8"]
+    assert "pystack: there is no process 7." in result.stderr
+    assert "pystack: no." in result.stderr
+
+
+def test_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    children = {7: [8, 9, 10]}
+    monkeypatch.setattr(process_facts, "descendants", lambda pid: children.get(pid, []))
+    monkeypatch.setattr(process_facts, "is_named_python", lambda pid: pid == 8)
+    other = errors.NotPython("not Python")
+    result = Processes(_9=other, _10=errors.TargetExited("x")).run(monkeypatch, "-s", "7")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert heads(result.stdout) == ["Process 7", "Process 8"]
+    # A shell with a Python child is not worth a message.
+    result = Processes(_7=other, _9=other, _10=other).run(monkeypatch, "--subprocesses", "7")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert heads(result.stdout) == ["Process 8"]
+    assert Processes(_11=other).run(monkeypatch, "-s", "11").exit_code == 3
+    denied = errors.PermissionDenied("no", cause="x")
+    result = Processes(_8=denied).run(monkeypatch, "-s", "7")
+    assert (result.exit_code, result.stderr) == (4, "pystack: no.\n")
 
 
 @pytest.mark.parametrize(

@@ -228,10 +228,16 @@ def test_explain_threads_and_wrappers(tmp_path: Path) -> None:
     assert error.hint == "4711 is a thread of process 4700: use that number."
     (tmp_path / "4711" / "task" / "4711").mkdir(parents=True)
     (tmp_path / "4711" / "task" / "4711" / "children").write_text("4712 4713 ")
-    fake_process(tmp_path, 4712, "", comm="sleep\n")
+    fake_process(tmp_path, 4712, "", comm="sh\n")
     fake_process(tmp_path, 4713, "", comm="python3.11\n")
     error = explain(errors.NotPython("x"), tmp_path)
     assert error.hint == "It has started Python processes: try 4713."
+    (tmp_path / "4712" / "task" / "4712").mkdir(parents=True)
+    (tmp_path / "4712" / "task" / "4712" / "children").write_text("4714 4711")
+    fake_process(tmp_path, 4714, "", comm="shop: worker\n")
+    (tmp_path / "4714" / "exe").symlink_to("/usr/bin/python3.13")
+    error = explain(errors.NotPython("x"), tmp_path)
+    assert error.hint == "It has started Python processes: try 4713, 4714."
 
 
 def test_explain_hidden_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
