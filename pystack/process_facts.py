@@ -6,10 +6,13 @@ Nothing here reads the target's memory, and nothing raises: a fact that cannot b
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 CAP_SYS_PTRACE = 19
+#: The target may start any number of processes.
+_MOST_PARENTS = 1000
 _PF_KTHREAD = 0x00200000  # linux/sched.h
 
 Container = Literal["kubernetes", "docker", "podman", "unknown"]
@@ -130,11 +133,16 @@ def children(pid: int, proc: Path = Path("/proc")) -> list[int]:
     return sorted(found)
 
 
-def descendants(pid: int, proc: Path = Path("/proc")) -> list[int]:
-    """The processes that it has started, and those that they have started, nearest first."""
+def descendants(
+    pid: int, proc: Path = Path("/proc"), *, most_parents: int | None = None
+) -> list[int]:
+    """The processes that it has started, and those that they have started, nearest first.
+
+    `most_parents` limits the number of processes whose children are looked up.
+    """
     found: dict[int, None] = {}
     todo = [pid]
-    for parent in todo:
+    for parent in islice(todo, most_parents):
         new = [child for child in children(parent, proc) if child not in found and child != pid]
         found.update(dict.fromkeys(new))
         todo += new
@@ -142,8 +150,9 @@ def descendants(pid: int, proc: Path = Path("/proc")) -> list[int]:
 
 
 def python_descendants(pid: int, proc: Path = Path("/proc")) -> list[int]:
-    """Those descendants that run a program named python."""
-    return [child for child in descendants(pid, proc) if is_named_python(child, proc)]
+    """Those descendants that run a program named python, if they are not thousands."""
+    nearest = descendants(pid, proc, most_parents=_MOST_PARENTS)[:_MOST_PARENTS]
+    return [child for child in nearest if is_named_python(child, proc)]
 
 
 def is_named_python(pid: int, proc: Path = Path("/proc")) -> bool:

@@ -194,6 +194,7 @@ class Recording:
     left_out_processes: int = 0  # descendants beyond the limit, Python or not
     unseen_processes: int = 0  # descendants that exited before the first sample
     dead_children_ns: int = 0  # CPU time of descendants that exited meanwhile, recorded or not
+    python_children: int = 0  # that were not recorded; only `pystack record` counts them
     start_time_ns: int = 0  # realtime clock
     began_ns: int = 0  # monotonic clock
     ended_ns: int = 0

@@ -14,6 +14,7 @@ from pystack.errors import Cancelled, PystackError
 from pystack.render.escape import quote_command
 
 from . import driver, exporters
+from .child_watch import ChildWatch
 from .driver import OneProcess, ProcessRecorder, Targets
 from .interruption import Abandoned, Interruption
 from .launched_command import Command, open_started
@@ -150,10 +151,13 @@ def _record(
     recording = driver.new_recording(pid, settings)
     with ProgressLine(sys.stderr, pid, settings.duration_s, shown=show_progress) as line:
         advice = LossAdvice(line.say)
+        children = None if settings.subprocesses else ChildWatch(pid)
 
         def on_progress(progress: driver.Progress) -> None:
             line.update(progress)
             advice.update(progress)
+            if children is not None:
+                children.update()
 
         driver.record_targets(
             targets,
@@ -162,6 +166,8 @@ def _record(
             stop_requested=stop_requested,
             on_progress=on_progress,
         )
+        if children is not None:
+            recording.python_children = children.count()
     return recording
 
 

@@ -73,6 +73,10 @@ def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
         left_out = plural(recording.left_out_processes, "process", "es")
         verb = "was" if recording.left_out_processes == 1 else "were"
         lines.append(f"Warning: {left_out} {verb} not recorded (limit: --max-processes)")
+    if recording.python_children:
+        children = plural(recording.python_children, "child process", "es")
+        verb, them = ("runs", "it") if recording.python_children == 1 else ("run", "them")
+        lines.append(f"{children} {verb} Python, too: -s records {them}")
     if recording.stats["maps_left_out"]:
         lines.append(
             "Warning: mapped files were left out because of the memory limit: the process has too many"

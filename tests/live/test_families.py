@@ -17,6 +17,7 @@ from tool_runs import run_tool
 pytestmark = pytest.mark.live
 
 CHILD = "import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.01)"
+TWO_SECONDS = "import time; time.sleep(2)"
 PARENT = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {CHILD!r}])"
 
 
@@ -47,6 +48,22 @@ def test_dump_of_a_family(shell: subprocess.Popen[str]) -> None:
     done = run_tool("dump", "-s", "--json", shell.pid)
     assert (done.returncode, done.stderr) == (0, "")
     assert [json.loads(line)["pid"] for line in done.stdout.splitlines()] == pythons
+
+
+def test_children_that_are_not_recorded_are_counted(
+    shell: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    parent = process_facts.python_descendants(shell.pid)[0]
+    arguments = ("-d", "300ms", "-o", tmp_path / "out.json", parent)
+    said = "1 child process runs Python, too: -s records it"
+    assert said in run_tool("record", *arguments).stderr
+    assert said not in run_tool("record", "-s", *arguments).stderr
+
+
+def test_children_that_end_with_their_parent_are_counted(tmp_path: Path) -> None:
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {TWO_SECONDS!r}])"
+    done = run_tool("record", "-o", tmp_path / "out.json", "--", sys.executable, "-c", code)
+    assert "1 child process runs Python, too: -s records it" in done.stderr
 
 
 def test_a_program_in_the_path_is_recorded(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ PROFILER_USES = (
 PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "batch",
+        "child_watch",
         "counts",
         "dead_children",
         "interruption",

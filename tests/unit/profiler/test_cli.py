@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
+from pystack import process_facts
 from pystack.errors import Cancelled, NotPython
 from pystack_profiler import cli, driver, interruption
 from pystack_profiler import launched_command as command_module
@@ -45,6 +46,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(driver, "open_sampler", world.open_sampler)
+    monkeypatch.setattr(process_facts, "python_descendants", lambda _: [])
     return world
 
 

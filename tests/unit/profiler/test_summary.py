@@ -84,6 +84,12 @@ def test_an_empty_recording_has_a_last_line() -> None:
     assert account(recording_of(BatchWriter())).startswith("0 samples of 0 threads over 0 ms")
     assert account(Recording(pid=1)).startswith("0 samples of 0 threads over 0 ms")
     assert findings(Recording(pid=1), View("gil")) == []
+    assert findings(Recording(pid=1, python_children=1)) == [
+        "1 child process runs Python, too: -s records it"
+    ]
+    assert findings(Recording(pid=1, python_children=3)) == [
+        "3 child processes run Python, too: -s records them"
+    ]
     assert findings(Recording(pid=1, left_out_processes=3)) == [
         "Warning: 3 processes were not recorded (limit: --max-processes)"
     ]
