@@ -1,9 +1,12 @@
 # What the debug information of ELF files is compressed with. pystack_compression is the target to link: zlib and, if
 # it is there, zstd (compressed sections), and liblzma (.gnu_debugdata).
-find_path(COMPRESSION_LZMA_INCLUDE_DIR lzma.h REQUIRED)
-find_library(COMPRESSION_LZMA NAMES lzma REQUIRED)
-find_path(COMPRESSION_ZLIB_INCLUDE_DIR zlib.h REQUIRED)
-find_library(COMPRESSION_ZLIB NAMES z REQUIRED)
+include(${CMAKE_CURRENT_LIST_DIR}/Packages.cmake)
+find_path(COMPRESSION_LZMA_INCLUDE_DIR lzma.h)
+find_library(COMPRESSION_LZMA NAMES lzma)
+pystack_require(liblzma-dev xz-devel COMPRESSION_LZMA_INCLUDE_DIR COMPRESSION_LZMA)
+find_path(COMPRESSION_ZLIB_INCLUDE_DIR zlib.h)
+find_library(COMPRESSION_ZLIB NAMES z)
+pystack_require(zlib1g-dev zlib-devel COMPRESSION_ZLIB_INCLUDE_DIR COMPRESSION_ZLIB)
 find_path(COMPRESSION_ZSTD_INCLUDE_DIR zstd.h)
 find_library(COMPRESSION_ZSTD NAMES zstd)
 
