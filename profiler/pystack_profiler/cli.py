@@ -301,10 +301,11 @@ def _format(output: str | None, name: str | None) -> exporters.Format:
         chosen = exporters.by_name(name)
         if chosen is None:
             raise click.UsageError(f"Unknown format {name!r}; known formats: {_FORMAT_NAMES}.")
-        if output is not None and exporters.promises_another(output, chosen):
+        named = None if output is None else exporters.by_suffix(output)
+        if named not in (None, chosen) or (output is not None and exporters.is_foreign(output)):
             raise click.UsageError(
                 f"The format {name} does not fit the name {output!r}: end the name with"
-                f" {' or '.join(chosen.suffixes)}, or omit -f."
+                f" {' or '.join(chosen.suffixes)}{', or omit -f' if named else ''}."
             )
         return chosen
     if output is None:
@@ -315,7 +316,7 @@ def _format(output: str | None, name: str | None) -> exporters.Format:
     if chosen is None:
         known = ", ".join(suffix for known in exporters.FORMATS for suffix in known.suffixes)
         raise click.UsageError(
-            f"Cannot tell the format from the name {output!r}; known suffixes: {known}."
-            " Use one of these, or give the format with -f."
+            f"Cannot tell the format from the name {output!r}; known suffixes: {known}. Use one of these"
+            f"{'' if exporters.is_foreign(output) else ', or give the format with -f'}."
         )
     return chosen

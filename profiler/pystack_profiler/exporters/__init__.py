@@ -71,9 +71,6 @@ def by_suffix(path: str) -> Format | None:
     return next((known for known in FORMATS if lowered.endswith(known.suffixes)), None)
 
 
-def promises_another(path: str, chosen: Format) -> bool:
-    """Whether the suffix of the path belongs to another format than the chosen one."""
-    named = by_suffix(path)
-    if named is None:
-        return path.lower().endswith(FOREIGN_SUFFIXES)
-    return named is not chosen
+def is_foreign(path: str) -> bool:
+    """Whether the suffix of the path belongs to a format that is not written here."""
+    return path.lower().endswith(FOREIGN_SUFFIXES)
