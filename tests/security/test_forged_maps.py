@@ -72,12 +72,13 @@ def test_a_recording_does_not_read_the_maps_all_the_time(
 ) -> None:
     out = tmp_path / "out.json"
     with attacker_folder() as folder, attack(folder, _DEEP_FILE, _DEPTH, _COUNT) as process:
-        run = measured("record", *options, "--duration", 5, "-o", out, process.pid)
+        run = measured("record", *options, "--duration", 10, "-o", out, process.pid)
     assert run.status == 0, run.stderr
     assert "mapped files were left out" in run.stderr
     assert run.peak_mib < _MODEST_MEMORY
-    # One pass over the mappings ends after 128 MiB; only a few passes are made.
-    assert run.read_mib < 8 * 128
+    # One pass over the mappings ends after 128 MiB. The beginning takes up to 7, and then few follow, the
+    # more the faster the machine is: 2 or 3 where there would be 10 without the pauses.
+    assert run.read_mib < 14 * 128
 
 
 def test_a_dump_of_endless_names_ends_at_a_signal() -> None:
