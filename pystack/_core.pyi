@@ -283,7 +283,7 @@ class SamplerStats(TypedDict):
     late: int  # ticks served more than half an interval late
     missed: int  # ticks skipped because the sampler was behind or throttled
     throttled: int  # of the missed ticks: sampling had used its share of a CPU, or of stopped time
-    not_sampled_ns: int  # time for which no sample stands, because the sampler was not served
+    not_sampled_ns: int  # time for which no sample stands: the sampler had no CPU, or there was no Python thread
     elapsed_ns: int
     cpu_ns: int  # CPU time of the sampling thread
     stop_ns_total: int  # total time the target was stopped

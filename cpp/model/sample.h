@@ -58,7 +58,8 @@ struct SamplerStats {
     std::uint64_t missed = 0;     ///< Ticks skipped because the one before took too long, or:
     std::uint64_t throttled = 0;  ///< Of the missed: because the sampler had used its share of a
                                   ///< CPU, or the target had stood still for its share of the time.
-    std::uint64_t not_sampled_ns = 0;  ///< Time without ticks, for which no sample stands.
+    std::uint64_t not_sampled_ns = 0;  ///< Time for which no sample stands: without ticks, or
+                                       ///< without a Python thread.
     std::uint64_t elapsed_ns = 0;
     std::uint64_t cpu_ns = 0;  ///< Of the sampling thread.
     std::uint64_t stop_ns_total = 0;

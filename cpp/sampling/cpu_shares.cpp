@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -45,6 +46,18 @@ process::RunTimes sampled_part(const TrackedThread& thread, const process::RunTi
             .wait_ns = share(since.wait_ns, thread.cpu.sampled_ns, all_ns)};
 }
 
+/// Which thread state each of the kernel's threads runs, by tid. One that has called another
+/// interpreter has a state in each; those of the callers stand still.
+std::unordered_map<std::int32_t, std::size_t> running_states(const ThreadTable& threads) {
+    std::unordered_map<std::int32_t, std::size_t> running;
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+        const auto [place, is_new] = running.try_emplace(threads.tid(i), i);
+        // Of equals the later one: interpreters are listed in the order in which they were made.
+        if (!is_new && threads[i].motion() <= threads[place->second].motion()) place->second = i;
+    }
+    return running;
+}
+
 }  // namespace
 
 /// A thread that began after the last tick has all of its times before it; of one that is older,
@@ -63,6 +76,7 @@ void CpuShares::follow(const ThreadTable& threads, const Tick& tick) const {
 
 void CpuShares::settle(const ThreadTable& threads, model::Batch& batch) const {
     std::vector<Rest> rests;
+    const auto running = running_states(threads);
     for (std::size_t i = 0; i < threads.size(); ++i) {
         TrackedThread& thread = threads[i];
         TrackedThread::Cpu& cpu = thread.cpu;
@@ -70,7 +84,8 @@ void CpuShares::settle(const ThreadTable& threads, model::Batch& batch) const {
         // What is idle has not run.
         if (cpu.is_known && !thread.is_idle()) {
             if (const auto now = read_times_(threads.tid(i))) {
-                const process::RunTimes times = sampled_part(thread, *now);
+                const bool runs = running.at(threads.tid(i)) == i;
+                const auto times = runs ? sampled_part(thread, *now) : process::RunTimes{};
                 cpu.times = *now;
                 if (running_ns != 0) {
                     if (rests.size() <= thread.index) rests.resize(thread.index + 1);

@@ -1,5 +1,6 @@
 #include "sampling/sample_engine.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "process/proc_files.h"
@@ -84,6 +85,8 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
                     .stats = stats};
     Result<void> result = take_samples(tick);
     cpu_shares_.follow(threads_, tick);
+    // It executes another program, which is not Python, or not yet.
+    if (threads_.size() == 0) stats.not_sampled_ns += std::min(since_last, most_weight);
     previous_ns_ = now_ns;
     if (result && program_.interpreters().interpreters().empty() && now_ns >= retry_find_at_ns_) {
         retry_find_at_ns_ = now_ns + kFindAgainEveryNs;

@@ -84,8 +84,8 @@ def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
         )
     if recording.stats["not_sampled_ns"] > _NOTEWORTHY * recording.stats["elapsed_ns"]:
         lines.append(
-            f"Warning: not sampled: {_not_sampled(recording)}, because the recorder had no CPU, or a sample"
-            " took too long"
+            f"Warning: not sampled: {_not_sampled(recording)}, because the recorder had no CPU, a sample took"
+            " too long, or the process ran no Python"
         )
     totals = thread_totals(recording)
     unseen = _unseen_children(recording, totals)

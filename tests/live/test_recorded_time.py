@@ -123,3 +123,21 @@ def test_who_is_alone_on_a_cpu_does_not_wait() -> None:
     assert told_ns == pytest.approx(total.seen_ns, rel=0.02)
     assert total.runnable_ns <= waited
     assert ran
+
+
+def test_a_target_that_is_no_longer_python_has_time_that_was_not_sampled() -> None:
+    """Of two seconds one and a half were silently missing."""
+    program = (
+        "import os, time\n"
+        "print('ready', flush=True)\n"
+        "end = time.monotonic() + 0.7\n"
+        "while time.monotonic() < end: pass\n"
+        "os.execv('/bin/sleep', ['sleep', '100'])\n"
+    )
+    with python(program) as pid:
+        recording = pystack_profiler.record(pid, duration_s=2)
+    assert recording.stats["taken"]
+    not_sampled_s = recording.stats["not_sampled_ns"] / 1e9
+    sampled_s = sum(total.seen_ns for total in thread_totals(recording)) / 1e9
+    assert not_sampled_s > 0.8
+    assert not_sampled_s + sampled_s == pytest.approx(2, abs=0.3)

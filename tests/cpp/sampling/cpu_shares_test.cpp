@@ -106,6 +106,26 @@ TEST_CASE("what ran in a gap is not the time of samples") {
     CHECK(shares.settle(10 * kMs, 0).cpu_ns == Column{10 * kMs});
 }
 
+TEST_CASE("a thread that runs in two interpreters runs once") {
+    Shares shares;
+    shares.program.add_thread(2, {"g"});
+    shares.interpreters.read_stopped();
+    shares.threads.update(shares.interpreters, shares.tick(0));
+    REQUIRE(shares.threads.size() == 2);
+    REQUIRE(shares.threads.tid(0) == shares.threads.tid(1));  // Not known: as if it were the same.
+    for (TrackedThread* thread : shares.threads)
+        thread->cpu.is_followed = thread->cpu.is_known = true;
+    // The first one called the second, and stands still.
+    for (int i = 0; i < 3; ++i) shares.threads[0].note_sample(true);
+    for (TrackedThread* thread : shares.threads) {
+        thread->last_ns = 0;
+        shares.writer.add(shares.tick(10 * kMs), *thread, model::kOnCpu);
+    }
+    const model::Batch batch = shares.settle(8 * kMs, kMs);
+    CHECK(batch.cpu_ns == Column{0, 8 * kMs});
+    CHECK(batch.runnable_ns == Column{0, kMs});
+}
+
 TEST_CASE("of a thread that has ended nothing better is known than what samples saw") {
     Shares shares;
     shares.times.reset();

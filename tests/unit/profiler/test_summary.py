@@ -57,8 +57,8 @@ def test_time_that_was_not_sampled_is_told() -> None:
     )
     assert "; none lost; not sampled 250 ms (25 % of the time); " in account(recording)
     assert findings(recording) == [
-        "Warning: not sampled: 250 ms (25 % of the time), because the recorder had no CPU, or a sample"
-        " took too long"
+        "Warning: not sampled: 250 ms (25 % of the time), because the recorder had no CPU, a sample took"
+        " too long, or the process ran no Python"
     ]
 
 
