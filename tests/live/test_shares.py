@@ -96,7 +96,7 @@ def leaf_shares(folder: Path, how: str, target: Target) -> tuple[dict[str, float
     stacks = list(timed_stacks(path))
     assert len({thread for thread, *_ in stacks}) == 1
     for _, functions, weight_ns in stacks:
-        if functions:
+        if functions and functions != ["<not sampled>"]:
             found[functions[-1].partition(" ")[0]] += weight_ns
             squares += weight_ns**2
     return in_percent(found), found.total() ** 2 / squares
@@ -109,9 +109,10 @@ def test_weights_add_up_to_lifetimes(tmp_path: Path) -> None:
     done = run_tool("record", "-r", "1000", "-o", path, "--", *command)
     assert done.returncode == 0, done.stderr
     threads = json.loads(path.read_text())["pystack"]["threads"]
-    seen_s = {thread["name"]: thread["seen_ns"] / 1e9 for thread in threads}
+    # A busy machine may leave the recorder without a CPU for a while: that is a gap.
+    told_s = {one["name"]: (one["seen_ns"] + one["gap_ns"]) / 1e9 for one in threads}
     for name, lived_s in json.loads(lives.read_text()).items():
-        assert seen_s[name] == pytest.approx(lived_s, rel=0.005, abs=0.01), seen_s
+        assert told_s[name] == pytest.approx(lived_s, rel=0.005, abs=0.01), told_s
 
 
 @each

@@ -31,25 +31,24 @@ std::optional<Gil> read_symbols(const MemoryReader& memory, const GilSymbols& sy
     return gil;
 }
 
-/// Whether the operation waits (linux/futex.h): a thread that releases the GIL wakes others by the
-/// same call on the same address.
-bool is_wait(std::uint64_t operation) {
+bool is_futex_in(const arch::Syscall& call, RemoteRange range) {
+    return (call.number == arch::kFutexSyscall || call.number == arch::kRestartSyscall) &&
+           range.contains({call.argument0});
+}
+
+/// Whether the operation of the futex call wakes other threads (linux/futex.h).
+bool is_wake(const arch::Syscall& call) {
     constexpr std::uint64_t kFlags = FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME;
-    switch (operation & ~kFlags) {
-        case FUTEX_WAIT:
-        case FUTEX_WAIT_BITSET:
-        case FUTEX_WAIT_REQUEUE_PI:
-        case FUTEX_LOCK_PI:
+    switch (call.argument1 & ~kFlags) {
+        case FUTEX_WAKE:
+        case FUTEX_WAKE_BITSET:
+        case FUTEX_WAKE_OP:
+        case FUTEX_REQUEUE:
+        case FUTEX_CMP_REQUEUE:
             return true;
         default:
             return false;
     }
-}
-
-bool is_futex_in(const arch::Syscall& call, RemoteRange range) {
-    return is_wait(call.argument1) &&
-           (call.number == arch::kFutexSyscall || call.number == arch::kRestartSyscall) &&
-           range.contains({call.argument0});
 }
 
 }  // namespace
@@ -83,6 +82,7 @@ std::optional<Gil> parse_gil(const Layout& layout, const memory::RemoteStruct& b
     if (fields.enabled) gil.enabled = bytes.get<std::int32_t>(*fields.enabled).value_or(1) != 0;
     if (fields.cond && fields.switch_cond) {
         gil.wait = {bytes.address() + *fields.cond, bytes.address() + *fields.switch_cond};
+        if (fields.mutex) gil.condition = {gil.wait.begin, bytes.address() + *fields.mutex};
         gil.forced = {gil.wait.end, bytes.address() + fields.struct_size};
     }
     return gil;
@@ -104,6 +104,7 @@ model::GilState gil_state(const Gil& gil, RemoteAddr thread_state,
                           const std::optional<arch::Syscall>& call) {
     if (!gil.enabled) return model::GilState::kNone;
     if (gil.locked && gil.holder == thread_state) return model::GilState::kHolds;
+    if (call && is_futex_in(*call, gil.condition) && is_wake(*call)) return model::GilState::kNone;
     if (call && is_futex_in(*call, gil.wait)) return model::GilState::kWaits;
     if (call && is_futex_in(*call, gil.forced)) return model::GilState::kDropping;
     return model::GilState::kNone;

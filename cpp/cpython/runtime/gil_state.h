@@ -19,6 +19,9 @@ struct Gil {
     bool locked = false;
     RemoteAddr holder;  ///< Thread state that holds it, or held it last when not locked.
     RemoteRange wait;   ///< A thread in a futex in here waits for the GIL.
+    /// A part of `wait`: who wakes another thread here has just released the GIL. (The mutex beside
+    /// it is also woken by threads that wait.)
+    RemoteRange condition;
     RemoteRange
         forced;  ///< In here: it dropped the GIL on request and waits for the other to take it.
 };

@@ -45,6 +45,9 @@ TEST_CASE("who holds the GIL, and who waits for it") {
         // Who releases the GIL wakes another thread at the same address, and waits for nothing.
         CHECK(gil_state(*gil, kOther, futex(address + *fields.cond, FUTEX_WAKE_PRIVATE)) ==
               GilState::kNone);
+        // Who waits lets go of the mutex, too, and takes it again.
+        CHECK(gil_state(*gil, kOther, futex(address + *fields.mutex, FUTEX_WAKE_PRIVATE)) ==
+              GilState::kWaits);
         // glibc waits with a clock.
         CHECK(gil_state(*gil, kOther,
                         futex(address + *fields.cond,
