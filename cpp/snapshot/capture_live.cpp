@@ -36,6 +36,13 @@ constexpr auto kWaitBudget = std::chrono::milliseconds(500);
 
 using Calls = std::unordered_map<std::int32_t, arch::Syscall>;  ///< By tid.
 
+Error exited(const target::LiveTarget& target) {
+    return Error{
+        .code = ErrorCode::kTargetExited,
+        .what = "target exited",
+        .detail = "process " + std::to_string(target.pid()) + " went away before it could be read"};
+}
+
 /// The steps of a live reading in the order in which they happen.
 class LiveCapture {
   public:
@@ -53,7 +60,7 @@ class LiveCapture {
         auto read = stop ? read_stopped() : read_running();
         if (!read) return fail(std::move(read).error());
         if (raw_.walked.interpreters.empty()) {
-            if (!target_.alive()) return fail(exited());
+            if (!target_.alive()) return fail(exited(target_));
             if (target_.stop_was_cut()) {
                 return fail(Error{.code = ErrorCode::kSystem,
                                   .what = "the process could not be read in time"});
@@ -77,13 +84,6 @@ class LiveCapture {
     }
 
   private:
-    Error exited() const {
-        return Error{.code = ErrorCode::kTargetExited,
-                     .what = "target exited",
-                     .detail = "process " + std::to_string(target_.pid()) +
-                               " went away before it could be read"};
-    }
-
     // --- with the target stopped
     // -------------------------------------------------------------------
 
@@ -274,9 +274,13 @@ Result<std::unique_ptr<Captured>> capture_here(int pid, const CaptureOptions& op
     PYSTACK_TRY(target, target::LiveTarget::open(pid, options.limits));
     captured->target = std::move(target);
     captured->target->set_stop_rules({.clock = {.raise_priority = raise_priority}, .limits = {}});
-    PYSTACK_TRY(runtime,
-                cpython::locate_runtime(*captured->target, {.exhaustive = options.exhaustive}));
-    captured->runtime = std::move(runtime);
+    auto runtime = cpython::locate_runtime(*captured->target, {.exhaustive = options.exhaustive});
+    if (!runtime) {
+        // One that is being killed may lose its memory in between.
+        if (!captured->target->alive()) return fail(exited(*captured->target));
+        return fail(std::move(runtime).error());
+    }
+    captured->runtime = *std::move(runtime);
     captured->capture =
         std::make_unique<LiveCapture>(*captured->target, captured->runtime, options);
     if (options.native) {
