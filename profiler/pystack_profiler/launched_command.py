@@ -36,7 +36,10 @@ class Command:
         if self._process.returncode is not None:
             return True
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self.pid, flags) is not None
+        try:
+            return os.waitid(os.P_PID, self.pid, flags) is not None
+        except ChildProcessError:
+            return True  # It ended while it was being stopped for a sample, which took its status.
 
     def forward(self, signal_number: int) -> None:
         """Forwards SIGTERM; the terminal sends the other signals itself."""
