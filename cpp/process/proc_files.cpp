@@ -109,18 +109,13 @@ std::optional<ProcStat> parse_stat(std::string_view text) {
 std::optional<pid_t> living_thread(pid_t pid) {
     const auto lives = [pid](pid_t tid) {
         const auto stat = read_stat(pid, tid);
-        return stat && stat->state != 'Z' && stat->state != 'X';
+        return stat && !stat->has_ended();
     };
     if (lives(pid)) return pid;
     for (const pid_t tid : list_tasks(pid)) {
         if (lives(tid)) return tid;
     }
     return std::nullopt;
-}
-
-std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid) {
-    const auto text = read_proc_file(task_path(pid, tid, "schedstat"), 128);
-    return text ? parse_run_time_ns(*text) : std::nullopt;
 }
 
 std::optional<RunTimes> read_run_times(pid_t pid, pid_t tid) {
@@ -131,6 +126,11 @@ std::optional<RunTimes> read_run_times(pid_t pid, pid_t tid) {
     const auto wait_ns = parse_number<std::uint64_t>(word(*text, 1));
     if (!run_ns || !wait_ns) return std::nullopt;
     return RunTimes{.run_ns = *run_ns, .wait_ns = *wait_ns};
+}
+
+std::optional<std::uint64_t> read_run_time_ns(pid_t pid, pid_t tid) {
+    const auto times = read_run_times(pid, tid);
+    return times ? std::optional(times->run_ns) : std::nullopt;
 }
 
 std::optional<std::uint64_t> parse_run_time_ns(std::string_view text) {

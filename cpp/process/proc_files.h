@@ -37,6 +37,9 @@ struct ProcStat {
     int cpu = -1;                   ///< It ran on last.
     int policy = -1;                ///< SCHED_* of sched.h.
     std::string name;
+
+    /// Its memory is gone; the kernel keeps it until somebody asks for its status.
+    bool has_ended() const { return state == 'Z' || state == 'X'; }
 };
 std::optional<ProcStat> read_stat(pid_t pid, pid_t tid);
 /// Of the text of such a file; nullopt when it is not one.

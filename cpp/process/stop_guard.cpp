@@ -144,7 +144,7 @@ Result<void> StopGuard::seize_all(std::span<const pid_t> tids, const Limits& lim
         if (auto seized = seize(tid); !seized) {
             // A thread that has just ended, or a main thread that ended before the others.
             const auto stat = read_stat(pid_, tid);
-            if (!stat || stat->state == 'Z' || stat->state == 'X') continue;
+            if (!stat || stat->has_ended()) continue;
             return seized;
         }
         threads_.back().uninterruptible = is_known_uninterruptible(tid);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 namespace pystack::sampling {
@@ -36,14 +35,14 @@ struct Rest {
 
 /// Of the times since the last hand-over, the part in which the thread was sampled: what it did
 /// in a gap, no sample knows.
-process::RunTimes sampled_part(const TrackedThread& thread, const process::RunTimes& now) {
-    const process::RunTimes& before = thread.cpu.times;
+process::RunTimes sampled_part(const TrackedThread::Cpu& cpu, const process::RunTimes& now) {
+    const process::RunTimes& before = cpu.times;
     const process::RunTimes since{.run_ns = now.run_ns - std::min(now.run_ns, before.run_ns),
                                   .wait_ns = now.wait_ns - std::min(now.wait_ns, before.wait_ns)};
-    const std::uint64_t all_ns = thread.cpu.sampled_ns + thread.cpu.gaps_ns;
-    if (thread.cpu.gaps_ns == 0 || all_ns == 0) return since;
-    return {.run_ns = share(since.run_ns, thread.cpu.sampled_ns, all_ns),
-            .wait_ns = share(since.wait_ns, thread.cpu.sampled_ns, all_ns)};
+    const std::uint64_t all_ns = cpu.sampled_ns + cpu.gaps_ns;
+    if (cpu.gaps_ns == 0 || all_ns == 0) return since;
+    return {.run_ns = share(since.run_ns, cpu.sampled_ns, all_ns),
+            .wait_ns = share(since.wait_ns, cpu.sampled_ns, all_ns)};
 }
 
 /// Which thread state each of the kernel's threads runs, by tid. One that has called another
@@ -79,26 +78,22 @@ void CpuShares::settle(const ThreadTable& threads, model::Batch& batch) const {
     const auto running = running_states(threads);
     for (std::size_t i = 0; i < threads.size(); ++i) {
         TrackedThread& thread = threads[i];
-        TrackedThread::Cpu& cpu = thread.cpu;
-        const std::uint64_t running_ns = std::exchange(cpu.running_ns, 0);
+        const TrackedThread::Cpu cpu = thread.cpu;
+        thread.cpu.sampled_ns = thread.cpu.running_ns = thread.cpu.gaps_ns = 0;
         // What is idle has not run.
-        if (cpu.is_known && !thread.is_idle()) {
-            if (const auto now = read_times_(threads.tid(i))) {
-                const bool runs = running.at(threads.tid(i)) == i;
-                const auto times = runs ? sampled_part(thread, *now) : process::RunTimes{};
-                cpu.times = *now;
-                if (running_ns != 0) {
-                    if (rests.size() <= thread.index) rests.resize(thread.index + 1);
-                    rests[thread.index] = {
-                        .is_known = true, .weight_ns = running_ns, .times = times};
-                } else if (times.run_ns + times.wait_ns != 0) {
-                    batch.late_cpu.push_back({.thread = thread.index,
-                                              .cpu_ns = times.run_ns,
-                                              .runnable_ns = times.wait_ns});
-                }
-            }
+        if (!cpu.is_known || thread.is_idle()) continue;
+        const auto now = read_times_(threads.tid(i));
+        if (!now) continue;
+        thread.cpu.times = *now;
+        const bool runs = running.at(threads.tid(i)) == i;
+        const auto times = runs ? sampled_part(cpu, *now) : process::RunTimes{};
+        if (cpu.running_ns != 0) {
+            if (rests.size() <= thread.index) rests.resize(thread.index + 1);
+            rests[thread.index] = {.is_known = true, .weight_ns = cpu.running_ns, .times = times};
+        } else if (times.run_ns + times.wait_ns != 0) {
+            batch.late_cpu.push_back(
+                {.thread = thread.index, .cpu_ns = times.run_ns, .runnable_ns = times.wait_ns});
         }
-        cpu.sampled_ns = cpu.gaps_ns = 0;
     }
     batch.cpu_ns.assign(batch.weight_ns.size(), 0);
     batch.runnable_ns.assign(batch.weight_ns.size(), 0);

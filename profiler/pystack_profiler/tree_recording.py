@@ -204,8 +204,10 @@ class ProcessFamily:
         except OSError:
             self._unseen += 1
             return
-        recorded = {one.program for one in self._members.values() if one.recorder is not None}
-        due_s = now_s + (_FORK_SETTLES_IN_S if program in recorded else _SETTLES_IN_S)
+        # Of those that are recorded there are few, however many processes the target starts.
+        busy = [self._members.get(one) for one in list(self._busy)]
+        is_fork = any(one and one.recorder and one.program == program for one in busy)
+        due_s = now_s + (_FORK_SETTLES_IN_S if is_fork else _SETTLES_IN_S)
         self._members[pid] = _Member(pid, self._found_count, program, now_s, due_s, due_s)
         self._found_count += 1
 
