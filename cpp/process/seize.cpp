@@ -2,10 +2,11 @@
 
 #include <signal.h>
 #include <sys/ptrace.h>
-#include <sys/wait.h>
 
 #include <atomic>
 #include <cerrno>
+
+#include "process/thread_wait.h"
 
 namespace pystack::process {
 
@@ -20,24 +21,15 @@ struct Waiting {
 [[gnu::tls_model("initial-exec")]] constinit thread_local std::atomic<const Waiting*> waiting =
     nullptr;
 
-/// A tracer is told of stops as well, whether it asks for them or not: these are left to the guard.
-void collect_if_ended(pid_t tid) {
-    constexpr int kEnd = WEXITED | WNOHANG | __WALL;
-    siginfo_t info{};
-    if (tid <= 0 || ::waitid(P_PID, static_cast<id_t>(tid), &info, kEnd | WNOWAIT) != 0) return;
-    const bool ended =
-        info.si_pid == tid &&
-        (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED);
-    if (ended) ::waitid(P_PID, static_cast<id_t>(tid), &info, kEnd);
-}
-
 /// Who was collected here is gone for the guard when it asks.
 void collect_ended(int /*signal*/) {
     const Waiting* const mine = waiting.load(std::memory_order_relaxed);
     if (mine == nullptr) return;
     const int before = errno;
-    for (const StoppedThread& thread : mine->seized) collect_if_ended(thread.tid);
-    for (const pid_t tid : mine->late) collect_if_ended(tid);
+    for (const StoppedThread& thread : mine->seized) {
+        if (thread.tid != 0) take_end(thread.tid);
+    }
+    for (const pid_t tid : mine->late) take_end(tid);
     errno = before;
 }
 

@@ -15,6 +15,7 @@
 
 #include "process/proc_files.h"
 #include "process/seize.h"
+#include "process/thread_wait.h"
 
 namespace pystack::process {
 
@@ -205,19 +206,17 @@ bool StopGuard::is_ours(pid_t tid) const {
 }
 
 bool StopGuard::collect(StoppedThread& thread) {
-    int status = 0;
-    const pid_t answer = ::waitpid(thread.tid, &status, __WALL | WNOHANG);
-    if (answer == 0) return false;
-    if (answer < 0 || !WIFSTOPPED(status)) {
-        thread.tid = 0;  // It ended.
+    const std::optional<TraceStop> stop = take_stop(thread.tid);
+    if (!stop) {
+        if (!take_end(thread.tid)) return false;
+        thread.tid = 0;
         return true;
     }
     thread.stopped = true;
-    const int signal = WSTOPSIG(status);
-    if (status >> 16 == PTRACE_EVENT_STOP) {
-        was_stopped_ = was_stopped_ || is_job_control_stop(signal);
-    } else if (status >> 16 == 0) {
-        thread.pending_signal = signal;
+    if (stop->event == PTRACE_EVENT_STOP) {
+        was_stopped_ = was_stopped_ || is_job_control_stop(stop->signal);
+    } else if (stop->event == 0) {
+        thread.pending_signal = stop->signal;
     }
     return true;
 }

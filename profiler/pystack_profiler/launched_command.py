@@ -36,10 +36,7 @@ class Command:
         if self._process.returncode is not None:
             return True
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        try:
-            return os.waitid(os.P_PID, self.pid, flags) is not None
-        except ChildProcessError:
-            return True  # It ended while it was being stopped for a sample, which took its status.
+        return os.waitid(os.P_PID, self.pid, flags) is not None
 
     def forward(self, signal_number: int) -> None:
         """Forwards SIGTERM; the terminal sends the other signals itself."""

@@ -258,3 +258,26 @@ TEST_CASE("a process that has ended and was not collected") {
     CHECK(ended.error().code == ErrorCode::kTargetExited);
     ::waitpid(pid, nullptr, 0);
 }
+
+TEST_CASE("a child that ends while it is stopped keeps its status for who started it") {
+    for (const int number : {SIGKILL, 0}) {
+        const pid_t pid = ::fork();
+        if (pid == 0) {
+            if (number == 0) ::_exit(7);
+            for (;;) ::pause();
+        }
+        StopClock clock({});
+        for (bool ended = false; !ended;) {
+            auto guard = StopGuard::stop(pid, {}, &clock);
+            ended = !guard;
+            if (number != 0) ::kill(pid, number);
+        }
+        int status = 0;
+        REQUIRE(::waitpid(pid, &status, 0) == pid);
+        if (number != 0) {
+            CHECK(WTERMSIG(status) == number);
+        } else {
+            CHECK(WEXITSTATUS(status) == 7);
+        }
+    }
+}

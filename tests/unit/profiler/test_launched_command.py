@@ -130,11 +130,3 @@ def test_missing_permission_is_said_at_once_and_a_stop_request_heard() -> None:
     finally:
         command.forward(signal.SIGTERM)
         command.wait()
-
-
-def test_a_command_whose_status_somebody_else_took_has_ended() -> None:
-    """The kernel tells the end of a process that is being stopped for a sample to who stops it."""
-    command = Command(["true"])
-    os.waitpid(command.pid, 0)
-    assert command.has_ended()
-    assert command.wait() == 0
