@@ -282,11 +282,13 @@ class SamplerStats(TypedDict):
     ticks: int  # ticks served
     late: int  # ticks served more than half an interval late
     missed: int  # ticks skipped because the sampler was behind or throttled
-    throttled: int  # of the missed ticks: sampling had used its share of a CPU, or of stopped time
+    throttled: int  # of the missed ticks: sampling had used its share of a CPU
+    pause_limited: int  # of the missed ticks: threads had been stopped for their share of the time
+    stopped: int  # taken, with the thread stopped because its stack could not be proved
     not_sampled_ns: int  # time for which no sample stands: the sampler had no CPU, or there was no Python thread
     elapsed_ns: int
     cpu_ns: int  # CPU time of the sampling thread
-    stop_ns_total: int  # total time the target was stopped
+    stop_ns_total: int  # total time that threads were stopped, each stop counted
     stop_ns_max: int
     stops: list[int]  # histogram: less than 1 us, 2 us, 4 us, ...; the last: all longer ones
     partly_merged: int  # taken, but without some native frames
@@ -303,11 +305,12 @@ class Sampler:
         pid: int,
         *,
         rate_hz: float,
-        stop: bool = False,
+        stop: bool | None = False,  # None: only threads whose stacks cannot be proved
         exhaustive: bool = False,
         native: RawNative | None = None,  # implies stop
         raise_priority: bool = True,  # only if the caller has normal priority
         max_cpu_share: float = 1.0,  # of one CPU, for the sampling thread; 1: no limit
+        max_pause_share: float = 1.0,  # of the time, for stopped threads; 1: no limit
         max_memory: int | None = None,
         cancelled: Callable[[], bool] | None = None,  # called until the constructor returns
     ) -> None: ...

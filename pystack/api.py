@@ -187,11 +187,12 @@ def open_sampler(
     pid: int,
     *,
     rate_hz: float,
-    stop: bool = False,
+    stop: bool | None = False,
     exhaustive: bool = False,
     native: Native | bool | None = None,
     raise_priority: bool = True,
     max_cpu_share: float = 1.0,
+    max_pause_share: float = 1.0,
     max_memory: int | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Sampler:
@@ -202,7 +203,8 @@ def open_sampler(
     Args:
         pid: The process ID, as seen by the calling process.
         rate_hz: Samples per second.
-        stop: Stop the target for each sample.
+        stop: Stop each thread that is running while it is sampled. None: only threads whose stacks
+            change too fast to be read otherwise, and only if the system allows it.
         exhaustive: As for `dump`.
         native: Sample native frames as well, without the interpreter's internals. Implies `stop`.
             With `Native.all_threads`, threads that never ran Python code are sampled, too; their
@@ -210,6 +212,8 @@ def open_sampler(
         raise_priority: As for `dump`.
         max_cpu_share: The share of one CPU that the sampling thread may use on average. Ticks above
             it are skipped and counted in `throttled`.
+        max_pause_share: The share of the time in which threads may stand still for samples. Ticks above
+            it are skipped and counted in `pause_limited`.
         max_memory: As for `dump`. Functions, stacks and threads beyond the limit are recorded as
             "<left out: memory limit>".
         cancelled: Called many times per second while the interpreter is searched. If it returns
@@ -219,14 +223,15 @@ def open_sampler(
     """
     _check_pid(pid)
     _check_stop(
-        pid, stop=stop or native not in (None, False), other="stop=False and no native frames"
+        pid,
+        stop=bool(stop) or native not in (None, False),
+        other="stop=False and no native frames",
     )
     if not rate_hz > 0:
         raise errors.InvalidArgument(f"rate_hz must be positive, not {rate_hz}", pid=pid)
-    if not 0 < max_cpu_share <= 1:
-        raise errors.InvalidArgument(
-            f"max_cpu_share must be above 0 and at most 1, not {max_cpu_share}"
-        )
+    for name, share in (("max_cpu_share", max_cpu_share), ("max_pause_share", max_pause_share)):
+        if not 0 < share <= 1:
+            raise errors.InvalidArgument(f"{name} must be above 0 and at most 1, not {share}")
     from pystack import _core
 
     try:
@@ -238,11 +243,12 @@ def open_sampler(
             native=_raw_native(native),
             raise_priority=raise_priority,
             max_cpu_share=max_cpu_share,
+            max_pause_share=max_pause_share,
             max_memory=_checked_memory(max_memory),
             cancelled=cancelled,
         )
     except errors.TargetError as error:
-        stops = stop or native not in (None, False)
+        stops = bool(stop) or native not in (None, False)
         raise _explained(_with_hint(error, exhaustive), pid, stop=stops) from None
 
 

@@ -199,7 +199,7 @@ def profile_of(
 
 
 def recording_of(
-    *writers: BatchWriter, start_ns: int = 0, end_ns: int = 0, **counts: int
+    *writers: BatchWriter, start_ns: int = 0, end_ns: int = 0, **counts: int | list[int]
 ) -> Recording:
     """A finished recording of one process a writer, whose pids are 100, 200 and so on."""
     return Recording(

@@ -159,23 +159,28 @@ class PyBatch {
 
 class PySampler {
   public:
-    PySampler(int pid, double rate_hz, bool stop, bool exhaustive, const nb::object& native,
-              bool raise_priority, double max_cpu_share, std::optional<std::uint64_t> max_memory,
+    PySampler(int pid, double rate_hz, std::optional<bool> stop, bool exhaustive,
+              const nb::object& native, bool raise_priority, double max_cpu_share,
+              double max_pause_share, std::optional<std::uint64_t> max_memory,
               const nb::object& cancelled)
         : fetcher_(native) {
         auto native_wanted = native_options(native);
         if (native_wanted) native_wanted->fetch_debug_file = fetcher_.function();
+        const auto policy = !stop   ? sampling::StopPolicy::kWhenNeeded
+                            : *stop ? sampling::StopPolicy::kAlways
+                                    : sampling::StopPolicy::kNever;
         CoreCall call(make_limits(max_memory), cancelled);
         fetcher_.use(call);
         // Sampling waits for no server.
         const Closing closing{fetcher_};
         auto sampler = call.run([&] {
             return Sampler::open(pid, {.rate_hz = rate_hz,
-                                       .stop = stop,
+                                       .stop = policy,
                                        .exhaustive = exhaustive,
                                        .native = native_wanted,
                                        .raise_priority = raise_priority,
                                        .max_cpu_share = max_cpu_share,
+                                       .max_pause_share = max_pause_share,
                                        .limits = call.limits()});
         });
         if (!sampler) raise(sampler.error(), pid);
@@ -319,12 +324,13 @@ void define_sampler(nb::module_& module) {
     nb::set_leak_warnings(false);
     define_batch(module);
     nb::class_<PySampler>(module, "Sampler")
-        .def(nb::init<int, double, bool, bool, const nb::object&, bool, double,
-                      std::optional<std::uint64_t>, const nb::object&>(),
-             nb::arg("pid"), nb::kw_only(), nb::arg("rate_hz"), nb::arg("stop") = false,
+        .def(nb::init<int, double, std::optional<bool>, bool, const nb::object&, bool, double,
+                      double, std::optional<std::uint64_t>, const nb::object&>(),
+             nb::arg("pid"), nb::kw_only(), nb::arg("rate_hz"), nb::arg("stop").none() = false,
              nb::arg("exhaustive") = false, nb::arg("native") = nb::none(),
              nb::arg("raise_priority") = true, nb::arg("max_cpu_share") = 1.0,
-             nb::arg("max_memory") = nb::none(), nb::arg("cancelled") = nb::none())
+             nb::arg("max_pause_share") = 1.0, nb::arg("max_memory") = nb::none(),
+             nb::arg("cancelled") = nb::none())
         .def("start", &PySampler::start)
         .def("stop", &PySampler::stop)
         .def("next_batch", &PySampler::next_batch, nb::arg("timeout_s"))

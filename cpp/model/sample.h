@@ -54,10 +54,12 @@ struct SamplerStats {
     std::uint64_t vanished = 0;  ///< The thread ended while it was read.
     std::uint64_t given_up = 0;  ///< Ticks whose samples failed because the stop took too long.
     std::uint64_t ticks = 0;
-    std::uint64_t late = 0;       ///< Ticks served more than half an interval after their time.
-    std::uint64_t missed = 0;     ///< Ticks skipped because the one before took too long, or:
-    std::uint64_t throttled = 0;  ///< Of the missed: because the sampler had used its share of a
-                                  ///< CPU, or the target had stood still for its share of the time.
+    std::uint64_t late = 0;           ///< Ticks served more than half an interval after their time.
+    std::uint64_t missed = 0;         ///< Ticks skipped because the one before took too long, or:
+    std::uint64_t throttled = 0;      ///< Of the missed: the sampler had used its share of a CPU.
+    std::uint64_t pause_limited = 0;  ///< Of the missed: threads had stood still for their share of
+                                      ///< the time.
+    std::uint64_t stopped = 0;  ///< Of the taken: the thread was stopped, as no proof succeeded.
     std::uint64_t not_sampled_ns = 0;  ///< Time for which no sample stands: without ticks, or
                                        ///< without a Python thread.
     std::uint64_t elapsed_ns = 0;
@@ -106,6 +108,8 @@ constexpr void for_each_count(Visit visit) {
     visit("late", &SamplerStats::late, kSum);
     visit("missed", &SamplerStats::missed, kSum);
     visit("throttled", &SamplerStats::throttled, kSum);
+    visit("pause_limited", &SamplerStats::pause_limited, kSum);
+    visit("stopped", &SamplerStats::stopped, kSum);
     visit("not_sampled_ns", &SamplerStats::not_sampled_ns, kSum);
     visit("elapsed_ns", &SamplerStats::elapsed_ns, kSum);
     visit("cpu_ns", &SamplerStats::cpu_ns, kSum);

@@ -6,12 +6,15 @@
 #include <ctime>
 #include <utility>
 
+#include "process/process_clock.h"
+
 namespace pystack::process {
 
 namespace {
 
-/// Others must get the CPU again, even if the target stands still a little longer for it.
-constexpr std::int64_t kLongestRealtimeNs = 1'000'000;
+/// Others must get the CPU again, even if the target stands still a little longer for it. Waiting
+/// takes nothing from them.
+constexpr std::int64_t kMostRealtimeNs = 1'000'000;
 /// A read takes a microsecond, a look at the clock a few percent of that.
 constexpr unsigned kReadsPerLook = 16;
 /// Fewer releases say nothing about many.
@@ -58,13 +61,22 @@ bool StopClock::begin() {
 }
 
 void StopClock::raise_priority_for_stop() {
-    if (rules_.raise_priority) realtime_priority_.raise();
+    if (!rules_.raise_priority) return;
+    run_at_raise_ns_ = own_run_time_ns();
+    realtime_priority_.raise();
+}
+
+void StopClock::limit_realtime(std::int64_t now) {
+    // It has not run for longer than the time that has passed, which is cheaper to ask for.
+    if (now - since_ns_ > kMostRealtimeNs &&
+        own_run_time_ns() - run_at_raise_ns_ > static_cast<std::uint64_t>(kMostRealtimeNs))
+        realtime_priority_.leave();
 }
 
 bool StopClock::is_over(std::chrono::nanoseconds ahead) {
     if (over_ || since_ns_ == 0) return over_;
     const std::int64_t now = now_ns();
-    if (now - since_ns_ > kLongestRealtimeNs) realtime_priority_.leave();
+    limit_realtime(now);
     // At least a quarter is for the work, or it could never be seen that releasing has become fast.
     const auto release_ns = static_cast<std::int64_t>(static_cast<double>(held_) * release_ns_);
     const std::int64_t left_ns =
@@ -75,7 +87,7 @@ bool StopClock::is_over(std::chrono::nanoseconds ahead) {
 }
 
 void StopClock::share_cpu() {
-    if (since_ns_ != 0 && now_ns() - since_ns_ > kLongestRealtimeNs) realtime_priority_.leave();
+    if (since_ns_ != 0) limit_realtime(now_ns());
 }
 
 void StopClock::note_release(std::size_t threads, std::chrono::nanoseconds duration) {

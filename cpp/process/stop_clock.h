@@ -15,8 +15,8 @@
 namespace pystack::process {
 
 /// What we keep to while we stop a target again and again: the clock tells the watchdog
-/// of each stop, has real-time priority for the first millisecond of it, and does not let it last
-/// longer than the limit: from the first thread that stands still to the release of the last.
+/// of each stop, has real-time priority until it has used a millisecond of CPU, and does not let it
+/// last longer than the limit: from the first thread that stands still to the release of the last.
 /// Releasing takes time itself, so a stop is over that much earlier. Reads of the target fail then
 /// (ReadGate), so whatever reads comes to its end. All calls of one stop come from one thread.
 class StopClock final : public memory::ReadGate {
@@ -85,6 +85,7 @@ class StopClock final : public memory::ReadGate {
     static constexpr double kFirstReleaseNs = 5'000;
 
     static std::int64_t now_ns();
+    void limit_realtime(std::int64_t now);
 
     const Rules rules_;
     std::shared_ptr<StopWatchdog> watchdog_;
@@ -99,6 +100,7 @@ class StopClock final : public memory::ReadGate {
     std::int64_t standing_ns_ = 0;
     unsigned reads_ = 0;
     RealtimePriority realtime_priority_;
+    std::uint64_t run_at_raise_ns_ = 0;  ///< Of our thread.
     std::vector<pid_t> late_threads_;
     std::vector<pid_t> uninterruptible_;
 };

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,8 +27,10 @@ using Clock = std::chrono::steady_clock;
 /// Busy waiting answers within microseconds. A thread that takes longer needs our core, which it
 /// does not get from a reader of higher priority by sched_yield, or is in a long kernel path.
 constexpr auto kSpin = std::chrono::microseconds(20);
-/// Between two looks at threads for which others wait.
+/// Between two looks at threads for which others wait, and at the only one, which stands still
+/// until it is looked at.
 constexpr long kLongestPauseNs = 200'000;
+constexpr long kLongestPauseForOneNs = 50'000;
 constexpr timespec kLongPause{.tv_sec = 0, .tv_nsec = 1'000'000};
 constexpr int kMostPauses = 1000;  // If the watchdog has died.
 constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 10'000};
@@ -49,6 +52,11 @@ bool let_go(const StoppedThread& thread) {
            0;
 }
 
+/// Also true of threads that have ended and were not collected yet.
+bool is_thread_of(pid_t pid, pid_t tid) {
+    return ::syscall(SYS_tgkill, pid, tid, 0) == 0 || errno != ESRCH;
+}
+
 bool is_job_control_stop(int signal) {
     return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
 }
@@ -61,11 +69,13 @@ Result<StopGuard> StopGuard::stop(pid_t pid, const Limits& limits, StopClock* cl
         release_late(*clock);
         ::nanosleep(&kLongPause, nullptr);
     }
-    if (clock != nullptr) release_late(*clock);
-    StopGuard guard(pid, clock);
+    // Who stops one thread after the other comes back to those that were late.
+    if (clock != nullptr && limits.only == 0) release_late(*clock);
+    StopGuard guard(pid, limits.only, clock);
     PYSTACK_CHECK(guard.hold_all(limits));
-    if (guard.threads_.empty() && limits.except.empty()) {
-        return fail(Error{.code = ErrorCode::kTargetExited, .what = "the process exited"});
+    if (guard.threads_.empty()) {
+        const char* const what = limits.only == 0 ? "the process exited" : "the thread ended";
+        return fail(Error{.code = ErrorCode::kTargetExited, .what = what});
     }
     return guard;
 }
@@ -84,13 +94,13 @@ Result<void> StopGuard::hold_all(const Limits& limits) {
         // Listing cannot be cut short.
         if (is_over(listing)) return too_long();
         const auto before = Clock::now();
-        const std::vector<pid_t> tids = list_tasks(pid_);
+        const std::vector<pid_t> tids = only_ != 0 ? std::vector<pid_t>{only_} : list_tasks(pid_);
         listing = Clock::now() - before;
         PYSTACK_CHECK(seize_all(tids, limits));
         if (is_over()) return too_long();
         if (threads_.size() == known) return {};
         if (!begin_) {
-            begin_ = Clock::now();
+            begin_ = looked_at_ = Clock::now();
             if (clock_ != nullptr) clock_->raise_priority_for_stop();
         }
         interrupt_all();
@@ -117,7 +127,7 @@ void StopGuard::note_first_standstill() {
 
 void StopGuard::note_standstill() {
     if (stands_since_) return;
-    stands_since_ = Clock::now();
+    stands_since_ = looked_at_;
     if (clock_ != nullptr) clock_->note_standstill();
 }
 
@@ -125,7 +135,7 @@ void StopGuard::note_standstill() {
 void StopGuard::note_uninterruptible() {
     if (clock_ == nullptr) return;
     std::vector<pid_t>& tids = clock_->uninterruptible_threads();
-    tids.clear();
+    std::erase_if(tids, [this](pid_t tid) { return only_ == 0 || tid == only_; });
     for (const StoppedThread& thread : threads_) {
         if (!thread.stopped && sleeps_uninterruptibly(thread.tid)) tids.push_back(thread.tid);
     }
@@ -139,14 +149,18 @@ Result<void> StopGuard::seize_all(std::span<const pid_t> tids, const Limits& lim
     const std::size_t known = threads_.size();
     for (const pid_t tid : tids) {
         if (is_over()) break;
+        if (only_ != 0 && !is_thread_of(pid_, tid)) break;
         if (std::binary_search(seen_.begin(), seen_.end(), tid)) continue;
-        if (std::binary_search(limits.except.begin(), limits.except.end(), tid)) continue;
         if (threads_.size() >= limits.max_threads) break;
         if (auto seized = seize(tid); !seized) {
             // A thread that has just ended, or a main thread that ended before the others.
             const auto stat = read_stat(pid_, tid);
             if (!stat || stat->has_ended()) continue;
             return seized;
+        }
+        // Its id may have become another one's just before. From now on it stays its own.
+        if (only_ != 0 && !is_thread_of(pid_, tid)) {
+            return fail(Error{.code = ErrorCode::kTargetExited, .what = "the thread ended"});
         }
         threads_.back().uninterruptible = is_known_uninterruptible(tid);
         // A signal stops a seized thread.
@@ -159,6 +173,7 @@ Result<void> StopGuard::seize_all(std::span<const pid_t> tids, const Limits& lim
 
 StopGuard::StopGuard(StopGuard&& other) noexcept
     : pid_(other.pid_),
+      only_(other.only_),
       clock_(other.clock_),
       threads_(std::move(other.threads_)),
       seen_(std::move(other.seen_)),
@@ -167,6 +182,7 @@ StopGuard::StopGuard(StopGuard&& other) noexcept
       released_(std::exchange(other.released_, true)),
       begin_(other.begin_),
       stands_since_(other.stands_since_),
+      looked_at_(other.looked_at_),
       end_(other.end_) {
     other.threads_.clear();
 }
@@ -236,7 +252,10 @@ bool StopGuard::is_known_uninterruptible(pid_t tid) const {
 bool StopGuard::wait_for_all(const Limits& limits) {
     const auto spin_end = Clock::now() + kSpin;
     timespec pause = kPause;
-    while (!collect_all()) {
+    for (;;) {
+        const auto look = Clock::now();
+        if (collect_all()) break;
+        looked_at_ = look;
         if (is_over()) return false;
         if (waits_in_vain(limits)) break;
         if (Clock::now() < spin_end) {
@@ -244,13 +263,18 @@ bool StopGuard::wait_for_all(const Limits& limits) {
         } else {
             ::nanosleep(&pause, nullptr);
             // Each look takes the CPU away from whoever runs, which may be the thread waited for.
-            pause.tv_nsec =
-                std::min(2 * pause.tv_nsec, stands_since_ ? kLongestPauseNs : kLongPause.tv_nsec);
+            pause.tv_nsec = std::min(2 * pause.tv_nsec, longest_pause_ns());
         }
     }
     std::erase_if(threads_, [](const StoppedThread& thread) { return thread.tid == 0; });
     interrupted_ = threads_.size();
     return !is_over();
+}
+
+/// Between two looks at the threads.
+long StopGuard::longest_pause_ns() const {
+    if (only_ != 0) return kLongestPauseForOneNs;
+    return stands_since_ ? kLongestPauseNs : kLongPause.tv_nsec;
 }
 
 /// Whether all stand still, or have ended.
@@ -323,7 +347,8 @@ void StopGuard::let_go_late(std::span<StoppedThread> threads) {
             clock_->add_late_thread(thread.tid);
         }
     }
-    const auto end = Clock::now() + kLatePatience;
+    // The only thread was waited for.
+    const auto end = Clock::now() + (only_ != 0 ? std::chrono::milliseconds(0) : kLatePatience);
     for (;;) {
         std::erase_if(late, [this](StoppedThread& thread) {
             return collect(thread) && (thread.tid == 0 || let_go(thread));
@@ -338,7 +363,7 @@ void StopGuard::let_go_late(std::span<StoppedThread> threads) {
 }
 
 bool StopGuard::release_late(StopClock& clock) {
-    StopGuard guard(0, nullptr);
+    StopGuard guard(0, 0, nullptr);
     return clock.drop_late_threads([&guard](pid_t tid) {
         StoppedThread thread{.tid = tid};
         return guard.collect(thread) && (thread.tid == 0 || let_go(thread));
@@ -358,6 +383,11 @@ Result<arch::Registers> StopGuard::registers(pid_t tid) const {
 std::chrono::nanoseconds StopGuard::stop_time() const {
     if (!begin_) return {};
     return end_.value_or(Clock::now()) - *begin_;
+}
+
+std::chrono::nanoseconds StopGuard::standing_time() const {
+    if (!stands_since_) return {};
+    return end_.value_or(Clock::now()) - *stands_since_;
 }
 
 }  // namespace pystack::process

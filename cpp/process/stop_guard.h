@@ -15,7 +15,8 @@
 
 namespace pystack::process {
 
-/// Holds every thread of a process stopped, from construction to release() or destruction.
+/// Holds every thread of a process stopped, or one of them, from construction to release() or
+/// destruction.
 ///
 /// Uses PTRACE_SEIZE and PTRACE_INTERRUPT, so no signal is sent to the target, and if this process
 /// dies at any moment the kernel lets the target run. A target that was already stopped (SIGSTOP)
@@ -34,13 +35,14 @@ class StopGuard {
         /// The same while none stands still.
         std::chrono::milliseconds first_patience{5000};
         std::size_t max_threads = 100'000;
-        /// Threads that need not be stopped, by rising tid.
-        std::span<const pid_t> except{};
+        /// Stop this thread only, and wait for it as long as `first_patience` says; 0: all. It may
+        /// be a late thread of an earlier guard.
+        pid_t only = 0;
     };
 
-    /// kPermissionDenied (also when another tracer has the process), kNoSuchProcess, kTargetExited,
-    /// kSystem when the stop had to be given up, see StopClock::was_too_long(). `clock`, if any,
-    /// must outlive the guard.
+    /// kPermissionDenied (also when another tracer has the process), kNoSuchProcess, kTargetExited
+    /// (also of a single thread), kSystem when the stop had to be given up, see
+    /// StopClock::was_too_long(). `clock`, if any, must outlive the guard.
     static Result<StopGuard> stop(pid_t pid, const Limits& limits, StopClock* clock = nullptr);
     static Result<StopGuard> stop(pid_t pid) { return stop(pid, Limits()); }
     /// Lets threads go that earlier guards of this thread and clock could not stop in time, as soon
@@ -61,9 +63,11 @@ class StopGuard {
     bool was_stopped() const { return was_stopped_; }
     /// From the first stop request to the end of release(); grows until release() was called.
     std::chrono::nanoseconds stop_time() const;
+    /// From the last look that found no thread standing still to the end of release().
+    std::chrono::nanoseconds standing_time() const;
 
   private:
-    StopGuard(pid_t pid, StopClock* clock) : pid_(pid), clock_(clock) {}
+    StopGuard(pid_t pid, pid_t only, StopClock* clock) : pid_(pid), only_(only), clock_(clock) {}
 
     Result<void> hold_all(const Limits& limits);
     Result<void> seize_all(std::span<const pid_t> tids, const Limits& limits);
@@ -74,6 +78,7 @@ class StopGuard {
     bool wait_for_all(const Limits& limits);
     bool collect_all();
     bool waits_in_vain(const Limits& limits) const;
+    long longest_pause_ns() const;
     bool is_over(std::chrono::nanoseconds ahead = {}) const {
         return clock_ != nullptr && clock_->is_over(ahead);
     }
@@ -86,6 +91,7 @@ class StopGuard {
     bool is_known_uninterruptible(pid_t tid) const;
 
     pid_t pid_;
+    pid_t only_;
     StopClock* clock_;
     std::vector<StoppedThread> threads_;
     std::vector<pid_t> seen_;      ///< Those of `threads_`, by rising tid.
@@ -94,6 +100,7 @@ class StopGuard {
     bool released_ = false;
     std::optional<std::chrono::steady_clock::time_point> begin_;
     std::optional<std::chrono::steady_clock::time_point> stands_since_;  ///< One of them.
+    std::chrono::steady_clock::time_point looked_at_;  ///< Before one was seen to stand still.
     std::optional<std::chrono::steady_clock::time_point> end_;
 };
 

@@ -80,13 +80,6 @@ std::span<const pid_t> BlockedThreadCache::find() {
     return asleep_;
 }
 
-bool BlockedThreadCache::sleep_on() {
-    return std::all_of(asleep_.begin(), asleep_.end(), [this](pid_t tid) {
-        Thread& thread = *threads_.at(tid);
-        return blocked_after(thread) == thread.run_ns;
-    });
-}
-
 bool BlockedThreadCache::is_asleep(pid_t tid) const {
     return std::binary_search(asleep_.begin(), asleep_.end(), tid);
 }

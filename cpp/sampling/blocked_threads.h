@@ -40,9 +40,6 @@ class BlockedThreadCache {
 
     /// Looks for those that sleep since then, by rising tid.
     std::span<const pid_t> find();
-    /// Whether those of the last find() have slept on.
-    bool sleep_on();
-    void forget_all() { threads_.clear(); }
     /// As find() had it last.
     bool is_asleep(pid_t tid) const;
 

@@ -6,32 +6,41 @@
 
 namespace pystack::sampling {
 
-/// Keeps a thread that works again and again below a share of one CPU on the average, and keeps a
-/// target that stands still for it below the same share of the time. A few expensive turns are
+/// Keeps a thread that works again and again below a share of one CPU on the average, and the
+/// threads of a target that stand still for it below a share of the time. A few expensive turns are
 /// allowed to come at once; the pauses are even when all turns cost too much.
 ///
 /// Where there are more such threads than CPUs, all of them together have half of the CPUs: they
 /// may run before all others, and a recorded program can start as many processes as it likes.
 class CpuCeiling {
   public:
-    /// `share`: above 0; at 1 there is no limit of its own. `cpu_ns`: what the thread has run until
-    /// now. `cpus`: how many the machine has.
-    CpuCeiling(double share, std::uint64_t cpu_ns, unsigned cpus)
-        : share_(share), cpus_(std::max(cpus, 1U)), cpu_{.used_ns = cpu_ns} {
+    /// Both shares are above 0; at 1 there is no limit of its own.
+    struct Shares {
+        double cpu = 1;
+        double stops = 1;
+    };
+    /// `cpu_ns`: what the thread has run until now. `cpus`: how many the machine has.
+    CpuCeiling(const Shares& shares, std::uint64_t cpu_ns, unsigned cpus)
+        : shares_(shares), cpus_(std::max(cpus, 1U)), cpu_{.used_ns = cpu_ns} {
         ++ceilings_;
     }
     ~CpuCeiling() { --ceilings_; }
     CpuCeiling(const CpuCeiling&) = delete;
     CpuCeiling& operator=(const CpuCeiling&) = delete;
 
-    /// After a turn: when the next may begin. `now_ns` is on the caller's own clock, as the answer;
-    /// `cpu_ns` what the thread has run, `standing_ns` how long the target has stood still.
-    std::uint64_t next_start(std::uint64_t now_ns, std::uint64_t cpu_ns,
-                             std::uint64_t standing_ns) {
-        const std::uint64_t after_cpu = cpu_.next_start(last_ns_, now_ns, cpu_ns, share_now());
-        const std::uint64_t after_stops = stops_.next_start(last_ns_, now_ns, standing_ns, share_);
+    /// When the next turn may begin, as far as the CPU goes, and as far as stops go. A time that is
+    /// over is as good as now.
+    struct Start {
+        std::uint64_t cpu_ns = 0;
+        std::uint64_t stops_ns = 0;
+    };
+    /// After a turn. `now_ns` is on the caller's own clock, as the answer; `cpu_ns` what the thread
+    /// has run, `standing_ns` how long threads of the target have stood still.
+    Start next_start(std::uint64_t now_ns, std::uint64_t cpu_ns, std::uint64_t standing_ns) {
+        const Start next{.cpu_ns = cpu_.next_start(last_ns_, cpu_ns, cpu_share_now()),
+                         .stops_ns = stops_.next_start(last_ns_, standing_ns, shares_.stops)};
         last_ns_ = now_ns;
-        return std::max(after_cpu, after_stops);
+        return next;
     }
 
     /// What the thread has run since the last turn does not count.
@@ -46,26 +55,25 @@ class CpuCeiling {
         std::uint64_t used_ns = 0;
         std::uint64_t paid_until_ns = 0;  ///< By then the average is back at the share.
 
-        std::uint64_t next_start(std::uint64_t last_ns, std::uint64_t now_ns,
-                                 std::uint64_t now_used_ns, double share) {
+        std::uint64_t next_start(std::uint64_t last_ns, std::uint64_t now_used_ns, double share) {
             const auto used = static_cast<double>(now_used_ns - used_ns);
             used_ns = now_used_ns;
-            if (share >= 1) return now_ns;
+            if (share >= 1) return 0;
             // What was not used some time ago is gone.
             const double pause_ns = std::min(used / share, kLongestPauseNs);
             paid_until_ns = std::max(paid_until_ns, last_ns) + static_cast<std::uint64_t>(pause_ns);
-            return std::max(now_ns, paid_until_ns - std::min(paid_until_ns, kBurstNs));
+            return paid_until_ns - std::min(paid_until_ns, kBurstNs);
         }
     };
 
-    double share_now() const {
+    double cpu_share_now() const {
         const unsigned ceilings = ceilings_;
-        return ceilings <= cpus_ ? share_ : std::min(share_, 0.5 * cpus_ / ceilings);
+        return ceilings <= cpus_ ? shares_.cpu : std::min(shares_.cpu, 0.5 * cpus_ / ceilings);
     }
 
     inline static std::atomic<unsigned> ceilings_ = 0;
 
-    const double share_;
+    const Shares shares_;
     const unsigned cpus_;
     Budget cpu_;
     Budget stops_;

@@ -166,7 +166,6 @@ bool FrameInterner::is_truncated(const InternedStack& stack) const {
 }
 
 bool FrameInterner::is_proved_call(model::FrameId caller, const Code& callee) {
-    if (is_stopped_) return true;
     const auto fresh = static_cast<CallId>(calls_proved_.size());
     const CallId call =
         call_ids_.find_or_insert((std::uint64_t{caller} << 32) | callee.index, fresh);
@@ -174,6 +173,8 @@ bool FrameInterner::is_proved_call(model::FrameId caller, const Code& callee) {
         calls_proved_.push_back(false);
         call_failures_.push_back(0);
     }
+    // What a thread that stands still shows is a call that the program makes.
+    if (is_stopped_) calls_proved_[call] = true;
     if (calls_proved_[call]) return true;
     unproved_ = call;
     return false;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/sample.h"
+
 namespace pystack::sampling {
 
 namespace {
@@ -75,6 +77,14 @@ bool ProgramReaders::find_tasks(std::uint64_t now_ns) {
     if (!offsets || !stacks_->add_running_task(offsets->running_task)) return false;
     tasks_ = std::make_unique<TaskNames>(target_.memory(), runtime_.layout, *offsets, *interner_);
     return true;
+}
+
+std::uint8_t ProgramReaders::gil_bits(const cpython::ThreadState& state) const {
+    const auto& interpreter = interpreters_->now(state.interpreter);
+    if (!interpreter.gil) return 0;
+    if (interpreter.gil_holder() != state.address) return model::kGilKnown;
+    const std::uint8_t bits = model::kGilKnown | model::kHoldsGil;
+    return interpreter.collecting ? bits | model::kGc : bits;
 }
 
 }  // namespace pystack::sampling

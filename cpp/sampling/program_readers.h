@@ -46,6 +46,9 @@ class ProgramReaders {
     /// Null until asyncio was found.
     TaskNames* tasks() const { return tasks_.get(); }
 
+    /// What the interpreters, as they were read last, say of the GIL: model::SampleState bits.
+    std::uint8_t gil_bits(const cpython::ThreadState& state) const;
+
     /// Of what is never dropped; part of the recording's.
     const std::shared_ptr<WorkLimits>& table_limits() const { return table_limits_; }
 

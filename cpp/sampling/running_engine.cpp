@@ -1,5 +1,7 @@
 #include "sampling/running_engine.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace pystack::sampling {
@@ -14,13 +16,19 @@ using Motion = TrackedThread::Motion;
 constexpr std::uint64_t kAsleepForNs = 500'000'000;
 constexpr std::uint64_t kMarkIdleEveryNs = 100'000'000;
 
+/// How long a tick waits for a thread that has to be stopped and gets no CPU.
+constexpr std::chrono::milliseconds kStopPatience{5};
+/// How long nothing is stopped after that was not allowed: a debugger may be at work.
+constexpr std::uint64_t kNoStopsForNs = 1'000'000'000;
+
 }  // namespace
 
 RunningEngine::RunningEngine(std::unique_ptr<target::LiveTarget> target,
                              const SamplerOptions& options)
     : SampleEngine(std::move(target), options),
       prover_(target_->pid(), options.rate_hz),
-      reader_(program_, threads_) {}
+      reader_(program_, threads_),
+      stopped_(*target_, program_) {}
 
 void RunningEngine::begin_program() {
     idle_threads_ = std::make_unique<IdleThreadFilter>(target_->pid());
@@ -56,17 +64,48 @@ void RunningEngine::sample_thread(std::size_t index, const Tick& tick) {
         record(index, {.end = StackEnd::kComplete, .moved = false}, tick);
         return;
     }
+    if (thread.stop_need.is_due() && sample_stopped(index, tick)) return;
     const auto outcome = prover_.sample(thread, program_.interpreters().threads()[index],
                                         threads_.tid(index), reader_.batch());
     use_changed_ |= outcome.moved;
+    const bool is_torn = outcome.end == StackEnd::kTorn;
+    thread.stop_need.note_proof(is_torn);
+    if (is_torn && thread.stop_need.is_due() && sample_stopped(index, tick)) return;
     record(index, outcome, tick);
+}
+
+/// False: there is no such sample.
+bool RunningEngine::sample_stopped(std::size_t index, const Tick& tick) {
+    const std::int32_t tid = threads_.tid(index);
+    if (options_.stop != StopPolicy::kWhenNeeded || tid == 0 || tick.now_ns < stop_from_ns_)
+        return false;
+    const std::uint8_t activity = activity_bits(index, true, tick.now_ns);
+    const auto outcome =
+        stopped_.read(tid, std::span(&index, 1), kStopPatience, nullptr, tick.stats);
+    if (outcome == StoppedThreads::Outcome::kRefused) stop_from_ns_ = tick.now_ns + kNoStopsForNs;
+    if (outcome != StoppedThreads::Outcome::kRead) return false;
+    StateRead& read = stopped_.reads().front();
+    if (!read.is_listed || is_lost(read.outcome.end)) return false;
+
+    TrackedThread& thread = threads_[index];
+    thread.forget_stack();
+    std::reverse(read.frames.begin(), read.frames.end());
+    program_.interner().set_stopped(true);
+    program_.interner().intern(read.frames, 0, read.task, thread.stack);
+    program_.interner().set_stopped(false);
+    use_changed_ = true;
+    thread.stop_need.note_stop();
+    writer_.add(tick, thread, read.gil_bits | activity);
+    ++tick.stats.stopped;
+    return true;
 }
 
 void RunningEngine::record(std::size_t index, ThreadProver::Outcome outcome, const Tick& tick) {
     TrackedThread& thread = threads_[index];
     model::SamplerStats& stats = tick.stats;
     if (!is_lost(outcome.end)) {
-        writer_.add(tick, thread, state_bits(index, outcome.moved, tick.now_ns));
+        const std::uint8_t gil = program_.gil_bits(program_.interpreters().threads()[index]);
+        writer_.add(tick, thread, gil | activity_bits(index, outcome.moved, tick.now_ns));
     } else if (!program_.interpreters().is_linked(index)) {
         writer_.lose(tick, thread, stats.vanished);
     } else {
@@ -75,25 +114,24 @@ void RunningEngine::record(std::size_t index, ThreadProver::Outcome outcome, con
 }
 
 /// Who moves is on a CPU when it may run Python code; of all others the kernel is asked.
-std::uint8_t RunningEngine::state_bits(std::size_t index, bool moved, std::uint64_t now_ns) {
+std::uint8_t RunningEngine::activity_bits(std::size_t index, bool moved, std::uint64_t now_ns) {
     const cpython::ThreadState& state = program_.interpreters().threads()[index];
     const auto& interpreter = program_.interpreters().now(state.interpreter);
     const cpython::Layout& layout = program_.runtime().layout;
     TrackedThread& thread = threads_[index];
-    const std::uint8_t bits = gil_bits(state);
-    if (thread.is_idle()) return bits | thread.activity.last_bits();
-    const bool holds = (bits & model::kHoldsGil) != 0;
+    if (thread.is_idle()) return thread.activity.last_bits();
+    const bool holds = interpreter.gil_holder() == state.address;
     const bool attached =
         reader_.thread_flag(index, layout.thread_state.state) == cpython::kThreadAttached;
-    return bits | thread.activity.bits(
-                      {.now_ns = now_ns,
-                       .moved = moved,
-                       .runs_python = layout.free_threaded ? attached : holds,
-                       .asks_for_gil = !holds && reader_.thread_flag(
-                                                     index, layout.thread_state.gil_requested) > 0,
-                       .thread_state = state.address,
-                       .gil = interpreter.gil ? &*interpreter.gil : nullptr,
-                       .thread_count = threads_.size()});
+    return thread.activity.bits(
+        {.now_ns = now_ns,
+         .moved = moved,
+         .runs_python = layout.free_threaded ? attached : holds,
+         .asks_for_gil =
+             !holds && reader_.thread_flag(index, layout.thread_state.gil_requested) > 0,
+         .thread_state = state.address,
+         .gil = interpreter.gil ? &*interpreter.gil : nullptr,
+         .thread_count = threads_.size()});
 }
 
 /// What the next tick verifies in its batch, and which thread it proves there.

@@ -7,13 +7,15 @@
 
 #include "sampling/idle_threads.h"
 #include "sampling/sample_engine.h"
+#include "sampling/stopped_threads.h"
 #include "sampling/thread_prover.h"
 #include "sampling/tick_reader.h"
 
 namespace pystack::sampling {
 
 /// Samples a target that goes on running. What the batch of a tick confirms is a sample; a thread
-/// that moved is proved by calls of its own.
+/// that moved is proved by calls of its own. If the options allow it, a thread whose proofs keep
+/// failing is stopped for its samples.
 class RunningEngine final : public SampleEngine {
   public:
     RunningEngine(std::unique_ptr<target::LiveTarget> target, const SamplerOptions& options);
@@ -29,8 +31,9 @@ class RunningEngine final : public SampleEngine {
     void forget_codes() override;
 
     void sample_thread(std::size_t thread, const Tick& tick);
+    bool sample_stopped(std::size_t thread, const Tick& tick);
     void record(std::size_t thread, ThreadProver::Outcome outcome, const Tick& tick);
-    std::uint8_t state_bits(std::size_t thread, bool moved, std::uint64_t now_ns);
+    std::uint8_t activity_bits(std::size_t thread, bool moved, std::uint64_t now_ns);
     void prepare_next();
 
     void update_idle();
@@ -40,6 +43,8 @@ class RunningEngine final : public SampleEngine {
 
     ThreadProver prover_;
     TickReader reader_;
+    StoppedThreads stopped_;
+    std::uint64_t stop_from_ns_ = 0;  ///< No thread is stopped before, as it was not allowed.
     std::unique_ptr<IdleThreadFilter> idle_threads_;
     std::uint64_t mark_idle_at_ns_ = 0;
     std::vector<std::int32_t> asleep_;

@@ -100,12 +100,4 @@ void SampleEngine::begin(std::uint64_t now_ns) {
     for (TrackedThread* thread : threads_) thread->last_ns = now_ns;
 }
 
-std::uint8_t SampleEngine::gil_bits(const cpython::ThreadState& state) const {
-    const auto& interpreter = program_.interpreters().now(state.interpreter);
-    if (!interpreter.gil) return 0;
-    if (interpreter.gil_holder() != state.address) return model::kGilKnown;
-    const std::uint8_t bits = model::kGilKnown | model::kHoldsGil;
-    return interpreter.collecting ? bits | model::kGc : bits;
-}
-
 }  // namespace pystack::sampling

@@ -69,8 +69,6 @@ class SampleEngine {
 
     /// Looks for the interpreter again: the target may have executed another program.
     Result<void> find_again();
-    /// What the interpreter says of the GIL, as model::SampleState bits.
-    std::uint8_t gil_bits(const cpython::ThreadState& state) const;
 
     std::unique_ptr<target::LiveTarget> target_;
     const SamplerOptions options_;

@@ -71,11 +71,17 @@ Result<std::unique_ptr<Sampler>> Sampler::open(int pid, const SamplerOptions& op
             Error{.code = ErrorCode::kInvalidArgument,
                   .what = "the rate must be between 0.000001 and 1,000,000 samples per second"});
     }
-    if (!(options.max_cpu_share > 0) || options.max_cpu_share > 1) {
-        return fail(Error{.code = ErrorCode::kInvalidArgument,
-                          .what = "the share of a CPU must be above 0 and at most 1"});
+    for (const double share : {options.max_cpu_share, options.max_pause_share}) {
+        if (!(share > 0) || share > 1) {
+            return fail(
+                Error{.code = ErrorCode::kInvalidArgument,
+                      .what = "the shares of a CPU and of pauses must be above 0 and at most 1"});
+        }
     }
     SamplerOptions allowed = options;
+    // A process cannot stop its own threads.
+    if (pid == ::getpid() && options.stop == StopPolicy::kWhenNeeded)
+        allowed.stop = StopPolicy::kNever;
     allowed.raise_priority = options.raise_priority && process::has_ordinary_priority();
     PYSTACK_TRY(engine, SampleEngine::open(pid, allowed));
     return std::unique_ptr<Sampler>(new Sampler(std::move(engine), allowed));
@@ -123,13 +129,11 @@ Result<void> Sampler::run() {
     const std::chrono::duration<double> interval(1.0 / options_.rate_hz);
     model::Batch batch;
     const auto ceiling_begin = Clock::now();
-    CpuCeiling ceiling(options_.max_cpu_share, process::own_run_time_ns(),
-                       std::thread::hardware_concurrency());
-    const auto may_go_on = [&] {
-        const std::uint64_t next_ns =
-            ceiling.next_start(to_ns(Clock::now() - ceiling_begin), process::own_run_time_ns(),
-                               static_cast<std::uint64_t>(engine_->standing_time().count()));
-        return ceiling_begin + std::chrono::nanoseconds(next_ns);
+    CpuCeiling ceiling({.cpu = options_.max_cpu_share, .stops = options_.max_pause_share},
+                       process::own_run_time_ns(), std::thread::hardware_concurrency());
+    const auto next_start = [&] {
+        return ceiling.next_start(to_ns(Clock::now() - ceiling_begin), process::own_run_time_ns(),
+                                  to_ns(engine_->standing_time()));
     };
     if (options_.native) {
         // Reading debug information for the first time would cost samples.
@@ -153,11 +157,16 @@ Result<void> Sampler::run() {
     const auto slot_at = [&](Clock::time_point time) {
         return static_cast<std::uint64_t>(std::max(time - begin, Clock::duration(0)) / interval);
     };
+    const auto ceiling_slot_at = [&](std::uint64_t ns) {
+        return slot_at(ceiling_begin + std::chrono::nanoseconds(ns));
+    };
     // Stops that took too long are not tried again at once.
     const auto retry_at = [&] {
         return Clock::time_point(std::chrono::nanoseconds(engine_->retry_at_ns()));
     };
-    std::uint64_t slot = std::max(slot_at(may_go_on()), slot_at(retry_at()));
+    const CpuCeiling::Start first = next_start();
+    std::uint64_t slot = std::max(
+        {ceiling_slot_at(first.cpu_ns), ceiling_slot_at(first.stops_ns), slot_at(retry_at())});
     const auto hand_over = [&] {
         engine_->complete(batch);
         // Handed over once, not with each batch: it is added up like the counts.
@@ -199,10 +208,13 @@ Result<void> Sampler::run() {
         stats.cpu_ns += cpu_ns - std::exchange(cpu_counted_ns, cpu_ns);
         stats.elapsed_ns += to_ns(after - std::exchange(counted_until, after));
         const std::uint64_t due = std::max(slot + 1, slot_at(after));
-        const std::uint64_t allowed = std::max(due, slot_at(may_go_on()));
+        const CpuCeiling::Start start = next_start();
+        const std::uint64_t after_cpu = std::max(due, ceiling_slot_at(start.cpu_ns));
+        const std::uint64_t allowed = std::max(after_cpu, ceiling_slot_at(start.stops_ns));
         const std::uint64_t next = std::max(allowed, slot_at(retry_at()));
         stats.missed += next - slot - 1;
-        stats.throttled += allowed - due;
+        stats.throttled += after_cpu - due;
+        stats.pause_limited += allowed - after_cpu;
         slot = next;
         if (!sampled || after - handed_over >= kHandOver || interval >= kHandOver) {
             handed_over = after;

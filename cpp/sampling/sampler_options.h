@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -9,23 +10,33 @@
 
 namespace pystack::sampling {
 
+/// Whether a thread is stopped for its samples.
+enum class StopPolicy : std::uint8_t {
+    kNever,
+    kWhenNeeded,  ///< If most of them cannot be proved, and stops are allowed.
+    kAlways,
+};
+
 struct SamplerOptions {
     double rate_hz = 100;
-    bool stop = false;        ///< Stop the target for each sample, instead of proving the samples.
+    StopPolicy stop = StopPolicy::kNever;
     bool exhaustive = false;  ///< As in CaptureOptions.
     std::size_t max_depth = 100'000;
-    /// Native frames too: the threads that have run are stopped for each sample.
+    /// Native frames too: threads that have run are stopped for each sample.
     std::optional<merge::NativeOptions> native{};
     /// As in CaptureOptions.
     bool raise_priority = true;
     /// The part of one CPU that the sampling thread may use on the average. Ticks above it are
     /// skipped and counted. At 1 there is no limit.
     double max_cpu_share = 1;
+    /// The part of the time in which some thread may stand still for samples. Ticks above it are
+    /// skipped and counted, too.
+    double max_pause_share = 1;
     /// What the recording may keep, and its end: see Sampler::stop.
     std::shared_ptr<WorkLimits> limits = std::make_shared<WorkLimits>();
 
-    /// Whether the target stands still for each sample.
-    bool stops() const { return stop || native.has_value(); }
+    /// Whether threads stand still for each sample.
+    bool stops() const { return stop == StopPolicy::kAlways || native.has_value(); }
 };
 
 }  // namespace pystack::sampling

@@ -1,37 +1,40 @@
 #include "sampling/stopped_engine.h"
 
 #include <algorithm>
-#include <chrono>
-#include <set>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
+
+#include "process/proc_files.h"
 
 namespace pystack::sampling {
 
 namespace {
 
 using model::StackEnd;
+using std::chrono::milliseconds;
 
-/// Stops of one sample: again when a thread was caught between two frames, which takes it some
-/// instructions.
-constexpr int kStops = 4;
-constexpr auto kBetweenStops = std::chrono::microseconds(50);
+/// How long others wait for a thread that gets no CPU, before their turn comes; and how long the
+/// tick waits for all of these.
+constexpr milliseconds kFirstPatience{1};
+constexpr milliseconds kMostPatience{1000};
+/// Between two looks at those that others do not wait for, and at whether the recording ends.
+constexpr auto kBetweenRounds = std::chrono::microseconds(50);
+constexpr milliseconds kLongestWait{20};
 
 }  // namespace
 
 StoppedEngine::StoppedEngine(std::unique_ptr<target::LiveTarget> target,
                              const SamplerOptions& options)
-    : SampleEngine(std::move(target), options), unclaimed_(*target_, threads_.identities()) {}
+    : SampleEngine(std::move(target), options),
+      stopped_(*target_, program_),
+      unclaimed_(*target_, threads_.identities()) {}
 
 /// Whether stops are allowed, on a thread that ends as the sampling one does.
 Result<void> StoppedEngine::check() {
     Result<void> checked;
-    std::thread([&] {
-        auto guard = target_->stop_patiently();
-        // What takes too long is allowed, and each sample says so.
-        if (!guard && !target_->stop_was_too_long()) checked = fail(std::move(guard).error());
-    }).join();
+    std::thread([&] { checked = target_->check_stops(); }).join();
     target_->forget_late_threads();
     return checked;
 }
@@ -55,91 +58,132 @@ void StoppedEngine::forget_codes() {
 }
 
 Result<void> StoppedEngine::take_samples(const Tick& tick) {
-    std::vector<StackRead> reads;
-    std::uint64_t stopped_ns = 0;
-    for (int stops = 1;; ++stops) {
-        std::span<const pid_t> asleep;
-        if (blocked_threads_) {
-            if (stops == kStops) blocked_threads_->forget_all();
-            asleep = blocked_threads_->find();
-        }
-        if (stops == 1) look_at_threads(tick.now_ns);
-        const auto stood_before = target_->standing_time();
-        auto guard = target_->stop(asleep);
-        if (!guard) {
-            const ErrorCode code = guard.error().code;
-            if (code != ErrorCode::kPermissionDenied && code != ErrorCode::kSystem)
-                return find_again();
-            stopped_ns +=
-                static_cast<std::uint64_t>((target_->standing_time() - stood_before).count());
-            tick.stats.count_stop(stopped_ns);
-            return lose_samples(std::move(guard).error(), tick);
-        }
-        backoff_.note_stop();
-        options_.limits->renew_steps(WorkLimits::kStopSteps);
-        reads = read(*guard, asleep);
-        guard->release();
-        options_.limits->renew_steps();
-        stopped_ns += static_cast<std::uint64_t>(guard->stop_time().count());
-        // Who woke may have changed what was read.
-        const bool woke = !asleep.empty() && !blocked_threads_->sleep_on();
-        if (target_->stop_was_cut()) {
-            tick.stats.count_stop(stopped_ns);
-            return lose_samples(Error{.code = ErrorCode::kSystem, .what = "the stop took too long"},
-                                tick);
-        }
-        const bool is_whole =
-            !woke && std::none_of(reads.begin(), reads.end(),
-                                  [](const StackRead& read) { return is_lost(read.outcome.end); });
-        if (is_whole || stops == kStops) break;
-        std::this_thread::sleep_for(kBetweenStops);
-    }
-    tick.stats.count_stop(stopped_ns);
-    backoff_.note_success();
-
-    threads_.update(program_.interpreters(), tick);
-    threads_.identify(program_.runtime(), program_.interpreters(), tick.now_ns);
+    cpython::CachedInterpreters& interpreters = program_.interpreters();
+    interpreters.read();
+    threads_.update(interpreters, tick);
+    if (interpreters.interpreters().empty()) return {};
+    threads_.identify(program_.runtime(), interpreters, tick.now_ns);
     if (native_) {
-        intern_native(reads, tick);
-    } else {
-        intern(reads);
+        std::vector<RemoteAddr> addresses;
+        for (const auto& one : interpreters.interpreters()) addresses.push_back(one.address);
+        native_->catch_up(addresses, tick.now_ns);
+        blocked_threads_->find();
     }
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-        if (is_lost(reads[i].outcome.end)) {
-            const bool torn = reads[i].outcome.end == StackEnd::kTorn;
-            writer_.lose(tick, threads_[i], torn ? tick.stats.torn : tick.stats.failed);
+    return sample_all(plan_visits(tick), tick);
+}
+
+// --- which threads ---
+
+bool StoppedEngine::is_asleep(const cpython::ThreadState& state) const {
+    if (!blocked_threads_) return false;
+    const TrackedThread* known = threads_.find(state.address);
+    return known != nullptr && known->stopped_tid != 0 &&
+           blocked_threads_->is_asleep(known->stopped_tid);
+}
+
+/// Those that have to be stopped. All others are sampled here.
+std::vector<StoppedEngine::Visit> StoppedEngine::plan_visits(const Tick& tick) {
+    const auto& states = program_.interpreters().threads();
+    std::vector<Visit> visits;
+    Visit unknown;
+    std::unordered_map<std::int32_t, std::size_t> by_tid;
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        if (is_asleep(states[i])) {
+            add_native(threads_[i], tick, program_.gil_bits(states[i]) | threads_[i].activity_bits);
+            continue;
+        }
+        const std::int32_t tid = threads_.tid(i);
+        if (tid == 0) {
+            if (!sample_starting(i, tick)) unknown.states.push_back(i);
+            continue;
+        }
+        const auto [place, is_new] = by_tid.try_emplace(tid, visits.size());
+        if (is_new) visits.push_back({.tid = tid});
+        visits[place->second].states.push_back(i);
+    }
+    if (!unknown.states.empty()) visits.push_back(std::move(unknown));
+    if (native_ && options_.native->all_threads) plan_unclaimed(visits, tick);
+    return visits;
+}
+
+/// The threads that no interpreter knows.
+void StoppedEngine::plan_unclaimed(std::vector<Visit>& visits, const Tick& tick) {
+    std::unordered_set<std::int32_t> claimed;
+    for (std::size_t i = 0; i < threads_.size(); ++i) claimed.insert(threads_.tid(i));
+    std::vector<std::int32_t> tids;
+    for (const pid_t tid : process::list_tasks(target_->pid())) {
+        if (!claimed.contains(tid)) tids.push_back(tid);
+    }
+    for (const auto& [tid, thread] : unclaimed_.update(tids, tick)) {
+        if (blocked_threads_->is_asleep(tid)) {
+            add_native(*thread, tick, 0);
         } else {
-            const std::uint8_t gil = gil_bits(program_.interpreters().threads()[i]);
-            writer_.add(tick, threads_[i], gil | threads_[i].activity_bits);
+            visits.push_back({.tid = tid, .unclaimed = thread});
         }
     }
+}
+
+/// A state is made by the thread that starts another, and has no id of its own before that runs:
+/// nothing is on it then but a shim (3.14+). False: it has frames.
+bool StoppedEngine::sample_starting(std::size_t index, const Tick& tick) {
+    std::vector<cpython::RawFrame> frames;
+    const auto outcome =
+        program_.stacks().read_stopped(program_.interpreters().threads()[index].address, frames);
+    if (is_lost(outcome.end) || !std::ranges::all_of(frames, &cpython::RawFrame::shim))
+        return false;
+    threads_[index].stack = {};
+    writer_.add(tick, threads_[index], 0);
+    return true;
+}
+
+// --- one after the other ---
+
+Result<void> StoppedEngine::sample_all(std::vector<Visit> visits, const Tick& tick) {
+    using Clock = std::chrono::steady_clock;
+    const auto deadline = Clock::now() + kMostPatience;
+    milliseconds patience = kFirstPatience;
+    while (!visits.empty()) {
+        std::vector<Visit> late;
+        for (Visit& visit : visits) {
+            const bool is_only = visits.size() == 1;
+            PYSTACK_TRY(done, sample(visit, is_only ? kLongestWait : patience, tick));
+            if (!done) late.push_back(std::move(visit));
+        }
+        visits = std::move(late);
+        patience = milliseconds(0);
+        if (Clock::now() >= deadline || options_.limits->cancelled()) break;
+        if (!visits.empty()) std::this_thread::sleep_for(kBetweenRounds);
+    }
+    if (!visits.empty()) ++tick.stats.given_up;
+    for (const Visit& visit : visits) lose(visit, tick, tick.stats.failed);
     return {};
 }
 
-/// Another tracer may have the target for a moment, or it executes a program, or we were stopped
-/// ourselves. What lasts for seconds ends the recording.
-Result<void> StoppedEngine::lose_samples(Error error, const Tick& tick) {
-    if (target_->stop_was_too_long()) {
-        ++tick.stats.given_up;
-        backoff_.note_too_long(tick.now_ns);
+Result<bool> StoppedEngine::sample(const Visit& visit, milliseconds patience, const Tick& tick) {
+    look_at(visit, tick.now_ns);
+    switch (stopped_.read(visit.tid, visit.states, patience, native_.get(), tick.stats)) {
+        case StoppedThreads::Outcome::kNotYet:
+            return false;
+        case StoppedThreads::Outcome::kEnded:
+            lose(visit, tick, tick.stats.vanished);
+            return true;
+        case StoppedThreads::Outcome::kRefused:
+            PYSTACK_CHECK(lose_refused(visit, tick));
+            return true;
+        case StoppedThreads::Outcome::kRead:
+            break;
     }
-    for (TrackedThread* thread : threads_) writer_.lose(tick, *thread, tick.stats.failed);
-    if (threads_.size() == 0) {  // Before the first sample no thread is known.
-        ++tick.stats.attempted;
-        ++tick.stats.failed;
-    }
-    const bool refused = error.code == ErrorCode::kPermissionDenied;
-    if (refused && backoff_.note_refusal(tick.now_ns)) return fail(std::move(error));
-    return {};
+    backoff_.note_success();
+    intern(visit);
+    add(visit, tick);
+    return true;
 }
 
-/// What the threads do when nobody stops them. Those that sleep do what they did.
-void StoppedEngine::look_at_threads(std::uint64_t now_ns) {
+/// What the thread does when nobody stops it.
+void StoppedEngine::look_at(const Visit& visit, std::uint64_t now_ns) {
     const cpython::CachedInterpreters& interpreters = program_.interpreters();
-    const std::size_t known = std::min(threads_.size(), interpreters.threads().size());
-    for (std::size_t i = 0; i < known; ++i) {
+    for (const std::size_t i : visit.states) {
         const cpython::ThreadState& state = interpreters.threads()[i];
-        if (is_asleep(state)) continue;
         const auto& interpreter = interpreters.now(state.interpreter);
         threads_[i].activity_bits =
             threads_[i].activity.bits({.now_ns = now_ns,
@@ -148,138 +192,109 @@ void StoppedEngine::look_at_threads(std::uint64_t now_ns) {
     }
 }
 
-bool StoppedEngine::is_asleep(const cpython::ThreadState& state) const {
-    if (!blocked_threads_) return false;
-    const TrackedThread* known = threads_.find(state.address);
-    return known != nullptr && known->unique_id == state.unique_id && known->stopped_tid != 0 &&
-           blocked_threads_->is_asleep(known->stopped_tid);
-}
-
-/// All that is copied while the target stands still.
-std::vector<StoppedEngine::StackRead> StoppedEngine::read(const process::StopGuard& guard,
-                                                          std::span<const pid_t> asleep) {
-    cpython::CachedInterpreters& interpreters = program_.interpreters();
-    interpreters.read_stopped();
-    std::vector<StackRead> reads(interpreters.threads().size());
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-        const cpython::ThreadState& state = interpreters.threads()[i];
-        StackRead& read = reads[i];
-        read.is_asleep = is_asleep(state);
-        if (read.is_asleep) continue;
-        read.outcome = program_.stacks().read_stopped(state.address, read.frames);
-        if (!program_.codes().verify(read.frames)) program_.interner().start_anew();
-        program_.codes().load(read.frames);
-        TaskNames* tasks = program_.tasks();
-        if (tasks == nullptr) continue;
-        const RemoteAddr task = tasks->running_task(state.address);
-        TaskNames::Known unknown;
-        if (task) read.task = tasks->frame_of(state.address, task, unknown);
+/// Another tracer may have the target for a moment, or it executes a program, or we were stopped
+/// ourselves. What lasts for seconds ends the recording.
+Result<void> StoppedEngine::lose_refused(const Visit& visit, const Tick& tick) {
+    if (target_->stop_was_too_long()) {
+        ++tick.stats.given_up;
+        backoff_.note_too_long(tick.now_ns);
     }
-    if (native_) copy_native_stacks(guard, asleep);
-    return reads;
+    lose(visit, tick, tick.stats.failed);
+    const Error& error = stopped_.error();
+    const bool refused = error.code == ErrorCode::kPermissionDenied;
+    if (refused && backoff_.note_refusal(tick.now_ns)) return fail(error);
+    return {};
 }
 
-void StoppedEngine::copy_native_stacks(const process::StopGuard& guard,
-                                       std::span<const pid_t> asleep) {
-    native_->begin();
-    system_threads_.assign(asleep.begin(), asleep.end());
-    for (const process::StoppedThread& thread : guard.threads()) {
-        system_threads_.push_back(thread.tid);
-        if (!thread.stopped) continue;
-        if (const auto registers = guard.registers(thread.tid))
-            native_->add_thread(thread.tid, *registers);
+void StoppedEngine::lose(const Visit& visit, const Tick& tick, std::uint64_t& count) {
+    for (const std::size_t i : visit.states) writer_.lose(tick, threads_[i], count);
+    if (visit.unclaimed != nullptr) writer_.lose(tick, *visit.unclaimed, count);
+}
+
+// --- what was read ---
+
+void StoppedEngine::intern(const Visit& visit) {
+    std::vector<StateRead>& reads = stopped_.reads();
+    if (!native_) {
+        for (std::size_t k = 0; k < reads.size(); ++k) {
+            std::reverse(reads[k].frames.begin(), reads[k].frames.end());
+            program_.interner().intern(reads[k].frames, 0, reads[k].task,
+                                       threads_[visit.states[k]].stack);
+        }
+        return;
     }
-    native_->copy(program_.interpreters().threads());
-}
-
-void StoppedEngine::intern(std::vector<StackRead>& reads) {
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-        std::reverse(reads[i].frames.begin(), reads[i].frames.end());
-        program_.interner().intern(reads[i].frames, 0, reads[i].task, threads_[i].stack);
+    std::vector<std::size_t> places;
+    for (std::size_t k = 0; k < reads.size(); ++k) {
+        if (reads[k].is_listed) places.push_back(k);
     }
-}
-
-/// The thread that the state runs on; a number below 0 of its own: not known.
-std::int32_t StoppedEngine::claimed_tid(std::size_t index) const {
-    const cpython::ThreadState& state = program_.interpreters().threads()[index];
-    // Threads that live for less than a sample are known by their registers only.
-    const std::int32_t tid = native_->tid_of(state.python_thread_id).value_or(threads_.tid(index));
-    return tid != 0 ? tid : -static_cast<std::int32_t>(index) - 1;
+    if (visit.tid != 0) return intern_native(visit.tid, places, visit);
+    for (const std::size_t k : places) {
+        const auto& state = program_.interpreters().threads()[visit.states[k]];
+        const auto tid = native_->tid_of(state.python_thread_id);
+        intern_native(tid.value_or(0), std::span(&k, 1), visit);
+    }
 }
 
 /// One system thread may run in several interpreters; each of its thread states has all of its
-/// stack. Where the thread is not known, the Python frames alone are shown.
-void StoppedEngine::intern_native(std::vector<StackRead>& reads, const Tick& tick) {
-    const cpython::CachedInterpreters& interpreters = program_.interpreters();
-    std::vector<RemoteAddr> addresses;
-    for (const auto& one : interpreters.interpreters()) addresses.push_back(one.address);
-    native_->catch_up(addresses, tick.now_ns);
-    std::unordered_map<std::int32_t, std::vector<std::size_t>> by_tid;
-    std::set<std::pair<std::size_t, std::uint64_t>> seen;
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-        const cpython::ThreadState& state = interpreters.threads()[i];
-        if (reads[i].is_asleep) {
-            by_tid[threads_[i].stopped_tid];
-            if (!threads_[i].is_whole) ++tick.stats.partly_merged;
-            continue;
-        }
-        // A thread that has not begun to run bears its creator's id; see match_threads.
-        const bool is_first = seen.emplace(state.interpreter, state.python_thread_id).second;
-        by_tid[is_first ? claimed_tid(i) : -static_cast<std::int32_t>(i) - 1].push_back(i);
+/// stack. `places` are those in the reads. Where the thread is not known (0), the Python frames
+/// alone are shown.
+void StoppedEngine::intern_native(std::int32_t tid, std::span<const std::size_t> places,
+                                  const Visit& visit) {
+    std::vector<NativeSampling::State> states;
+    for (const std::size_t k : places) {
+        const StateRead& read = stopped_.reads()[k];
+        states.push_back({.address = program_.interpreters().threads()[visit.states[k]].address,
+                          .frames = read.frames,
+                          .task = read.task});
     }
-    for (const auto& [tid, mine] : by_tid) {
-        if (mine.empty()) continue;
-        std::vector<NativeSampling::State> states;
-        for (const std::size_t i : mine) {
-            states.push_back({.address = interpreters.threads()[i].address,
-                              .frames = reads[i].frames,
-                              .task = reads[i].task});
-        }
-        const auto interned = native_->intern(tid, states);
-        for (const std::size_t i : mine) {
-            threads_[i].stack.entries.assign(1, {.stack = interned.stack});
-            threads_[i].stopped_tid = std::max(tid, 0);
-            threads_[i].is_whole = interned.is_whole;
-            if (!interned.is_whole) ++tick.stats.partly_merged;
-        }
-        remember_blocked(tid, mine, reads);
-    }
-    std::erase_if(system_threads_, [&by_tid](std::int32_t tid) { return by_tid.contains(tid); });
-    if (options_.native->all_threads) {
-        sample_unclaimed(reads, tick);
-        return;
-    }
-    for (const std::int32_t tid : system_threads_) {
-        if (!blocked_threads_->is_asleep(tid)) remember_blocked(tid, {}, reads);
-    }
+    const auto interned = native_->intern(tid, states);
+    const auto keep = [&](TrackedThread& thread) {
+        thread.stack.entries.assign(1, {.stack = interned.stack});
+        thread.stopped_tid = tid;
+        thread.is_whole = interned.is_whole;
+    };
+    for (const std::size_t k : places) keep(threads_[visit.states[k]]);
+    if (visit.unclaimed != nullptr) keep(*visit.unclaimed);
+    remember_blocked(tid, places, visit);
 }
 
-/// `states` are those on the thread, by their places in `reads`; their frames are used up.
-void StoppedEngine::remember_blocked(std::int32_t tid, std::span<const std::size_t> states,
-                                     std::vector<StackRead>& reads) {
+/// The frames that were read are used up.
+void StoppedEngine::remember_blocked(std::int32_t tid, std::span<const std::size_t> places,
+                                     const Visit& visit) {
     const merge::StackCopies::Thread* copied = native_->copied(tid);
     if (copied == nullptr) return;
     std::vector<BlockedThreadCache::State> known;
-    for (const std::size_t i : states) {
-        known.push_back({program_.interpreters().threads()[i].address, std::move(reads[i].frames)});
+    for (const std::size_t k : places) {
+        known.push_back({program_.interpreters().threads()[visit.states[k]].address,
+                         std::move(stopped_.reads()[k].frames)});
     }
     const std::uint64_t below = copied->registers.sp() - copied->begin;
     const auto stack = copied->bytes.subspan(std::min<std::size_t>(below, copied->bytes.size()));
     blocked_threads_->remember(tid, copied->registers, stack, std::move(known));
 }
 
-/// The threads that no interpreter knows: those of system_threads_.
-void StoppedEngine::sample_unclaimed(std::vector<StackRead>& reads, const Tick& tick) {
-    for (const auto& [tid, thread] : unclaimed_.update(system_threads_, tick)) {
-        if (!blocked_threads_->is_asleep(tid)) {
-            const auto interned = native_->intern(tid, {});
-            thread->stack.entries.assign(1, {.stack = interned.stack});
-            thread->is_whole = interned.is_whole;
-            remember_blocked(tid, {}, reads);
+void StoppedEngine::add(const Visit& visit, const Tick& tick) {
+    for (std::size_t k = 0; k < visit.states.size(); ++k) {
+        const StateRead& read = stopped_.reads()[k];
+        TrackedThread& thread = threads_[visit.states[k]];
+        if (!read.is_listed) {
+            writer_.lose(tick, thread, tick.stats.vanished);
+        } else if (is_lost(read.outcome.end)) {
+            const bool is_torn = read.outcome.end == StackEnd::kTorn;
+            writer_.lose(tick, thread, is_torn ? tick.stats.torn : tick.stats.failed);
+        } else if (native_) {
+            add_native(thread, tick, read.gil_bits | thread.activity_bits);
+        } else {
+            writer_.add(tick, thread, read.gil_bits | thread.activity_bits);
         }
-        if (!thread->is_whole) ++tick.stats.partly_merged;
-        writer_.add(tick, *thread, 0);
     }
+    if (visit.unclaimed != nullptr) add_native(*visit.unclaimed, tick, 0);
+}
+
+/// `thread` has the merged stack of its last sample.
+void StoppedEngine::add_native(TrackedThread& thread, const Tick& tick, std::uint8_t state) {
+    if (!thread.is_whole) ++tick.stats.partly_merged;
+    writer_.add(tick, thread, state);
 }
 
 }  // namespace pystack::sampling

@@ -1,23 +1,23 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
-#include "cpython/frames/stack_reader.h"
-#include "process/stop_guard.h"
 #include "sampling/blocked_threads.h"
 #include "sampling/native_sampling.h"
 #include "sampling/sample_engine.h"
 #include "sampling/stop_backoff.h"
+#include "sampling/stopped_threads.h"
 #include "sampling/unclaimed_threads.h"
 
 namespace pystack::sampling {
 
-/// Samples a target that stands still for each sample, with native frames if asked for. While it
-/// stands still, only what is needed is copied.
+/// Samples threads that stand still for it, one after the other, with native frames if asked for.
+/// Each stands still for as long as its own copy takes. Those that have not run since their last
+/// sample are not stopped.
 class StoppedEngine final : public SampleEngine {
   public:
     StoppedEngine(std::unique_ptr<target::LiveTarget> target, const SamplerOptions& options);
@@ -26,12 +26,12 @@ class StoppedEngine final : public SampleEngine {
     std::uint64_t retry_at_ns() const override { return backoff_.retry_at_ns(); }
 
   private:
-    /// What was read of one thread state.
-    struct StackRead {
-        cpython::StackOutcome outcome;
-        std::vector<cpython::RawFrame> frames;  ///< Innermost first.
-        std::optional<model::FrameId> task;
-        bool is_asleep = false;  ///< Since its last sample, which holds.
+    /// A thread of the system, to be sampled in this tick.
+    struct Visit {
+        std::int32_t tid = 0;  ///< 0: several, of which the ids are not known.
+        /// The thread states that run on it, by their places in the list.
+        std::vector<std::size_t> states{};
+        TrackedThread* unclaimed = nullptr;  ///< No interpreter knows it.
     };
 
     Result<void> check() override;
@@ -39,25 +39,30 @@ class StoppedEngine final : public SampleEngine {
     void begin_program() override;
     void forget_codes() override;
 
-    void look_at_threads(std::uint64_t now_ns);
     bool is_asleep(const cpython::ThreadState& state) const;
-    std::vector<StackRead> read(const process::StopGuard& guard, std::span<const pid_t> asleep);
-    void copy_native_stacks(const process::StopGuard& guard, std::span<const pid_t> asleep);
-    Result<void> lose_samples(Error error, const Tick& tick);
+    std::vector<Visit> plan_visits(const Tick& tick);
+    void plan_unclaimed(std::vector<Visit>& visits, const Tick& tick);
+    bool sample_starting(std::size_t state, const Tick& tick);
+    Result<void> sample_all(std::vector<Visit> visits, const Tick& tick);
+    /// False: it has not stopped yet.
+    Result<bool> sample(const Visit& visit, std::chrono::milliseconds patience, const Tick& tick);
+    void look_at(const Visit& visit, std::uint64_t now_ns);
+    Result<void> lose_refused(const Visit& visit, const Tick& tick);
+    void lose(const Visit& visit, const Tick& tick, std::uint64_t& count);
 
-    void intern(std::vector<StackRead>& reads);
-    void intern_native(std::vector<StackRead>& reads, const Tick& tick);
-    std::int32_t claimed_tid(std::size_t thread) const;
-    void remember_blocked(std::int32_t tid, std::span<const std::size_t> states,
-                          std::vector<StackRead>& reads);
-    void sample_unclaimed(std::vector<StackRead>& reads, const Tick& tick);
+    void intern(const Visit& visit);
+    void intern_native(std::int32_t tid, std::span<const std::size_t> places, const Visit& visit);
+    void remember_blocked(std::int32_t tid, std::span<const std::size_t> places,
+                          const Visit& visit);
+    void add(const Visit& visit, const Tick& tick);
+    void add_native(TrackedThread& thread, const Tick& tick, std::uint8_t state);
 
+    StoppedThreads stopped_;
     StopBackoff backoff_;
     // With native frames:
     std::unique_ptr<NativeSampling> native_;
     std::unique_ptr<BlockedThreadCache> blocked_threads_;
     UnclaimedThreads unclaimed_;
-    std::vector<std::int32_t> system_threads_;  ///< All of the last stop.
 };
 
 }  // namespace pystack::sampling

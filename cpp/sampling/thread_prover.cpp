@@ -32,6 +32,9 @@ constexpr std::uint64_t kLongestKeepOffNs = 1'000'000'000'000;
 constexpr int kCallProofs = 2;
 constexpr int kCallAttempts = 1000;
 constexpr int kPinnedCallAttempts = 40;
+/// Deep stacks take long to read: after this time there are no more than a few attempts.
+constexpr std::chrono::nanoseconds kLongestCallProof = std::chrono::milliseconds(10);
+constexpr int kLeastCallAttempts = 4;
 /// How long the thread goes on between two of those.
 constexpr std::chrono::nanoseconds kBetweenLooks = std::chrono::microseconds(20);
 /// A thread that was beside us at both ends of so short a time has not run in between.
@@ -201,7 +204,10 @@ bool ThreadProver::prove_call(TrackedThread& thread, const cpython::ThreadState&
     const int attempts = stands ? kPinnedCallAttempts : kCallAttempts;
     int seen = 0;
     bool proved = false;
+    const auto begin = std::chrono::steady_clock::now();
     for (int attempt = 0; attempt < attempts && !proved; ++attempt) {
+        const bool is_late = std::chrono::steady_clock::now() - begin > kLongestCallProof;
+        if (is_late && attempt >= kLeastCallAttempts) break;
         proof_begin_ = std::chrono::steady_clock::now();
         const auto run_before_ns = stands ? process::read_run_time_ns(pid_, tid) : std::nullopt;
         const bool is_read = !is_lost(stacks.prove(state.address, thread.plan, 1, true).end);

@@ -7,6 +7,7 @@
 #include "cpython/frames/read_plan.h"
 #include "process/proc_files.h"
 #include "sampling/frame_interner.h"
+#include "sampling/stop_need.h"
 #include "sampling/task_names.h"
 #include "sampling/thread_activity.h"
 
@@ -41,6 +42,7 @@ struct TrackedThread {
     // Of a running target, written by ThreadProver.
     cpython::ReadPlan plan;
     TaskNames::Known task;
+    StopNeed stop_need;  ///< Written by RunningEngine.
     // Proofs that showed no caller of a generator, since the last that did not, and since when.
     int cut_proofs = 0;
     std::uint64_t cut_since_ns = 0;

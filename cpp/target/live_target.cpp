@@ -333,22 +333,36 @@ std::optional<std::vector<std::string>> LiveTarget::command() const {
     return arguments;
 }
 
-Result<process::StopGuard> LiveTarget::stop(std::span<const pid_t> except) {
+Result<process::StopGuard> LiveTarget::stop(const process::StopGuard::Limits& limits) {
     if (!stop_clock_) {
         stop_clock_ = std::make_unique<process::StopClock>(stop_rules_.clock);
         memory_.set_gate(stop_clock_.get());
     }
-    process::StopGuard::Limits limits = stop_rules_.limits;
-    limits.except = except;
     return process::StopGuard::stop(pid_, limits, stop_clock_.get());
 }
 
-Result<process::StopGuard> LiveTarget::stop_patiently() {
+Result<process::StopGuard> LiveTarget::stop_thread(pid_t tid, std::chrono::milliseconds patience) {
+    process::StopGuard::Limits limits = stop_rules_.limits;
+    limits.only = tid;
+    limits.first_patience = patience;
+    return stop(limits);
+}
+
+Result<void> LiveTarget::check_stops() {
+    process::StopGuard::Limits limits = stop_rules_.limits;
+    limits.only = living_;
+    auto guard = stop_patiently(limits);
+    // What takes too long is allowed.
+    if (!guard && !stop_was_too_long()) return fail(std::move(guard).error());
+    return {};
+}
+
+Result<process::StopGuard> LiveTarget::stop_patiently(const process::StopGuard::Limits& limits) {
     using Clock = std::chrono::steady_clock;
     const auto begin = Clock::now();
     auto pause = kFirstStopPause;
     for (int attempts = 1;; ++attempts) {
-        auto guard = stop();
+        auto guard = stop(limits);
         if (guard || stop_was_too_long()) return guard;
         const auto patience = is_traced_by_others() ? kTracerPatience : kRefusalPatience;
         const ErrorCode code = guard.error().code;

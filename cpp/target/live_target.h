@@ -54,17 +54,23 @@ class LiveTarget final : public Target {
     /// How stops are made.
     struct StopRules {
         process::StopClock::Rules clock;
-        process::StopGuard::Limits limits;  ///< Without `except`.
+        process::StopGuard::Limits limits;  ///< Of stops of all threads.
     };
     /// Before the first stop.
     void set_stop_rules(const StopRules& rules) { stop_rules_ = rules; }
-    /// Stops every thread, but for those named, by rising tid, until the guard is destroyed;
-    /// registers() works meanwhile. One guard at a time. Reads fail when the stop has lasted for
-    /// too long; stop_was_cut() tells after its end.
-    Result<process::StopGuard> stop(std::span<const pid_t> except = {});
-    /// The same; tries again for half a second while another process traces the target, and for a
-    /// moment where the kernel refuses for other reasons, as it does while a program is executed.
-    Result<process::StopGuard> stop_patiently();
+    /// Stops every thread until the guard is destroyed; registers() works meanwhile. One guard at a
+    /// time. Reads fail when the stop has lasted for too long; stop_was_cut() tells after its end.
+    Result<process::StopGuard> stop() { return stop(stop_rules_.limits); }
+    /// Stops one thread. It may not stand still: if it gets no CPU within `patience`, or sleeps
+    /// uninterruptibly. Then it will stop before it runs any of its own code again, and stays so
+    /// until it is stopped here again or released by release_late_threads().
+    Result<process::StopGuard> stop_thread(pid_t tid, std::chrono::milliseconds patience);
+    /// As stop() and stop_thread(); tries again for half a second while another process traces the
+    /// target, and for a moment where the kernel refuses for other reasons, as it does while a
+    /// program is executed.
+    Result<process::StopGuard> stop_patiently() { return stop_patiently(stop_rules_.limits); }
+    /// Whether threads may be stopped at all: stops the main one for a moment.
+    Result<void> check_stops();
     bool stop_was_cut() const { return stop_clock_ && stop_clock_->was_over(); }
     /// Whether the last stop was cut, or given up, because it would have taken too long.
     bool stop_was_too_long() const { return stop_clock_ && stop_clock_->was_too_long(); }
@@ -93,6 +99,8 @@ class LiveTarget final : public Target {
           limited_(memory_, limits),
           image_share_(*limits, kImageShare) {}
 
+    Result<process::StopGuard> stop(const process::StopGuard::Limits& limits);
+    Result<process::StopGuard> stop_patiently(const process::StopGuard::Limits& limits);
     Result<void> check_memory() const;
     bool is_traced_by_others() const;
     std::string proc_path(const char* name) const;

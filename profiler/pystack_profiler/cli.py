@@ -183,9 +183,10 @@ _mode_options = option_group(
 @click.option(
     "--block/--no-block",
     " /--nonblocking",
-    "stops_target",
+    "stop",
     default=None,
-    help="Stop the target for each sample, or never. Default: never, except with --native.",
+    help="Stop each running thread for its sample, or never. Default: always with --native, else only"
+    " threads whose stacks change too fast to be read.",
 )
 @_native_options
 @click.option(
@@ -193,9 +194,17 @@ _mode_options = option_group(
     "max_cpu",
     type=quantities.share,
     metavar="SHARE",
-    help="Skip samples so that sampling a process uses at most this share of one CPU, and stops the"
-    " process for at most this share of the time."
-    " Default: 20% if the target is stopped for each sample, else no limit.",
+    help="Skip samples so that sampling a process uses at most this share of one CPU. Default: 20% with"
+    " --native or --block, else no limit.",
+)
+@click.option(
+    "--max-pause-share",
+    "max_pause",
+    type=quantities.share,
+    metavar="SHARE",
+    default="5%",
+    show_default=True,
+    help="Skip samples so that threads stand still for samples for at most this share of the time.",
 )
 @priority_flag
 @click.option(
@@ -229,9 +238,10 @@ def record(
     threads: bool,
     subprocesses: bool,
     max_processes: int,
-    stops_target: bool | None,
+    stop: bool | None,
     native: Native | None,
     max_cpu: float | None,
+    max_pause: float,
     no_priority: bool,
     granularity: Granularity,
     full_filenames: bool,
@@ -255,19 +265,18 @@ def record(
         output = _DEFAULT_NAME + chosen.suffixes[0]
     view = View(mode, granularity, threads, full_filenames)
     destination = Destination(output, chosen, view, settings_of(ctx).verbosity)
-    if native is not None and stops_target is False:
-        raise click.UsageError(
-            "--native cannot be used with --no-block: the target must be stopped."
-        )
+    if native is not None and stop is False:
+        raise click.UsageError("--native cannot be used with --no-block: threads must be stopped.")
     settings = Settings(
         rate_hz,
         duration_s,
-        bool(stops_target),
+        stop,
         exhaustive,
         subprocesses,
         native,
         raise_priority=not no_priority,
         max_cpu=max_cpu,
+        max_pause=max_pause,
         max_processes=max_processes,
         max_memory=max_memory,
     )

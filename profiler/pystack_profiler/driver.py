@@ -69,11 +69,12 @@ def open_sampler(
     sampler: Sampler = pystack.open_sampler(
         pid,
         rate_hz=settings.rate_hz,
-        stop=settings.stops_target,
+        stop=settings.stop,
         exhaustive=settings.exhaustive,
         native=settings.native,
         raise_priority=settings.raise_priority,
         max_cpu_share=settings.max_cpu_share,
+        max_pause_share=settings.max_pause,
         max_memory=settings.max_memory,
         cancelled=cancelled,
     )
@@ -297,6 +298,7 @@ def new_recording(pid: int, settings: Settings) -> Recording:
         stops_target=settings.stops_target,
         native=settings.records_native,
         max_cpu_share=settings.max_cpu_share,
+        max_pause_share=settings.max_pause,
         subprocesses=settings.subprocesses,
         start_time_ns=time.time_ns(),
         began_ns=time.monotonic_ns(),

@@ -51,6 +51,7 @@ def metadata_of(
             "coverage": coverage(stats),
             "stops_target": recording.stops_target,
             "max_cpu_share": recording.max_cpu_share,
+            "max_pause_share": recording.max_pause_share,
             "native": recording.native,
             "pauses": _pauses(stats),
             "subprocesses": recording.subprocesses,
@@ -69,7 +70,7 @@ def metadata_of(
 
 
 def _pauses(stats: SamplerStats) -> list[dict[str, int | None]]:
-    """The histogram of the times that the target was stopped for a sample."""
+    """The histogram of the times that a thread was stopped for a sample."""
     last = len(stats["stops"]) - 1
     return [
         {"below_us": 2**index if index < last else None, "count": count}

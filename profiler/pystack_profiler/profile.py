@@ -186,9 +186,10 @@ class Recording:
     command: tuple[str, ...] = ()
     tool_version: str = ""
     rate_hz: float = 0.0
-    stops_target: bool = False
+    stops_target: bool = False  # each running thread, for its sample
     native: bool = False  # whether stacks have native frames
     max_cpu_share: float = 1.0  # of one CPU, for sampling each process; 1: no limit
+    max_pause_share: float = 1.0  # of the time, for stopped threads of each process; 1: no limit
     subprocesses: bool = False
     other_processes: int = 0  # descendants that were not Python
     left_out_processes: int = 0  # descendants beyond the limit, Python or not

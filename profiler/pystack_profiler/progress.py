@@ -96,8 +96,8 @@ class LossAdvice:
             self._say(f"Warning: {share}: the process could not be stopped and read in time")
         elif stats["torn"] >= stats["failed"]:
             self._say(
-                f"Warning: {share}, because the stacks change while they are read;"
-                " --block stops the process for each sample"
+                f"Warning: {share}, because the stacks change while they are read, and threads are not"
+                " stopped for it (--no-block, or not permitted)"
             )
         else:
             self._say(f"Warning: {share}: the memory of the process could not be read")

@@ -17,7 +17,7 @@ from pystack.errors import InvalidArgument, PystackError
 from . import driver
 from .driver import OneProcess, ProcessRecorder, Progress, Targets
 from .profile import Recording
-from .settings import DEFAULT_MAX_PROCESSES, Settings
+from .settings import DEFAULT_MAX_PAUSE, DEFAULT_MAX_PROCESSES, Settings
 
 
 def open_targets(
@@ -43,12 +43,13 @@ def record(
     *,
     duration_s: float | None = None,
     rate_hz: float = 100.0,
-    stop: bool = False,
+    stop: bool | None = None,
     native: pystack.Native | bool | None = None,
     subprocesses: bool = False,
     exhaustive: bool = False,
     raise_priority: bool = True,
     max_cpu: float | None = None,
+    max_pause: float = DEFAULT_MAX_PAUSE,
     max_processes: int = DEFAULT_MAX_PROCESSES,
     max_memory: int | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
@@ -63,14 +64,17 @@ def record(
             calling one waits here.
         duration_s: The time to record, in seconds. None: no limit.
         rate_hz: Samples per second, of each thread.
-        stop: Stop the process for each sample.
+        stop: Whether to stop each running thread for its sample. None: only threads whose stacks
+            change too fast to be read otherwise, and only if the system allows it.
         native: Also record native frames. True means `pystack.Native()`. Implies `stop`.
         subprocesses: Also record the descendants of the process that run Python. The process itself
             need not be Python.
         exhaustive: Also search anonymous memory for the interpreter.
         raise_priority: As for `pystack.dump`.
         max_cpu: The share of one CPU for sampling one process, above 0 and at most 1. None: 0.2 if the
-            process is stopped for each sample, else no limit.
+            threads are stopped for their samples, else no limit.
+        max_pause: The share of the time in which threads of one process may stand still for samples,
+            above 0 and at most 1.
         max_processes: With `subprocesses`, the number of processes recorded at the same time.
         max_memory: The number of bytes for the tables of one process. None: 256 MiB.
         stop_requested: Called at least 4 times per second.
@@ -93,6 +97,7 @@ def record(
         exhaustive=exhaustive,
         raise_priority=raise_priority,
         max_cpu=max_cpu,
+        max_pause=max_pause,
         max_processes=max_processes,
         max_memory=max_memory,
     )
@@ -126,12 +131,13 @@ class Recorder:
         *,
         duration_s: float | None = None,
         rate_hz: float = 100.0,
-        stop: bool = False,
+        stop: bool | None = None,
         native: pystack.Native | bool | None = None,
         subprocesses: bool = False,
         exhaustive: bool = False,
         raise_priority: bool = True,
         max_cpu: float | None = None,
+        max_pause: float = DEFAULT_MAX_PAUSE,
         max_processes: int = DEFAULT_MAX_PROCESSES,
         max_memory: int | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
@@ -147,6 +153,7 @@ class Recorder:
             exhaustive=exhaustive,
             raise_priority=raise_priority,
             max_cpu=max_cpu,
+            max_pause=max_pause,
             max_processes=max_processes,
             max_memory=max_memory,
         )

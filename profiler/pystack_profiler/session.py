@@ -193,7 +193,10 @@ def _save(recording: Recording, destination: Destination) -> int:
             "only its owner can read the file, because it contains the command line;"
             " chmod a+r shares it"
         )
-    print_status(f"{_shown(path)}: {account(recording)}")
+    samples, *more = account(recording)
+    print_status(f"{_shown(path)}: {samples}")
+    for line in more:
+        print_status(f"  {line}")
     return 1 if recording.end_reason == "failed" or path != wanted else 0
 
 

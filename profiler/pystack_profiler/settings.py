@@ -14,6 +14,9 @@ DEFAULT_MAX_PROCESSES = 200
 #: The share of one CPU for sampling a process that is stopped for each sample.
 DEFAULT_MAX_CPU = 0.2
 
+#: The share of the time in which threads may stand still for samples.
+DEFAULT_MAX_PAUSE = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -21,12 +24,13 @@ class Settings:
 
     rate_hz: float = 100.0
     duration_s: float | None = None  # None: until stopped, or the target's end
-    stop: bool = False  # the target, for each sample
+    stop: bool | None = None  # each running thread for its sample; None: if there is no other way
     exhaustive: bool = False
     subprocesses: bool = False
-    native: pystack.Native | bool | None = None  # implies that the target is stopped
+    native: pystack.Native | bool | None = None  # implies `stop`
     raise_priority: bool = True  # of the sampling threads, if the caller has normal priority
     max_cpu: float | None = None  # share of one CPU, per process; None: the default
+    max_pause: float = DEFAULT_MAX_PAUSE  # share of the time, per process
     max_processes: int = DEFAULT_MAX_PROCESSES  # with subprocesses: recorded at the same time
     max_memory: int | None = None  # for one sampler's tables; None: the default
 
@@ -42,8 +46,8 @@ class Settings:
 
     @property
     def stops_target(self) -> bool:
-        """Whether the target is stopped for each sample."""
-        return self.stop or self.records_native
+        """Whether each running thread is stopped for its sample."""
+        return bool(self.stop) or self.records_native
 
     @property
     def max_cpu_share(self) -> float:

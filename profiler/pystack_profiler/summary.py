@@ -31,8 +31,8 @@ _STARVED = 0.1  # waiting for CPUs, in proportion to running; less is not report
 _THREADS_SHOWN = 5
 
 
-def account(recording: Recording) -> str:
-    """The last line: samples, rate, losses, overhead."""
+def account(recording: Recording) -> list[str]:
+    """The last lines: samples, rate, losses, overhead; then pauses and missing frames, if any."""
     threads = sum(len(profile.tracks) for profile in recording.profiles)
     samples = f"{plural(recording.sample_count, 'sample')} of {plural(threads, 'thread')}"
     if len(recording.profiles) > 1:
@@ -50,15 +50,15 @@ def account(recording: Recording) -> str:
     parts.append(
         f"tool CPU {format_time(cost_ns)} ({format_share(cost_ns, recording.duration_ns)})"
     )
-    if recording.stops_target:
-        stopped = format_share(stats["stop_ns_total"], recording.duration_ns)
-        parts.append(f"target stopped {stopped}: {pauses(stats)}")
+    lines = ["; ".join(parts)]
+    if any(stats["stops"]):
+        lines.append(f"pauses: {_pauses(recording)}")
     if stats["partly_merged"]:
-        parts.append(f"native frames missing in {plural(stats['partly_merged'], 'sample')}")
+        lines.append(f"native frames missing in {plural(stats['partly_merged'], 'sample')}")
     left_out = recording.left_out_samples
     if left_out:
-        parts.append(f"memory limit reached, frames left out in {plural(left_out, 'sample')}")
-    return "; ".join(parts)
+        lines.append(f"memory limit reached, frames left out in {plural(left_out, 'sample')}")
+    return lines
 
 
 def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
@@ -95,9 +95,7 @@ def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
     if waited is not None:
         lines.append(waited)
     lines += _gil(recording, totals)
-    throttled = throttling(recording)
-    if throttled is not None:
-        lines.append(throttled)
+    lines += throttling(recording)
     gc_ns = sum(total.gc_ns for total in totals)
     if gc_ns:
         share, base = format_share(gc_ns, _processes_ns(recording)), _base(recording)
@@ -105,16 +103,27 @@ def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
     return lines
 
 
-def throttling(recording: Recording) -> str | None:
-    """A warning if the rate was lowered to stay within the CPU share, else None."""
+def throttling(recording: Recording) -> list[str]:
+    """Warnings if the rate was lowered to stay within the shares of CPU and pauses."""
     stats = recording.stats
-    if stats["throttled"] <= _NOTEWORTHY * (stats["ticks"] + stats["missed"]):
-        return None
-    stopping = ", and stop the target for as much of the time" if recording.stops_target else ""
-    return (
-        f"Warning: rate lowered to {format_rate(achieved_rate_hz(stats))}, because sampling may use"
-        f" at most {format_share(recording.max_cpu_share, 1)} of a CPU{stopping} (--max-cpu)"
+    limits = (
+        (
+            stats["throttled"],
+            f"sampling may use at most {format_share(recording.max_cpu_share, 1)} of a CPU (--max-cpu)",
+        ),
+        (
+            stats["pause_limited"],
+            "threads may stand still for samples for at most"
+            f" {format_share(recording.max_pause_share, 1)} of the time (--max-pause-share)",
+        ),
     )
+    rate = format_rate(achieved_rate_hz(stats))
+    worth_a_word = _NOTEWORTHY * (stats["ticks"] + stats["missed"])
+    return [
+        f"Warning: rate lowered to {rate}, because {limit}"
+        for skipped, limit in limits
+        if skipped > worth_a_word
+    ]
 
 
 def details(recording: Recording) -> list[str]:
@@ -146,6 +155,18 @@ def _processes_ns(recording: Recording) -> int:
 
 def _base(recording: Recording) -> str:
     return "of the time" if len(recording.profiles) == 1 else "of the time of all processes"
+
+
+def _pauses(recording: Recording) -> str:
+    """How long threads stood still; `max_pause_share` limits the same share of the time."""
+    stats = recording.stats
+    share = f"{format_share(stats['stop_ns_total'], stats['elapsed_ns'])} {_base(recording)}"
+    if recording.stops_target:
+        return f"{share}, one thread at a time: {pauses(stats)}"
+    return (
+        f"{share}: {pauses(stats)}, for {plural(stats['stopped'], 'sample')} whose stacks changed too fast"
+        " to be read otherwise (--no-block: never stop)"
+    )
 
 
 def _not_sampled(recording: Recording) -> str:
@@ -250,8 +271,8 @@ def _process(profile: Profile) -> list[str]:
         " {failed:,} failed, {vanished:,} vanished".format(**profile.stats)
     )
     lines.append(
-        "ticks: {ticks:,} served, {late:,} late, {missed:,} missed ({throttled:,} of those"
-        " throttled)".format(**profile.stats)
+        "ticks: {ticks:,} served, {late:,} late, {missed:,} missed ({throttled:,} of those for"
+        " --max-cpu, {pause_limited:,} for --max-pause-share)".format(**profile.stats)
     )
     tables = profile.tables
     lines.append(

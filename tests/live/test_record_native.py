@@ -204,7 +204,8 @@ def test_threads_that_end_soon(interpreter: Interpreter, tmp_path: Path) -> None
         target.process.stdout.readline()
         recorded = Recorded(target.pid, SAMPLES, pystack.Native())
     assert recorded.stats["partly_merged"] == 0
-    assert recorded.stats["attempted"] == recorded.stats["taken"]
+    # They go on while one after the other is stopped, so some have ended when it is their turn.
+    assert recorded.stats["attempted"] == recorded.stats["taken"] + recorded.stats["vanished"]
     inside = [stack for stack in recorded.stacks if "key" in stack]
     assert inside
     wanted = ["in_thread", "builtins.sorted", "key"]

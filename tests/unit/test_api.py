@@ -69,6 +69,7 @@ def test_open_sampler(core: FakeCore) -> None:
             "native": None,
             "raise_priority": True,
             "max_cpu_share": 1.0,
+            "max_pause_share": 1.0,
             "max_memory": None,
             "cancelled": None,
         }

@@ -87,6 +87,12 @@ bool CachedInterpreters::accept(const ReadBatch& batch,
         follow(batch, thread_pieces);
         return false;
     }
+    accept_values(batch);
+    return true;
+}
+
+/// Of the interpreters that there are.
+void CachedInterpreters::accept_values(const ReadBatch& batch) {
     generations_held_ = true;
     std::size_t end_piece = end_piece_;
     for (std::size_t i = 0; i < now_.size(); ++i) {
@@ -100,7 +106,6 @@ bool CachedInterpreters::accept(const ReadBatch& batch,
         }
         update_gil(batch, i);
     }
-    return true;
 }
 
 void CachedInterpreters::update_gil(const ReadBatch& batch, std::size_t index) {
@@ -229,18 +234,21 @@ void CachedInterpreters::read_all() {
     full_batch_.read(memory_);
 }
 
-void CachedInterpreters::read_stopped() {
-    read_all();
-    if (accept(full_batch_, full_pieces_)) return;
-    WalkedInterpreters walked = walk_interpreters(memory_, runtime_, most_states_());
-    if (walked.threads != walked_.threads) ++changes_;
-    start(std::move(walked));
-    for (std::size_t i = 0; i < now_.size(); ++i) {
-        now_[i].gil = read_gil(memory_, runtime_, walked_.interpreters[i].address);
-        now_[i].collecting = walked_.interpreters[i].gc_collecting.value_or(false);
-        now_[i].code_generation = read_generation(i);
+void CachedInterpreters::read() {
+    for (int attempt = 0; attempt < kListAttempts; ++attempt) {
+        read_all();
+        if (accept(full_batch_, full_pieces_) || walked_.interpreters.empty()) return;
     }
-    generations_held_ = true;
+}
+
+bool CachedInterpreters::read_now() {
+    full_batch_.clear();
+    add_to(full_batch_);
+    add_end_to(full_batch_);
+    full_batch_.read(memory_);
+    if (!interpreters_hold(full_batch_)) return false;
+    accept_values(full_batch_);
+    return true;
 }
 
 void CachedInterpreters::start(WalkedInterpreters walked) {
@@ -267,6 +275,20 @@ bool CachedInterpreters::is_linked(std::size_t thread) const {
     }
     const auto to = memory_.read_pointer(link);
     return to && *to == state.address;
+}
+
+bool CachedInterpreters::is_listed(std::size_t thread) const {
+    if (is_linked(thread)) return true;
+    const ThreadState& wanted = walked_.threads[thread];
+    RemoteAddr link = walked_.interpreters[wanted.interpreter].address +
+                      *runtime_.layout.interpreter_state.threads_head;
+    for (std::size_t most = most_states_(); most > 0; --most) {
+        const auto state = memory_.read_pointer(link);
+        if (!state || !*state) return false;
+        if (*state == wanted.address) return true;
+        link = *state + *runtime_.layout.thread_state.next;
+    }
+    return false;
 }
 
 }  // namespace pystack::cpython

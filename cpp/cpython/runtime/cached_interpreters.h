@@ -69,10 +69,16 @@ class CachedInterpreters {
     /// The generation as it is now, for one interpreter; nullopt where there is none.
     std::optional<std::uint64_t> read_generation(std::size_t interpreter) const;
 
-    /// By calls of its own, for a target that stands still.
-    void read_stopped();
+    /// Reads everything by calls of its own, until the lists are those of one moment.
+    void read();
+    /// Only what changes while an interpreter lives, as it is now. False: the interpreters have
+    /// changed.
+    bool read_now();
     /// Whether the list still leads to this thread.
     bool is_linked(std::size_t thread) const;
+    /// The same, also when the list has changed around it. To be trusted while the thread itself
+    /// stands still: another reading of all links is taken as the list.
+    bool is_listed(std::size_t thread) const;
 
   private:
     /// Something to read in each batch. What lies near each other is one piece.
@@ -102,6 +108,7 @@ class CachedInterpreters {
     std::optional<ListedThread> parse(RemoteAddr address, std::size_t interpreter,
                                       const std::byte* bytes) const;
     RemoteRange links_of(RemoteAddr interpreter) const;
+    void accept_values(const memory::ReadBatch& batch);
     void update_gil(const memory::ReadBatch& batch, std::size_t index);
 
     const memory::MemoryReader& memory_;

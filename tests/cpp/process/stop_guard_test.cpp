@@ -259,6 +259,59 @@ TEST_CASE("a process that has ended and was not collected") {
     ::waitpid(pid, nullptr, 0);
 }
 
+TEST_CASE("one thread stands still while the others run") {
+    const Child child(many_threads);
+    CHECK(child.runs());
+    std::vector<pid_t> tids = list_tasks(child.pid);
+    REQUIRE(tids.size() == kThreads);
+    for (const pid_t tid : tids) {
+        auto guard = StopGuard::stop(child.pid, {.only = tid});
+        REQUIRE_MESSAGE(guard, guard.error().message());
+        REQUIRE(guard->threads().size() == 1);
+        CHECK(guard->threads()[0].tid == tid);
+        CHECK(guard->registers(tid));
+        CHECK(guard->standing_time().count() > 0);
+        for (const pid_t other : tids) CHECK((state_of(child.pid, other) == 't') == (other == tid));
+        const auto run_ns = read_run_time_ns(child.pid, tid);
+        CHECK(child.runs());
+        CHECK(read_run_time_ns(child.pid, tid) == run_ns);
+        guard->release();
+        CHECK(guard->standing_time() <= guard->stop_time());
+    }
+}
+
+TEST_CASE("a thread that another process has now is not stopped") {
+    const Child child(one_thread);
+    const Child other(sleeping);
+    const auto guard = StopGuard::stop(child.pid, {.only = other.pid});
+    REQUIRE_FALSE(guard);
+    CHECK(guard.error().code == ErrorCode::kTargetExited);
+    CHECK(state_of(other.pid, other.pid) != 't');
+}
+
+TEST_CASE("a thread that could not be stopped in time is stopped by the next guard, where it was") {
+    const Child child(one_thread);
+    CHECK(child.runs());
+    StopClock clock({});
+    // Nobody waits: whether it stands already is a race.
+    for (int time = 0; time < 100; ++time) {
+        auto hasty = StopGuard::stop(
+            child.pid, {.first_patience = std::chrono::milliseconds(0), .only = child.pid}, &clock);
+        REQUIRE(hasty);
+        const bool was_late = !hasty->threads()[0].stopped;
+        hasty->release();
+        if (!was_late) continue;
+        REQUIRE(eventually([&] { return state_of(child.pid, child.pid) == 't'; }));
+        const std::uint64_t steps = shared->steps[0];
+        auto guard = StopGuard::stop(child.pid, {.only = child.pid}, &clock);
+        REQUIRE(guard);
+        CHECK(guard->threads()[0].stopped);
+        CHECK(shared->steps[0] == steps);
+        CHECK(clock.late_threads().empty());
+    }
+    CHECK(child.runs());
+}
+
 TEST_CASE("a child that ends while it is stopped keeps its status for who started it") {
     for (const int number : {SIGKILL, 0}) {
         const pid_t pid = ::fork();
@@ -268,7 +321,7 @@ TEST_CASE("a child that ends while it is stopped keeps its status for who starte
         }
         StopClock clock({});
         for (bool ended = false; !ended;) {
-            auto guard = StopGuard::stop(pid, {}, &clock);
+            auto guard = StopGuard::stop(pid, {.only = pid}, &clock);
             ended = !guard;
             if (number != 0) ::kill(pid, number);
         }

@@ -1,5 +1,6 @@
 #include "sampling/cpu_ceiling.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 
@@ -19,7 +20,7 @@ double share_of(CpuCeiling& ceiling) {
     for (int i = 0; i < kTurns; ++i) {
         now += 10 * kMs;
         cpu += 10 * kMs;
-        now = ceiling.next_start(now, cpu, 0);
+        now = std::max(now, ceiling.next_start(now, cpu, 0).cpu_ns);
     }
     return static_cast<double>(cpu) / static_cast<double>(now);
 }
@@ -27,63 +28,66 @@ double share_of(CpuCeiling& ceiling) {
 }  // namespace
 
 TEST_CASE("one thread stays below its share") {
-    CpuCeiling fifth(0.2, 0, 2);
+    CpuCeiling fifth({.cpu = 0.2}, 0, 2);
     CHECK(share_of(fifth) == doctest::Approx(0.2).epsilon(0.02));
-    CpuCeiling all(1, 0, 2);
+    CpuCeiling all({.cpu = 1}, 0, 2);
     CHECK(share_of(all) == 1);
 }
 
 TEST_CASE("a tiny share is a long pause") {
     for (const double share : {1e-9, 1e-15, 1e-300}) {
-        CpuCeiling ceiling(share, 0, 2);
-        CHECK(ceiling.next_start(10 * kMs, 10 * kMs, 0) > 3'600'000 * kMs);
+        CpuCeiling ceiling({.cpu = share}, 0, 2);
+        CHECK(ceiling.next_start(10 * kMs, 10 * kMs, 0).cpu_ns > 3'600'000 * kMs);
     }
 }
 
 TEST_CASE("more threads than CPUs have half of the CPUs together") {
     std::list<CpuCeiling> others;
-    for (int i = 0; i < 9; ++i) others.emplace_back(1, 0, 4);
+    for (int i = 0; i < 9; ++i) others.emplace_back(CpuCeiling::Shares{}, 0, 4);
     {
-        CpuCeiling tenth(1, 0, 4);
+        CpuCeiling tenth({.cpu = 1}, 0, 4);
         CHECK(share_of(tenth) == doctest::Approx(0.2).epsilon(0.02));
-        CpuCeiling modest(0.05, 0, 4);
+        CpuCeiling modest({.cpu = 0.05}, 0, 4);
         CHECK(share_of(modest) == doctest::Approx(0.05).epsilon(0.02));
     }
     while (others.size() > 3) others.pop_back();
-    CpuCeiling fourth(1, 0, 4);
+    CpuCeiling fourth({.cpu = 1}, 0, 4);
     CHECK(share_of(fourth) == 1);
 }
 
-TEST_CASE("a target that stands still costs as much as a CPU that is used") {
+TEST_CASE("threads stand still for a share of the time of their own") {
     const auto standing_share = [](CpuCeiling& ceiling) {
         std::uint64_t now = 0;
         std::uint64_t standing = 0;
         for (int i = 0; i < 1000; ++i) {
             now += 30 * kMs;
             standing += 30 * kMs;
-            now = ceiling.next_start(now, static_cast<std::uint64_t>(i) * kMs, standing);
+            const auto next =
+                ceiling.next_start(now, static_cast<std::uint64_t>(i) * kMs, standing);
+            CHECK(next.cpu_ns <= now);
+            now = std::max(now, next.stops_ns);
         }
         return static_cast<double>(standing) / static_cast<double>(now);
     };
-    CpuCeiling fifth(0.2, 0, 2);
+    CpuCeiling fifth({.stops = 0.2}, 0, 2);
     CHECK(standing_share(fifth) == doctest::Approx(0.2).epsilon(0.02));
-    CpuCeiling all(1, 0, 2);
+    CpuCeiling all({}, 0, 2);
     CHECK(standing_share(all) == 1);
 }
 
 TEST_CASE("of a first turn the CPU time can be forgiven, but not the standing time") {
-    CpuCeiling fifth(0.2, 0, 2);
+    CpuCeiling fifth({.cpu = 0.2, .stops = 0.2}, 0, 2);
     fifth.forgive_cpu(1000 * kMs);
-    CHECK(fifth.next_start(1000 * kMs, 1000 * kMs, 0) == 1000 * kMs);
-    CHECK(fifth.next_start(1000 * kMs, 1000 * kMs, 1000 * kMs) > 5000 * kMs);
+    CHECK(fifth.next_start(1000 * kMs, 1000 * kMs, 0).cpu_ns <= 1000 * kMs);
+    CHECK(fifth.next_start(1000 * kMs, 1000 * kMs, 1000 * kMs).stops_ns > 5000 * kMs);
 }
 
 TEST_CASE("a burst is allowed, but what was not used long ago is gone") {
-    CpuCeiling fifth(0.2, 0, 2);
+    CpuCeiling fifth({.cpu = 0.2}, 0, 2);
     // 10 s in which nothing was used.
-    CHECK(fifth.next_start(10'000 * kMs, 0, 0) == 10'000 * kMs);
+    CHECK(fifth.next_start(10'000 * kMs, 0, 0).cpu_ns <= 10'000 * kMs);
     // 40 ms are 200 ms of its share: the burst.
-    CHECK(fifth.next_start(10'040 * kMs, 40 * kMs, 0) == 10'040 * kMs);
+    CHECK(fifth.next_start(10'040 * kMs, 40 * kMs, 0).cpu_ns <= 10'040 * kMs);
     // The next second of CPU is paid for at once.
-    CHECK(fifth.next_start(11'040 * kMs, 1040 * kMs, 0) == 15'000 * kMs);
+    CHECK(fifth.next_start(11'040 * kMs, 1040 * kMs, 0).cpu_ns == 15'000 * kMs);
 }

@@ -133,7 +133,7 @@ char state_of(pid_t pid) {
 
 TEST_CASE("a recording has every thread's stacks, and counts every attempt") {
     const PythonChild child(kTwoThreads);
-    for (const bool stop : {false, true}) {
+    for (const StopPolicy stop : {StopPolicy::kNever, StopPolicy::kAlways}) {
         CAPTURE(stop);
         const auto sampler = open(child, {.rate_hz = 500, .stop = stop});
         CHECK(sampler->end() == Sampler::End::kRunning);
@@ -156,7 +156,7 @@ TEST_CASE("a recording has every thread's stacks, and counts every attempt") {
         CHECK(stats.taken == recorded.samples);
         CHECK(stats.ticks > 0);
         CHECK(stats.attempted >= stats.ticks);
-        CHECK((stats.stop_ns_total > 0) == stop);
+        CHECK((stats.stop_ns_total > 0) == (stop == StopPolicy::kAlways));
         // Each thread's weights are the time that it was sampled for.
         REQUIRE(recorded.threads.size() == 2);
         for (const auto& [thread, weight] : recorded.weight_ns)
@@ -250,7 +250,7 @@ TEST_CASE("a recording that is cancelled keeps its tables and counts what it gav
 
 TEST_CASE("a recording may be dropped while it runs") {
     const PythonChild child(kTwoThreads);
-    for (const bool stop : {false, true}) {
+    for (const StopPolicy stop : {StopPolicy::kNever, StopPolicy::kAlways}) {
         auto sampler = open(child, {.rate_hz = 1000, .stop = stop});
         sampler->start();
         Recorded recorded;

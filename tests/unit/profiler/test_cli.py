@@ -97,7 +97,7 @@ def test_options_reach_the_sampler(world: World) -> None:
     world.run("-p", PID, "-o", "out.json", "-r", "1kHz", "-d", "5m", "--block", "--exhaustive")
     assert world.opened == [(4711, Settings(1000.0, 300.0, True, True))]
     world.run("--nonblocking", PID, "-o", "out.json")
-    assert world.opened[1] == (4711, Settings())
+    assert world.opened[1] == (4711, Settings(stop=False))
     world.run("0x1267", "-d", "unlimited", "-o", "out.json", "--gil", "--mode", "gil")
     assert world.opened.pop() == (4711, Settings())
     world.run(PID, "-o", "out.json", "--max-memory", "1G")

@@ -169,6 +169,7 @@ def test_record_opens_a_sampler_with_what_was_asked(monkeypatch: pytest.MonkeyPa
         "native": None,
         "raise_priority": True,
         "max_cpu_share": 0.2,
+        "max_pause_share": 0.05,
         "max_memory": None,
     }
     assert all(one.pop("cancelled")() is False for _, one in opened)

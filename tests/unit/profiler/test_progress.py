@@ -99,8 +99,8 @@ def test_advice_is_given_once_while_the_recording_runs() -> None:
     assert advice_for(attempted=100, taken=60, torn=40) == []
     assert advice_for(attempted=100, taken=4, torn=96, elapsed_s=0.5) == []
     assert advice_for(attempted=100, taken=4, torn=96) == [
-        "Warning: 96 % of the samples are lost, because the stacks change while they are read;"
-        " --block stops the process for each sample"
+        "Warning: 96 % of the samples are lost, because the stacks change while they are read, and"
+        " threads are not stopped for it (--no-block, or not permitted)"
     ]
     (said,) = advice_for(attempted=100, failed=100, stops_target=True)
     assert said.endswith("could not be stopped and read in time")

@@ -41,21 +41,41 @@ def test_the_last_line() -> None:
         a_second(), ticks=99, elapsed_ns=1000 * MS, attempted=100, taken=99, torn=1
     )
     recording.tool_cpu_ns = 4 * MS
-    assert account(recording) == (
+    assert account(recording) == [
         "100 samples of 1 thread over 1.0 s at 99 Hz (requested 100 Hz); lost 1: 1 torn;"
         " coverage 99 %; tool CPU 4 ms (0.4 %)"
-    )
-    recording.stops_target = True
-    assert account(recording).endswith("; target stopped 0 %: at most 0 us")
+    ]
     two = recording_of(a_second(), a_second())
-    assert account(two).startswith("200 samples of 2 threads in 2 processes over 1.0 s")
+    assert account(two)[0].startswith("200 samples of 2 threads in 2 processes over 1.0 s")
+
+
+def test_pauses_have_a_line() -> None:
+    stops = [0] * 22
+    stops[5], stops[7] = 3, 1
+    recording = recording_of(
+        a_second(),
+        elapsed_ns=1000 * MS,
+        stop_ns_total=2 * MS,
+        stop_ns_max=100_000,
+        stopped=4,
+        stops=stops,
+    )
+    assert account(recording)[1:] == [
+        "pauses: 0.2 % of the time: half within 32 us, 99 % within 0.1 ms, at most 0.1 ms, for 4 samples"
+        " whose stacks changed too fast to be read otherwise (--no-block: never stop)"
+    ]
+    recording.stops_target = True
+    assert account(recording)[1:] == [
+        "pauses: 0.2 % of the time, one thread at a time: half within 32 us, 99 % within 0.1 ms, at most"
+        " 0.1 ms"
+    ]
 
 
 def test_time_that_was_not_sampled_is_told() -> None:
     recording = recording_of(
         a_second(), ticks=75, elapsed_ns=1000 * MS, attempted=75, taken=75, not_sampled_ns=250 * MS
     )
-    assert "; none lost; not sampled 250 ms (25 % of the time); " in account(recording)
+    assert "; none lost; not sampled 250 ms (25 % of the time); " in account(recording)[0]
     assert findings(recording) == [
         "Warning: not sampled: 250 ms (25 % of the time), because the recorder had no CPU, a sample took"
         " too long, or the process ran no Python"
@@ -81,8 +101,9 @@ def test_a_starved_target_is_a_finding() -> None:
 
 
 def test_an_empty_recording_has_a_last_line() -> None:
-    assert account(recording_of(BatchWriter())).startswith("0 samples of 0 threads over 0 ms")
-    assert account(Recording(pid=1)).startswith("0 samples of 0 threads over 0 ms")
+    for recording in (recording_of(BatchWriter()), Recording(pid=1)):
+        (line,) = account(recording)
+        assert line.startswith("0 samples of 0 threads over 0 ms")
     assert findings(Recording(pid=1), View("gil")) == []
     assert findings(Recording(pid=1, python_children=1)) == [
         "1 child process runs Python, too: -s records it"
@@ -125,10 +146,13 @@ def test_a_lowered_rate_is_told() -> None:
     assert findings(recording) == [
         "Warning: rate lowered to 2 kHz, because sampling may use at most 20 % of a CPU (--max-cpu)"
     ]
-    recording.stops_target = True
+    recording = recording_of(
+        a_second(), ticks=2000, missed=8000, pause_limited=7000, elapsed_ns=1_000_000_000
+    )
+    recording.max_pause_share = 0.05
     assert findings(recording) == [
-        "Warning: rate lowered to 2 kHz, because sampling may use at most 20 % of a CPU, and stop the"
-        " target for as much of the time (--max-cpu)"
+        "Warning: rate lowered to 2 kHz, because threads may stand still for samples for at most 5 % of"
+        " the time (--max-pause-share)"
     ]
     assert findings(recording_of(a_second(), ticks=2000, missed=8000)) == []
 

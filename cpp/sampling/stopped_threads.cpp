@@ -1,0 +1,96 @@
+#include "sampling/stopped_threads.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+namespace pystack::sampling {
+
+namespace {
+
+using model::StackEnd;
+
+constexpr int kStops = 4;
+constexpr auto kBetweenStops = std::chrono::microseconds(50);
+
+std::uint64_t in_ns(std::chrono::nanoseconds duration) {
+    return static_cast<std::uint64_t>(duration.count());
+}
+
+}  // namespace
+
+StoppedThreads::Outcome StoppedThreads::read(pid_t tid, std::span<const std::size_t> states,
+                                             std::chrono::milliseconds patience,
+                                             NativeSampling* native, model::SamplerStats& stats) {
+    WorkLimits& limits = target_.limits();
+    for (int stops = 1;; ++stops) {
+        const auto stood_before = target_.standing_time();
+        auto guard = tid != 0 ? target_.stop_thread(tid, patience) : target_.stop();
+        if (!guard) {
+            stats.count_stop(in_ns(target_.standing_time() - stood_before));
+            if (guard.error().code == ErrorCode::kTargetExited) return Outcome::kEnded;
+            error_ = std::move(guard).error();
+            return Outcome::kRefused;
+        }
+        const process::StoppedThread& first = guard->threads().front();
+        if (tid != 0 && !first.stopped && !first.uninterruptible) return Outcome::kNotYet;
+        limits.renew_steps(WorkLimits::kStopSteps);
+        read_states(states);
+        if (native != nullptr) copy_native_stacks(*guard, tid, states, *native);
+        guard->release();
+        limits.renew_steps();
+        stats.count_stop(in_ns(guard->standing_time()));
+        if (target_.stop_was_cut()) {
+            error_ = {.code = ErrorCode::kSystem, .what = "the stop took too long"};
+            return Outcome::kRefused;
+        }
+        const bool is_whole = std::none_of(reads_.begin(), reads_.end(), [](const StateRead& read) {
+            return is_lost(read.outcome.end);
+        });
+        if (is_whole || stops == kStops) return Outcome::kRead;
+        std::this_thread::sleep_for(kBetweenStops);
+    }
+}
+
+void StoppedThreads::read_states(std::span<const std::size_t> states) {
+    cpython::CachedInterpreters& interpreters = program_.interpreters();
+    const bool same_interpreters = interpreters.read_now();
+    reads_.assign(states.size(), {});
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        const cpython::ThreadState& state = interpreters.threads()[states[i]];
+        StateRead& read = reads_[i];
+        // Its thread stands still, so a state that is in the list now stays there.
+        read.is_listed = same_interpreters && interpreters.is_listed(states[i]);
+        if (!read.is_listed) continue;
+        read.gil_bits = program_.gil_bits(state);
+        read.outcome = program_.stacks().read_stopped(state.address, read.frames);
+        if (!program_.codes().verify(read.frames)) program_.interner().start_anew();
+        program_.codes().load(read.frames);
+        TaskNames* tasks = program_.tasks();
+        if (tasks == nullptr) continue;
+        const RemoteAddr task = tasks->running_task(state.address);
+        TaskNames::Known unknown;
+        if (task) read.task = tasks->frame_of(state.address, task, unknown);
+    }
+}
+
+void StoppedThreads::copy_native_stacks(const process::StopGuard& guard, pid_t tid,
+                                        std::span<const std::size_t> states,
+                                        NativeSampling& native) const {
+    native.begin();
+    std::vector<cpython::ThreadState> copied;
+    for (const std::size_t i : states) copied.push_back(program_.interpreters().threads()[i]);
+    for (const process::StoppedThread& thread : guard.threads()) {
+        if (!thread.stopped) continue;
+        const auto registers = guard.registers(thread.tid);
+        if (!registers) continue;
+        const bool is_meant =
+            tid != 0 || std::any_of(copied.begin(), copied.end(), [&](const auto& state) {
+                return state.python_thread_id == registers->thread_pointer().value;
+            });
+        if (is_meant) native.add_thread(thread.tid, *registers);
+    }
+    native.copy(copied);
+}
+
+}  // namespace pystack::sampling
