@@ -149,7 +149,11 @@ class FakeSampler:
     python_version = "3.13.5"
 
     def __init__(
-        self, batches: Iterable[FakeBatch] = (), *, ends: EndReason = "running", **counts: int
+        self,
+        batches: Iterable[FakeBatch] = (),
+        *,
+        ends: EndReason = "running",
+        **counts: int | list[int],
     ) -> None:
         self._batches = list(batches)
         self.end_reason: EndReason = ends
@@ -178,7 +182,12 @@ class FakeSampler:
 
 
 def profile_of(
-    writer: BatchWriter, *, pid: int = 100, start_ns: int = 0, end_ns: int = 0, **counts: int
+    writer: BatchWriter,
+    *,
+    pid: int = 100,
+    start_ns: int = 0,
+    end_ns: int = 0,
+    **counts: int | list[int],
 ) -> Profile:
     """A finished profile of all that was written."""
     profile = Profile(
