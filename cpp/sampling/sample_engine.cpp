@@ -75,7 +75,7 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
         for (TrackedThread* thread : threads_) thread->forget_stack();
     }
     if (previous_ns_ == 0) previous_ns_ = now_ns;
-    const std::uint64_t since_last = now_ns - previous_ns_;
+    const std::uint64_t since_last = now_ns - std::min(now_ns, previous_ns_);
     const std::uint64_t most_weight = spacing_.add(since_last);
     if (since_last > most_weight) stats.not_sampled_ns += since_last - most_weight;
     const Tick tick{.now_ns = now_ns,
@@ -83,11 +83,12 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
                     .most_weight_ns = most_weight,
                     .batch = batch,
                     .stats = stats};
+    looked_until_ns_ = now_ns;
     Result<void> result = take_samples(tick);
     cpu_shares_.follow(threads_, tick);
     // It executes another program, which is not Python, or not yet.
     if (threads_.size() == 0) stats.not_sampled_ns += std::min(since_last, most_weight);
-    previous_ns_ = now_ns;
+    previous_ns_ = looked_until_ns_;
     if (result && program_.interpreters().interpreters().empty() && now_ns >= retry_find_at_ns_) {
         retry_find_at_ns_ = now_ns + kFindAgainEveryNs;
         result = find_again();

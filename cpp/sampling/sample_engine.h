@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -67,6 +68,8 @@ class SampleEngine {
     /// No code object is known any more.
     virtual void forget_codes() = 0;
 
+    /// In this tick, what a thread does is known up to then.
+    void note_looked_until(std::uint64_t ns) { looked_until_ns_ = std::max(looked_until_ns_, ns); }
     /// Looks for the interpreter again: the target may have executed another program.
     Result<void> find_again();
 
@@ -81,7 +84,8 @@ class SampleEngine {
 
     const CpuShares cpu_shares_;
     TickSpacing spacing_;
-    std::uint64_t previous_ns_ = 0;
+    std::uint64_t previous_ns_ = 0;  ///< Until when the last tick has looked.
+    std::uint64_t looked_until_ns_ = 0;
     std::uint64_t retry_find_at_ns_ = 0;
 };
 

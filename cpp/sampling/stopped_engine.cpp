@@ -23,6 +23,11 @@ constexpr milliseconds kMostPatience{1000};
 constexpr auto kBetweenRounds = std::chrono::microseconds(50);
 constexpr milliseconds kLongestWait{20};
 
+std::uint64_t monotonic_ns() {
+    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch() /
+                                      std::chrono::nanoseconds(1));
+}
+
 }  // namespace
 
 StoppedEngine::StoppedEngine(std::unique_ptr<target::LiveTarget> target,
@@ -159,8 +164,11 @@ Result<void> StoppedEngine::sample_all(std::vector<Visit> visits, const Tick& ti
     return {};
 }
 
-Result<bool> StoppedEngine::sample(const Visit& visit, milliseconds patience, const Tick& tick) {
-    look_at(visit, tick.now_ns);
+Result<bool> StoppedEngine::sample(Visit& visit, milliseconds patience, const Tick& tick) {
+    if (visit.asked_ns == 0) {
+        look_at(visit, tick.now_ns);
+        visit.asked_ns = monotonic_ns();
+    }
     switch (stopped_.read(visit.tid, visit.states, patience, native_.get(), tick.stats)) {
         case StoppedThreads::Outcome::kNotYet:
             return false;
@@ -175,7 +183,12 @@ Result<bool> StoppedEngine::sample(const Visit& visit, milliseconds patience, co
     }
     backoff_.note_success();
     intern(visit);
-    add(visit, tick);
+    // It has had this stack since it was asked, however long it waited for a CPU to stop.
+    Tick moment = tick;
+    moment.now_ns = stopped_.read_at_ns();
+    moment.most_weight_ns += moment.now_ns - visit.asked_ns;
+    note_looked_until(moment.now_ns);
+    add(visit, moment);
     return true;
 }
 

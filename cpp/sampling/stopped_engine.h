@@ -32,6 +32,7 @@ class StoppedEngine final : public SampleEngine {
         /// The thread states that run on it, by their places in the list.
         std::vector<std::size_t> states{};
         TrackedThread* unclaimed = nullptr;  ///< No interpreter knows it.
+        std::uint64_t asked_ns = 0;          ///< When it was first asked to stop in this tick.
     };
 
     Result<void> check() override;
@@ -45,7 +46,7 @@ class StoppedEngine final : public SampleEngine {
     bool sample_starting(std::size_t state, const Tick& tick);
     Result<void> sample_all(std::vector<Visit> visits, const Tick& tick);
     /// False: it has not stopped yet.
-    Result<bool> sample(const Visit& visit, std::chrono::milliseconds patience, const Tick& tick);
+    Result<bool> sample(Visit& visit, std::chrono::milliseconds patience, const Tick& tick);
     void look_at(const Visit& visit, std::uint64_t now_ns);
     Result<void> lose_refused(const Visit& visit, const Tick& tick);
     void lose(const Visit& visit, const Tick& tick, std::uint64_t& count);

@@ -34,6 +34,7 @@ StoppedThreads::Outcome StoppedThreads::read(pid_t tid, std::span<const std::siz
         }
         const process::StoppedThread& first = guard->threads().front();
         if (tid != 0 && !first.stopped && !first.uninterruptible) return Outcome::kNotYet;
+        read_at_ns_ = in_ns(std::chrono::steady_clock::now().time_since_epoch());
         limits.renew_steps(WorkLimits::kStopSteps);
         read_states(states);
         if (native != nullptr) copy_native_stacks(*guard, tid, states, *native);

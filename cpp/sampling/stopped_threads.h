@@ -52,6 +52,8 @@ class StoppedThreads {
 
     /// Of the last read(), as `states` there.
     std::vector<StateRead>& reads() { return reads_; }
+    /// When they stood still: CLOCK_MONOTONIC.
+    std::uint64_t read_at_ns() const { return read_at_ns_; }
     /// Why the last read() was refused.
     const Error& error() const { return error_; }
 
@@ -63,6 +65,7 @@ class StoppedThreads {
     target::LiveTarget& target_;
     ProgramReaders& program_;
     std::vector<StateRead> reads_;
+    std::uint64_t read_at_ns_ = 0;
     Error error_;
 };
 

@@ -12,7 +12,7 @@ constexpr std::uint64_t kAnyWeight = ~std::uint64_t{0};
 /// One round of samples, one of each thread.
 struct Tick {
     std::uint64_t now_ns;          ///< CLOCK_MONOTONIC.
-    std::uint64_t previous_ns;     ///< Of the tick before; of the first one, its own.
+    std::uint64_t previous_ns;     ///< Until when the tick before looked; of the first, its own.
     std::uint64_t most_weight_ns;  ///< For more than this a sample does not stand: TickSpacing.
     model::Batch& batch;           ///< The samples go here.
     model::SamplerStats& stats;
