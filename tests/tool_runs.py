@@ -32,6 +32,12 @@ def run_tool(
     )
 
 
+def account_of(stderr: str) -> str:
+    """The line with the samples of a recording, among the last ones that `record` prints."""
+    (line,) = [line for line in stderr.splitlines() if " (requested " in line]
+    return line
+
+
 def dump_json(pid: int, *arguments: str, **options: Any) -> dict[str, Any]:
     """What `dump --json` says, which must work."""
     done = run_tool("dump", "--json", *arguments, pid, **options)

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "sampling/share_budget.h"
+
 namespace pystack::sampling {
 
 /// Keeps a thread that works again and again below a share of one CPU on the average, and the
@@ -21,7 +23,7 @@ class CpuCeiling {
     };
     /// `cpu_ns`: what the thread has run until now. `cpus`: how many the machine has.
     CpuCeiling(const Shares& shares, std::uint64_t cpu_ns, unsigned cpus)
-        : shares_(shares), cpus_(std::max(cpus, 1U)), cpu_{.used_ns = cpu_ns} {
+        : shares_(shares), cpus_(std::max(cpus, 1U)), cpu_(cpu_ns) {
         ++ceilings_;
     }
     ~CpuCeiling() { --ceilings_; }
@@ -44,28 +46,9 @@ class CpuCeiling {
     }
 
     /// What the thread has run since the last turn does not count.
-    void forgive_cpu(std::uint64_t cpu_ns) { cpu_.used_ns = cpu_ns; }
+    void forgive_cpu(std::uint64_t cpu_ns) { cpu_.forgive(cpu_ns); }
 
   private:
-    static constexpr std::uint64_t kBurstNs = 200'000'000;
-    /// A year: the times of tiny shares must not overflow.
-    static constexpr double kLongestPauseNs = 365.0 * 86'400 * 1e9;
-
-    struct Budget {
-        std::uint64_t used_ns = 0;
-        std::uint64_t paid_until_ns = 0;  ///< By then the average is back at the share.
-
-        std::uint64_t next_start(std::uint64_t last_ns, std::uint64_t now_used_ns, double share) {
-            const auto used = static_cast<double>(now_used_ns - used_ns);
-            used_ns = now_used_ns;
-            if (share >= 1) return 0;
-            // What was not used some time ago is gone.
-            const double pause_ns = std::min(used / share, kLongestPauseNs);
-            paid_until_ns = std::max(paid_until_ns, last_ns) + static_cast<std::uint64_t>(pause_ns);
-            return paid_until_ns - std::min(paid_until_ns, kBurstNs);
-        }
-    };
-
     double cpu_share_now() const {
         const unsigned ceilings = ceilings_;
         return ceilings <= cpus_ ? shares_.cpu : std::min(shares_.cpu, 0.5 * cpus_ / ceilings);
@@ -75,8 +58,8 @@ class CpuCeiling {
 
     const Shares shares_;
     const unsigned cpus_;
-    Budget cpu_;
-    Budget stops_;
+    ShareBudget cpu_;
+    ShareBudget stops_;
     std::uint64_t last_ns_ = 0;  ///< End of the turn before.
 };
 

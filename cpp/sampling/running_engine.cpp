@@ -82,6 +82,10 @@ bool RunningEngine::sample_stopped(std::size_t index, const Tick& tick) {
     const std::uint8_t activity = activity_bits(index, true, tick.now_ns);
     const auto outcome =
         stopped_.read(tid, std::span(&index, 1), kStopPatience, nullptr, tick.stats);
+    // Beyond their share of the time, the other samples go on without stops.
+    stop_from_ns_ = pauses_.next_start(tick.now_ns,
+                                       static_cast<std::uint64_t>(target_->standing_time().count()),
+                                       options_.max_pause_share);
     if (outcome == StoppedThreads::Outcome::kRefused) stop_from_ns_ = tick.now_ns + kNoStopsForNs;
     if (outcome != StoppedThreads::Outcome::kRead) return false;
     StateRead& read = stopped_.reads().front();

@@ -7,6 +7,7 @@
 
 #include "sampling/idle_threads.h"
 #include "sampling/sample_engine.h"
+#include "sampling/share_budget.h"
 #include "sampling/stopped_threads.h"
 #include "sampling/thread_prover.h"
 #include "sampling/tick_reader.h"
@@ -44,7 +45,8 @@ class RunningEngine final : public SampleEngine {
     ThreadProver prover_;
     TickReader reader_;
     StoppedThreads stopped_;
-    std::uint64_t stop_from_ns_ = 0;  ///< No thread is stopped before, as it was not allowed.
+    ShareBudget pauses_;
+    std::uint64_t stop_from_ns_ = 0;  ///< No thread is stopped before.
     std::unique_ptr<IdleThreadFilter> idle_threads_;
     std::uint64_t mark_idle_at_ns_ = 0;
     std::vector<std::int32_t> asleep_;

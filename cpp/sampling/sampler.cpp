@@ -129,8 +129,10 @@ Result<void> Sampler::run() {
     const std::chrono::duration<double> interval(1.0 / options_.rate_hz);
     model::Batch batch;
     const auto ceiling_begin = Clock::now();
-    CpuCeiling ceiling({.cpu = options_.max_cpu_share, .stops = options_.max_pause_share},
-                       process::own_run_time_ns(), std::thread::hardware_concurrency());
+    // Where only some samples need a stop, the engine limits these alone.
+    CpuCeiling ceiling(
+        {.cpu = options_.max_cpu_share, .stops = options_.stops() ? options_.max_pause_share : 1},
+        process::own_run_time_ns(), std::thread::hardware_concurrency());
     const auto next_start = [&] {
         return ceiling.next_start(to_ns(Clock::now() - ceiling_begin), process::own_run_time_ns(),
                                   to_ns(engine_->standing_time()));

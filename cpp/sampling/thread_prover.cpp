@@ -16,6 +16,8 @@ using model::StackEnd;
 constexpr int kProofAttempts = 200;
 /// Of a thread that waits for our CPU: what cannot be proved then cannot before it goes on.
 constexpr int kPinnedAttempts = 20;
+/// A deep stack takes long to read. After this time a sample is given up when it is torn again.
+constexpr std::chrono::milliseconds kLongestSample{20};
 /// Half of the proofs may show a generator that is cut from its callers, see may_be_complete().
 constexpr int kProofRounds = 24;
 /// Above this rate, being where the target's thread runs would cost it too much.
@@ -32,9 +34,6 @@ constexpr std::uint64_t kLongestKeepOffNs = 1'000'000'000'000;
 constexpr int kCallProofs = 2;
 constexpr int kCallAttempts = 1000;
 constexpr int kPinnedCallAttempts = 40;
-/// Deep stacks take long to read: after this time there are no more than a few attempts.
-constexpr std::chrono::nanoseconds kLongestCallProof = std::chrono::milliseconds(10);
-constexpr int kLeastCallAttempts = 4;
 /// How long the thread goes on between two of those.
 constexpr std::chrono::nanoseconds kBetweenLooks = std::chrono::microseconds(20);
 /// A thread that was beside us at both ends of so short a time has not run in between.
@@ -79,6 +78,7 @@ ThreadProver::Outcome ThreadProver::sample(TrackedThread& thread, const cpython:
     auto& [stacks, codes, interner, code_validator, interpreters] = *readers_;
     const std::size_t old_size = thread.stack.entries.size();
     const bool was_proved_in_batch = tick.holds && thread.asked == Asked::kProof;
+    sample_until_ = std::chrono::steady_clock::now() + kLongestSample;
     StackEnd end = StackEnd::kTorn;
     bool in_batch = tick.holds;
     bool stands = false;
@@ -95,7 +95,7 @@ ThreadProver::Outcome ThreadProver::sample(TrackedThread& thread, const cpython:
         if (is_lost(end)) {
             in_batch = stands = false;
             end = prove(thread, state, tid, round == 0 && was_proved_in_batch);
-            if (end == StackEnd::kTorn && wait_patiently()) continue;
+            if (end == StackEnd::kTorn && !is_out_of_time() && wait_patiently()) continue;
             if (is_lost(end)) break;
         }
         std::optional<model::FrameId> task = thread.stack.task;
@@ -123,6 +123,7 @@ ThreadProver::Outcome ThreadProver::sample(TrackedThread& thread, const cpython:
                 break;
         }
         end = StackEnd::kTorn;
+        if (is_out_of_time()) break;
     }
     thread.note_sample(false);
     return {.end = end, .moved = !stands};
@@ -148,7 +149,7 @@ StackEnd ThreadProver::prove(TrackedThread& thread, const cpython::ThreadState& 
     if (pinned) pinned_ticks_left_ = kPinnedTicks;
     const auto prove_within = [&](int attempts) {
         proof_begin_ = std::chrono::steady_clock::now();
-        return stacks.prove(state.address, thread.plan, attempts, false).end;
+        return stacks.prove(state.address, thread.plan, attempts, false, sample_until_).end;
     };
     const StackEnd end = prove_within(pinned ? kPinnedAttempts : kProofAttempts);
     if (end != StackEnd::kTorn || pinned || tid == 0 || !affinity_.pin_to(pid_, tid)) return end;
@@ -168,6 +169,10 @@ void ThreadProver::note_lateness(bool late, std::uint64_t now_ns) {
     affinity_.unpin();
     pin_from_ns_ = now_ns + keep_off_ns_;
     keep_off_ns_ = std::min(keep_off_ns_ * 2, kLongestKeepOffNs);
+}
+
+bool ThreadProver::is_out_of_time() const {
+    return std::chrono::steady_clock::now() > sample_until_;
 }
 
 /// Whether the thread did not run since the last proof began, because we have its CPU.
@@ -204,10 +209,8 @@ bool ThreadProver::prove_call(TrackedThread& thread, const cpython::ThreadState&
     const int attempts = stands ? kPinnedCallAttempts : kCallAttempts;
     int seen = 0;
     bool proved = false;
-    const auto begin = std::chrono::steady_clock::now();
     for (int attempt = 0; attempt < attempts && !proved; ++attempt) {
-        const bool is_late = std::chrono::steady_clock::now() - begin > kLongestCallProof;
-        if (is_late && attempt >= kLeastCallAttempts) break;
+        if (attempt > 0 && is_out_of_time()) break;
         proof_begin_ = std::chrono::steady_clock::now();
         const auto run_before_ns = stands ? process::read_run_time_ns(pid_, tid) : std::nullopt;
         const bool is_read = !is_lost(stacks.prove(state.address, thread.plan, 1, true).end);

@@ -60,6 +60,7 @@ class ThreadProver {
     model::StackEnd prove(TrackedThread& thread, const cpython::ThreadState& state,
                           std::int32_t tid, bool failed_before);
     bool fails_often(bool failed);
+    bool is_out_of_time() const;
     bool did_not_run(std::int32_t tid) const;
     bool did_not_run_since(std::optional<std::uint64_t> run_before_ns, std::int32_t tid) const;
     bool prove_call(TrackedThread& thread, const cpython::ThreadState& state, std::int32_t tid);
@@ -74,7 +75,8 @@ class ThreadProver {
     const bool may_pin_;
     const std::chrono::nanoseconds patience_;
     std::uint64_t now_ns_ = 0;
-    std::chrono::nanoseconds waited_{};                  ///< In this tick.
+    std::chrono::nanoseconds waited_{};  ///< In this tick.
+    std::chrono::steady_clock::time_point sample_until_;
     std::chrono::steady_clock::time_point proof_begin_;  ///< The last one's, or earlier.
     process::CpuAffinity affinity_;
     int failures_ = 0;  ///< Of late, of proofs from another CPU.

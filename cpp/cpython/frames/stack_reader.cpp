@@ -10,6 +10,8 @@ namespace {
 using model::StackEnd;
 
 constexpr auto kLongestPause = std::chrono::nanoseconds(600);
+/// However late it is.
+constexpr int kLeastAttempts = 3;
 
 }  // namespace
 
@@ -49,13 +51,14 @@ StackOutcome StackReader::read_running(RemoteAddr thread_state, ReadPlan& plan, 
     return outcome;
 }
 
-StackOutcome StackReader::prove(RemoteAddr thread_state, ReadPlan& plan, int attempts,
-                                bool certain) {
+StackOutcome StackReader::prove(RemoteAddr thread_state, ReadPlan& plan, int attempts, bool certain,
+                                Clock::time_point until) {
     StackOutcome outcome{.end = StackEnd::kTorn, .problem = {}, .attempts = 0};
     for (int attempt = 1; attempt <= attempts; ++attempt) {
         // A program that repeats itself as fast as this loop would be met at the same bad moment
         // each time.
         if (attempt > 1) wait_up_to(kLongestPause);
+        if (attempt > kLeastAttempts && Clock::now() > until) break;
         if (!has_plan(thread_state, plan)) make_plan(thread_state, plan);
         batch_.clear();
         const std::size_t first = add_proof(plan, batch_, !certain);

@@ -55,7 +55,11 @@ class StackReader {
     /// lies above a running frame is left over from earlier calls, and may look like its callees.
     /// Short calls are seldom met so; which calls a program makes can be learnt from those that
     /// are.
-    StackOutcome prove(RemoteAddr thread_state, ReadPlan& plan, int attempts, bool certain);
+    ///
+    /// After the time `until` there are no more than a few attempts.
+    using Clock = std::chrono::steady_clock;
+    StackOutcome prove(RemoteAddr thread_state, ReadPlan& plan, int attempts, bool certain,
+                       Clock::time_point until = Clock::time_point::max());
 
     // The steps of one proof, for a caller that reads more than stacks in one call. Each add_*
     // returns the index of its first piece; what was added is judged after the batch was read.
