@@ -83,7 +83,9 @@ def test_a_thread_that_cannot_be_read_is_stopped_for_its_samples(interpreter: In
         assert target.process.stdout is not None
         assert target.process.stdout.readline() == b"ready\n"
         by_default, never = (
-            run_tool("record", "-r", "50", "-d", "2", *option, "-f", "folded", "-o", "-", target.pid)
+            run_tool(
+                "record", "-r", "50", "-d", "2", *option, "-f", "folded", "-o", "-", target.pid
+            )
             for option in ([], ["--no-block"])
         )
     assert by_default.returncode == never.returncode == 0
