@@ -28,13 +28,12 @@ StoppedThreads::Outcome StoppedThreads::read(pid_t tid, std::span<const std::siz
         auto guard = tid != 0 ? target_.stop_thread(tid, patience) : target_.stop();
         if (!guard) {
             stats.count_stop(in_ns(target_.standing_time() - stood_before));
-            if (guard.error().code == ErrorCode::kTargetExited) return Outcome::kEnded;
+            if (guard.error().code == ErrorCode::kTargetExited) return read_ended(states, native);
             error_ = std::move(guard).error();
             return Outcome::kRefused;
         }
         const process::StoppedThread& first = guard->threads().front();
         if (tid != 0 && !first.stopped && !first.uninterruptible) return Outcome::kNotYet;
-        read_at_ns_ = in_ns(std::chrono::steady_clock::now().time_since_epoch());
         limits.renew_steps(WorkLimits::kStopSteps);
         read_states(states);
         if (native != nullptr) copy_native_stacks(*guard, tid, states, *native);
@@ -53,7 +52,17 @@ StoppedThreads::Outcome StoppedThreads::read(pid_t tid, std::span<const std::siz
     }
 }
 
+/// A thread that ends deletes its states first. Those that it has left behind stay as they are.
+StoppedThreads::Outcome StoppedThreads::read_ended(std::span<const std::size_t> states,
+                                                   NativeSampling* native) {
+    if (native != nullptr) native->begin();
+    read_states(states);
+    const bool left_some = std::ranges::any_of(reads_, &StateRead::is_listed);
+    return left_some ? Outcome::kRead : Outcome::kEnded;
+}
+
 void StoppedThreads::read_states(std::span<const std::size_t> states) {
+    read_at_ns_ = in_ns(std::chrono::steady_clock::now().time_since_epoch());
     cpython::CachedInterpreters& interpreters = program_.interpreters();
     const bool same_interpreters = interpreters.read_now();
     reads_.assign(states.size(), {});

@@ -58,6 +58,7 @@ class StoppedThreads {
     const Error& error() const { return error_; }
 
   private:
+    Outcome read_ended(std::span<const std::size_t> states, NativeSampling* native);
     void read_states(std::span<const std::size_t> states);
     void copy_native_stacks(const process::StopGuard& guard, pid_t tid,
                             std::span<const std::size_t> states, NativeSampling& native) const;

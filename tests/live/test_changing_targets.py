@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from counting_target import STOPPED_STATES
 from process_state import run_state, thread_ids, wait_until
 from pystack import errors
 from targets import target_environment
-from tool_runs import TOOL_TIMEOUT_S, run_tool
+from tool_runs import TOOL_TIMEOUT_S, account_of, run_tool
 
 pytestmark = pytest.mark.live
 
@@ -113,6 +114,9 @@ def test_target_whose_main_thread_has_ended(options: list[str], tmp_path: Path) 
             done = run_tool("record", *how, "-d", "0.5", "-f", "folded", "-o", output, process.pid)
             assert done.returncode == 0, done.stderr
             assert "waits (ends.py)" in output.read_text()
+            # The stack that the main thread has left behind.
+            assert re.search(r"^<module> \(ends.py\) \d", output.read_text(), re.MULTILINE)
+            assert "none lost" in account_of(done.stderr)
         finally:
             process.kill()
 

@@ -30,7 +30,7 @@ struct Shares {
           interpreters(fake.memory(), fake.runtime, stacks.format()),
           threads(target, std::make_shared<WorkLimits>(std::uint64_t{1} << 20)) {
         program.add_thread(1, {"f"});
-        interpreters.read_stopped();
+        interpreters.read();
         threads.update(interpreters, tick(0));
         REQUIRE(threads.size() == 1);
         threads[0].cpu.is_followed = threads[0].cpu.is_known = true;
@@ -109,7 +109,7 @@ TEST_CASE("what ran in a gap is not the time of samples") {
 TEST_CASE("a thread that runs in two interpreters runs once") {
     Shares shares;
     shares.program.add_thread(2, {"g"});
-    shares.interpreters.read_stopped();
+    shares.interpreters.read();
     shares.threads.update(shares.interpreters, shares.tick(0));
     REQUIRE(shares.threads.size() == 2);
     REQUIRE(shares.threads.tid(0) == shares.threads.tid(1));  // Not known: as if it were the same.

@@ -20,7 +20,7 @@ TEST_CASE("tables stay when the target executes another program, and all else is
         const FakeTarget target(fake);
         ProgramReaders readers(target, {});
         readers.use(fake.runtime);
-        readers.interpreters().read_stopped();
+        readers.interpreters().read();
         CHECK(readers.interpreters().threads().size() == 1);
         const model::FrameId frame = readers.interner().marker_frame("kept");
         readers.use(fake.runtime);

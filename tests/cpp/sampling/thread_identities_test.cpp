@@ -47,7 +47,7 @@ struct Recording {
     }
 
     bool update(std::uint64_t now_ns) {
-        interpreters.read_stopped();
+        interpreters.read();
         return identities.update(now_ns, fake.runtime, interpreters, indices);
     }
 
@@ -88,7 +88,7 @@ TEST_CASE("a thread is asked about less and less often") {
         Recording recording(fake);
         recording.add_thread();
         recording.indices = {recording.identities.add(0)};
-        recording.interpreters.read_stopped();
+        recording.interpreters.read();
         const auto asks = [&](std::uint64_t now_ns) {
             const std::size_t calls = fake.memory().calls();
             recording.identities.update(now_ns, fake.runtime, recording.interpreters,

@@ -52,7 +52,7 @@ struct Sampling {
     }
 
     ThreadProver::Outcome sample(std::int32_t tid = 0) {
-        interpreters.read_stopped();
+        interpreters.read();
         prover.begin_tick(now_ns);
         return prover.sample(thread, interpreters.threads().at(0), tid, {.batch = empty});
     }

@@ -26,7 +26,7 @@ struct Table {
           threads(target, std::make_shared<WorkLimits>(bytes)) {}
 
     void update(std::uint64_t now_ns) {
-        interpreters.read_stopped();
+        interpreters.read();
         threads.update(interpreters, {.now_ns = now_ns,
                                       .previous_ns = now_ns - 10,
                                       .most_weight_ns = kAnyWeight,
