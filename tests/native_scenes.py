@@ -70,16 +70,23 @@ def header_folder(interpreter: Interpreter) -> Path:
 
 def build_extension(interpreter: Interpreter, folder: Path) -> None:
     """Compiles `native_ext` into the folder, with debug information and optimised."""
+    options = ("-std=c++17", "-Wno-deprecated-declarations", "-static-libstdc++", "-static-libgcc")
+    compile_extension(interpreter, "native_ext.cpp", folder, "g++", *options)
+
+
+def compile_extension(
+    interpreter: Interpreter, source: str, folder: Path, compiler: str, *options: str
+) -> None:
+    """Compiles one of the programs into a module in the folder, optimised, with debug info."""
     include = header_folder(interpreter)
     # Debian's headers name each other from /usr/include.
     parents = [include.parent, include.parent / "x86_64-linux-gnu"]
     subprocess.run(
         [
-            *("g++", "-std=c++17", "-O2", "-g", "-shared", "-fPIC", "-Wno-deprecated-declarations"),
-            "-Wl,--build-id",
-            *("-static-libstdc++", "-static-libgcc", f"-I{include}"),
+            *(compiler, "-O2", "-g", "-shared", "-fPIC", "-Wl,--build-id", *options),
+            f"-I{include}",
             *(f"-idirafter{parent}" for parent in parents if interpreter.root is not None),
-            *(str(PROGRAMS / "native_ext.cpp"), "-o", str(folder / "native_ext.so")),
+            *(str(PROGRAMS / source), "-o", str(folder / f"{Path(source).stem}.so")),
         ],
         check=True,
     )

@@ -140,6 +140,12 @@ interpreter_frame             3.11+       _PyInterpreterFrame
     globals                   3.6+        f_globals
     locals                    3.6+        f_locals
     frame_object              3.11+       frame_obj
+    trace                     3.6-3.10    f_trace
+    lineno                    3.6-3.10    f_lineno
+
+frame_object                  3.11+       PyFrameObject
+    frame                     3.11+       f_frame
+    lineno                    3.11+       f_lineno
 
 code_object                   3.6+        PyCodeObject
     filename                  3.6+        co_filename

@@ -66,11 +66,11 @@ std::vector<PythonSegment> split_into_activations(const cpython::Layout& layout,
                 if (PythonSegment* segment = add(i)) segment->anchor = frames[i].address;
                 break;
             case EntryMark::kIsEntry:
-                if (!frames[i].is_entry) continue;
+                if (!frames[i].is_entry || frames[i].compiled) continue;
                 add(i + 1);
                 break;
             case EntryMark::kNone:
-                if (frames[i].suspended) continue;
+                if (frames[i].suspended || frames[i].compiled) continue;
                 add(i + 1);
                 break;
         }

@@ -16,6 +16,7 @@ namespace pystack::merge {
 ///   3.11   its _PyCFrame. `c_frame` is that of the innermost activation, as the thread state has
 ///          it; the others are followed in `stack`, the copied C stack;
 ///   <3.11  nothing: each frame that runs is an activation of its own.
+/// Compiled frames are no activation: they belong to the one that called them, if there is one.
 std::vector<PythonSegment> split_into_activations(const cpython::Layout& layout,
                                                   std::span<const cpython::RawFrame> frames,
                                                   RemoteAddr c_frame,

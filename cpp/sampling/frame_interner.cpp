@@ -9,8 +9,10 @@ using cpython::RawFrame;
 
 namespace {
 
-/// In place of the offset of an instruction that does not lie in its code object.
+/// The place of an instruction that does not lie in its code object.
 constexpr std::int64_t kOutside = -2;
+/// The caller of an outermost frame: no frame has this number.
+constexpr model::FrameId kNoCaller = ~model::FrameId{0};
 /// Names of tasks that are told apart.
 constexpr std::size_t kMostTasks = 1000;
 
@@ -56,18 +58,22 @@ FrameInterner::Outcome FrameInterner::intern(std::span<const RawFrame> frames,
         if (!frame.shim) {
             entry.code = codes_->find(frame.code);
             if (entry.code == nullptr) return Outcome::kUnknownCode;
-            auto offset =
-                entry.code->problem ? std::nullopt : codes_->instruction_offset(*entry.code, frame);
-            if (!offset && !is_stopped_) return Outcome::kUnfit;
+            auto place =
+                entry.code->problem ? std::nullopt : codes_->place(*entry.code, frame);
+            if (!place && !is_stopped_) return Outcome::kUnfit;
             entry.shown = !entry.code->problem && !codes_->is_incomplete(*entry.code, frame);
-            if (!offset) offset = kOutside;
+            if (!place) place = kOutside;
             if (entry.shown) {
-                if (caller && !is_proved_call(*caller, *entry.code)) return Outcome::kUnproved;
+                // A compiled frame that has returned has lost its caller, and looks like one that
+                // nobody called.
+                const bool is_call = caller || frame.compiled;
+                if (is_call && !is_proved_call(caller.value_or(kNoCaller), *entry.code))
+                    return Outcome::kUnproved;
                 if (interned.task_at == frames.size() && entry.code->is_coroutine()) {
                     interned.task_at = i;
                     if (task) stack = push(stack, *task);
                 }
-                entry.frame = frame_id(*entry.code, *offset);
+                entry.frame = frame_id(*entry.code, *place);
                 entry.stack = stack = push(stack, entry.frame);
                 caller = entry.frame;
             }
@@ -90,7 +96,7 @@ std::size_t FrameInterner::RowHash::operator()(const RowKey& key) const noexcept
     constexpr std::uint64_t kMix = 0x9e3779b97f4a7c15U;
     std::uint64_t hash = (std::uint64_t{key.row.function} << 32) | key.row.file;
     hash = hash * kMix + static_cast<std::uint32_t>(key.row.line);
-    hash = hash * kMix + static_cast<std::uint64_t>(key.offset);
+    hash = hash * kMix + static_cast<std::uint64_t>(key.place);
     hash = hash * kMix + key.row.address + key.row.inline_depth;
     return hash * kMix >> 16;
 }
@@ -154,8 +160,8 @@ std::optional<FrameInterner::StoppedFrame> FrameInterner::stopped_frame(const Ra
     const Code* code = codes_->find(frame.code);
     if (code == nullptr || code->problem || codes_->is_incomplete(*code, frame))
         return std::nullopt;
-    const auto offset = codes_->instruction_offset(*code, frame);
-    return StoppedFrame{frame_id(*code, offset.value_or(kOutside)), code->is_coroutine()};
+    const auto place = codes_->place(*code, frame);
+    return StoppedFrame{frame_id(*code, place.value_or(kOutside)), code->is_coroutine()};
 }
 
 bool FrameInterner::is_truncated(const InternedStack& stack) const {
@@ -180,21 +186,21 @@ bool FrameInterner::is_proved_call(model::FrameId caller, const Code& callee) {
     return false;
 }
 
-model::FrameId FrameInterner::frame_id(const Code& code, std::int64_t offset) {
+model::FrameId FrameInterner::frame_id(const Code& code, std::int64_t place) {
     const std::uint64_t key =
-        (std::uint64_t{code.index} << 32) | static_cast<std::uint32_t>(offset);
+        (std::uint64_t{code.index} << 32) | static_cast<std::uint32_t>(place);
     if (const std::uint32_t* known = frame_ids_.find(key)) return *known;
     const auto function = string_id(code.qualname.value_or(code.function));
     const auto file = string_id(code.file);
     if (!function || !file) return left_out_frame();
-    const auto line = offset == kOutside ? std::nullopt : codes_->position(code, offset).line;
+    const auto line = place == kOutside ? std::nullopt : codes_->position(code, place).line;
     // A code object that was made anew, of the same source, has the rows of the one before.
     const model::FrameId id = row_id({.row = {.kind = model::FrameKind::kPython,
                                               .function = *function,
                                               .file = *file,
                                               .line = line.value_or(-1),
                                               .first_line = code.identity.first_line},
-                                      .offset = offset});
+                                      .place = place});
     frame_ids_.find_or_insert(key, id);
     return id;
 }

@@ -107,14 +107,14 @@ class FrameInterner {
     /// A row, and what tells it from others that look the same.
     struct RowKey {
         model::FrameRow row;
-        std::int64_t offset = 0;  ///< Of the instruction; 0 of frames that are not Python's.
+        std::int64_t place = 0;  ///< See CodeReader::place; 0 of frames that are not Python's.
         bool operator==(const RowKey&) const = default;
     };
     struct RowHash {
         std::size_t operator()(const RowKey& key) const noexcept;
     };
 
-    model::FrameId frame_id(const cpython::Code& code, std::int64_t offset);
+    model::FrameId frame_id(const cpython::Code& code, std::int64_t place);
     model::FrameId row_id(const RowKey& key);
     std::optional<model::StringId> string_id(std::string_view text);
     model::FrameId left_out_frame();
@@ -125,7 +125,7 @@ class FrameInterner {
     model::StringTable strings_;
     std::vector<model::FrameRow> frames_;
     model::StackTable stacks_;
-    model::IdMap frame_ids_;  ///< By code index and instruction offset.
+    model::IdMap frame_ids_;  ///< By code index and place.
     model::IdMap call_ids_;   ///< By caller's frame id and callee's code index.
     std::vector<bool> calls_proved_;
     std::vector<std::uint32_t> call_failures_;

@@ -23,10 +23,15 @@ class SeenCalls {
         std::vector<Call> calls;
         for (std::size_t i = 1; i < innermost_first.size(); ++i) {
             const cpython::RawFrame& caller = innermost_first[i];
-            const Call call{caller.code, caller.instruction, innermost_first[i - 1].code};
+            const Call call{caller.code, caller.instruction, caller.line,
+                            innermost_first[i - 1].code};
             // Recursion: the same call many times in a row.
             if (calls.empty() || calls.back() != call) calls.push_back(call);
         }
+        // A compiled frame that has returned has lost its caller, and looks like one that nobody
+        // called.
+        if (!innermost_first.empty() && innermost_first.back().compiled)
+            calls.push_back({RemoteAddr{}, 0, 0, innermost_first.back().code});
         std::sort(calls.begin(), calls.end());
         calls.erase(std::unique(calls.begin(), calls.end()), calls.end());
         if (std::includes(seen_.begin(), seen_.end(), calls.begin(), calls.end())) return true;
@@ -38,8 +43,9 @@ class SeenCalls {
     }
 
   private:
-    using Call = std::tuple<RemoteAddr, std::uint64_t, RemoteAddr>;  ///< Caller, where, callee.
-    std::vector<Call> seen_;                                         ///< Sorted.
+    /// Caller, its instruction and line, callee.
+    using Call = std::tuple<RemoteAddr, std::uint64_t, std::int32_t, RemoteAddr>;
+    std::vector<Call> seen_;  ///< Sorted.
 };
 
 }  // namespace pystack::snapshot

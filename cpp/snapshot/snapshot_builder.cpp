@@ -60,9 +60,9 @@ class FrameMaker {
 
   private:
     const model::Frame& frame_at(const cpython::Code& code, const RawFrame& raw_frame) {
-        const auto offset = raw_.codes.instruction_offset(code, raw_frame);
+        const auto place_in_code = raw_.codes.place(code, raw_frame);
         const std::uint64_t key = (std::uint64_t{code.index} << 32) |
-                                  static_cast<std::uint32_t>(offset.value_or(kNoOffset));
+                                  static_cast<std::uint32_t>(place_in_code.value_or(kNoPlace));
         const auto fresh = static_cast<std::uint32_t>(frames_.size());
         const std::uint32_t place = places_.find_or_insert(key, fresh);
         if (place != fresh) return frames_[place];
@@ -71,11 +71,11 @@ class FrameMaker {
         frame.qualname = code.qualname;
         frame.file = code.file;
         frame.first_line = code.identity.first_line;
-        if (offset) frame.position = raw_.codes.position(code, *offset);
+        if (place_in_code) frame.position = raw_.codes.position(code, *place_in_code);
         return frames_.emplace_back(std::move(frame));
     }
 
-    static constexpr std::int64_t kNoOffset = INT32_MIN;
+    static constexpr std::int64_t kNoPlace = -2;
 
     RawSnapshot& raw_;
     /// One name for all of them: where memory is short there are many.

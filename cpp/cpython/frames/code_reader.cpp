@@ -259,8 +259,8 @@ std::optional<RemoteAddr> CodeReader::bytecode(const Code& code, const RawFrame&
     return *entry;
 }
 
-std::optional<std::int64_t> CodeReader::instruction_offset(const Code& code,
-                                                           const RawFrame& frame) {
+std::optional<std::int64_t> CodeReader::place(const Code& code, const RawFrame& frame) {
+    if (frame.line > 0) return kLinePlaces + frame.line;
     const auto index = static_cast<std::int64_t>(frame.instruction);
     switch (layout_.instruction) {
         case Instruction::kByteIndex:
@@ -283,7 +283,7 @@ bool CodeReader::instructions_fit(std::span<const RawFrame> frames) {
     return std::all_of(frames.begin(), frames.end(), [this](const RawFrame& frame) {
         if (frame.shim) return true;
         const Code* code = find(frame.code);
-        return code != nullptr && !code->problem && instruction_offset(*code, frame).has_value();
+        return code != nullptr && !code->problem && place(*code, frame).has_value();
     });
 }
 
@@ -305,21 +305,26 @@ bool CodeReader::is_truncated(std::span<const RawFrame> frames) const {
 
 bool CodeReader::is_incomplete(const Code& code, const RawFrame& frame) {
     if (!layout_.code_object.firsttraceable || frame.owner == layout_.generator_owner) return false;
-    const auto offset = instruction_offset(code, frame);
+    const auto offset = place(code, frame);
     return offset && *offset < code.first_traceable;
 }
 
-model::SourcePosition CodeReader::position(const Code& code, std::int64_t offset) const {
+model::SourcePosition CodeReader::position(const Code& code, std::int64_t place) const {
+    if (place >= kLinePlaces) {
+        model::SourcePosition position;
+        position.line = static_cast<std::int32_t>(place - kLinePlaces);
+        return position;
+    }
     if (!code.line_table) return {};
     std::span<const std::byte> table(*code.line_table);
     if (layout_.line_table == LineTableFormat::kLocations311) {
         // Nothing behind this is of this instruction, whatever the table says.
-        const auto unit = static_cast<std::uint64_t>(std::max<std::int64_t>(offset, 0)) / 2;
+        const auto unit = static_cast<std::uint64_t>(std::max<std::int64_t>(place, 0)) / 2;
         const std::uint64_t reach = (unit + 1) * kMaxEntryBytes;
         if (reach < table.size()) table = table.first(static_cast<std::size_t>(reach));
     }
     if (!limits_->charge_steps(1 + table.size() / 16)) return {};
-    return position_at(layout_.line_table, table, code.identity.first_line, offset);
+    return position_at(layout_.line_table, table, code.identity.first_line, place);
 }
 
 }  // namespace pystack::cpython

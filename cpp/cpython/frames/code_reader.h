@@ -92,9 +92,12 @@ class CodeReader {
     /// Another code object may be at its address now.
     void forget(const Code& code);
 
-    /// Byte offset of the instruction that the frame executes, -1 for a frame that has not started;
-    /// nullopt when it does not lie in the code object.
-    std::optional<std::int64_t> instruction_offset(const Code& code, const RawFrame& frame);
+    /// What the frame executes: the byte offset of its instruction, -1 for a frame that has not
+    /// started; of a compiled frame kLinePlaces plus its line. At most 32 bits. nullopt when the
+    /// instruction does not lie in the code object.
+    std::optional<std::int64_t> place(const Code& code, const RawFrame& frame);
+    /// Places from here on are lines: no code object is that large.
+    static constexpr std::int64_t kLinePlaces = std::int64_t{1} << 31;
     /// Whether every frame executes an instruction of its own code object. A frame that does not
     /// was read while it was being replaced. All code objects must be known.
     bool instructions_fit(std::span<const RawFrame> frames);
@@ -105,7 +108,8 @@ class CodeReader {
     /// The frame is still being set up: sys._getframe() does not show it, and neither do we.
     bool is_incomplete(const Code& code, const RawFrame& frame);
 
-    model::SourcePosition position(const Code& code, std::int64_t offset) const;
+    /// Where a place is in the source.
+    model::SourcePosition position(const Code& code, std::int64_t place) const;
 
   private:
     /// What the code objects of one load share, by address: each is read, kept and charged once.

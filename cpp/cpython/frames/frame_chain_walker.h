@@ -96,6 +96,13 @@ class FrameChainWalker {
             RemoteAddr previous;
             if (const char* wrong = format_.parse(next, header, frame, previous))
                 return StackOutcome::unreadable(corrupt(wrong, next));
+            if (frame.object_distance != 0) {
+                const RemoteRange extent = format_.extent(frame);
+                const std::byte* const bytes = source.view(extent);
+                if (bytes == nullptr) return unread(extent);
+                if (const char* wrong = format_.parse_object(bytes, frame))
+                    return StackOutcome::unreadable(corrupt(wrong, next));
+            }
             visit(frame);
             next = previous;
         }

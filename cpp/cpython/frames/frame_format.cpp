@@ -11,6 +11,10 @@ namespace {
 constexpr std::uint8_t kMaxOwner = 4;
 /// FRAME_EXECUTING of 3.10's enum _framestate [Include/cpython/frameobject.h].
 constexpr std::int8_t kFrameExecuting = 0;
+/// A compiled frame lies behind the fields of its own frame object, some 100 bytes from the
+/// beginning. The frame of a generator, whose frame object is another one, is further from it: the
+/// object has room for a frame of its own, and the head of the generator follows.
+constexpr std::uint64_t kMostObjectDistance = 191;
 
 /// The smallest range of offsets that covers the fields given.
 class Cover {
@@ -51,6 +55,16 @@ RemoteRange header_offsets(const Layout& layout) {
     if (layout.stack_top == StackTop::kIndex || layout.stack_top == StackTop::kDepth)
         cover.add(frame.stackpointer, 4);
     if (layout.stack_top == StackTop::kPointer) cover.add(frame.stackpointer, 8);
+    cover.add(frame.frame_object, 8);
+    cover.add(frame.trace, 8);
+    cover.add(frame.lineno, 4);
+    return cover.range();
+}
+
+RemoteRange object_offsets(const Layout& layout) {
+    Cover cover;
+    cover.add(layout.frame_object.frame, 8);
+    cover.add(layout.frame_object.lineno, 4);
     return cover.range();
 }
 
@@ -70,7 +84,10 @@ RemoteRange thread_offsets(const Layout& layout) {
 }  // namespace
 
 FrameFormat::FrameFormat(const Layout& layout)
-    : layout_(layout), header_(header_offsets(layout)), thread_(thread_offsets(layout)) {}
+    : layout_(layout),
+      header_(header_offsets(layout)),
+      object_(object_offsets(layout)),
+      thread_(thread_offsets(layout)) {}
 
 const char* FrameFormat::parse(RemoteAddr address, const std::byte* header, RawFrame& frame,
                                RemoteAddr& previous) const {
@@ -115,6 +132,41 @@ const char* FrameFormat::parse(RemoteAddr address, const std::byte* header, RawF
     // 3.13 leaves any object in a shim frame; the low bits of a _PyStackRef are flags.
     if (layout_.stack_ref != StackRef::kPointer) frame.code.value &= ~std::uint64_t{3};
     if (!frame.shim && !frame.code) return "code of a frame";
+    if (!frame.shim) find_maker(header, frame);
+    return nullptr;
+}
+
+void FrameFormat::find_maker(const std::byte* header, RawFrame& frame) const {
+    const auto& fields = layout_.interpreter_frame;
+    if (frames_are_objects()) {
+        // The interpreter sets f_trace only once it has begun to execute.
+        if (!fields.trace || !fields.lineno || static_cast<std::int64_t>(frame.instruction) >= 0 ||
+            load<std::uint64_t>(header, fields.trace, header_) == 0) {
+            return;
+        }
+        frame.compiled = true;
+        frame.line = std::max(load<std::int32_t>(header, fields.lineno, header_), 0);
+        return;
+    }
+    const bool may_be_in_object =
+        frame.owner == layout_.generator_owner || frame.owner == layout_.frame_object_owner;
+    if (!may_be_in_object || !fields.frame_object || object_.size() == 0) return;
+    const std::uint64_t object = load<std::uint64_t>(header, fields.frame_object, header_);
+    const std::uint64_t distance = frame.address.value - object;
+    if (object > frame.address.value || distance > kMostObjectDistance ||
+        distance + header_.begin.value < object_.end.value) {
+        return;
+    }
+    frame.compiled = true;
+    frame.is_entry = false;
+    frame.object_distance = static_cast<std::uint8_t>(distance);
+}
+
+const char* FrameFormat::parse_object(const std::byte* extent, RawFrame& frame) const {
+    const auto& fields = layout_.frame_object;
+    if (load<std::uint64_t>(extent, fields.frame, object_) != frame.address.value)
+        return "frame object";
+    frame.line = std::max(load<std::int32_t>(extent, fields.lineno, object_), 0);
     return nullptr;
 }
 
@@ -150,7 +202,8 @@ RemoteAddr FrameFormat::running_task(const std::byte* thread) const {
 }
 
 bool FrameFormat::looks_returned(const RawFrame& frame, const std::byte* header) const {
-    if (frame.shim) return false;
+    // A compiled frame that has returned has lost its caller, which is part of its identity.
+    if (frame.shim || frame.compiled) return false;
     const auto& fields = layout_.interpreter_frame;
     switch (layout_.stack_top) {
         case StackTop::kPointerIfSuspended:
@@ -168,6 +221,7 @@ bool FrameFormat::looks_returned(const RawFrame& frame, const std::byte* header)
 }
 
 bool FrameFormat::is_outermost(const RawFrame& frame) const {
+    if (frame.compiled) return true;
     switch (layout_.entry_mark) {
         case EntryMark::kNone:
             return true;

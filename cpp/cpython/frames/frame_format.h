@@ -28,6 +28,13 @@ struct RawFrame {
     /// 3.10: nobody runs it. generator.throw() links a suspended generator into the chain while it
     /// hands the exception on to the generator that this one waits for.
     bool suspended = false;
+    /// Compiled code runs it (Nuitka makes such frames), not the interpreter loop: it is part of a
+    /// frame object that has the current line, and its instruction never moves.
+    bool compiled = false;
+    /// Of a compiled frame: the distance from its frame object. 0 below 3.11, where they are one.
+    std::uint8_t object_distance = 0;
+    /// Of a compiled frame: the line that it executes. 0 if it has none.
+    std::int32_t line = 0;
 
     bool operator==(const RawFrame&) const = default;
 };
@@ -51,10 +58,28 @@ class FrameFormat {
     RemoteRange header_at(RemoteAddr frame) const { return at(frame, header_); }
     RemoteRange thread_at(RemoteAddr thread_state) const { return at(thread_state, thread_); }
 
+    /// All bytes that tell what a frame executes: its header and, in front of it, the part of its
+    /// frame object that is read if the frame is compiled.
+    RemoteRange extent(const RawFrame& frame) const {
+        RemoteRange range = header_at(frame.address);
+        range.begin.value -= lead(frame);
+        return range;
+    }
+    /// How many bytes of the extent precede the header.
+    std::uint64_t lead(const RawFrame& frame) const {
+        return frame.object_distance == 0
+                   ? 0
+                   : frame.object_distance + header_.begin.value - object_.begin.value;
+    }
+    std::uint64_t extent_size(const RawFrame& frame) const { return header_.size() + lead(frame); }
+
     /// `header` holds header().size() bytes. Null when they can be a frame, else what is wrong with
     /// them.
     const char* parse(RemoteAddr address, const std::byte* header, RawFrame& frame,
                       RemoteAddr& previous) const;
+    /// `extent` holds the extent of a frame with a lead. Sets its line. Null when the frame object
+    /// belongs to the frame, else what is wrong.
+    const char* parse_object(const std::byte* extent, RawFrame& frame) const;
 
     /// `thread` holds thread().size() bytes. The innermost frame, or the C frame that points to it.
     RemoteAddr top(const std::byte* thread) const;
@@ -97,11 +122,12 @@ class FrameFormat {
 
     /// Whether the frame lives in a generator or coroutine; not known below 3.11.
     bool is_generator(const RawFrame& frame) const {
-        return !frames_are_objects() && frame.owner == layout_.generator_owner;
+        return !frames_are_objects() && !frame.compiled && frame.owner == layout_.generator_owner;
     }
     /// Whether the frame's memory is the thread's data stack, where its callers are below it.
     bool on_data_stack(const RawFrame& frame) const {
-        return !frames_are_objects() && !frame.shim && frame.owner != layout_.generator_owner;
+        return !frames_are_objects() && !frame.shim && !frame.compiled &&
+               frame.owner != layout_.generator_owner;
     }
 
   private:
@@ -109,8 +135,11 @@ class FrameFormat {
         return {base + offsets.begin.value, base + offsets.end.value};
     }
 
+    void find_maker(const std::byte* header, RawFrame& frame) const;
+
     const Layout layout_;
     RemoteRange header_;
+    RemoteRange object_;  ///< Offsets of the part of a frame object that is read.
     RemoteRange thread_;
     FieldOffset running_task_;
 };

@@ -75,7 +75,7 @@ void ProvedStack::move_to(const FrameFormat& format, const StackRanges& old,
     }
     std::size_t hint = 1;
     for (std::size_t i = frames_.size(); i-- > 0;) {
-        const auto place = ranges.find(format.header_at(frames_[i].address), hint);
+        const auto place = ranges.find(format.extent(frames_[i]), hint);
         if (!place) return;
         // Where ranges overlap, their bytes are of different instants: those count that the frame
         // was read from.
@@ -92,10 +92,10 @@ void ProvedStack::move_to(const FrameFormat& format, const StackRanges& old,
 
 void ProvedStack::set_extents(const FrameFormat& format, const StackRanges& ranges,
                               RemoteRange cframe, std::size_t from) {
-    const auto header_size = static_cast<std::uint32_t>(format.header().size());
     for (std::size_t i = from; i < frames_.size(); ++i) {
         StackRanges::Place& place = places_[i];
-        place.fixed_end = place.offset + header_size;
+        place.fixed_end =
+            place.offset + static_cast<std::uint32_t>(format.extent_size(frames_[i]));
         if (i + 1 == frames_.size() || places_[i + 1].range != place.range) continue;
         if (!format.on_data_stack(frames_[i]) || !format.on_data_stack(frames_[i + 1])) continue;
         const RemoteAddr callee = frames_[i + 1].address;

@@ -46,7 +46,7 @@ class ProvedStack {
     bool has_bytes() const { return has_bytes_; }
     /// The bytes of all ranges, see StackRanges::offset; null if there are none.
     const std::byte* bytes() const { return has_bytes_ ? bytes_.data() : nullptr; }
-    /// Where the headers of frames() are. Valid if `has_bytes`.
+    /// Where the extents of frames() are. Valid if `has_bytes`.
     std::span<const StackRanges::Place> places() const { return places_; }
     /// Whether the frames are read from the outermost in, and then back. False without bytes.
     bool is_in_order(const StackRanges& ranges) const;

@@ -49,7 +49,7 @@ void ReadPlan::build_ranges(const FrameFormat& format, RemoteAddr thread_state,
     const std::size_t near = std::min(StackRanges::kNearFrames, innermost_first.size());
     for (const RawFrame& frame : innermost_first.first(near)) {
         if (format.on_data_stack(frame)) continue;
-        const RemoteRange header = format.header_at(frame.address);
+        const RemoteRange header = format.extent(frame);
         if (proved()) {
             recent_.add_proved(header);
         } else {
@@ -109,7 +109,7 @@ void ReadPlan::accept(const FrameFormat& format, const FoundStack& found, const 
                       steady_clock::time_point read_end) {
     for (std::size_t i = found.fresh.size(); i-- > 0;) {
         if (ranges_.is_recent(found.places[i].range))
-            recent_.add_proved(format.header_at(found.fresh[i].address));
+            recent_.add_proved(format.extent(found.fresh[i]));
     }
     recent_.count_proof();
     stack_.accept(format, ranges_, cframe_, found, copies);

@@ -71,10 +71,10 @@ class FirstCopies {
 
     /// Whether that frame and all its callers are as they were at the last proof, in both copies.
     bool rest_holds(std::size_t innermost) const {
-        const auto size = static_cast<std::uint32_t>(format_.header().size());
         const auto places = last_.places();
         for (std::size_t i = innermost + 1; i-- > 0;) {
             const Place& place = places[i];
+            const auto size = static_cast<std::uint32_t>(format_.extent_size(last_.frames()[i]));
             const std::uint32_t end = i == innermost ? place.offset + size : place.fixed_end;
             if (!copies_.is_unchanged(place.range, place.offset, place.offset + size) ||
                 !copies_.agree(place.range, place.offset, end)) {
@@ -149,8 +149,8 @@ bool StackProof::callers_are_at_call(const Evidence& evidence) const {
         // anything. generator.throw() is such a call, too, and makes no activation
         // [Objects/genobject.c: _gen_throw].
         const bool called_directly =
-            !callee.shim && !callee.is_entry && !format_.is_generator(callee);
-        return !called_directly || caller.shim || caller.calls;
+            !callee.shim && !callee.is_entry && !callee.compiled && !format_.is_generator(callee);
+        return !called_directly || caller.shim || caller.compiled || caller.calls;
     };
     for (std::size_t i = 1; i < fresh_.size(); ++i) {
         if (!can_call(fresh_[i], fresh_[i - 1])) return false;
@@ -163,8 +163,9 @@ bool StackProof::frames_agree(const Evidence& evidence) const {
     if (fresh_.empty()) return true;
     // The innermost frame runs: its instruction and its values change, its identity does not.
     const Place& innermost = places_.front();
-    const std::byte* const first = evidence.copies.first(innermost.range) + innermost.offset;
-    const std::byte* const second = evidence.copies.second(innermost.range) + innermost.offset;
+    const std::uint64_t header = innermost.offset + format_.lead(fresh_.front());
+    const std::byte* const first = evidence.copies.first(innermost.range) + header;
+    const std::byte* const second = evidence.copies.second(innermost.range) + header;
     if (!format_.same_identity(first, second)) return false;
     std::size_t hint = innermost.range;
     for (std::size_t i = 1; i < fresh_.size(); ++i) {
@@ -176,7 +177,7 @@ bool StackProof::frames_agree(const Evidence& evidence) const {
 
 bool StackProof::caller_agrees(const Evidence& evidence, const RawFrame& caller, const Place& place,
                                const RawFrame& callee, std::size_t& hint) const {
-    const std::uint64_t end = place.offset + format_.header().size();
+    const std::uint64_t end = place.offset + format_.extent_size(caller);
     if (!evidence.copies.agree(place.range, place.offset, end)) return false;
     const RemoteAddr values = format_.header_at(caller.address).end;
     const bool near = callee.address > values && callee.address - values < StackRanges::kMaxGap;
@@ -207,7 +208,8 @@ bool StackProof::stayed(const Evidence& evidence) const {
     if (fresh_.empty() && known_ == 0) return true;
     const RawFrame& frame = fresh_.empty() ? last.frames()[known_ - 1] : fresh_.front();
     const Place& place = fresh_.empty() ? last.places()[known_ - 1] : places_.front();
-    return !format_.looks_returned(frame, copies.second(place.range) + place.offset);
+    return !format_.looks_returned(
+        frame, copies.second(place.range) + place.offset + format_.lead(frame));
 }
 
 }  // namespace pystack::cpython

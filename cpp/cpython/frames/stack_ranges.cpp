@@ -47,7 +47,7 @@ void StackRanges::build(const FrameFormat& format, const Stack& stack, const Rec
 void StackRanges::add_frames(const FrameFormat& format, const Stack& stack) {
     for (std::size_t i = 0; i < stack.innermost_first.size(); ++i) {
         const RawFrame& frame = stack.innermost_first[i];
-        const RemoteRange header = format.header_at(frame.address);
+        const RemoteRange header = format.extent(frame);
         if (!far_.empty()) {
             add_far(format, frame);
         } else if (!format.on_data_stack(frame)) {
@@ -84,7 +84,7 @@ void StackRanges::add_near_range(const FrameFormat& format, const Stack& stack,
 }
 
 void StackRanges::add_far(const FrameFormat& format, const RawFrame& frame) {
-    const RemoteRange header = format.header_at(frame.address);
+    const RemoteRange header = format.extent(frame);
     const bool below_near =
         far_.empty() && header.begin < near_.begin && near_.begin - header.begin < kMaxGap;
     if (below_near && format.on_data_stack(frame)) {

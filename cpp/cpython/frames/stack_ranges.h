@@ -32,12 +32,12 @@ class StackRanges {
     /// or live in generators.
     static constexpr std::size_t kNearFrames = 8;
 
-    /// Where the header of a frame is.
+    /// Where the extent of a frame is.
     struct Place {
         std::uint32_t range = 0;
         std::uint32_t offset = 0;
         /// Where in the range the bytes end that cannot change while the frame is in a call: its
-        /// header, and its values up to the frame that it called.
+        /// extent, and its values up to the frame that it called.
         std::uint32_t fixed_end = 0;
     };
 

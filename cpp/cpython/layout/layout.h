@@ -145,7 +145,8 @@ struct Layout {
     std::uint8_t first_shim_owner = 3;
     /// interpreter_frame.owner of frames that live inside a generator or coroutine.
     std::uint8_t generator_owner = 1;
-    /// interpreter_frame.owner of frames that a frame object has taken over: of no running one.
+    /// interpreter_frame.owner of frames that a frame object has taken over. The interpreter runs
+    /// none of these; compiled code does.
     std::uint8_t frame_object_owner = 2;
     /// Where the managed dict pointer is, in pointer-sized words from the object: -3, or -1
     /// free-threaded.

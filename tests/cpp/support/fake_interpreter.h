@@ -139,6 +139,34 @@ class FakeInterpreter {
         put_calls(address, frame.calls);
     }
 
+    // As Nuitka makes them. From 3.11 the frame is a part of its frame object.
+    static constexpr std::uint64_t kObjectDistance = 136;
+    RemoteAddr compiled_frame(RemoteAddr previous, RemoteAddr code, std::int32_t line) {
+        const bool has_object = layout.frame_object.frame.has_value();
+        const RemoteAddr object = allocate(kObjectDistance + frame_size());
+        const RemoteAddr address = has_object ? object + kObjectDistance : object;
+        put_frame(address, {.previous = previous,
+                            .code = code,
+                            .instruction = ~std::uint64_t{0},
+                            .owner = layout.generator_owner});
+        if (has_object) {
+            memory().put(address + *layout.interpreter_frame.frame_object, object);
+            memory().put(object + *layout.frame_object.frame, address);
+        } else {
+            memory().put(address + *layout.interpreter_frame.trace, RemoteAddr{0x9000});
+        }
+        set_line(address, line);
+        return address;
+    }
+
+    void set_line(RemoteAddr compiled, std::int32_t line) {
+        const RemoteAddr place =
+            layout.frame_object.lineno
+                ? compiled - kObjectDistance + *layout.frame_object.lineno
+                : compiled + *layout.interpreter_frame.lineno;
+        memory().put(place, line);
+    }
+
     // Whether the frame says of itself that it may be a caller: by what it says, see
     // RawFrame::calls.
     void put_calls(RemoteAddr address, bool calls) {

@@ -147,21 +147,21 @@ TEST_CASE("an instruction lies in its code object, or nowhere") {
         CodeReader codes(fake.memory(), fake.layout);
         codes.load(std::vector{objects.frame(address)});
         const Code& code = *codes.find(address);
-        CHECK(codes.instruction_offset(code, objects.frame(address, 0)) == 0);
-        CHECK(codes.instruction_offset(code, objects.frame(address, 2 * kUnits - 2)) ==
+        CHECK(codes.place(code, objects.frame(address, 0)) == 0);
+        CHECK(codes.place(code, objects.frame(address, 2 * kUnits - 2)) ==
               2 * kUnits - 2);
         if (!knows_size(fake)) {
-            CHECK(codes.instruction_offset(
+            CHECK(codes.place(
                       code, {.code = address, .instruction = ~std::uint64_t{0}}) == -1);
             return;
         }
-        CHECK_FALSE(codes.instruction_offset(code, objects.frame(address, 2 * kUnits)));
-        CHECK_FALSE(codes.instruction_offset(code, objects.frame(address, 3)));
-        CHECK_FALSE(codes.instruction_offset(code, objects.frame(address, -4)));
-        CHECK_FALSE(codes.instruction_offset(code, {.code = address, .instruction = 0}));
+        CHECK_FALSE(codes.place(code, objects.frame(address, 2 * kUnits)));
+        CHECK_FALSE(codes.place(code, objects.frame(address, 3)));
+        CHECK_FALSE(codes.place(code, objects.frame(address, -4)));
+        CHECK_FALSE(codes.place(code, {.code = address, .instruction = 0}));
         CHECK_FALSE(
-            codes.instruction_offset(code, {.code = address, .instruction = ~std::uint64_t{1}}));
-        const auto before = codes.instruction_offset(code, objects.frame(address, -2));
+            codes.place(code, {.code = address, .instruction = ~std::uint64_t{1}}));
+        const auto before = codes.place(code, objects.frame(address, -2));
         if (fake.layout.instruction == Instruction::kPreviousUnit) {
             CHECK(before == -1);
         } else {
@@ -187,7 +187,7 @@ TEST_CASE("a thread's own copy of the bytecode") {
         codes.load(std::vector{objects.frame(address)});
         const Code& code = *codes.find(address);
         const auto offset = [&](std::int32_t index, RemoteAddr instruction) {
-            return codes.instruction_offset(
+            return codes.place(
                 code, {.code = address, .instruction = instruction.value, .tlbc_index = index});
         };
         CHECK(offset(0, objects.instructions(address) + 4) == 4);
@@ -248,7 +248,7 @@ TEST_CASE("random code objects end in time") {
             const Code* code = codes.find(address);
             REQUIRE(code != nullptr);
             for (const RawFrame& frame : frames) {
-                const auto offset = codes.instruction_offset(*code, frame);
+                const auto offset = codes.place(*code, frame);
                 if (offset) codes.position(*code, *offset);
                 codes.is_incomplete(*code, frame);
             }

@@ -115,6 +115,71 @@ TEST_CASE("frames of a standing target, innermost first") {
     });
 }
 
+TEST_CASE("compiled frames have the lines of their frame objects") {
+    for_each_version([](const Layout& layout) {
+        FakeInterpreter fake(layout);
+        const RemoteAddr thread = fake.add_thread(fake.add_interpreter(0), 1);
+        const RemoteAddr outer = fake.compiled_frame({}, kCode, 111);
+        const RemoteAddr inner = fake.compiled_frame(outer, kCode, 222);
+        fake.set_top(thread, inner);
+        StackReader reader(fake.memory(), layout, kMaxDepth);
+        std::vector<RawFrame> frames;
+        CHECK(reader.read_stopped(thread, frames).end == StackEnd::kComplete);
+        REQUIRE(frames.size() == 2);
+        CHECK(frames[0].compiled);
+        CHECK(frames[0].line == 222);
+        CHECK(frames[1].line == 111);
+
+        // The same plan sees each line.
+        ReadPlan plan;
+        for (const std::int32_t line : {222, 333, 444}) {
+            fake.set_line(inner, line);
+            CHECK(reader.read_running(thread, plan, 10, frames).end == StackEnd::kComplete);
+            REQUIRE(frames.size() == 2);
+            CHECK(frames[0].line == line);
+            CHECK(frames[1].line == 111);
+        }
+        fake.set_line(outer, 112);
+        CHECK(reader.read_running(thread, plan, 10, frames).end == StackEnd::kComplete);
+        CHECK(frames.back().line == 112);
+    });
+}
+
+TEST_CASE("the line of a compiled caller that changes between the copies is noticed") {
+    for_each_version([](const Layout& layout) {
+        FakeInterpreter fake(layout);
+        const RemoteAddr thread = fake.add_thread(fake.add_interpreter(0), 1);
+        const RemoteAddr outer = fake.compiled_frame({}, kCode, 111);
+        fake.set_top(thread, fake.compiled_frame(outer, kCode, 222));
+        MovingTarget target(fake.memory());
+        StackReader reader(target, layout, kMaxDepth);
+        ReadPlan plan;
+        std::vector<RawFrame> frames;
+        CHECK(reader.read_running(thread, plan, 10, frames).end == StackEnd::kComplete);
+        std::int32_t line = 111;
+        target.moves = [&](std::size_t piece, std::size_t pieces) {
+            if (piece == pieces / 2) fake.set_line(outer, ++line);
+        };
+        CHECK(reader.read_running(thread, plan, 3, frames).end == StackEnd::kTorn);
+    });
+}
+
+TEST_CASE("a frame object that does not belong to a frame is no line of it") {
+    for_each_version([](const Layout& layout) {
+        if (!layout.frame_object.frame) return;
+        FakeInterpreter fake(layout);
+        const RemoteAddr thread = fake.add_thread(fake.add_interpreter(0), 1);
+        const RemoteAddr frame = fake.compiled_frame({}, kCode, 111);
+        fake.set_top(thread, frame);
+        fake.memory().put(frame - FakeInterpreter::kObjectDistance + *layout.frame_object.frame,
+                          frame + 8);
+        StackReader reader(fake.memory(), layout, kMaxDepth);
+        std::vector<RawFrame> frames;
+        CHECK(reader.read_stopped(thread, frames).end == StackEnd::kUnreadable);
+        CHECK(frames.empty());
+    });
+}
+
 TEST_CASE("an instruction index below zero stays below zero") {
     for (const std::uint8_t minor : {6, 10}) {
         FakeInterpreter fake(pystack::testing::layout_of(minor));
