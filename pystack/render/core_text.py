@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pystack.model import CoreDetails, CoreModule, Snapshot
 from pystack.render.escape import escape
@@ -57,7 +57,7 @@ def _missing_files(core: CoreDetails, *, full: bool) -> Iterator[str]:
     names = missing if full else missing[:_MAX_REFUSED]
     more = len(missing) - len(names)
     listed = ", ".join(names + ([f"{more} more"] if more else []))
-    files = count(len(core.modules), "mapped file")
+    files = count(len(_files(core.modules)), "mapped file")
     yield f"Missing: {len(missing)} of {files}: {listed} (-v lists them)"
 
 
@@ -70,7 +70,21 @@ def _process_facts(core: CoreDetails) -> Iterator[str]:
         yield f"niceness {core.nice}"
 
 
+def _files(modules: Iterable[CoreModule]) -> list[CoreModule]:
+    """One module per file: programs map some files more than once, also only parts of them, of which
+    the core has no build ID."""
+    files: dict[tuple[str, str | None], CoreModule] = {}
+    for module in modules:
+        files.setdefault((module.path, module.core_build_id), module)
+    known = {path for path, build_id in files if build_id is not None}
+    return [
+        module
+        for (path, build_id), module in files.items()
+        if build_id is not None or path not in known
+    ]
+
+
 def _by_weight(core: CoreDetails, status: str) -> list[CoreModule]:
     """The modules with this status, the most important first: Python's own, then the others."""
-    modules = [module for module in core.modules if module.status == status]
+    modules = _files(module for module in core.modules if module.status == status)
     return sorted(modules, key=lambda module: "python" not in base_name(module.path))

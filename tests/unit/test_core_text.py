@@ -139,6 +139,20 @@ def test_missing_and_refused_files() -> None:
     )
 
 
+def test_a_file_that_is_mapped_twice_is_one_file() -> None:
+    modules = [
+        raw_core_module(
+            "/usr/lib/liba.so", status="missing", found_path=None, core_build_id=build_id
+        )
+        for build_id in ("aa", None, "aa")
+    ]
+    text = render(core=raw_core(modules=[*modules, raw_core_module()]))
+    assert "Missing: 1 of 2 mapped files: liba.so (-v lists them)" in text
+    replaced = raw_core_module("/usr/lib/liba.so", status="missing", core_build_id="bb")
+    text = render(core=raw_core(modules=[*modules, replaced]))
+    assert "Missing: 2 of 2 mapped files: liba.so, liba.so (-v lists them)" in text
+
+
 def test_hostile_strings() -> None:
     evil = "\x1b]0;x\x07\n\u202e"
     core = raw_core(
