@@ -194,7 +194,8 @@ def _frame_from_raw(raw: RawFrame | RawNativeFrame | RawGap) -> AnyFrame:
 
 
 class Thread(NamedTuple):
-    """One thread of one interpreter, or a thread that no interpreter knows."""
+    """One thread. If it runs code of several interpreters, its frames are those of all of them, in
+    the order of the calls."""
 
     #: In the pid namespace of the reader.
     tid: int | None
@@ -202,6 +203,7 @@ class Thread(NamedTuple):
     namespace_tid: int | None
     #: `threading.get_ident()`. This and `interpreter_id` are None if no interpreter knows the thread.
     python_thread_id: int | None
+    #: The interpreter that was called last, if there are several.
     interpreter_id: int | None
     #: `threading.Thread.name`.
     name: str | None

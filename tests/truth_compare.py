@@ -46,7 +46,9 @@ def load_truth(path: Path) -> dict[str, Any]:
 def differences(truth: Json, dump: Json) -> list[str]:
     """Each way in which the dump is not the truth, in words; empty if it is."""
     found = list(header_differences(truth, dump))
-    pairs, unmatched, unknown = match_threads(truth["threads"], dump["threads"])
+    states = [state for thread in dump["threads"] for state in split_by_interpreter(thread)]
+    pairs, unmatched, unknown = match_threads(truth["threads"], states)
+    found.extend(separated_scenes(pairs))
     for thread in unmatched:
         found.append(f"{title(thread)}: not in the dump")
     for thread in unknown:
@@ -73,6 +75,36 @@ def header_differences(truth: Json, dump: Json) -> Iterator[str]:
             yield f"{name}: {short(repr(truth[name]))} is {short(repr(dumped))} in the dump"
     if dump["problems"]:
         yield f"the dump has problems: {dump['problems']}"
+
+
+def split_by_interpreter(thread: Json) -> Iterator[Json]:
+    """One thread for each interpreter that runs code in it, as the interpreters tell it."""
+    own = thread["interpreter_id"]
+    parts: dict[int, list[Json]] = {own: []}
+    for frame in thread["frames"]:
+        parts.setdefault(frame.get("interpreter_id", own), []).append(frame)
+    for interpreter_id, frames in parts.items():
+        end = thread["stack_end"]
+        yield {
+            **thread,
+            "interpreter_id": interpreter_id,
+            "frames": frames,
+            "stack_end": end if frames or end != "complete" else "no_python",
+            # It has its name where it began, and handles what its innermost function does.
+            "has_name": interpreter_id == min(parts),
+            "is_innermost": interpreter_id == own,
+        }
+
+
+def separated_scenes(pairs: Sequence[tuple[Json, Json]]) -> Iterator[str]:
+    """The scenes of which parts in several interpreters are not in the thread that played them."""
+    threads: dict[str, set[int]] = {}
+    for true, dumped in pairs:
+        threads.setdefault(true["scene"].removesuffix(" (first thread)"), set()).add(dumped["tid"])
+    for scene, tids in threads.items():
+        # The scene has a thread more, which it started in its interpreter.
+        if len(tids) > 1 + ("with a thread" in scene):
+            yield f"{scene}: in threads {sorted(tids)}"
 
 
 def match_threads(
@@ -114,7 +146,7 @@ def names(thread: Json) -> list[str]:
 
 def thread_differences(truth: Json, dump: Json) -> Iterator[str]:
     for name in ("name", "is_main"):
-        if truth["ident"] is not None and not equal(truth[name], dump[name]):
+        if truth["ident"] is not None and dump["has_name"] and not equal(truth[name], dump[name]):
             yield f"{name} {short(repr(truth[name]))} is {short(repr(dump[name]))} in the dump"
     if truth["native_id"] is not None:
         tid = dump["tid"] if dump["namespace_tid"] is None else dump["namespace_tid"]
@@ -122,7 +154,11 @@ def thread_differences(truth: Json, dump: Json) -> Iterator[str]:
             yield f"native id {truth['native_id']} is {tid} in the dump"
     if truth["kernel_name"] is not None and not equal(truth["kernel_name"], dump["kernel_name"]):
         yield f"kernel name {truth['kernel_name']!r} is {dump['kernel_name']!r} in the dump"
-    if "handling" in truth and not equal(truth["handling"], dump["handling"]):
+    if (
+        "handling" in truth
+        and dump["is_innermost"]
+        and not equal(truth["handling"], dump["handling"])
+    ):
         yield f"handles {truth['handling']}, {dump['handling']} in the dump"
     if dump["raising"] is not None:
         yield f"raises nothing, {dump['raising']} in the dump"

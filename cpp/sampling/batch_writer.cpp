@@ -18,7 +18,8 @@ std::vector<Row> new_rows(const std::vector<Row>& rows, std::size_t& handed) {
 
 }  // namespace
 
-void BatchWriter::add(const Tick& tick, TrackedThread& thread, std::uint8_t state) const {
+void BatchWriter::add(const Tick& tick, TrackedThread& thread, model::StackId stack,
+                      std::uint8_t state) const {
     if (thread.is_left_out) return lose(tick, thread, tick.stats.failed);
     ++tick.stats.attempted;
     ++tick.stats.taken;
@@ -28,7 +29,6 @@ void BatchWriter::add(const Tick& tick, TrackedThread& thread, std::uint8_t stat
     thread.cpu.sampled_ns += weight;
     thread.cpu.gaps_ns += since_last - weight;
     if ((state & model::kOnCpu) != 0) thread.cpu.running_ns += weight;
-    const model::StackId stack = thread.stack.id();
     if (thread.row_batch == batch_number_ &&
         tick.batch.extend(thread.row, tick.now_ns, weight, stack, state))
         return;

@@ -16,8 +16,9 @@ namespace pystack::sampling {
 /// ticks (Tick::most_weight_ns).
 class BatchWriter {
   public:
-    /// The thread's stack, as it was interned last. `state`: model::SampleState bits.
-    void add(const Tick& tick, TrackedThread& thread, std::uint8_t state) const;
+    /// A sample with this stack. `state`: model::SampleState bits.
+    void add(const Tick& tick, TrackedThread& thread, model::StackId stack,
+             std::uint8_t state) const;
     /// A sample that failed. `count` is the one of the tick's counts that says why.
     void lose(const Tick& tick, TrackedThread& thread, std::uint64_t& count) const;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace pystack::sampling {
@@ -45,14 +46,21 @@ process::RunTimes sampled_part(const TrackedThread::Cpu& cpu, const process::Run
             .wait_ns = share(since.wait_ns, cpu.sampled_ns, all_ns)};
 }
 
-/// Which thread state each of the kernel's threads runs, by tid. One that has called another
-/// interpreter has a state in each; those of the callers stand still.
+/// Which thread state has the samples of each of the kernel's threads, by tid. One that has called
+/// another interpreter has a state in each, but one sample; if several have some all the same, as
+/// when the call began meanwhile, those of the callers stand still.
 std::unordered_map<std::int32_t, std::size_t> running_states(const ThreadTable& threads) {
     std::unordered_map<std::int32_t, std::size_t> running;
     for (std::size_t i = 0; i < threads.size(); ++i) {
         const auto [place, is_new] = running.try_emplace(threads.tid(i), i);
-        // Of equals the later one: interpreters are listed in the order in which they were made.
-        if (!is_new && threads[i].motion() <= threads[place->second].motion()) place->second = i;
+        if (is_new) continue;
+        const auto rank = [&](std::size_t state) {
+            const TrackedThread& thread = threads[state];
+            // Of equals the later one: interpreters are listed in the order in which they were
+            // made.
+            return std::pair(thread.cpu.sampled_ns != 0, -static_cast<int>(thread.motion()));
+        };
+        if (rank(i) >= rank(place->second)) place->second = i;
     }
     return running;
 }

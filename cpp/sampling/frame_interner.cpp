@@ -58,8 +58,7 @@ FrameInterner::Outcome FrameInterner::intern(std::span<const RawFrame> frames,
         if (!frame.shim) {
             entry.code = codes_->find(frame.code);
             if (entry.code == nullptr) return Outcome::kUnknownCode;
-            auto place =
-                entry.code->problem ? std::nullopt : codes_->place(*entry.code, frame);
+            auto place = entry.code->problem ? std::nullopt : codes_->place(*entry.code, frame);
             if (!place && !is_stopped_) return Outcome::kUnfit;
             entry.shown = !entry.code->problem && !codes_->is_incomplete(*entry.code, frame);
             if (!place) place = kOutside;
@@ -155,6 +154,14 @@ model::StackId FrameInterner::push(model::StackId callers, model::FrameId frame)
     return stacks_.push(0, left_out_frame());
 }
 
+model::StackId FrameInterner::push_all(model::StackId callers, const InternedStack& stack) {
+    for (std::size_t i = 0; i < stack.entries.size(); ++i) {
+        if (stack.task && stack.task_at == i) callers = push(callers, *stack.task);
+        if (stack.entries[i].shown) callers = push(callers, stack.entries[i].frame);
+    }
+    return callers;
+}
+
 std::optional<FrameInterner::StoppedFrame> FrameInterner::stopped_frame(const RawFrame& frame) {
     if (frame.shim) return std::nullopt;
     const Code* code = codes_->find(frame.code);
@@ -187,8 +194,7 @@ bool FrameInterner::is_proved_call(model::FrameId caller, const Code& callee) {
 }
 
 model::FrameId FrameInterner::frame_id(const Code& code, std::int64_t place) {
-    const std::uint64_t key =
-        (std::uint64_t{code.index} << 32) | static_cast<std::uint32_t>(place);
+    const std::uint64_t key = (std::uint64_t{code.index} << 32) | static_cast<std::uint32_t>(place);
     if (const std::uint32_t* known = frame_ids_.find(key)) return *known;
     const auto function = string_id(code.qualname.value_or(code.function));
     const auto file = string_id(code.file);

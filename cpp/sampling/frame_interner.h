@@ -79,6 +79,8 @@ class FrameInterner {
     model::FrameId native_frame(const NativeFrame& frame);
     model::FrameId marker_frame(std::string_view text);
     model::StackId push(model::StackId callers, model::FrameId frame);
+    /// All frames of a stack that was interned, upon others.
+    model::StackId push_all(model::StackId callers, const InternedStack& stack);
 
     /// Whether the outermost frame is a generator's or coroutine's: see CodeReader::is_truncated.
     bool is_truncated(const InternedStack& stack) const;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "sampling/os_threads.h"
 #include "unwind/stack_bytes.h"
 
 namespace pystack::sampling {
@@ -103,6 +104,7 @@ NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<cons
             return frame.kind == merge::MergedFrame::Kind::kPython;
         });
     std::vector<bool> task_shown(states.size());
+    std::optional<std::int64_t> interpreter;  // Of the Python frames so far.
     // From the outermost in.
     for (std::size_t end = merged.size(); end > 0;) {
         const merge::MergedFrame& frame = merged[end - 1];
@@ -113,6 +115,12 @@ NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<cons
             const auto shown = interner_.stopped_frame(state.frames[frame.index]);
             --end;
             if (!shown) continue;
+            // As in OsThreads::join.
+            if (interpreter && interpreter != state.interpreter_id) {
+                interned.stack = interner_.push(interned.stack,
+                                                OsThreads::mark(interner_, state.interpreter_id));
+            }
+            interpreter = state.interpreter_id;
             if (state.task && shown->is_coroutine && !task_shown[frame.thread]) {
                 task_shown[frame.thread] = true;
                 interned.stack = interner_.push(interned.stack, *state.task);

@@ -59,12 +59,14 @@ class NativeSampling {
         RemoteAddr address;                         ///< Of the thread state.
         std::span<const cpython::RawFrame> frames;  ///< Innermost first.
         std::optional<model::FrameId> task;         ///< Stands below the outermost coroutine.
+        std::int64_t interpreter_id = 0;
     };
     struct Interned {
         model::StackId stack = 0;
         bool is_whole = true;  ///< Nothing is missing, and each Python frame has its place.
     };
-    /// The merged stack of the thread with these states, as a row of the interner's table.
+    /// The merged stack of the thread with these states, the innermost first, as a row of the
+    /// interner's table.
     Interned intern(std::int32_t tid, std::span<const State> states);
 
     /// Once a sample: looks for what the last one did not know.

@@ -37,6 +37,7 @@ class ProgramReaders {
     /// ReadPlan is of use any more.
     bool find_tasks(std::uint64_t now_ns);
 
+    const target::Target& target() const { return target_; }
     const cpython::Runtime& runtime() const { return runtime_; }
     cpython::StackReader& stacks() const { return *stacks_; }
     cpython::CodeReader& codes() const { return *codes_; }

@@ -15,6 +15,8 @@ using Motion = TrackedThread::Motion;
 /// wakes may go unnoticed for some milliseconds, see IdleThreadFilter.
 constexpr std::uint64_t kAsleepForNs = 500'000'000;
 constexpr std::uint64_t kMarkIdleEveryNs = 100'000'000;
+/// Proofs of a thread that moves from one interpreter into another while it is read.
+constexpr int kJoinedProofs = 3;
 
 /// How long a tick waits for a thread that has to be stopped and gets no CPU.
 constexpr std::chrono::milliseconds kStopPatience{5};
@@ -52,65 +54,154 @@ Result<void> RunningEngine::take_samples(const Tick& tick) {
     if (program_.interpreters().interpreters().empty()) return {};
     program_.code_validator().accept(reader_.batch().batch, program_.interpreters());
     threads_.identify(program_.runtime(), program_.interpreters(), tick.now_ns);
-    for (std::size_t i = 0; i < threads_.size(); ++i) sample_thread(i, tick);
+    os_threads_.build(program_, threads_);
+    for (const std::vector<std::size_t>& states : os_threads_.threads()) {
+        if (states.size() == 1) {
+            sample_thread(states.front(), tick);
+        } else {
+            sample_nested(states, tick);
+        }
+    }
     prepare_next();
     mark_idle(tick.now_ns);
     return {};
 }
 
-void RunningEngine::sample_thread(std::size_t index, const Tick& tick) {
+ThreadProver::Outcome RunningEngine::sample_state(std::size_t index, const Tick& tick) {
     TrackedThread& thread = threads_[index];
-    if (thread.is_idle() && !wake_holder(index, tick.now_ns)) {
-        record(index, {.end = StackEnd::kComplete, .moved = false}, tick);
-        return;
-    }
-    if (thread.stop_need.is_due() && sample_stopped(index, tick)) return;
+    if (thread.is_idle() && !wake_holder(index, tick.now_ns))
+        return {.end = StackEnd::kComplete, .moved = false};
     const auto outcome = prover_.sample(thread, program_.interpreters().threads()[index],
                                         threads_.tid(index), reader_.batch());
     use_changed_ |= outcome.moved;
+    thread.stop_need.note_proof(outcome.end == StackEnd::kTorn);
+    const auto frames = thread.plan.frames();
+    OsThreads::note_frames(program_, index,
+                           {.frames = frames,
+                            .outermost = frames.empty() ? RemoteAddr{} : frames.front().address,
+                            .c_frame = thread.plan.c_frame()},
+                           thread);
+    return outcome;
+}
+
+void RunningEngine::sample_thread(std::size_t index, const Tick& tick) {
+    const std::span<const std::size_t> states(&index, 1);
+    const TrackedThread& thread = threads_[index];
+    if (!thread.is_idle() && thread.stop_need.is_due() && sample_stopped(states, tick)) return;
+    const auto outcome = sample_state(index, tick);
     const bool is_torn = outcome.end == StackEnd::kTorn;
-    thread.stop_need.note_proof(is_torn);
-    if (is_torn && thread.stop_need.is_due() && sample_stopped(index, tick)) return;
-    record(index, outcome, tick);
+    if (is_torn && thread.stop_need.is_due() && sample_stopped(states, tick)) return;
+    record(states, outcome, tick);
+}
+
+/// A thread with states in several interpreters.
+void RunningEngine::sample_nested(std::vector<std::size_t> states, const Tick& tick) {
+    const auto is_due = [&] {
+        return std::ranges::any_of(
+            states, [&](std::size_t state) { return threads_[state].stop_need.is_due(); });
+    };
+    if (is_due() && sample_stopped(states, tick)) return;
+    const auto outcome = prove_together(states, tick);
+    if (outcome.end == StackEnd::kTorn && is_due() && sample_stopped(states, tick)) return;
+    record(states, outcome, tick);
+}
+
+/// Each state is proved at an instant of its own. While one runs, those that called it stand still:
+/// so the stacks belong together if the outer ones are the same after the inner one was proved.
+/// Sorts the states: innermost first.
+ThreadProver::Outcome RunningEngine::prove_together(std::span<std::size_t> states,
+                                                    const Tick& tick) {
+    ThreadProver::Outcome all{.end = StackEnd::kComplete, .moved = false};
+    const auto prove = [&](std::size_t state) {
+        const auto outcome = sample_state(state, tick);
+        all.moved |= outcome.moved;
+        if (is_lost(outcome.end)) all.end = outcome.end;
+        return !is_lost(outcome.end);
+    };
+    for (const std::size_t state : states) {
+        if (!prove(state)) return all;
+    }
+    OsThreads::sort(program_, threads_, states);
+    for (int round = 0; round < kJoinedProofs; ++round) {
+        bool is_same = true;
+        for (const std::size_t outer : states.subspan(1)) {
+            if (!threads_[outer].runs_python) continue;
+            const model::StackId before = threads_[outer].stack.id();
+            if (!prove(outer)) return all;
+            is_same &= threads_[outer].stack.id() == before;
+        }
+        if (is_same) return all;
+        if (!prove(states.front())) return all;
+        OsThreads::sort(program_, threads_, states);
+    }
+    all.end = StackEnd::kTorn;
+    return all;
 }
 
 /// False: there is no such sample.
-bool RunningEngine::sample_stopped(std::size_t index, const Tick& tick) {
-    const std::int32_t tid = threads_.tid(index);
+bool RunningEngine::sample_stopped(std::span<const std::size_t> states, const Tick& tick) {
+    const std::int32_t tid = threads_.tid(states.front());
     if (options_.stop != StopPolicy::kWhenNeeded || tid == 0 || tick.now_ns < stop_from_ns_)
         return false;
-    const std::uint8_t activity = activity_bits(index, true, tick.now_ns);
-    const auto outcome =
-        stopped_.read(tid, std::span(&index, 1), kStopPatience, nullptr, tick.stats);
+    std::vector<std::uint8_t> activity;
+    for (const std::size_t state : states)
+        activity.push_back(activity_bits(state, true, tick.now_ns));
+    const auto outcome = stopped_.read(tid, states, kStopPatience, nullptr, tick.stats);
     // Beyond their share of the time, the other samples go on without stops.
     stop_from_ns_ = pauses_.next_start(tick.now_ns,
                                        static_cast<std::uint64_t>(target_->standing_time().count()),
                                        options_.max_pause_share);
     if (outcome == StoppedThreads::Outcome::kRefused) stop_from_ns_ = tick.now_ns + kNoStopsForNs;
     if (outcome != StoppedThreads::Outcome::kRead) return false;
-    StateRead& read = stopped_.reads().front();
-    if (!read.is_listed || is_lost(read.outcome.end)) return false;
+    const auto is_read = [](const StateRead& read) {
+        return read.is_listed && !is_lost(read.outcome.end);
+    };
+    if (!std::ranges::all_of(stopped_.reads(), is_read)) return false;
 
-    TrackedThread& thread = threads_[index];
-    thread.forget_stack();
-    std::reverse(read.frames.begin(), read.frames.end());
+    std::vector<std::size_t> sorted(states.begin(), states.end());
     program_.interner().set_stopped(true);
-    program_.interner().intern(read.frames, 0, read.task, thread.stack);
+    for (std::size_t k = 0; k < states.size(); ++k) {
+        StateRead& read = stopped_.reads()[k];
+        TrackedThread& thread = threads_[states[k]];
+        OsThreads::note_frames(program_, states[k], frames_of(read), thread);
+        thread.forget_stack();
+        std::reverse(read.frames.begin(), read.frames.end());
+        program_.interner().intern(read.frames, 0, read.task, thread.stack);
+        thread.stop_need.note_stop();
+    }
     program_.interner().set_stopped(false);
     use_changed_ = true;
-    thread.stop_need.note_stop();
-    writer_.add(tick, thread, read.gil_bits | activity);
+    OsThreads::sort(program_, threads_, sorted);
+    const auto inner =
+        static_cast<std::size_t>(std::ranges::find(states, sorted.front()) - states.begin());
+    writer_.add(tick, threads_[OsThreads::first_state(program_, states)], stack_of(sorted),
+                stopped_.reads()[inner].gil_bits | activity[inner]);
     ++tick.stats.stopped;
     return true;
 }
 
-void RunningEngine::record(std::size_t index, ThreadProver::Outcome outcome, const Tick& tick) {
-    TrackedThread& thread = threads_[index];
+model::StackId RunningEngine::stack_of(std::span<const std::size_t> innermost_first) {
+    return innermost_first.size() == 1 ? threads_[innermost_first.front()].stack.id()
+                                       : OsThreads::join(program_, threads_, innermost_first);
+}
+
+void RunningEngine::record(std::span<const std::size_t> innermost_first,
+                           ThreadProver::Outcome outcome, const Tick& tick) {
+    const std::size_t inner = innermost_first.front();
+    TrackedThread& thread = threads_[OsThreads::first_state(program_, innermost_first)];
     model::SamplerStats& stats = tick.stats;
+    // The others of a thread have no samples of their own.
+    for (const std::size_t state : innermost_first) {
+        if (&threads_[state] != &thread) threads_[state].last_ns = tick.now_ns;
+    }
+    const auto is_linked = [&](std::size_t state) {
+        return program_.interpreters().is_linked(state);
+    };
     if (!is_lost(outcome.end)) {
-        const std::uint8_t gil = program_.gil_bits(program_.interpreters().threads()[index]);
-        writer_.add(tick, thread, gil | activity_bits(index, outcome.moved, tick.now_ns));
-    } else if (!program_.interpreters().is_linked(index)) {
+        const std::uint8_t gil = program_.gil_bits(program_.interpreters().threads()[inner]);
+        writer_.add(tick, thread, stack_of(innermost_first),
+                    gil | activity_bits(inner, outcome.moved, tick.now_ns));
+    } else if (!std::ranges::all_of(innermost_first, is_linked)) {
         writer_.lose(tick, thread, stats.vanished);
     } else {
         writer_.lose(tick, thread, outcome.end == StackEnd::kTorn ? stats.torn : stats.failed);

@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "sampling/idle_threads.h"
+#include "sampling/os_threads.h"
 #include "sampling/sample_engine.h"
 #include "sampling/share_budget.h"
 #include "sampling/stopped_threads.h"
@@ -31,9 +33,14 @@ class RunningEngine final : public SampleEngine {
     void begin_program() override;
     void forget_codes() override;
 
+    ThreadProver::Outcome sample_state(std::size_t state, const Tick& tick);
     void sample_thread(std::size_t thread, const Tick& tick);
-    bool sample_stopped(std::size_t thread, const Tick& tick);
-    void record(std::size_t thread, ThreadProver::Outcome outcome, const Tick& tick);
+    bool sample_stopped(std::span<const std::size_t> states, const Tick& tick);
+    void sample_nested(std::vector<std::size_t> states, const Tick& tick);
+    ThreadProver::Outcome prove_together(std::span<std::size_t> states, const Tick& tick);
+    void record(std::span<const std::size_t> innermost_first, ThreadProver::Outcome outcome,
+                const Tick& tick);
+    model::StackId stack_of(std::span<const std::size_t> innermost_first);
     std::uint8_t activity_bits(std::size_t thread, bool moved, std::uint64_t now_ns);
     void prepare_next();
 
@@ -44,6 +51,7 @@ class RunningEngine final : public SampleEngine {
 
     ThreadProver prover_;
     TickReader reader_;
+    OsThreads os_threads_;
     StoppedThreads stopped_;
     ShareBudget pauses_;
     std::uint64_t stop_from_ns_ = 0;  ///< No thread is stopped before.

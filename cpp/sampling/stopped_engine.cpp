@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <thread>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -68,6 +67,7 @@ Result<void> StoppedEngine::take_samples(const Tick& tick) {
     threads_.update(interpreters, tick);
     if (interpreters.interpreters().empty()) return {};
     threads_.identify(program_.runtime(), interpreters, tick.now_ns);
+    os_threads_.build(program_, threads_);
     if (native_) {
         std::vector<RemoteAddr> addresses;
         for (const auto& one : interpreters.interpreters()) addresses.push_back(one.address);
@@ -91,20 +91,17 @@ std::vector<StoppedEngine::Visit> StoppedEngine::plan_visits(const Tick& tick) {
     const auto& states = program_.interpreters().threads();
     std::vector<Visit> visits;
     Visit unknown;
-    std::unordered_map<std::int32_t, std::size_t> by_tid;
-    for (std::size_t i = 0; i < states.size(); ++i) {
-        if (is_asleep(states[i])) {
-            add_native(threads_[i], tick, program_.gil_bits(states[i]) | threads_[i].activity_bits);
-            continue;
+    for (const std::vector<std::size_t>& mine : os_threads_.threads()) {
+        const std::size_t inner = mine.front();
+        const auto sleeps = [&](std::size_t state) { return is_asleep(states[state]); };
+        if (std::ranges::all_of(mine, sleeps)) {
+            add_native(threads_[OsThreads::first_state(program_, mine)], tick,
+                       program_.gil_bits(states[inner]) | threads_[inner].activity_bits);
+        } else if (const std::int32_t tid = threads_.tid(inner); tid != 0) {
+            visits.push_back({.tid = tid, .states = mine});
+        } else if (!sample_starting(inner, tick)) {
+            unknown.states.push_back(inner);
         }
-        const std::int32_t tid = threads_.tid(i);
-        if (tid == 0) {
-            if (!sample_starting(i, tick)) unknown.states.push_back(i);
-            continue;
-        }
-        const auto [place, is_new] = by_tid.try_emplace(tid, visits.size());
-        if (is_new) visits.push_back({.tid = tid});
-        visits[place->second].states.push_back(i);
     }
     if (!unknown.states.empty()) visits.push_back(std::move(unknown));
     if (native_ && options_.native->all_threads) plan_unclaimed(visits, tick);
@@ -137,7 +134,7 @@ bool StoppedEngine::sample_starting(std::size_t index, const Tick& tick) {
     if (is_lost(outcome.end) || !std::ranges::all_of(frames, &cpython::RawFrame::shim))
         return false;
     threads_[index].stack = {};
-    writer_.add(tick, threads_[index], 0);
+    writer_.add(tick, threads_[index], 0, 0);
     return true;
 }
 
@@ -182,6 +179,7 @@ Result<bool> StoppedEngine::sample(Visit& visit, milliseconds patience, const Ti
             break;
     }
     backoff_.note_success();
+    note_frames(visit);
     intern(visit);
     // It has had this stack since it was asked, however long it waited for a CPU to stop.
     Tick moment = tick;
@@ -220,11 +218,34 @@ Result<void> StoppedEngine::lose_refused(const Visit& visit, const Tick& tick) {
 }
 
 void StoppedEngine::lose(const Visit& visit, const Tick& tick, std::uint64_t& count) {
-    for (const std::size_t i : visit.states) writer_.lose(tick, threads_[i], count);
+    if (visit.tid != 0 && !visit.states.empty()) {
+        // The states of one thread have one sample.
+        writer_.lose(tick, threads_[OsThreads::first_state(program_, visit.states)], count);
+    } else {
+        for (const std::size_t i : visit.states) writer_.lose(tick, threads_[i], count);
+    }
     if (visit.unclaimed != nullptr) writer_.lose(tick, *visit.unclaimed, count);
 }
 
 // --- what was read ---
+
+/// Sorts the states of a thread by where they run: innermost first.
+void StoppedEngine::note_frames(Visit& visit) {
+    std::vector<StateRead>& reads = stopped_.reads();
+    for (std::size_t k = 0; k < reads.size(); ++k) {
+        OsThreads::note_frames(program_, visit.states[k], frames_of(reads[k]),
+                               threads_[visit.states[k]]);
+    }
+    if (visit.tid == 0 || visit.states.size() < 2) return;
+    const std::vector<std::size_t> before = visit.states;
+    OsThreads::sort(program_, threads_, visit.states);
+    std::vector<StateRead> sorted;
+    for (const std::size_t state : visit.states) {
+        const auto place = std::ranges::find(before, state) - before.begin();
+        sorted.push_back(std::move(reads[static_cast<std::size_t>(place)]));
+    }
+    reads = std::move(sorted);
+}
 
 void StoppedEngine::intern(const Visit& visit) {
     std::vector<StateRead>& reads = stopped_.reads();
@@ -248,17 +269,19 @@ void StoppedEngine::intern(const Visit& visit) {
     }
 }
 
-/// One system thread may run in several interpreters; each of its thread states has all of its
-/// stack. `places` are those in the reads. Where the thread is not known (0), the Python frames
-/// alone are shown.
+/// Each thread state of a thread has all of its stack. `places` are those in the reads. Where the
+/// thread is not known (0), the Python frames alone are shown.
 void StoppedEngine::intern_native(std::int32_t tid, std::span<const std::size_t> places,
                                   const Visit& visit) {
     std::vector<NativeSampling::State> states;
     for (const std::size_t k : places) {
         const StateRead& read = stopped_.reads()[k];
-        states.push_back({.address = program_.interpreters().threads()[visit.states[k]].address,
+        const cpython::CachedInterpreters& interpreters = program_.interpreters();
+        const cpython::ThreadState& state = interpreters.threads()[visit.states[k]];
+        states.push_back({.address = state.address,
                           .frames = read.frames,
-                          .task = read.task});
+                          .task = read.task,
+                          .interpreter_id = interpreters.interpreters()[state.interpreter].id});
     }
     const auto interned = native_->intern(tid, states);
     const auto keep = [&](TrackedThread& thread) {
@@ -287,27 +310,46 @@ void StoppedEngine::remember_blocked(std::int32_t tid, std::span<const std::size
 }
 
 void StoppedEngine::add(const Visit& visit, const Tick& tick) {
-    for (std::size_t k = 0; k < visit.states.size(); ++k) {
-        const StateRead& read = stopped_.reads()[k];
-        TrackedThread& thread = threads_[visit.states[k]];
-        if (!read.is_listed) {
-            writer_.lose(tick, thread, tick.stats.vanished);
-        } else if (is_lost(read.outcome.end)) {
-            const bool is_torn = read.outcome.end == StackEnd::kTorn;
-            writer_.lose(tick, thread, is_torn ? tick.stats.torn : tick.stats.failed);
-        } else if (native_) {
-            add_native(thread, tick, read.gil_bits | thread.activity_bits);
-        } else {
-            writer_.add(tick, thread, read.gil_bits | thread.activity_bits);
-        }
+    const std::span<const std::size_t> states(visit.states);
+    const std::span<const StateRead> reads(stopped_.reads());
+    if (visit.tid != 0 && !states.empty()) {
+        add_thread(states, reads, tick);
+    } else {
+        for (std::size_t k = 0; k < states.size(); ++k)
+            add_thread(states.subspan(k, 1), reads.subspan(k, 1), tick);
     }
     if (visit.unclaimed != nullptr) add_native(*visit.unclaimed, tick, 0);
+}
+
+/// The sample of a thread with these states, the innermost first.
+void StoppedEngine::add_thread(std::span<const std::size_t> states,
+                               std::span<const StateRead> reads, const Tick& tick) {
+    TrackedThread& thread = threads_[OsThreads::first_state(program_, states)];
+    for (const std::size_t state : states) {
+        if (&threads_[state] != &thread) threads_[state].last_ns = tick.now_ns;
+    }
+    const auto is_lost_read = [](const StateRead& read) { return is_lost(read.outcome.end); };
+    const auto lost = std::ranges::find_if(reads, is_lost_read);
+    const std::uint8_t bits = reads.front().gil_bits | threads_[states.front()].activity_bits;
+    if (!std::ranges::all_of(reads, &StateRead::is_listed)) {
+        writer_.lose(tick, thread, tick.stats.vanished);
+    } else if (lost != reads.end()) {
+        const bool is_torn = lost->outcome.end == StackEnd::kTorn;
+        writer_.lose(tick, thread, is_torn ? tick.stats.torn : tick.stats.failed);
+    } else if (native_) {
+        add_native(thread, tick, bits);
+    } else {
+        writer_.add(
+            tick, thread,
+            states.size() == 1 ? thread.stack.id() : OsThreads::join(program_, threads_, states),
+            bits);
+    }
 }
 
 /// `thread` has the merged stack of its last sample.
 void StoppedEngine::add_native(TrackedThread& thread, const Tick& tick, std::uint8_t state) {
     if (!thread.is_whole) ++tick.stats.partly_merged;
-    writer_.add(tick, thread, state);
+    writer_.add(tick, thread, thread.stack.id(), state);
 }
 
 }  // namespace pystack::sampling

@@ -8,6 +8,7 @@
 
 #include "sampling/blocked_threads.h"
 #include "sampling/native_sampling.h"
+#include "sampling/os_threads.h"
 #include "sampling/sample_engine.h"
 #include "sampling/stop_backoff.h"
 #include "sampling/stopped_threads.h"
@@ -29,7 +30,7 @@ class StoppedEngine final : public SampleEngine {
     /// A thread of the system, to be sampled in this tick.
     struct Visit {
         std::int32_t tid = 0;  ///< 0: several, of which the ids are not known.
-        /// The thread states that run on it, by their places in the list.
+        /// The thread states that run on it, by their places in the list; the innermost first.
         std::vector<std::size_t> states{};
         TrackedThread* unclaimed = nullptr;  ///< No interpreter knows it.
         std::uint64_t asked_ns = 0;          ///< When it was first asked to stop in this tick.
@@ -51,13 +52,17 @@ class StoppedEngine final : public SampleEngine {
     Result<void> lose_refused(const Visit& visit, const Tick& tick);
     void lose(const Visit& visit, const Tick& tick, std::uint64_t& count);
 
+    void note_frames(Visit& visit);
     void intern(const Visit& visit);
     void intern_native(std::int32_t tid, std::span<const std::size_t> places, const Visit& visit);
     void remember_blocked(std::int32_t tid, std::span<const std::size_t> places,
                           const Visit& visit);
     void add(const Visit& visit, const Tick& tick);
+    void add_thread(std::span<const std::size_t> states, std::span<const StateRead> reads,
+                    const Tick& tick);
     void add_native(TrackedThread& thread, const Tick& tick, std::uint8_t state);
 
+    OsThreads os_threads_;
     StoppedThreads stopped_;
     StopBackoff backoff_;
     // With native frames:

@@ -14,6 +14,7 @@
 #include "model/sample.h"
 #include "process/stop_guard.h"
 #include "sampling/native_sampling.h"
+#include "sampling/os_threads.h"
 #include "sampling/program_readers.h"
 #include "target/live_target.h"
 
@@ -27,6 +28,12 @@ struct StateRead {
     std::uint8_t gil_bits = 0;  ///< See ProgramReaders::gil_bits.
     bool is_listed = true;      ///< The thread state is still in its list.
 };
+
+inline OsThreads::Frames frames_of(const StateRead& read) {
+    return {.frames = read.frames,
+            .outermost = read.frames.empty() ? RemoteAddr{} : read.frames.back().address,
+            .c_frame = read.outcome.c_frame};
+}
 
 /// Stops one thread of the target at a time and reads it, while all others run. A thread that has
 /// to wait for a CPU before it can stop holds up nobody.

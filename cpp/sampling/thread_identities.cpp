@@ -110,10 +110,15 @@ std::vector<std::pair<std::uint32_t, model::SampledThread>> ThreadIdentities::co
     std::sort(changed_.begin(), changed_.end());
     const auto end = std::unique(changed_.begin(), changed_.end());
     std::vector<std::pair<std::uint32_t, model::SampledThread>> taken;
+    std::vector<std::uint32_t> withheld;
     for (auto index = changed_.begin(); index != end; ++index) {
-        taken.emplace_back(*index, threads_[*index].who);
+        if (threads_[*index].is_withheld) {
+            withheld.push_back(*index);
+        } else {
+            taken.emplace_back(*index, threads_[*index].who);
+        }
     }
-    changed_.clear();
+    changed_ = std::move(withheld);
     return taken;
 }
 

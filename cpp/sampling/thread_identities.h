@@ -41,7 +41,13 @@ class ThreadIdentities {
 
     const model::SampledThread& of(std::uint32_t thread) const { return threads_[thread].who; }
 
-    /// Those that are new or known better since the last call, by rising index.
+    /// Whether nobody is told of the thread: what was taken for one is a part of another.
+    void withhold(std::uint32_t thread, bool is_withheld) {
+        threads_[thread].is_withheld = is_withheld;
+    }
+
+    /// Those that are new or known better since the last call, by rising index. What is withheld
+    /// follows when it is so no more.
     std::vector<std::pair<std::uint32_t, model::SampledThread>> consume_changed();
 
   private:
@@ -49,6 +55,7 @@ class ThreadIdentities {
         model::SampledThread who;
         std::uint64_t ask_at_ns = 0;
         std::uint64_t pause_ns = 0;  ///< How long to wait after that.
+        bool is_withheld = false;
     };
 
     std::uint32_t left_out();

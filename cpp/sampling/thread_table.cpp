@@ -1,12 +1,16 @@
 #include "sampling/thread_table.h"
 
+#include <optional>
 #include <utility>
+
+#include "cpython/runtime/thread_matching.h"
 
 namespace pystack::sampling {
 
 void ThreadTable::update(const cpython::CachedInterpreters& interpreters, const Tick& tick) {
     if (followed_ == interpreters.changes()) return;
     followed_ = interpreters.changes();
+    corrected_.clear();
     ++changes_;
     std::unordered_map<RemoteAddr, std::unique_ptr<TrackedThread>> known;
     known.swap(by_state_);
@@ -39,8 +43,27 @@ void ThreadTable::identify(const cpython::Runtime& runtime,
     }
 }
 
+void ThreadTable::correct_tids(const cpython::CachedInterpreters& interpreters,
+                               std::int32_t main_tid) {
+    std::vector<std::optional<std::size_t>> tids(order_.size());
+    std::vector<std::optional<RemoteAddr>> places(order_.size());
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        const std::int32_t claimed = identities_.of(indices_[i]).tid;
+        if (claimed != 0) tids[i] = static_cast<std::size_t>(claimed);
+        places[i] = order_[i]->place;
+    }
+    cpython::correct_by_c_stacks(interpreters.threads(), places, static_cast<std::size_t>(main_tid),
+                                 tids);
+    corrected_.resize(order_.size());
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        corrected_[i] = static_cast<std::int32_t>(tids[i].value_or(0));
+        order_[i]->activity.set_thread(main_tid, corrected_[i]);
+    }
+}
+
 void ThreadTable::clear() {
     by_state_.clear();
+    corrected_.clear();
     order_.clear();
     indices_.clear();
     followed_ = 0;

@@ -37,7 +37,12 @@ class ThreadTable {
     auto begin() const { return order_.begin(); }
     auto end() const { return order_.end(); }
     /// 0: not known.
-    std::int32_t tid(std::size_t index) const { return identities_.of(indices_[index]).tid; }
+    std::int32_t tid(std::size_t index) const {
+        return corrected_.empty() ? identities_.of(indices_[index]).tid : corrected_[index];
+    }
+    /// Corrects what states say of their threads by where they were seen to run: see
+    /// cpython::correct_by_c_stacks. After identify(), where there are several interpreters.
+    void correct_tids(const cpython::CachedInterpreters& interpreters, std::int32_t main_tid);
     /// The one with this thread state; null: not known.
     const TrackedThread* find(RemoteAddr thread_state) const;
     /// As often as the lists have changed, and the table with them.
@@ -49,8 +54,9 @@ class ThreadTable {
     ThreadIdentities identities_;
     std::unordered_map<RemoteAddr, std::unique_ptr<TrackedThread>> by_state_;
     std::vector<TrackedThread*> order_;
-    std::vector<std::uint32_t> indices_;  ///< Their identities.
-    std::uint64_t followed_ = 0;          ///< The changes() of the interpreters that order_ is of.
+    std::vector<std::uint32_t> indices_;   ///< Their identities.
+    std::vector<std::int32_t> corrected_;  ///< Their tids; empty if there is one interpreter.
+    std::uint64_t followed_ = 0;           ///< The changes() of the interpreters that order_ is of.
     std::uint64_t changes_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "cpython/frames/read_plan.h"
 #include "process/proc_files.h"
@@ -38,6 +39,11 @@ struct TrackedThread {
 
     InternedStack stack;
     ThreadActivity activity;
+
+    // Where there are several interpreters, of its last sample; written by OsThreads.
+    bool runs_python = false;
+    std::optional<RemoteAddr> place{};  ///< See cpython::place_on_c_stack.
+    RemoteAddr outermost;               ///< The frame that `place` was searched for.
 
     // Of a running target, written by ThreadProver.
     cpython::ReadPlan plan;

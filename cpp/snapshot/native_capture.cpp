@@ -41,10 +41,11 @@ NativeCapture::NativeCapture(const target::Target& target, const cpython::Runtim
 
 void NativeCapture::merge(RawSnapshot& raw) {
     const auto& c_frame = runtime_.layout.thread_state.cframe;
-    std::unordered_map<std::size_t, std::vector<std::size_t>> states;  // By OS thread.
-    for (std::size_t i = 0; i < raw.threads.size(); ++i) {
-        const RawThread& thread = raw.threads[i];
-        if (thread.info) states[*thread.info].push_back(i);
+    std::unordered_map<std::size_t, std::span<const std::size_t>> states;  // By OS thread.
+    for (const std::vector<std::size_t>& one : raw.os_threads) {
+        if (const auto& info = raw.threads[one.front()].info) states.emplace(*info, one);
+    }
+    for (const RawThread& thread : raw.threads) {
         if (copies_.copied() || !c_frame) continue;
         const auto pointer = target_.memory().read_pointer(thread.state.address + *c_frame);
         if (pointer) copies_.set_c_frame(thread.state.address, *pointer);
@@ -59,9 +60,7 @@ void NativeCapture::merge(RawSnapshot& raw) {
             const auto known = states.find(info);
             if ((known != states.end()) != runs_python) continue;
             if (target_.limits().cancelled()) return;
-            merge_one(raw, info,
-                      runs_python ? std::span<const std::size_t>(known->second)
-                                  : std::span<const std::size_t>());
+            merge_one(raw, info, runs_python ? known->second : std::span<const std::size_t>());
         }
     }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cpython/runtime/nested_states.h"
 #include "cpython/runtime/thread_matching.h"
 
 namespace pystack::snapshot {
@@ -85,6 +86,8 @@ void RawSnapshot::clear() {
     gils.clear();
     names.clear();
     natives.clear();
+    os_threads.clear();
+    problems.clear();
     thread_pointers.clear();
     calls.clear();
     outermost_.clear();
@@ -106,14 +109,76 @@ void RawSnapshot::read_names() {
 }
 
 void RawSnapshot::match() {
+    find_places();
+    std::vector<std::optional<RemoteAddr>> places;
+    for (const RawThread& thread : threads) places.push_back(thread.place);
     const auto matches =
-        cpython::match_threads(walked.threads, infos, thread_pointers, target.memory());
+        cpython::match_threads(walked.threads, infos, thread_pointers, target.memory(),
+                               {.of_states = places, .main_tid = target.pid()});
     for (std::size_t i = 0; i < threads.size(); ++i) {
         threads[i].info = matches[i];
         if (!matches[i]) continue;
         const auto call = calls.find(infos[*matches[i]].tid);
         if (call != calls.end()) threads[i].call = call->second;
     }
+    group_by_os_thread();
+}
+
+void RawSnapshot::find_places() {
+    if (walked.interpreters.size() < 2) return;
+    std::vector<RemoteAddr> ends;
+    for (RawThread& thread : threads) {
+        thread.place = cpython::place_on_c_stack(runtime.layout, thread.state.address,
+                                                 thread.frames, thread.outcome.c_frame);
+        const bool leaves_traces = runtime.layout.entry_mark != cpython::EntryMark::kNone;
+        const bool is_first = walked.interpreters[thread.state.interpreter].id == 0;
+        if (leaves_traces || is_first || thread.frames.empty()) continue;
+        if (ends.empty()) ends = cpython::c_stack_ends(target, walked.threads);
+        thread.place =
+            cpython::find_on_c_stacks(target.memory(), ends, thread.frames.back().address);
+    }
+}
+
+void RawSnapshot::group_by_os_thread() {
+    os_threads.clear();
+    problems.clear();
+    std::unordered_map<std::size_t, std::size_t> known;  // By OS thread.
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+        const auto& info = threads[i].info;
+        const auto place = info ? known.find(*info) : known.end();
+        if (place != known.end()) {
+            os_threads[place->second].push_back(i);
+            continue;
+        }
+        if (info) known.emplace(*info, os_threads.size());
+        os_threads.push_back({i});
+    }
+    for (std::vector<std::size_t>& states : os_threads) {
+        if (states.size() > 1) sort_innermost_first(states);
+    }
+}
+
+void RawSnapshot::sort_innermost_first(std::vector<std::size_t>& states) {
+    std::vector<cpython::NestedState> nested;
+    for (const std::size_t i : states) {
+        const RawThread& thread = threads[i];
+        const cpython::ThreadState& state = thread.state;
+        const auto* gil = state.interpreter < gils.size() && gils[state.interpreter]
+                              ? &*gils[state.interpreter]
+                              : nullptr;
+        nested.push_back(
+            {.state = i,
+             .runs_python = thread.runs_python(),
+             .place = thread.place,
+             .holds_gil = gil != nullptr && gil->locked && gil->holder == state.address,
+             .interpreter_id = walked.interpreters[state.interpreter].id});
+    }
+    if (!cpython::sort_innermost_first(nested)) {
+        problems.push_back("thread " + std::to_string(infos[*threads[states.front()].info].tid) +
+                           " runs code of several interpreters, and which of them called which is"
+                           " not known: the order of their frames is a guess");
+    }
+    for (std::size_t i = 0; i < states.size(); ++i) states[i] = nested[i].state;
 }
 
 }  // namespace pystack::snapshot

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -30,9 +31,15 @@ struct RawThread {
     cpython::ExceptionState exceptions;
     std::vector<model::FrameVariables> variables;  ///< As `frames`; empty when not asked for.
     std::optional<std::size_t> info;               ///< Index into RawSnapshot::infos.
+    std::optional<RemoteAddr> place;               ///< See cpython::place_on_c_stack.
     std::optional<arch::Syscall> call;  ///< What the thread is blocked in, if it is known.
     bool got_gil = false;  ///< Just after the reading, when another held it: so it waited.
     std::optional<std::size_t> native{};  ///< Index into RawSnapshot::natives.
+
+    /// Whether it runs Python code, as far as it was read.
+    bool runs_python() const {
+        return std::ranges::any_of(frames, [](const auto& frame) { return !frame.shim; });
+    }
 };
 
 /// The native stack of one OS thread. In its merged stack, threads are indexes into
@@ -68,7 +75,7 @@ struct RawSnapshot {
     std::size_t most_frames() const;
     /// Charges the frames of a thread to the limits. False: they do not fit, and are left out.
     bool take_frames(RawThread& raw);
-    /// Finds each thread's OS thread, and from `calls` what it is blocked in.
+    /// Finds each thread's OS thread, and from `calls` what it is blocked in. Fills os_threads.
     void match();
 
     const target::Target& target;
@@ -77,7 +84,11 @@ struct RawSnapshot {
     cpython::CodeReader codes;
 
     cpython::WalkedInterpreters walked;
-    std::vector<RawThread> threads;                 ///< As walked.threads.
+    std::vector<RawThread> threads;  ///< As walked.threads.
+    /// What is one thread: the thread states of each OS thread, the innermost first, as indexes
+    /// into `threads`. A state whose OS thread is not known is alone.
+    std::vector<std::vector<std::size_t>> os_threads;
+    std::vector<std::string> problems;              ///< What os_threads guesses.
     std::vector<std::optional<cpython::Gil>> gils;  ///< As walked.interpreters.
     std::vector<ThreadNames> names;                 ///< As walked.interpreters.
     std::vector<NativeStack> natives;               ///< Only when they were asked for.
@@ -87,6 +98,9 @@ struct RawSnapshot {
 
   private:
     void take_stack(RawThread& raw);
+    void find_places();
+    void group_by_os_thread();
+    void sort_innermost_first(std::vector<std::size_t>& states);
 
     std::unordered_set<RemoteAddr> outermost_;  ///< Frames: of each thread that was read.
     std::uint64_t frame_bytes_ = 0;             ///< Taken from the limits.

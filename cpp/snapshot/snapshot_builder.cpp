@@ -148,23 +148,53 @@ void add_merged_frames(RawSnapshot& raw, const NativeStack& stack, NativeCapture
                         innermost);
 }
 
-void build_frames(RawSnapshot& raw, const RawThread& read, NativeCapture* native, FrameMaker& maker,
+/// The thread states of one OS thread, of which there are several if it runs code of several
+/// interpreters.
+class OsThread {
+  public:
+    OsThread(const RawSnapshot& raw, std::span<const std::size_t> innermost_first)
+        : raw_(raw), states_(innermost_first) {}
+
+    std::span<const std::size_t> innermost_first() const { return states_; }
+    const RawThread& state(std::size_t index) const { return raw_.threads[index]; }
+    /// The one that runs now.
+    const RawThread& innermost() const { return raw_.threads[states_.front()]; }
+    /// The one that the thread began with, which has its own ids and its name.
+    const RawThread& first() const {
+        return raw_.threads[*std::ranges::min_element(
+            states_, {}, [&](std::size_t index) { return interpreter_id(raw_.threads[index]); })];
+    }
+    std::int64_t interpreter_id(const RawThread& read) const {
+        return raw_.walked.interpreters[read.state.interpreter].id;
+    }
+
+  private:
+    const RawSnapshot& raw_;
+    std::span<const std::size_t> states_;
+};
+
+void build_frames(RawSnapshot& raw, const OsThread& read, NativeCapture* native, FrameMaker& maker,
                   model::Thread& thread) {
-    if (native != nullptr && read.native) {
-        add_merged_frames(raw, raw.natives[*read.native], *native, maker, thread);
+    if (native != nullptr && read.innermost().native) {
+        add_merged_frames(raw, raw.natives[*read.innermost().native], *native, maker, thread);
         return;
     }
-    thread.frames.reserve(read.frames.size());
-    for (std::size_t i = read.frames.size(); i > 0; --i) maker.add(read, i - 1, thread);
+    const auto states = read.innermost_first();
+    for (auto state = states.rbegin(); state != states.rend(); ++state) {
+        const RawThread& one = raw.threads[*state];
+        thread.frames.reserve(thread.frames.size() + one.frames.size());
+        for (std::size_t i = one.frames.size(); i > 0; --i) maker.add(one, i - 1, thread);
+    }
 }
 
-void describe_os_thread(const RawSnapshot& raw, std::size_t index, model::Thread& thread) {
+void describe_os_thread(const RawSnapshot& raw, std::size_t index, std::int64_t interpreter_id,
+                        model::Thread& thread) {
     const target::ThreadInfo& info = raw.infos[index];
     thread.tid = info.tid;
     thread.namespace_tid = info.namespace_tid;
     thread.kernel_name = info.name;
     thread.run_state = info.run_state;
-    thread.is_main = info.tid == raw.target.pid() && thread.interpreter_id.value_or(0) == 0;
+    thread.is_main = info.tid == raw.target.pid() && interpreter_id == 0;
 }
 
 void describe_end(const RawThread& read, model::Thread& thread) {
@@ -195,25 +225,38 @@ void describe_end(const RawThread& read, model::Thread& thread) {
     }
 }
 
-model::Thread build_thread(RawSnapshot& raw, const RawThread& read, NativeCapture* native,
+/// How the stacks of all its states end: the first that was lost or cut says so for all.
+const RawThread& worst_end(const OsThread& read) {
+    for (const std::size_t index : read.innermost_first()) {
+        const model::StackEnd end = read.state(index).outcome.end;
+        if (end != model::StackEnd::kComplete && end != model::StackEnd::kNoPython)
+            return read.state(index);
+    }
+    return read.innermost();
+}
+
+model::Thread build_thread(RawSnapshot& raw, const OsThread& read, NativeCapture* native,
                            FrameMaker& maker) {
     model::Thread thread;
-    thread.python_thread_id = read.state.python_thread_id;
-    thread.interpreter_id = raw.walked.interpreters[read.state.interpreter].id;
-    if (read.info) describe_os_thread(raw, *read.info, thread);
+    const RawThread& inner = read.innermost();
+    const RawThread& first = read.first();
+    thread.python_thread_id = first.state.python_thread_id;
+    thread.interpreter_id = read.interpreter_id(inner);
     // Without an OS thread its id may still be its creator's, and so would be the name.
-    if (read.info) {
-        thread.name = cpython::thread_name(raw.names[read.state.interpreter],
-                                           read.state.python_thread_id, *thread.is_main);
+    if (inner.info) {
+        describe_os_thread(raw, *inner.info, read.interpreter_id(first), thread);
+        thread.name = cpython::thread_name(raw.names[first.state.interpreter],
+                                           first.state.python_thread_id, *thread.is_main);
     }
-    if (const auto& gil = raw.gils[read.state.interpreter]) {
-        thread.gil = read.got_gil ? model::GilState::kWaits
-                                  : cpython::gil_state(*gil, read.state.address, read.call);
+    if (const auto& gil = raw.gils[inner.state.interpreter]) {
+        thread.gil = inner.got_gil ? model::GilState::kWaits
+                                   : cpython::gil_state(*gil, inner.state.address, inner.call);
     }
-    thread.gc_collecting = collects(raw, read);
-    thread.raising = read.exceptions.raising;
-    thread.handling = read.exceptions.handling;
-    thread.stack_end = read.outcome.end;
+    thread.gc_collecting = collects(raw, inner);
+    thread.raising = inner.exceptions.raising;
+    thread.handling = inner.exceptions.handling;
+    const RawThread& worst = worst_end(read);
+    thread.stack_end = worst.outcome.end;
     build_frames(raw, read, native, maker, thread);
     const bool runs_python = std::any_of(
         thread.frames.begin(), thread.frames.end(),
@@ -222,7 +265,7 @@ model::Thread build_thread(RawSnapshot& raw, const RawThread& read, NativeCaptur
     if (!runs_python && thread.stack_end == model::StackEnd::kComplete) {
         thread.stack_end = model::StackEnd::kNoPython;
     }
-    describe_end(read, thread);
+    describe_end(worst, thread);
     return thread;
 }
 
@@ -237,7 +280,7 @@ void add_native_threads(RawSnapshot& raw, NativeCapture& native, FrameMaker& mak
         if (raw.target.limits().cancelled()) return;
         if (known[i]) continue;
         model::Thread& thread = threads.emplace_back();
-        describe_os_thread(raw, raw.natives[i].info, thread);
+        describe_os_thread(raw, raw.natives[i].info, 0, thread);
         thread.stack_end = model::StackEnd::kNoPython;
         add_merged_frames(raw, raw.natives[i], native, maker, thread);
     }
@@ -271,10 +314,11 @@ model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native) {
     std::sort(snapshot.interpreters.begin(), snapshot.interpreters.end(),
               [](const auto& a, const auto& b) { return a.id < b.id; });
     FrameMaker maker(raw);
-    for (const RawThread& read : raw.threads) {
+    for (const std::vector<std::size_t>& states : raw.os_threads) {
         if (raw.target.limits().cancelled()) break;
-        snapshot.threads.push_back(build_thread(raw, read, native, maker));
+        snapshot.threads.push_back(build_thread(raw, OsThread(raw, states), native, maker));
     }
+    snapshot.problems.insert(snapshot.problems.end(), raw.problems.begin(), raw.problems.end());
     if (native != nullptr) {
         add_native_threads(raw, *native, maker, snapshot.threads);
         if (const std::size_t count = native->refused_threads(); count > 0) {
@@ -287,13 +331,13 @@ model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native) {
     for (std::string& part : raw.target.left_out_parts())
         snapshot.problems.push_back(std::move(part));
     tell_limits(raw.target.limits(), snapshot.problems);
-    // Interpreters by id, the main thread first, then by age, which is the order of the reading;
-    // at the end what is in none.
+    // The main thread first, then interpreters by id, then by age, which is the order of the
+    // reading; at the end what is in none.
     std::stable_sort(snapshot.threads.begin(), snapshot.threads.end(),
                      [](const auto& a, const auto& b) {
                          const auto key = [](const model::Thread& thread) {
-                             return std::tuple(!thread.interpreter_id, thread.interpreter_id,
-                                               !thread.is_main.value_or(false));
+                             return std::tuple(!thread.is_main.value_or(false),
+                                               !thread.interpreter_id, thread.interpreter_id);
                          };
                          return key(a) < key(b);
                      });

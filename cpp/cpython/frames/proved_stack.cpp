@@ -94,8 +94,7 @@ void ProvedStack::set_extents(const FrameFormat& format, const StackRanges& rang
                               RemoteRange cframe, std::size_t from) {
     for (std::size_t i = from; i < frames_.size(); ++i) {
         StackRanges::Place& place = places_[i];
-        place.fixed_end =
-            place.offset + static_cast<std::uint32_t>(format.extent_size(frames_[i]));
+        place.fixed_end = place.offset + static_cast<std::uint32_t>(format.extent_size(frames_[i]));
         if (i + 1 == frames_.size() || places_[i + 1].range != place.range) continue;
         if (!format.on_data_stack(frames_[i]) || !format.on_data_stack(frames_[i + 1])) continue;
         const RemoteAddr callee = frames_[i + 1].address;

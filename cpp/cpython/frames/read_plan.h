@@ -36,6 +36,8 @@ class ReadPlan {
     /// The asyncio task that the thread ran when its stack was proved; null if there was none, or
     /// it is not read.
     RemoteAddr running_task() const { return stack_.running_task(); }
+    /// See StackOutcome::c_frame.
+    RemoteAddr c_frame() const { return cframe_.begin; }
     /// Forgets all: for a thread state that may have become another thread's.
     void clear() { *this = {}; }
 

@@ -208,8 +208,8 @@ bool StackProof::stayed(const Evidence& evidence) const {
     if (fresh_.empty() && known_ == 0) return true;
     const RawFrame& frame = fresh_.empty() ? last.frames()[known_ - 1] : fresh_.front();
     const Place& place = fresh_.empty() ? last.places()[known_ - 1] : places_.front();
-    return !format_.looks_returned(
-        frame, copies.second(place.range) + place.offset + format_.lead(frame));
+    return !format_.looks_returned(frame,
+                                   copies.second(place.range) + place.offset + format_.lead(frame));
 }
 
 }  // namespace pystack::cpython

@@ -22,7 +22,9 @@ StackReader::StackReader(const memory::MemoryReader& memory, const Layout& layou
 StackOutcome StackReader::read_stopped(RemoteAddr thread_state, std::vector<RawFrame>& frames,
                                        std::size_t most) {
     FrameChainWalker::Start start;
-    return walk_stopped(thread_state, frames, most, start);
+    StackOutcome outcome = walk_stopped(thread_state, frames, most, start);
+    outcome.c_frame = start.cframe.begin;
+    return outcome;
 }
 
 StackOutcome StackReader::walk_stopped(RemoteAddr thread_state, std::vector<RawFrame>& frames,
@@ -44,6 +46,7 @@ StackOutcome StackReader::read_running(RemoteAddr thread_state, ReadPlan& plan, 
     most_bytes_ = most_bytes;
     StackOutcome outcome = prove(thread_state, plan, attempts, true);
     most_bytes_ = kMostFrameBytes;
+    outcome.c_frame = plan.c_frame();
     frames.clear();
     if (!is_lost(outcome.end)) {
         frames.assign(plan.frames().rbegin(), plan.frames().rend());

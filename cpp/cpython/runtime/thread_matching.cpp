@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <set>
+
+#include "cpython/runtime/nested_states.h"
 
 namespace pystack::cpython {
 
@@ -98,10 +101,28 @@ void forget_starting_threads(std::span<const ThreadState> states, Matches& match
 
 }  // namespace
 
+void correct_by_c_stacks(std::span<const ThreadState> states,
+                         std::span<const std::optional<RemoteAddr>> places,
+                         std::optional<std::size_t> main_thread,
+                         std::span<std::optional<std::size_t>> threads) {
+    CStacks stacks;
+    std::map<std::size_t, std::set<std::size_t>> interpreters;  // By thread that is claimed.
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        if (!threads[i]) continue;
+        stacks.add({states[i].python_thread_id}, *threads[i], threads[i] == main_thread);
+        interpreters[*threads[i]].insert(states[i].interpreter);
+    }
+    for (std::size_t i = 0; i < places.size(); ++i) {
+        const bool is_sure = threads[i] && interpreters[*threads[i]].size() == 1;
+        if (is_sure || !places[i]) continue;
+        if (const auto owner = stacks.find(*places[i])) threads[i] = owner;
+    }
+}
+
 std::vector<std::optional<std::size_t>> match_threads(
     std::span<const ThreadState> states, std::span<const target::ThreadInfo> infos,
     const std::unordered_map<std::int32_t, RemoteAddr>& thread_pointers,
-    const memory::MemoryReader& memory) {
+    const memory::MemoryReader& memory, const PlacesOnStacks& places) {
     Matches matches(states.size());
     std::unordered_map<std::int64_t, std::size_t> by_tid;
     for (std::size_t i = 0; i < infos.size(); ++i) by_tid.emplace(inner_tid(infos[i]), i);
@@ -109,6 +130,13 @@ std::vector<std::optional<std::size_t>> match_threads(
     match_native_ids(states, by_tid, matches);
     match_pthread_structures(states, by_tid, memory, matches);
     forget_starting_threads(states, matches);
+    if (!places.of_states.empty()) {
+        const auto main = std::ranges::find(infos, places.main_tid, &target::ThreadInfo::tid);
+        const auto number = main != infos.end()
+                                ? std::optional(static_cast<std::size_t>(main - infos.begin()))
+                                : std::nullopt;
+        correct_by_c_stacks(states, places.of_states, number, matches);
+    }
     return matches;
 }
 

@@ -38,9 +38,12 @@ struct Written {
 TEST_CASE("a sample weighs the time since the last attempt, and equal ones are one row") {
     Written written;
     written.thread.last_ns = kMs;
-    written.writer.add(written.tick(3 * kMs), written.thread, model::kOnCpu);
-    written.writer.add(written.tick(4 * kMs), written.thread, model::kOnCpu);
-    written.writer.add(written.tick(5 * kMs), written.thread, model::kGc);
+    written.writer.add(written.tick(3 * kMs), written.thread, written.thread.stack.id(),
+                       model::kOnCpu);
+    written.writer.add(written.tick(4 * kMs), written.thread, written.thread.stack.id(),
+                       model::kOnCpu);
+    written.writer.add(written.tick(5 * kMs), written.thread, written.thread.stack.id(),
+                       model::kGc);
     CHECK(written.batch.weight_ns == std::vector<std::uint64_t>{3 * kMs, kMs});
     CHECK(written.batch.count == std::vector<std::uint32_t>{2, 1});
     CHECK(written.batch.time_ns == std::vector<std::uint64_t>{4 * kMs, 5 * kMs});
@@ -51,9 +54,9 @@ TEST_CASE("a sample weighs the time since the last attempt, and equal ones are o
 TEST_CASE("a lost sample leaves a gap") {
     Written written;
     written.thread.last_ns = kMs;
-    written.writer.add(written.tick(2 * kMs), written.thread, 0);
+    written.writer.add(written.tick(2 * kMs), written.thread, written.thread.stack.id(), 0);
     written.writer.lose(written.tick(7 * kMs), written.thread, written.stats.torn);
-    written.writer.add(written.tick(8 * kMs), written.thread, 0);
+    written.writer.add(written.tick(8 * kMs), written.thread, written.thread.stack.id(), 0);
     CHECK(written.batch.weight_ns == std::vector<std::uint64_t>{kMs, kMs});
     CHECK(written.stats.attempted == 3);
     CHECK(written.stats.taken == 2);
@@ -65,8 +68,10 @@ TEST_CASE("a lost sample leaves a gap") {
 TEST_CASE("a sample does not stand for a time without ticks") {
     Written written;
     written.thread.last_ns = kMs;
-    written.writer.add(written.tick(2 * kMs, 4 * kMs), written.thread, model::kOnCpu);
-    written.writer.add(written.tick(100 * kMs, 4 * kMs), written.thread, model::kOnCpu);
+    written.writer.add(written.tick(2 * kMs, 4 * kMs), written.thread, written.thread.stack.id(),
+                       model::kOnCpu);
+    written.writer.add(written.tick(100 * kMs, 4 * kMs), written.thread, written.thread.stack.id(),
+                       model::kOnCpu);
     // Two rows, because there is a gap between them.
     CHECK(written.batch.weight_ns == std::vector<std::uint64_t>{kMs, 4 * kMs});
     CHECK(written.batch.time_ns == std::vector<std::uint64_t>{2 * kMs, 100 * kMs});
@@ -78,7 +83,7 @@ TEST_CASE("a sample does not stand for a time without ticks") {
 TEST_CASE("a thread without an identity has no samples, and they are counted as failed") {
     Written written;
     written.thread.is_left_out = true;
-    written.writer.add(written.tick(kMs), written.thread, 0);
+    written.writer.add(written.tick(kMs), written.thread, written.thread.stack.id(), 0);
     written.writer.lose(written.tick(2 * kMs), written.thread, written.stats.torn);
     CHECK(written.batch.count.empty());
     CHECK(written.stats.attempted == 2);
@@ -96,7 +101,7 @@ TEST_CASE("what was handed over is not handed over again, and no row of it grows
         written.thread.index = identities.add(kMs);
         const model::FrameId frame = tables.marker_frame("one");
         written.thread.stack.entries = {{.stack = tables.push(0, frame)}};
-        written.writer.add(written.tick(2 * kMs), written.thread, 0);
+        written.writer.add(written.tick(2 * kMs), written.thread, written.thread.stack.id(), 0);
         written.writer.add_new_rows(written.batch, tables, identities);
         CHECK(written.batch.strings == std::vector<std::string>{"", "one"});
         CHECK(written.batch.frames.size() == 1);
@@ -105,7 +110,7 @@ TEST_CASE("what was handed over is not handed over again, and no row of it grows
 
         written.batch = {};
         tables.marker_frame("two");
-        written.writer.add(written.tick(3 * kMs), written.thread, 0);
+        written.writer.add(written.tick(3 * kMs), written.thread, written.thread.stack.id(), 0);
         written.writer.add_new_rows(written.batch, tables, identities);
         CHECK(written.batch.count == std::vector<std::uint32_t>{1});
         CHECK(written.batch.strings == std::vector<std::string>{"two"});

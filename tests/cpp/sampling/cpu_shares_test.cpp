@@ -44,7 +44,7 @@ struct Shares {
                 .stats = stats};
     }
     void sample(std::uint64_t now_ns, std::uint8_t state) {
-        writer.add(tick(now_ns), threads[0], state);
+        writer.add(tick(now_ns), threads[0], 0, state);
     }
     /// The batch of all samples since the last call; the thread has run and waited so much since.
     model::Batch settle(std::uint64_t run_ns, std::uint64_t wait_ns) {
@@ -99,7 +99,7 @@ TEST_CASE("who ran only between samples ran, too") {
 TEST_CASE("what ran in a gap is not the time of samples") {
     Shares shares;
     shares.sample(10 * kMs, model::kOnCpu);
-    shares.writer.add(shares.tick(100 * kMs, 10 * kMs), shares.threads[0], model::kOnCpu);
+    shares.writer.add(shares.tick(100 * kMs, 10 * kMs), shares.threads[0], 0, model::kOnCpu);
     // 20 of 100 ms are sampled.
     CHECK(shares.settle(50 * kMs, 0).cpu_ns == Column{5 * kMs, 5 * kMs});
     shares.sample(110 * kMs, model::kOnCpu);
@@ -119,7 +119,7 @@ TEST_CASE("a thread that runs in two interpreters runs once") {
     for (int i = 0; i < 3; ++i) shares.threads[0].note_sample(true);
     for (TrackedThread* thread : shares.threads) {
         thread->last_ns = 0;
-        shares.writer.add(shares.tick(10 * kMs), *thread, model::kOnCpu);
+        shares.writer.add(shares.tick(10 * kMs), *thread, 0, model::kOnCpu);
     }
     const model::Batch batch = shares.settle(8 * kMs, kMs);
     CHECK(batch.cpu_ns == Column{0, 8 * kMs});

@@ -160,10 +160,9 @@ class FakeInterpreter {
     }
 
     void set_line(RemoteAddr compiled, std::int32_t line) {
-        const RemoteAddr place =
-            layout.frame_object.lineno
-                ? compiled - kObjectDistance + *layout.frame_object.lineno
-                : compiled + *layout.interpreter_frame.lineno;
+        const RemoteAddr place = layout.frame_object.lineno
+                                     ? compiled - kObjectDistance + *layout.frame_object.lineno
+                                     : compiled + *layout.interpreter_frame.lineno;
         memory().put(place, line);
     }
 

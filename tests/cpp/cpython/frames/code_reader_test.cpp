@@ -148,19 +148,16 @@ TEST_CASE("an instruction lies in its code object, or nowhere") {
         codes.load(std::vector{objects.frame(address)});
         const Code& code = *codes.find(address);
         CHECK(codes.place(code, objects.frame(address, 0)) == 0);
-        CHECK(codes.place(code, objects.frame(address, 2 * kUnits - 2)) ==
-              2 * kUnits - 2);
+        CHECK(codes.place(code, objects.frame(address, 2 * kUnits - 2)) == 2 * kUnits - 2);
         if (!knows_size(fake)) {
-            CHECK(codes.place(
-                      code, {.code = address, .instruction = ~std::uint64_t{0}}) == -1);
+            CHECK(codes.place(code, {.code = address, .instruction = ~std::uint64_t{0}}) == -1);
             return;
         }
         CHECK_FALSE(codes.place(code, objects.frame(address, 2 * kUnits)));
         CHECK_FALSE(codes.place(code, objects.frame(address, 3)));
         CHECK_FALSE(codes.place(code, objects.frame(address, -4)));
         CHECK_FALSE(codes.place(code, {.code = address, .instruction = 0}));
-        CHECK_FALSE(
-            codes.place(code, {.code = address, .instruction = ~std::uint64_t{1}}));
+        CHECK_FALSE(codes.place(code, {.code = address, .instruction = ~std::uint64_t{1}}));
         const auto before = codes.place(code, objects.frame(address, -2));
         if (fake.layout.instruction == Instruction::kPreviousUnit) {
             CHECK(before == -1);

@@ -102,6 +102,21 @@ TEST_CASE("a starting thread that has set one of its ids is not its creator") {
     CHECK(match_threads(states, infos, {}, memory) == Matches{0, std::nullopt, 0});
 }
 
+TEST_CASE("a state with its maker's id belongs to the thread on whose stack it runs") {
+    const FakeMemory memory;
+    const std::vector infos{info(10), info(11), info(12)};
+    const std::vector states{state({0x7000'0000}, 11), state({0x7800'0000}, 12),
+                             state({0x7000'0000}, 11, 1), state({0x7f00'0000}, 10),
+                             state({0x6000'0000}, {}, 2)};
+    const Matches claimed{1, 2, 1, 0, std::nullopt};
+    CHECK(match_threads(states, infos, {}, memory) == claimed);
+    // The third runs on the stack of the second thread, and the last one on the main thread's.
+    const std::vector<std::optional<RemoteAddr>> places{
+        {{0x6fff'0000}}, {{0x77ff'2000}}, {{0x77ff'1000}}, {{0x7fff'1000}}, {{0x7fff'0000}}};
+    CHECK(match_threads(states, infos, {}, memory, {.of_states = places, .main_tid = 10}) ==
+          Matches{1, 2, 2, 0, 0});
+}
+
 TEST_CASE("a structure that is freed between two looks at it") {
     /// The second read of a place finds it empty.
     class Freed final : public memory::MemoryReader {

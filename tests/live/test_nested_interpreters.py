@@ -1,0 +1,124 @@
+"""A thread that runs code of several interpreters is one thread, with one stack."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interpreters import required
+from marks import each_of
+from targets import Interpreter, Target
+from tool_runs import dump_json, run_tool
+
+pytestmark = pytest.mark.live
+
+# The thread that made the interpreter is not the one that runs it.
+PROGRAM = '''
+import sys, threading, time
+try:
+    import _interpreters as interpreters
+    outer, inner = interpreters.create("legacy"), interpreters.create("legacy")
+    run = interpreters.exec
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    outer, inner = interpreters.create(), interpreters.create()
+    run = interpreters.run_string
+
+INNER = """
+def burn():
+    print("ready", flush=True)
+    while True:
+        sum(range(1000))
+burn()
+"""
+OUTER = """
+import {module} as interpreters
+def call():
+    interpreters.{run}({inner}, {script!r})
+call()
+""".format(module=interpreters.__name__, run=run.__name__, inner=int(inner), script=INNER)
+
+waiting = threading.Event()
+
+def runner():
+    waiting.wait()
+    run(outer, OUTER)
+
+threading.Thread(target=runner, name="runner", daemon=True).start()
+def waits():
+    waiting.set()
+    time.sleep(1000)
+waits()
+'''
+NESTED = ["runner", "<module>", "call", "<module>", "burn"]
+
+with_interpreters = each_of(one for one in required() if one.version >= (3, 8))
+
+
+def start(interpreter: Interpreter) -> Target:
+    target = interpreter.spawn(["-c", PROGRAM], stdout=subprocess.PIPE)
+    assert target.process.stdout is not None
+    target.process.stdout.readline()
+    return target
+
+
+def functions(thread: dict[str, Any]) -> list[str]:
+    return [frame["function"] for frame in thread["frames"] if frame["kind"] == "python"]
+
+
+@with_interpreters
+def test_a_dump_has_one_stack(interpreter: Interpreter) -> None:
+    with start(interpreter) as target:
+        for options in ([], ["--no-block"], ["--native"]):
+            dump = dump_json(target.pid, *options)
+            by_name = {thread["name"]: thread for thread in dump["threads"]}
+            assert sorted(by_name) == ["MainThread", "runner"]
+            assert functions(by_name["MainThread"])[-1] == "waits"
+            runner = by_name["runner"]
+            assert functions(runner)[-5:] == NESTED
+            python = [frame for frame in runner["frames"] if frame["kind"] == "python"]
+            own = runner["interpreter_id"]
+            ids = [frame.get("interpreter_id", own) for frame in python]
+            assert ids[-5:] == [0, own - 1, own - 1, own, own]
+            assert set(ids[:-5]) <= {0}
+            if not interpreter.free_threaded:
+                assert runner["gil"] == "holds"
+                assert by_name["MainThread"]["gil"] == "none"
+
+
+@with_interpreters
+@pytest.mark.parametrize("options", [[], ["--block"], ["--native"], ["--mode", "gil"]], ids=str)
+def test_a_recording_counts_the_time_once(
+    interpreter: Interpreter, options: list[str], tmp_path: Path
+) -> None:
+    if interpreter.free_threaded and "gil" in options:
+        pytest.skip("a build without a GIL")
+    out = tmp_path / "recorded"
+    with start(interpreter) as target:
+        command = ("record", "-f", "folded", "-r", 100, "-d", 2, "-o", out)
+        done = run_tool(*command, *options, target.pid)
+    assert done.returncode == 0, done.stderr
+    assert "of 2 threads" in done.stderr
+    times: Counter[str] = Counter()
+    for row in out.read_text().splitlines():
+        stack, _, weight = row.rpartition(" ")
+        names = re.sub(r" \([^;]*\)", "", stack)
+        kind = "other"
+        if "burn" in names:
+            kind = "nested"
+            wanted = r"runner;.*<interpreter \d>;<module>;call;.*<interpreter \d>;<module>;burn"
+            assert re.search(wanted, names), names
+        elif "waits" in names:
+            kind = "waits"
+        times[kind] += int(weight)
+    if "gil" in options:
+        assert times["nested"] > 0.5 * times.total(), done.stderr
+        assert times["waits"] < 0.2 * times.total()
+    else:
+        # Both threads were there all the time.
+        assert 0.5 < times["nested"] / times["waits"] < 2
