@@ -165,6 +165,7 @@ def dump_live(
     exhaustive: bool = False,
     locals: RawLocals | None = None,
     native: RawNative | None = None,
+    native_without_python: RawNative | None = None,  # what to read if there is no interpreter
     raise_priority: bool = True,
     max_memory: int | None = None,  # bytes for data whose size the target chooses; None: 256 MiB
     cancelled: Callable[[], bool] | None = None,  # called many times per second
@@ -179,6 +180,7 @@ def dump_core(
     exhaustive: bool = False,
     locals: RawLocals | None = None,
     native: RawNative | None = None,
+    native_without_python: RawNative | None = None,
     max_memory: int | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> RawSnapshot: ...

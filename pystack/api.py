@@ -35,6 +35,7 @@ def dump(
     locals: Locals | bool | None = None,
     native: Native | bool | None = None,
     raise_priority: bool = True,
+    require_python: bool = True,
     max_memory: int | None = None,
 ) -> Snapshot:
     """Reads where every Python thread of a running process is.
@@ -53,6 +54,9 @@ def dump(
         raise_priority: Raise the priority of the reading thread to niceness -20 and, while the
             target is stopped, to real-time priority for up to a millisecond at a time. This is
             done only if the kernel allows it and the calling thread has normal priority.
+        require_python: Raise `NotPython` if the process has no interpreter. Otherwise the snapshot
+            then contains the native stacks of all threads, no interpreters and an empty `version`.
+            Needs `block`.
         max_memory: The number of bytes to keep of data whose size the target chooses: names,
             tables, frames, values. Beyond this limit, data is left out and `problems` says so.
             None means 256 MiB, which real programs do not reach.
@@ -82,6 +86,7 @@ def dump(
             exhaustive=exhaustive,
             locals=_raw_locals(locals),
             native=_raw_native(native),
+            native_without_python=None if require_python else _raw_native(native or True),
             raise_priority=raise_priority,
             max_memory=_checked_memory(max_memory),
         )
@@ -101,6 +106,7 @@ def dump_core(
     exhaustive: bool = False,
     locals: Locals | bool | None = None,
     native: Native | bool | None = None,
+    require_python: bool = True,
     max_unpacked: int | None = None,
     progress: Progress | None = None,
     max_memory: int | None = None,
@@ -122,6 +128,7 @@ def dump_core(
         exhaustive: As for `dump`.
         locals: As for `dump`.
         native: As for `dump`.
+        require_python: As for `dump`.
         max_unpacked: The maximum size in bytes of an unpacked core. None means 200 times the
             compressed size or 2 GiB, whichever is larger.
         progress: Called while a compressed core is unpacked, with the compressed bytes read, their
@@ -159,6 +166,7 @@ def dump_core(
             exhaustive=exhaustive,
             locals=_raw_locals(locals),
             native=_raw_native(native),
+            native_without_python=None if require_python else _raw_native(native or True),
             max_memory=_checked_memory(max_memory),
         )
 

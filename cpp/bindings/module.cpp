@@ -36,12 +36,15 @@ std::optional<pystack::snapshot::LocalsOptions> locals_options(const nb::object&
 }
 
 nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals,
-                   const nb::object& native, bool raise_priority,
-                   std::optional<std::uint64_t> max_memory, const nb::object& cancelled) {
+                   const nb::object& native, const nb::object& native_without_python,
+                   bool raise_priority, std::optional<std::uint64_t> max_memory,
+                   const nb::object& cancelled) {
     const auto locals_wanted = locals_options(locals);
     auto native_wanted = pystack::bindings::native_options(native);
-    pystack::bindings::DebugFileFetcher fetcher(native);
+    auto other_wanted = pystack::bindings::native_options(native_without_python);
+    pystack::bindings::DebugFileFetcher fetcher(native.is_none() ? native_without_python : native);
     if (native_wanted) native_wanted->fetch_debug_file = fetcher.function();
+    if (other_wanted) other_wanted->fetch_debug_file = fetcher.function();
     CoreCall call(pystack::bindings::make_limits(max_memory), cancelled);
     fetcher.use(call);
     const auto snapshot = call.run([&] {
@@ -49,6 +52,7 @@ nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals
                                                      .exhaustive = exhaustive,
                                                      .locals = locals_wanted,
                                                      .native = native_wanted,
+                                                     .native_without_python = other_wanted,
                                                      .raise_priority = raise_priority,
                                                      .limits = call.limits()});
     });
@@ -60,11 +64,14 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
                    std::vector<std::string> library_folders,
                    std::optional<std::string> library_root, std::optional<std::string> original,
                    bool exhaustive, const nb::object& locals, const nb::object& native,
-                   std::optional<std::uint64_t> max_memory, const nb::object& cancelled) {
+                   const nb::object& native_without_python, std::optional<std::uint64_t> max_memory,
+                   const nb::object& cancelled) {
     const auto locals_wanted = locals_options(locals);
     auto native_wanted = pystack::bindings::native_options(native);
-    pystack::bindings::DebugFileFetcher fetcher(native);
+    auto other_wanted = pystack::bindings::native_options(native_without_python);
+    pystack::bindings::DebugFileFetcher fetcher(native.is_none() ? native_without_python : native);
     if (native_wanted) native_wanted->fetch_debug_file = fetcher.function();
+    if (other_wanted) other_wanted->fetch_debug_file = fetcher.function();
     CoreCall call(pystack::bindings::make_limits(max_memory), cancelled);
     fetcher.use(call);
     const auto snapshot = call.run([&] {
@@ -75,6 +82,7 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
                                                       .exhaustive = exhaustive,
                                                       .locals = locals_wanted,
                                                       .native = native_wanted,
+                                                      .native_without_python = other_wanted,
                                                       .limits = call.limits()});
     });
     if (!snapshot) pystack::bindings::raise(snapshot.error());
@@ -87,15 +95,16 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
 NB_MODULE(_core, module) {
     module.def("dump_live", &dump_live, nb::arg("pid"), nb::kw_only(), nb::arg("stop") = true,
                nb::arg("exhaustive") = false, nb::arg("locals") = nb::none(),
-               nb::arg("native") = nb::none(), nb::arg("raise_priority") = true,
-               nb::arg("max_memory") = nb::none(), nb::arg("cancelled") = nb::none());
+               nb::arg("native") = nb::none(), nb::arg("native_without_python") = nb::none(),
+               nb::arg("raise_priority") = true, nb::arg("max_memory") = nb::none(),
+               nb::arg("cancelled") = nb::none());
     module.def("dump_core", &dump_core, nb::arg("path"), nb::kw_only(),
                nb::arg("executable") = nb::none(),
                nb::arg("library_folders") = std::vector<std::string>(),
                nb::arg("library_root") = nb::none(), nb::arg("original") = nb::none(),
                nb::arg("exhaustive") = false, nb::arg("locals") = nb::none(),
-               nb::arg("native") = nb::none(), nb::arg("max_memory") = nb::none(),
-               nb::arg("cancelled") = nb::none());
+               nb::arg("native") = nb::none(), nb::arg("native_without_python") = nb::none(),
+               nb::arg("max_memory") = nb::none(), nb::arg("cancelled") = nb::none());
     pystack::bindings::define_files(module);
     pystack::bindings::define_sampler(module);
 }

@@ -21,6 +21,9 @@ struct CaptureOptions {
     std::size_t max_depth = 1'000'000;             ///< Frames of one thread.
     std::optional<LocalsOptions> locals{};         ///< Variables too; only of a stopped target.
     std::optional<merge::NativeOptions> native{};  ///< Native frames too; only of a stopped target.
+    /// What to read if there is no interpreter: the native stacks of all threads. Not given: that
+    /// is an error.
+    std::optional<merge::NativeOptions> native_without_python{};
     /// Run before other processes while the target waits, where the caller's own priority is the
     /// ordinary one and the kernel allows it.
     bool raise_priority = true;
@@ -30,7 +33,8 @@ struct CaptureOptions {
 };
 
 /// Reads every thread of a live process once. A thread that cannot be read is in the snapshot with
-/// what is known of it; an Error means that nothing could be read at all.
+/// what is known of it; an Error means that nothing could be read at all. Without an interpreter
+/// the snapshot has no version, and its first problem says why.
 ///
 /// The target is read on a thread of its own: if one of its threads cannot be let go (it sleeps in
 /// the kernel and does not answer), the end of ours makes the kernel do it. Names are looked up by
@@ -47,6 +51,7 @@ struct CoreOptions {
     std::size_t max_depth = 1'000'000;
     std::optional<LocalsOptions> locals{};
     std::optional<merge::NativeOptions> native{};
+    std::optional<merge::NativeOptions> native_without_python{};          ///< As in CaptureOptions.
     std::shared_ptr<WorkLimits> limits = std::make_shared<WorkLimits>();  ///< As in CaptureOptions.
 };
 

@@ -148,9 +148,10 @@ void read_registers(const CoreTarget& core, RawSnapshot& raw) {
 }
 
 /// Debug files may be beside the core's files, on this machine and in the copy of its root.
-merge::NativeOptions native_options(const CoreTarget& core, const CoreOptions& options) {
+merge::NativeOptions native_options(const CoreTarget& core, const CoreOptions& options,
+                                    const merge::NativeOptions& wanted) {
     const merge::NativeOptions here =
-        options.native->with_debug_root(files::files_below("/", core.file_rights()));
+        wanted.with_debug_root(files::files_below("/", core.file_rights()));
     if (!options.library_root) return here;
     return here.with_debug_root(
         files::files_below(*options.library_root, files::FileRights::of_caller()));
@@ -209,6 +210,33 @@ Error explain(Error error, const CoreTarget& core) {
     return error;
 }
 
+void finish(const CoreTarget& core, model::Snapshot& snapshot) {
+    snapshot.core = describe(core);
+    snapshot.time_ns = core.header().written_ns;
+    add_problems(core, snapshot.threads, snapshot.problems);
+}
+
+/// The threads of a core in which no interpreter was found.
+Result<model::Snapshot> capture_without_python(const CoreTarget& core, const CoreOptions& options,
+                                               Error reason) {
+    // Any other reason says what is needed to see more.
+    if (reason.code != ErrorCode::kNotPython || !options.native_without_python)
+        return fail(std::move(reason));
+    merge::NativeOptions wanted = *options.native_without_python;
+    wanted.all_threads = true;
+    wanted.last_only = false;
+    const cpython::Runtime none;
+    RawSnapshot raw(core, none, options.max_depth);
+    if (auto infos = core.threads()) raw.infos = std::move(*infos);
+    read_registers(core, raw);
+    PYSTACK_TRY(native, NativeCapture::create(core, none, native_options(core, options, wanted)));
+    merge_native(core, raw, *native);
+    model::Snapshot snapshot = build_snapshot_without_python(raw, *native, reason);
+    if (options.limits->cancelled()) return fail(cancelled());
+    finish(core, snapshot);
+    return snapshot;
+}
+
 }  // namespace
 
 Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions& options) {
@@ -219,7 +247,8 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
                                        options.limits, options.original));
     auto runtime = cpython::locate_runtime(*core, {.exhaustive = options.exhaustive});
     if (options.limits->cancelled()) return fail(cancelled());
-    if (!runtime) return fail(explain(std::move(runtime).error(), *core));
+    if (!runtime)
+        return capture_without_python(*core, options, explain(std::move(runtime).error(), *core));
     RawSnapshot raw(*core, *runtime, options.max_depth);
     if (auto infos = core->threads()) raw.infos = std::move(*infos);
     raw.read_stopped();
@@ -227,24 +256,23 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
         LocalsCapture(core->memory(), runtime->layout, *options.locals).read(raw);
     }
     if (raw.walked.interpreters.empty()) {
-        return fail(raw.walked.problem.value_or(no_interpreter(*core)));
+        return capture_without_python(*core, options,
+                                      raw.walked.problem.value_or(no_interpreter(*core)));
     }
     read_registers(*core, raw);
     raw.match();
     PYSTACK_CHECK(check_guess(*core, raw));
     std::unique_ptr<NativeCapture> native;
     if (options.native) {
-        PYSTACK_TRY(capture,
-                    NativeCapture::create(*core, *runtime, native_options(*core, options)));
+        PYSTACK_TRY(capture, NativeCapture::create(
+                                 *core, *runtime, native_options(*core, options, *options.native)));
         native = std::move(capture);
         merge_native(*core, raw, *native);
     }
     model::Snapshot snapshot = build_snapshot(raw, native.get());
     if (options.limits->cancelled()) return fail(cancelled());
-    snapshot.core = describe(*core);
-    snapshot.time_ns = core->header().written_ns;
     tell_missing_binary(*core, *runtime, snapshot);
-    add_problems(*core, snapshot.threads, snapshot.problems);
+    finish(*core, snapshot);
     return snapshot;
 }
 

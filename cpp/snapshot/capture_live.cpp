@@ -53,12 +53,22 @@ class LiveCapture {
     }
 
     void use(std::unique_ptr<NativeCapture> native) { native_ = std::move(native); }
+    /// If there is no interpreter, native stacks do. `reason`: it was not found.
+    void accept_no_python(std::optional<Error> reason) {
+        without_python_ = true;
+        reason_ = std::move(reason);
+    }
 
     Result<void> read(bool stop) {
         begin_ = std::chrono::system_clock::now().time_since_epoch();
         stop_ = stop;
         auto read = stop ? read_stopped() : read_running();
         if (!read) return fail(std::move(read).error());
+        if (raw_.walked.interpreters.empty() && native_ && without_python_) {
+            if (!reason_) reason_ = no_interpreter(target_);
+            native_->include_all_threads();
+            return {};
+        }
         if (raw_.walked.interpreters.empty()) {
             if (!target_.alive()) return fail(exited(target_));
             if (target_.stop_was_cut()) {
@@ -73,7 +83,8 @@ class LiveCapture {
     /// After read(), and after all that it may have left stopped goes on: it can take long.
     model::Snapshot snapshot() {
         if (native_) native_->merge(raw_);
-        model::Snapshot snapshot = build_snapshot(raw_, native_.get());
+        model::Snapshot snapshot = reason_ ? build_snapshot_without_python(raw_, *native_, *reason_)
+                                           : build_snapshot(raw_, native_.get());
         snapshot.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(begin_).count();
         snapshot.stopped = stop_;
         snapshot.stop_ns = stop_ns_;
@@ -244,6 +255,8 @@ class LiveCapture {
     RawSnapshot raw_;
     std::optional<LocalsCapture> locals_;
     std::unique_ptr<NativeCapture> native_;
+    bool without_python_ = false;
+    std::optional<Error> reason_;  ///< Why there is no Python, if there is none.
     std::chrono::system_clock::duration begin_{};
     bool stop_ = true;
     std::optional<std::int64_t> stop_ns_;
@@ -275,20 +288,26 @@ Result<std::unique_ptr<Captured>> capture_here(int pid, const CaptureOptions& op
     captured->target = std::move(target);
     captured->target->set_stop_rules({.clock = {.raise_priority = raise_priority}, .limits = {}});
     auto runtime = cpython::locate_runtime(*captured->target, {.exhaustive = options.exhaustive});
-    if (!runtime) {
+    std::optional<Error> reason;
+    if (runtime) {
+        captured->runtime = *std::move(runtime);
+    } else {
         // One that is being killed may lose its memory in between.
         if (!captured->target->alive()) return fail(exited(*captured->target));
-        return fail(std::move(runtime).error());
+        reason = std::move(runtime).error();
+        if (reason->code != ErrorCode::kNotPython || !options.native_without_python)
+            return fail(*std::move(reason));
     }
-    captured->runtime = *std::move(runtime);
     captured->capture =
         std::make_unique<LiveCapture>(*captured->target, captured->runtime, options);
-    if (options.native) {
-        PYSTACK_TRY(native, NativeCapture::create(
-                                *captured->target, captured->runtime,
-                                options.native->with_debug_root(captured->target->files())));
+    const auto& wanted = reason ? options.native_without_python : options.native;
+    if (wanted) {
+        PYSTACK_TRY(native,
+                    NativeCapture::create(*captured->target, captured->runtime,
+                                          wanted->with_debug_root(captured->target->files())));
         captured->capture->use(std::move(native));
     }
+    if (options.native_without_python) captured->capture->accept_no_python(std::move(reason));
     PYSTACK_CHECK(captured->capture->read(options.stop));
     return captured;
 }

@@ -47,6 +47,11 @@ class NativeCapture {
     std::size_t refused_threads() const { return refused_threads_; }
 
     const merge::NativeOptions& options() const { return options_; }
+    /// For a target that has no Python threads.
+    void include_all_threads() {
+        options_.all_threads = true;
+        options_.last_only = false;
+    }
     merge::NativeNames& names() { return names_; }
 
   private:

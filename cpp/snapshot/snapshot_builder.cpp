@@ -357,6 +357,16 @@ void describe_target(const RawSnapshot& raw, model::Snapshot& snapshot) {
     snapshot.debug = raw.runtime.debug;
 }
 
+model::Snapshot build_snapshot_without_python(RawSnapshot& raw, NativeCapture& native,
+                                              const Error& reason) {
+    raw.walked.problem.reset();
+    model::Snapshot snapshot = build_snapshot(raw, &native);
+    snapshot.version.clear();
+    snapshot.free_threaded = snapshot.debug = false;
+    snapshot.problems.insert(snapshot.problems.begin(), reason.message());
+    return snapshot;
+}
+
 Error no_interpreter(const target::Target& target) {
     return Error{
         .code = ErrorCode::kNotPython,

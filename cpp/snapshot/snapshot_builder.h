@@ -14,6 +14,10 @@ model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native = nullptr
 /// What a target says of itself: pid, program, command, version.
 void describe_target(const RawSnapshot& raw, model::Snapshot& snapshot);
 
+/// Of a target without an interpreter: the native stacks, and why there is nothing else.
+model::Snapshot build_snapshot_without_python(RawSnapshot& raw, NativeCapture& native,
+                                              const Error& reason);
+
 /// A runtime without a single interpreter.
 Error no_interpreter(const target::Target& target);
 

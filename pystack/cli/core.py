@@ -20,6 +20,7 @@ from pystack.cli.options import (
 from pystack.cli.output import Output, output_options, write_snapshot
 from pystack.cli.quantities import size
 from pystack.cli.screen import StatusLine, print_status
+from pystack.errors import NotPython
 from pystack.render.words import build_id_text
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def core(
 
     FILE may be compressed with gzip, zstd, lz4 or xz. EXE is the program that ran, if the file that
     the core names is missing here or differs.
+
+    If there is no Python in it, the native stacks of all threads are shown, and the exit status is 3.
     """
     folders = [folder for path in search_paths for folder in path.split(":") if folder]
     if folders and search_root is not None:
@@ -102,6 +105,7 @@ def core(
         exhaustive=exhaustive,
         locals=variables,
         native=native,
+        require_python=False,
         max_unpacked=max_unpacked,
         progress=_progress(),
         max_memory=max_memory,
@@ -117,6 +121,8 @@ def core(
         roots = [root for root in (source_root, search_root) if root is not None]
         sources = SourceReader.of_core(snapshot.core, roots)
     write_snapshot(snapshot, output, settings, sources)
+    if not snapshot.interpreters:
+        context.exit(NotPython.exit_code)
 
 
 def _print_modules(snapshot: Snapshot) -> None:

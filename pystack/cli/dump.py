@@ -22,6 +22,7 @@ from pystack.cli.output import Output, output_options, write_snapshot
 from pystack.cli.quantities import pid as pid_type
 from pystack.cli.screen import print_status, write_lines
 from pystack.errors import NoSuchProcess, NotPython, PystackError, TargetExited, UnsupportedTarget
+from pystack.render.words import interpreter_title
 
 if TYPE_CHECKING:
     from pystack.locals_options import Locals
@@ -97,6 +98,9 @@ def dump(
     settings = settings_of(context)
     shown: list[int] = []
 
+    # One process is shown even if it is not Python's, as far as its native frames are wanted.
+    is_only = len(asked) == 1 and not subprocesses
+
     def show(pid: int) -> None:
         # Before the process is read, because it may exit afterwards.
         sources = _sources_of(pid) if output.wants_sources else None
@@ -107,17 +111,20 @@ def dump(
             locals=variables,
             native=native,
             raise_priority=not no_priority,
+            require_python=native is None or not is_only,
             max_memory=max_memory,
         )
         if settings.verbosity:
             print_status(
                 f"{snapshot.executable or 'executable unknown'},"
-                f" CPython {snapshot.version}, reads until consistent: {snapshot.attempts}"
+                f" {interpreter_title(snapshot)}, reads until consistent: {snapshot.attempts}"
             )
         if shown and not output.as_json:
             write_lines([""])
         shown.append(pid)
         write_snapshot(snapshot, output, settings, sources)
+        if not snapshot.interpreters:
+            context.exit(NotPython.exit_code)
 
     processes = _with_descendants(asked) if subprocesses else dict.fromkeys(asked, _ALL_REPORTED)
     if len(processes) > 1:

@@ -15,7 +15,7 @@ from pystack.render.stack_text import StackText
 from pystack.render.terminal import COLOURS, PLAIN
 from pystack.render.text_options import TextOptions
 from pystack.render.thread_heads import ThreadHeads
-from pystack.render.words import count, duration, with_namespace
+from pystack.render.words import count, duration, interpreter_title, with_namespace
 
 _MAX_COMMAND_CHARS = 120
 
@@ -72,11 +72,8 @@ class _Writer:
 
     def _header(self) -> str:
         snapshot = self._snapshot
-        flavour = ["free-threaded"] if snapshot.free_threaded else []
-        if snapshot.debug:
-            flavour.append("debug")
         parts = [
-            f"CPython {escape(snapshot.version)}" + (f" ({', '.join(flavour)})" if flavour else ""),
+            interpreter_title(snapshot),
             self._command(),
             count(len(snapshot.threads), "thread"),
         ]

@@ -66,7 +66,7 @@ class ThreadHeads:
 
     def _states(self, thread: Thread) -> Iterator[str]:
         palette = self._palette
-        if thread.interpreter_id is None:
+        if thread.interpreter_id is None and self._snapshot.interpreters:
             yield "not a Python thread"
         elif len(self._snapshot.interpreters) > 1:
             yield f"interpreter {thread.interpreter_id}"

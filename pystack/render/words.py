@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pystack.model import Thread
+from pystack.model import Snapshot, Thread
 from pystack.render.escape import escape
 
 RUN_STATES = {
@@ -22,6 +22,16 @@ RUN_STATES = {
 def run_state(letter: str) -> str:
     """The kernel's letter for the state of a thread, in words."""
     return RUN_STATES.get(letter, f"state {escape(letter)}")
+
+
+def interpreter_title(snapshot: Snapshot) -> str:
+    """`CPython 3.13.5 (free-threaded)`."""
+    if not snapshot.version:
+        return "no Python"
+    flavour = ["free-threaded"] if snapshot.free_threaded else []
+    if snapshot.debug:
+        flavour.append("debug")
+    return f"CPython {escape(snapshot.version)}" + (f" ({', '.join(flavour)})" if flavour else "")
 
 
 def thread_name(thread: Thread) -> str | None:

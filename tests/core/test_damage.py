@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ from core_files import (
 )
 from damaged_cores import read_damaged
 from interpreters import available
-from process_state import wait_until
+from process_state import run_state, wait_until
 from pystack.errors import SystemFailure
 from targets import Interpreter
 from tool_runs import TOOL_FOLDER, run_tool
@@ -240,13 +241,35 @@ def test_core_of_another_program(tmp_path: Path) -> None:
     need_kernel_cores()
     with subprocess.Popen(["sleep", "1000"], cwd=tmp_path, preexec_fn=limits) as process:
         wait_until(
-            lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n", "it is sleep"
+            lambda: (
+                Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n"
+                and run_state(process.pid) == "S"
+            ),
+            "it sleeps",
         )
         path = kernel_core(process.pid, tmp_path, signal.SIGABRT)
-    status, sentence = failure_of(path)
-    assert status == 3
+    document = core_without_python(path)
+    sentence = document["problems"][0]
     assert sentence.startswith("the core is not from a Python process but from ")
     assert "sleep" in sentence or "coreutils" in sentence
+    assert document["core"]["cause"].startswith("SIGABRT")
+    (thread,) = document["threads"]
+    assert functions(thread)[-1].endswith("nanosleep")
+
+
+def core_without_python(path: Path) -> dict[str, Any]:
+    """What `core --json` says of a core without an interpreter; the text says the same."""
+    done = run_tool("core", "--json", path)
+    assert done.returncode == 3, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["interpreters"] == []
+    assert document["version"] == ""
+    text = run_tool("core", path)
+    assert text.returncode == 3
+    assert f": no Python, {document['command'][0]}" in text.stdout
+    assert f"Cause: {document['core']['cause']}" in text.stdout
+    assert document["problems"][0] in text.stdout
+    return document
 
 
 #: It aborts when its interpreter has ended.
@@ -261,11 +284,15 @@ def test_core_of_an_interpreter_that_has_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FINALIZED]
     with subprocess.Popen(command, cwd=tmp_path, preexec_fn=limits) as process:
         path = kernel_core(process.pid, tmp_path)
+    document = core_without_python(path)
+    sentence = document["problems"][0]
+    assert "has no interpreter: it had not started yet, or had ended before" in sentence
+    assert document["core"]["cause"].startswith("SIGABRT")
+    (thread,) = document["threads"]
+    assert {"exit", "abort"} <= set(functions(thread))
     done = run_tool("core", "--exhaustive", path)
     assert done.returncode == 3
-    assert "has no interpreter: it had not started yet, or had ended before" in done.stderr
-    assert "SIGABRT" in done.stderr
-    assert "--exhaustive" not in done.stderr
+    assert "--exhaustive" not in done.stdout + done.stderr
 
 
 def test_core_without_private_memory(tmp_path: Path) -> None:
@@ -274,8 +301,7 @@ def test_core_without_private_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, cwd=tmp_path, preexec_fn=limits) as process:
         path = kernel_core(process.pid, tmp_path)
-    status, sentence = failure_of(path)
-    assert status == 3
+    sentence = core_without_python(path)["problems"][0]
     assert sentence.startswith("the core has no memory that the process wrote to")
     assert "coredump_filter" in sentence
     assert "SIGABRT" in sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -145,6 +146,23 @@ def test_not_python(command: list[str], options: list[str]) -> None:
             process.kill()
     assert status == errors.NotPython.exit_code == 3
     assert "Python" in message
+
+
+def test_native_stacks_of_what_is_not_python() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            wait_until(lambda: run_state(process.pid) == "S", "the process")
+            done = run_tool("dump", "--json", "--native", process.pid)
+            text = run_tool("dump", "--native", process.pid)
+        finally:
+            process.kill()
+    assert done.returncode == text.returncode == errors.NotPython.exit_code
+    document = json.loads(done.stdout)
+    assert (document["interpreters"], document["version"]) == ([], "")
+    assert "is not a Python process" in document["problems"][0]
+    (thread,) = document["threads"]
+    assert thread["frames"][-1]["function"].endswith("nanosleep")
+    assert "no Python, sleep 60, 1 thread" in text.stdout
 
 
 # An ELF file of 32 bits: header, one segment, and `mov eax, 29; int 0x80` (pause) for ever.

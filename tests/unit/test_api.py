@@ -39,13 +39,19 @@ def test_dump(core: FakeCore) -> None:
     assert isinstance(snapshot, pystack.Snapshot)
     assert snapshot.pid == 4711
     api.dump(4711, block=False, exhaustive=True, raise_priority=False)
-    others = {"pid": 4711, "locals": None, "native": None, "max_memory": None}
+    others = dict.fromkeys(("locals", "native", "native_without_python", "max_memory"))
+    others["pid"] = 4711
     assert core.calls == [
         {**others, "stop": True, "exhaustive": False, "raise_priority": True},
         {**others, "stop": False, "exhaustive": True, "raise_priority": False},
     ]
     api.dump(4711, max_memory=1000)
     assert core.calls[-1]["max_memory"] == 1000
+    api.dump(4711, native=True, require_python=False)
+    assert core.calls[-1]["native_without_python"] == core.calls[-1]["native"] is not None
+    api.dump(4711, require_python=False)
+    assert core.calls[-1]["native_without_python"] is not None
+    assert core.calls[-1]["native"] is None
     with pytest.raises(errors.InvalidArgument):
         api.dump(4711, max_memory=0)
 

@@ -116,13 +116,12 @@ TEST_CASE("frames of a standing target, innermost first") {
 }
 
 TEST_CASE("compiled frames have the lines of their frame objects") {
-    for_each_version([](const Layout& layout) {
-        FakeInterpreter fake(layout);
+    for_each_version([](FakeInterpreter& fake) {
         const RemoteAddr thread = fake.add_thread(fake.add_interpreter(0), 1);
         const RemoteAddr outer = fake.compiled_frame({}, kCode, 111);
         const RemoteAddr inner = fake.compiled_frame(outer, kCode, 222);
         fake.set_top(thread, inner);
-        StackReader reader(fake.memory(), layout, kMaxDepth);
+        StackReader reader(fake.memory(), fake.layout, kMaxDepth);
         std::vector<RawFrame> frames;
         CHECK(reader.read_stopped(thread, frames).end == StackEnd::kComplete);
         REQUIRE(frames.size() == 2);
@@ -146,13 +145,12 @@ TEST_CASE("compiled frames have the lines of their frame objects") {
 }
 
 TEST_CASE("the line of a compiled caller that changes between the copies is noticed") {
-    for_each_version([](const Layout& layout) {
-        FakeInterpreter fake(layout);
+    for_each_version([](FakeInterpreter& fake) {
         const RemoteAddr thread = fake.add_thread(fake.add_interpreter(0), 1);
         const RemoteAddr outer = fake.compiled_frame({}, kCode, 111);
         fake.set_top(thread, fake.compiled_frame(outer, kCode, 222));
         MovingTarget target(fake.memory());
-        StackReader reader(target, layout, kMaxDepth);
+        StackReader reader(target, fake.layout, kMaxDepth);
         ReadPlan plan;
         std::vector<RawFrame> frames;
         CHECK(reader.read_running(thread, plan, 10, frames).end == StackEnd::kComplete);
@@ -165,15 +163,15 @@ TEST_CASE("the line of a compiled caller that changes between the copies is noti
 }
 
 TEST_CASE("a frame object that does not belong to a frame is no line of it") {
-    for_each_version([](const Layout& layout) {
+    for_each_version([](FakeInterpreter& fake) {
+        const Layout& layout = fake.layout;
         if (!layout.frame_object.frame) return;
-        FakeInterpreter fake(layout);
         const RemoteAddr thread = fake.add_thread(fake.add_interpreter(0), 1);
         const RemoteAddr frame = fake.compiled_frame({}, kCode, 111);
         fake.set_top(thread, frame);
         fake.memory().put(frame - FakeInterpreter::kObjectDistance + *layout.frame_object.frame,
                           frame + 8);
-        StackReader reader(fake.memory(), layout, kMaxDepth);
+        StackReader reader(fake.memory(), fake.layout, kMaxDepth);
         std::vector<RawFrame> frames;
         CHECK(reader.read_stopped(thread, frames).end == StackEnd::kUnreadable);
         CHECK(frames.empty());

@@ -6,10 +6,11 @@
 #include <optional>
 #include <vector>
 
-#include "support/fake_memory.h"
+#include "support/fake_interpreter.h"
 
 using namespace pystack;
 using namespace pystack::cpython;
+using pystack::testing::FakeInterpreter;
 using pystack::testing::for_each_version;
 using pystack::testing::layout_of;
 
@@ -33,7 +34,8 @@ using Order = std::vector<std::size_t>;
 }  // namespace
 
 TEST_CASE("the innermost trace on the C stack tells where a thread state runs") {
-    for_each_version([](const Layout& layout) {
+    for_each_version([](const FakeInterpreter& fake) {
+        const Layout& layout = fake.layout;
         const std::vector frames{frame(0x100), frame(0x7000, true), frame(0x200),
                                  frame(0x8000, true)};
         const auto place = place_on_c_stack(layout, kState, frames, {0x6000});
