@@ -41,19 +41,26 @@ class Contention:
         copied._until_ns = self._until_ns
         return copied
 
-    def add_up(self, tracks: Sequence[Track], until_ns: int) -> None:
-        """Adds the time between the last call and `until_ns`."""
+    def add_up(
+        self, tracks: Sequence[Track], until_ns: int, called: Mapping[int, int] | None = None
+    ) -> None:
+        """Adds the time between the last call and `until_ns`. `called`: the interpreters of stacks
+        that are not run by that of their thread.
+        """
+        called = called or {}
         begin_ns, self._until_ns = self._until_ns, max(self._until_ns, until_ns)
         # If interpreters share a GIL, the holder may be a thread of another interpreter; waiting for
         # such a holder is unexplained.
         by_interpreter: dict[int, list[int]] = {}
         for index, track in enumerate(tracks):
             if track.end_ns > begin_ns:
-                by_interpreter.setdefault(track.identity.interpreter_id, []).append(index)
-        for indices in by_interpreter.values():
+                for interpreter_id in _interpreters(track, called):
+                    by_interpreter.setdefault(interpreter_id, []).append(index)
+        for interpreter_id, indices in by_interpreter.items():
             if any(tracks[index].states & SampleState.WAITS_FOR_GIL for index in indices):
                 events = [
-                    _events(index, tracks[index], begin_ns, self._until_ns) for index in indices
+                    _events(index, tracks[index], begin_ns, self._until_ns, interpreter_id, called)
+                    for index in indices
                 ]
                 self._sweep(tracks, merge(*events))
 
@@ -88,9 +95,29 @@ class Contention:
                 del holders[track]
 
 
-def _events(index: int, track: Track, begin_ns: int, end_ns: int) -> Iterator[_Event]:
-    """When the thread acquired and released the GIL, and when it began and stopped waiting, in order."""
+def _interpreters(track: Track, called: Mapping[int, int]) -> set[int]:
+    """Those that a thread runs."""
+    own = track.identity.interpreter_id
+    if not called:
+        return {own}
+    return {own} | {called.get(run.stack, own) for run in track.runs()}
+
+
+def _events(
+    index: int,
+    track: Track,
+    begin_ns: int,
+    end_ns: int,
+    interpreter_id: int,
+    called: Mapping[int, int],
+) -> Iterator[_Event]:
+    """When the thread acquired and released the GIL of the interpreter, and when it began and stopped
+    waiting for it, in order.
+    """
+    own = track.identity.interpreter_id
     for run in track.runs():
+        if called.get(run.stack, own) != interpreter_id:
+            continue
         start_ns = max(run.start_ns, begin_ns)
         stop_ns = min(run.start_ns + run.weight_ns, end_ns)
         if start_ns >= stop_ns:

@@ -63,6 +63,7 @@ class Profile:
         self.process = process
         self.tables = SymbolTables() if tables is None else tables
         self.window = Window() if window is None else window
+        self.window.called_interpreters = self.tables.called_interpreters
         self._had_threads = False  # in a window before this one
         self._only_own_threads = only_own_threads
         self._identities: list[ThreadIdentity] = []
@@ -168,6 +169,7 @@ class Profile:
                 only_own_threads=self._only_own_threads,
             )
             self.window = self.window.successor()
+            self.window.called_interpreters = self.tables.called_interpreters
             self.process.start_ns = end_ns
         closed.finish()
         self._had_threads = self._had_threads or bool(closed.tracks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from sys import intern
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from pystack.sampling import FrameKind
 if TYPE_CHECKING:
     from .batch import Batch
 
+#: The frame below the frames of an interpreter that another one called.
+_INTERPRETER = re.compile(r"<interpreter (\d+)>")
 #: The frame that replaces frames and stacks beyond the sampler's memory limit.
 LEFT_OUT = "<left out: memory limit>"
 
@@ -61,6 +64,25 @@ class SymbolTables:
         for name, column in vars(self).items():
             setattr(copied, name, column[:])
         return copied
+
+    def called_interpreters(self) -> dict[int, int]:
+        """The interpreter that runs a stack, for stacks on which an interpreter called another one."""
+        marks = {}
+        for frame, (kind, name) in enumerate(
+            zip(self.frame_kind, self.frame_function, strict=True)
+        ):
+            mark = _INTERPRETER.fullmatch(self.strings[name]) if kind == FrameKind.MARKER else None
+            if mark is not None:
+                marks[frame] = int(mark[1])
+        called: dict[int, int] = {}
+        # Parents come before children.
+        for stack in range(1, len(self.stack_parent)) if marks else ():
+            interpreter_id = marks.get(
+                self.stack_frame[stack], called.get(self.stack_parent[stack])
+            )
+            if interpreter_id is not None:
+                called[stack] = interpreter_id
+        return called
 
     def left_out_stacks(self) -> bytearray:
         """For each stack, 1 if it lacks frames because of the memory limit. Empty if none does."""

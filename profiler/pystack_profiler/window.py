@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .batch import Batch
 from .contention import Contention
@@ -32,6 +32,8 @@ class Window:
         self._contention: Contention | None = None  # up to the last sample; None: not yet known
         self._max_runs = max_runs
         self._runs_allowed = max_runs
+        #: `SymbolTables.called_interpreters` of the tables of the stacks.
+        self.called_interpreters: Callable[[], Mapping[int, int]] = dict
 
     @property
     def start_ns(self) -> int | None:
@@ -48,7 +50,7 @@ class Window:
         """Who waited for the GIL, up to the last sample."""
         if self._contention is None:
             self._contention = self._charged.copy()
-            self._contention.add_up(self.tracks, self.end_ns)
+            self._contention.add_up(self.tracks, self.end_ns, self.called_interpreters())
         return self._contention
 
     def identify(self, thread: int, identity: ThreadIdentity) -> None:

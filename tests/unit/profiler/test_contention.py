@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 
 from profiler_fakes import MS, BatchWriter, Frame, profile_of
-from pystack.sampling import SampleState
+from pystack.sampling import FrameKind, SampleState
 from pystack_profiler.profile import ProcessFacts, Profile
 from pystack_profiler.window import Window
 
@@ -58,6 +58,21 @@ def test_samples_need_not_be_at_the_same_times() -> None:
     profile = profile_of(writer)
     assert blamed(profile) == {("a", "work"): 2, ("a", "rest"): 6}
     assert profile.contention.unexplained_ns == 2 * MS
+
+
+def test_a_thread_that_calls_another_interpreter_holds_the_gil_of_that() -> None:
+    writer = BatchWriter()
+    caller, waiter = writer.thread(1, "a"), writer.thread(2, "b")
+    inner = [WORK, Frame("<interpreter 1>", "", kind=FrameKind.MARKER), REST]
+    writer.sample(caller, 10 * MS, 10 * MS, inner, HOLDS)
+    writer.sample(waiter, 10 * MS, 10 * MS, [REST], WAITS)
+    writer.sample(caller, 20 * MS, 10 * MS, [WORK], HOLDS)
+    writer.sample(waiter, 20 * MS, 10 * MS, [REST], WAITS)
+    writer.sample(caller, 30 * MS, 10 * MS, inner, HOLDS)
+    writer.sample(waiter, 30 * MS, 10 * MS, inner, WAITS)
+    profile = profile_of(writer)
+    assert blamed(profile) == {("a", "work"): 10, ("a", "rest"): 10}
+    assert profile.contention.unexplained_ns == 10 * MS
 
 
 def test_interpreters_have_each_their_own() -> None:
