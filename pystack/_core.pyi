@@ -60,7 +60,7 @@ class RawNativeFrame(TypedDict):
     python_name: str | None  # from the tables of the interpreter
     signature: str  # with parameters
     symbol: str | None  # mangled
-    name_source: Literal["debug-info", "symbols", "method-table", "none"]
+    name_source: Literal["debug-info", "symbols", "method-table", "perf-map", "none"]
     file: str | None
     line: int | None
     module: str | None  # path; None for code that is not in a file
@@ -347,6 +347,7 @@ class NameSource:
     DEBUG_INFO: int
     SYMBOLS: int
     METHOD_TABLE: int  # the interpreter's tables of functions: the name is that in Python
+    PERF_MAP: int  # the process's own file about code that it made at run time
 
 class FrameKind:
     """Values of Batch.frame_kind."""

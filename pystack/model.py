@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 Kind = Literal["live", "core"]
-NameSource = Literal["debug-info", "symbols", "method-table", "none"]
+NameSource = Literal["debug-info", "symbols", "method-table", "perf-map", "none"]
 GilState = Literal["holds", "waits", "dropping", "none"]
 StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]
 VariableKind = Literal[

@@ -43,6 +43,8 @@ FULL_MATRIX = (
 )
 #: The versions of Python for which there is a numpy, see `numpy_folder`.
 NUMPY_MINORS = (8, 11, 13, 14)
+#: The same, for greenlet.
+GREENLET_MINORS = (8, 10, 11, 12, 13, 14)
 
 # Must run on 3.6. `abiflags` has "d" for a debug build and "t" for a free-threaded one.
 PROBE = """
@@ -83,7 +85,12 @@ def free_threaded_prefix() -> Path:
 
 def numpy_folder(minor: int) -> Path:
     """For `sys.path`: numpy from PyPI with its OpenBLAS. There if it was provisioned."""
-    return cache_dir() / f"numpy-3.{minor}"
+    return wheel_folder("numpy", minor)
+
+
+def wheel_folder(package: str, minor: int) -> Path:
+    """For `sys.path`: a package from PyPI. There if it was provisioned."""
+    return cache_dir() / f"{package}-3.{minor}"
 
 
 @functools.cache

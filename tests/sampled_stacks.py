@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
+import pystack
 from pystack.sampling import Batch
 from pystack_profiler.counts import add_stats, no_stats
 
@@ -66,3 +68,34 @@ class SampledStacks:
             stack, frame = self._rows[stack]
             found.append(self._frames[frame])
         return found[::-1]
+
+
+class Recorded:
+    """All samples of a recording: each stack as the names of its frames, outermost first."""
+
+    def __init__(self, pid: int, samples: int, native: pystack.Native) -> None:
+        sampler = pystack.open_sampler(pid, rate_hz=200, native=native)
+        tables = SampledStacks()
+        threads: dict[int, tuple[int, int, int, int, str]] = {}
+        owners: list[int] = []
+        seen: list[int] = []
+        sampler.start()
+        deadline = time.monotonic() + 60
+        finished = False
+        while not finished:
+            batch = sampler.next_batch(0.1)
+            if batch is not None:
+                tables.add(batch)
+            if tables.stats["taken"] >= samples or time.monotonic() > deadline:
+                sampler.stop()
+            if batch is None:
+                continue
+            seen += batch.stack
+            owners += batch.thread
+            threads.update({one[0]: one for one in batch.threads})
+            finished = batch.finished
+        self.stats = tables.stats
+        self.frames = [tables.frames(stack) for stack in seen]
+        self.stacks = [[frame.function for frame in stack] for stack in self.frames]
+        #: The tid and the interpreter of each of them.
+        self.owners = [(threads[one][2], threads[one][3]) for one in owners]

@@ -8,6 +8,7 @@ by the next run:
   sid/     a Debian root of the `sid` suite: 3.13, 3.14, 3.15, their debug builds and headers
   3.13t/   the free-threaded build of 3.13, compiled here from Debian's source package
   numpy-*  numpy from PyPI, which brings OpenBLAS, for some versions
+  greenlet-*  greenlet from PyPI, for some versions
 
 The separate debug files of the root's interpreters are moved to `sid/usr/lib/debug-files`, out of
 the place where tools look for them, as real machines have none. `tests/targets.py` mounts them
@@ -53,7 +54,15 @@ FREE_THREADED_SOURCE = "python3.13"
 FREE_THREADED_OPTIONS = ("--disable-gil", "--without-ensurepip", "--disable-test-modules")
 
 # The last for 3.8, and one that has wheels for all others.
-NUMPY_RELEASES = {minor: "1.24.4" if minor == 8 else "2.3.5" for minor in interpreters.NUMPY_MINORS}
+WHEELS = {
+    **{
+        ("numpy", minor): "1.24.4" if minor == 8 else "2.3.5" for minor in interpreters.NUMPY_MINORS
+    },
+    **{
+        ("greenlet", minor): "3.1.1" if minor == 8 else "3.2.4"
+        for minor in interpreters.GREENLET_MINORS
+    },
+}
 
 SID_RECIPE = (RECIPE, SID_PACKAGES)
 FREE_THREADED_RECIPE = (RECIPE, FREE_THREADED_SOURCE, FREE_THREADED_OPTIONS)
@@ -294,19 +303,16 @@ def download_source(steps: Steps, work: Path) -> tuple[str, Path]:
     raise ProvisionError(f"no source of {FREE_THREADED_SOURCE} in {', '.join(SOURCE_SUITES)}")
 
 
-def make_numpy(steps: Steps, minor: int) -> None:
-    final = interpreters.numpy_folder(minor)
+def install_wheel(steps: Steps, package: str, minor: int) -> None:
+    final = interpreters.wheel_folder(package, minor)
+    release = WHEELS[package, minor]
     with workplace(final.with_name(final.name + ".tmp")) as made:
-        steps.say(f"installing numpy {NUMPY_RELEASES[minor]} for 3.{minor}")
+        steps.say(f"installing {package} {release} for 3.{minor}")
         options = ("--only-binary=:all:", "--no-deps", f"--python-version=3.{minor}")
         pip = (sys.executable, "-m", "pip", "install", "--target", made, *options)
-        steps.run(*pip, f"numpy=={NUMPY_RELEASES[minor]}")
-        write_stamp(made, numpy_recipe(minor))
+        steps.run(*pip, f"{package}=={release}")
+        write_stamp(made, (RECIPE, release))
         publish(made, final)
-
-
-def numpy_recipe(minor: int) -> object:
-    return (RECIPE, NUMPY_RELEASES[minor])
 
 
 def main() -> int:
@@ -322,10 +328,10 @@ def main() -> int:
         "sid": (interpreters.sid_root(), SID_RECIPE, make_sid_root),
         "3.13t": (interpreters.free_threaded_prefix(), FREE_THREADED_RECIPE, make_free_threaded),
     }
-    for minor in NUMPY_RELEASES:
-        folder = interpreters.numpy_folder(minor)
-        install = functools.partial(make_numpy, minor=minor)
-        products[folder.name] = (folder, numpy_recipe(minor), install)
+    for (package, minor), release in WHEELS.items():
+        folder = interpreters.wheel_folder(package, minor)
+        install = functools.partial(install_wheel, package=package, minor=minor)
+        products[folder.name] = (folder, (RECIPE, release), install)
     if arguments.only not in (None, *products):
         parser.error(f"--only takes one of {', '.join(products)}")
     # As an exception, so that what was half made is removed.

@@ -52,6 +52,8 @@ const char* source_word(model::NameSource source) {
             return "symbols";
         case model::NameSource::kMethodTable:
             return "method-table";
+        case model::NameSource::kPerfMap:
+            return "perf-map";
         case model::NameSource::kNone:
             break;
     }

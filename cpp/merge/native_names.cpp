@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cpython/runtime/glue_functions.h"
 #include "merge/interpreter_glue.h"
+#include "modules/jit_file.h"
 
 namespace pystack::merge {
 
@@ -28,6 +29,8 @@ model::NameSource source_of(NameOrigin origin) {
         case NameOrigin::kDynsym:
         case NameOrigin::kPlt:
             return model::NameSource::kSymbols;
+        case NameOrigin::kPerfMap:
+            return model::NameSource::kPerfMap;
         case NameOrigin::kGiven:
         case NameOrigin::kNone:
             break;
@@ -44,6 +47,20 @@ bool is_c_library(std::string_view path) {
 bool is_guess(modules::FrameOrigin origin) {
     return origin != modules::FrameOrigin::kRegisters &&
            origin != modules::FrameOrigin::kCallFrameInfo;
+}
+
+/// What CPython itself makes at run time (perf trampolines, its JIT) has such names, for gdb and in
+/// perf maps [Python/perf_trampoline.c, Python/jit_unwind.c].
+bool is_made_by_python(std::string_view function, std::string_view module) {
+    return (module.empty() || module == modules::kJitPath) && function.starts_with("py::");
+}
+
+/// What stands for the code that a signal handler returns to.
+std::string signal_text(const modules::NativeFrame& frame) {
+    std::string text = "<signal handler called";
+    if (frame.fault_address)
+        text += ", last fault at address " + to_hex(frame.fault_address->value);
+    return text + ">";
 }
 
 /// Whether the symbol tells more than the name in a type: of a slot that Python cannot call
@@ -97,8 +114,14 @@ void NativeNames::append(const modules::NativeFrame& native, bool runs_python,
             frame.function = details.signature = details.python_name;
             details.name_source = model::NameSource::kMethodTable;
         }
+        if (native.returns_from_signal && !found->is_inlined) {
+            frame.function = details.signature = signal_text(native);
+            frame.file = {};
+            frame.position = {};
+        }
         details.is_plumbing =
-            runs_python ||
+            runs_python || native.is_perf_trampoline ||
+            is_made_by_python(found->function, address.module_path) ||
             is_interpreter_glue(is_nameless ? "" : found->function, details.python_name,
                                 base_name(address.module_path), in_interpreter);
         out.push_back(std::move(frame));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "merge/activations.h"
+#include "merge/greenlets.h"
 
 namespace pystack::merge {
 
@@ -51,6 +52,12 @@ ThreadStack merge_thread(const StackCopies::Thread* copied, const memory::Memory
     std::vector<NativeActivation> activations;
     for (const modules::NativeFrame& frame : stack.frames) {
         activations.push_back({.sp = frame.sp, .is_loop = by_name && names.is_loop(frame)});
+    }
+    if (const auto count =
+            frames_of_greenlet(stack.frames, activations, segments, unwinder.code_map())) {
+        stack.frames.resize(*count);
+        activations.resize(*count);
+        stack.end = {modules::UnwindEnd::kComplete, stack.frames.back().pc};
     }
     stack.merged = merge_stacks(activations, stack.is_complete(), segments);
     return stack;

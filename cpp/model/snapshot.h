@@ -42,6 +42,7 @@ enum class NameSource : std::uint8_t {
     kDebugInfo,    ///< DWARF.
     kSymbols,      ///< A symbol table.
     kMethodTable,  ///< The interpreter's tables of functions: the name is that in Python.
+    kPerfMap,      ///< The file in which the target names code that it made at run time.
 };
 
 /// What a native frame has that a Python frame has not.

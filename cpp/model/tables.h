@@ -77,6 +77,7 @@ inline constexpr std::array kNameSourceNames{
     std::pair{"DEBUG_INFO", NameSource::kDebugInfo},
     std::pair{"SYMBOLS", NameSource::kSymbols},
     std::pair{"METHOD_TABLE", NameSource::kMethodTable},
+    std::pair{"PERF_MAP", NameSource::kPerfMap},
 };
 
 struct FrameRow {

@@ -4,6 +4,8 @@
 #include <ranges>
 #include <utility>
 
+#include "modules/jit_file.h"
+
 namespace pystack::modules {
 
 namespace {
@@ -80,9 +82,7 @@ Result<bool> CodeMap::update() {
     areas.insert(areas.end(), anonymous.begin(), anonymous.end());
     std::sort(areas.begin(), areas.end(), by_address);
 
-    const bool changed = !std::equal(
-        areas.begin(), areas.end(), areas_.begin(), areas_.end(),
-        [](const Area& a, const Area& b) { return a.range == b.range && a.module == b.module; });
+    const bool changed = areas != areas_;
     areas_ = std::move(areas);
     current_ = std::move(loaded);
     return changed;
@@ -101,20 +101,87 @@ std::uint32_t CodeMap::slot_of(elf::Module module) {
     return static_cast<std::uint32_t>(slots_.size() - 1);
 }
 
-const CodeMap::Area* CodeMap::find(RemoteAddr address) const {
+std::uint32_t CodeMap::slot_of_registered(const JitFile& jit) {
+    const auto known = registered_slots_.find(jit.file);
+    if (known != registered_slots_.end() && slots_[known->second].jit == jit) return known->second;
+    const std::uint64_t bytes = kSlotBytes + jit.code.size() * sizeof(RemoteRange);
+    if (slots_.size() >= kMaxSlots || !target_.limits().charge_bytes(bytes)) return kNoModule;
+    Slot& slot = slots_.emplace_back();
+    slot.module.path = elf::SharedPath(kJitPath);
+    slot.jit = jit;
+    return static_cast<std::uint32_t>(slots_.size() - 1);
+}
+
+/// True if changed.
+bool CodeMap::read_registered() {
+    for (; searched_ < slots_.size(); ++searched_) {
+        if (slots_[searched_].jit) continue;
+        module(static_cast<std::uint32_t>(searched_));
+        registrations_.add_module(slots_[searched_].module);
+    }
+    std::vector<Area> found;
+    std::map<RemoteRange, std::uint32_t> slots;
+    for (const RemoteRange& file : registrations_.read(target_.memory(), target_.limits())) {
+        auto jit = find_jit_code(target_.memory(), file);
+        if (!jit) continue;
+        // Whoever claims code of a file is wrong.
+        std::erase_if(jit->code, [this](const RemoteRange& range) {
+            const Area* const around = find_in(areas_, range.begin);
+            return around == nullptr || around->module != kNoModule ||
+                   range.end > around->range.end;
+        });
+        const std::uint32_t slot = jit->code.empty() ? kNoModule : slot_of_registered(*jit);
+        if (slot == kNoModule) continue;
+        slots.emplace(file, slot);
+        for (const RemoteRange& range : jit->code) found.push_back({range, slot});
+    }
+    registered_slots_ = std::move(slots);
+    std::ranges::stable_sort(found, {}, [](const Area& area) { return area.range.begin; });
+    RemoteAddr end;
+    std::erase_if(found, [&end](const Area& area) {
+        if (area.range.begin < end) return true;
+        end = area.range.end;
+        return false;
+    });
+    if (found == registered_) return false;
+    registered_ = std::move(found);
+    return true;
+}
+
+bool CodeMap::update_registered() {
+    // Compilers may register functions in quick succession, and all of them are read again.
+    if (!registered_pace_.is_due() || !registrations_.is_changed(target_.memory())) return false;
+    const auto begin = Pace::Clock::now();
+    const bool changed = read_registered();
+    registered_pace_.worked_since(begin);
+    return changed;
+}
+
+const CodeMap::Area* CodeMap::find_in(const std::vector<Area>& areas, RemoteAddr address) {
     const auto after = std::upper_bound(
-        areas_.begin(), areas_.end(), address,
+        areas.begin(), areas.end(), address,
         [](RemoteAddr wanted, const Area& area) { return wanted < area.range.begin; });
-    if (after == areas_.begin() || !std::prev(after)->range.contains(address)) return nullptr;
+    if (after == areas.begin() || !std::prev(after)->range.contains(address)) return nullptr;
     return &*std::prev(after);
 }
 
+const CodeMap::Area* CodeMap::find(RemoteAddr address) const {
+    const Area* const area = find_in(areas_, address);
+    if (area == nullptr || area->module != kNoModule) return area;
+    const Area* const registered = find_in(registered_, address);
+    return registered != nullptr ? registered : area;
+}
+
 bool CodeMap::update_for(RemoteAddr unknown) {
-    if (find(unknown) != nullptr) return false;
-    if (!pace_.is_due()) return false;
+    const Area* const known = find(unknown);
+    if (known != nullptr && known->module != kNoModule) return false;
+    Pace& pace = known != nullptr ? registered_pace_ : pace_;
+    if (!pace.is_due()) return false;
     const auto begin = Pace::Clock::now();
-    const bool changed = update().value_or(false);
-    pace_.worked_since(begin, find(unknown) == nullptr ? kPauseAfterVain : Pace::Clock::duration{});
+    const bool changed = known != nullptr ? read_registered() : update().value_or(false);
+    const Area* const now = find(unknown);
+    const bool is_in_vain = now == nullptr || (known != nullptr && now->module == kNoModule);
+    pace.worked_since(begin, is_in_vain ? kPauseAfterVain : Pace::Clock::duration{});
     return changed;
 }
 
@@ -124,7 +191,9 @@ const std::shared_ptr<const CodeModule>& CodeMap::module(std::uint32_t number) {
     if (!slot.opened) {
         slot.opened = true;
         if (target_.limits().cancelled()) return slot.code;
-        if (const auto opened = target_.open_module(slot.module)) {
+        if (slot.jit) {
+            slot.code = load_jit_file(target_.memory(), *slot.jit, target_.limits());
+        } else if (const auto opened = target_.open_module(slot.module)) {
             slot.code = std::make_shared<const CodeModule>(slot.module);
         } else if (opened.error().code != ErrorCode::kOutOfMemory) {
             slot.code = CodeModule::from_memory(target_.memory(), slot.module.range(),

@@ -3,11 +3,14 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/pace.h"
 #include "base/result.h"
 #include "modules/code_module.h"
+#include "modules/jit_file.h"
+#include "modules/jit_registrations.h"
 #include "modules/native_frame.h"
 #include "target/target.h"
 
@@ -29,13 +32,19 @@ class CodeMap {
     struct Area {
         RemoteRange range;
         std::uint32_t module = kNoModule;  ///< kNoModule: anonymous, such as code of a JIT.
+        bool operator==(const Area&) const = default;
     };
+
+    const target::Target& target() const { return target_; }
 
     /// Null when nothing executable is known there.
     const Area* find(RemoteAddr address) const;
-    /// update(), but not for every bad address there is: not when the last one was in vain just
-    /// before. True if changed.
+    /// update(), or for code in anonymous memory a look at what compilers have registered there.
+    /// But not for every bad address there is: not when the last one was in vain just before. True
+    /// if changed.
     bool update_for(RemoteAddr unknown);
+    /// Looks whether code that is known was taken back, or other code registered. True if changed.
+    bool update_registered();
 
     /// Null when there is no ELF file to be had for it. Module numbers stay valid: a module that
     /// was unloaded can still be asked for.
@@ -53,16 +62,25 @@ class CodeMap {
         elf::Module module;
         std::shared_ptr<const CodeModule> code;
         bool opened = false;
+        std::optional<JitFile> jit;  ///< Instead of `module`.
     };
 
     std::uint32_t slot_of(elf::Module module);
+    std::uint32_t slot_of_registered(const JitFile& jit);
+    bool read_registered();
+    static const Area* find_in(const std::vector<Area>& areas, RemoteAddr address);
 
     const target::Target& target_;
     std::vector<Slot> slots_;
     std::vector<Area> areas_;  // Sorted, disjoint.
     // The slots of the modules that are loaded now, by the first address of the module.
     std::map<RemoteAddr, std::uint32_t> current_;
+    JitRegistrations registrations_;
+    std::size_t searched_ = 0;      // So many slots were searched for registrations.
+    std::vector<Area> registered_;  // Inside of anonymous areas; sorted, disjoint.
+    std::map<RemoteRange, std::uint32_t> registered_slots_;  // By the file; those of registered_.
     Pace pace_;
+    Pace registered_pace_;
     std::shared_ptr<const CodeModule> none_;
 };
 

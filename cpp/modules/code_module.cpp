@@ -124,6 +124,17 @@ std::shared_ptr<const CodeModule> CodeModule::from_memory(const memory::MemoryRe
     return module;
 }
 
+std::shared_ptr<const CodeModule> CodeModule::from_bytes(std::vector<std::byte> bytes,
+                                                         std::vector<elf::LoadSegment> segments,
+                                                         std::string path) {
+    const std::shared_ptr<CodeModule> module(new CodeModule());
+    module->path_ = std::move(path);
+    module->copy_ = std::move(bytes);
+    module->bytes_ = module->copy_;
+    module->segments_ = std::move(segments);
+    return module;
+}
+
 std::span<const std::byte> CodeModule::bytes_at(std::uint64_t file_address) const {
     for (const elf::LoadSegment& segment : segments_) {
         if (file_address < segment.address || file_address - segment.address >= segment.file_size)

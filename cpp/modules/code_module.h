@@ -28,6 +28,11 @@ class CodeModule {
                                                          RemoteRange range, std::string path,
                                                          WorkLimits* limits = nullptr);
 
+    /// Of an ELF file that is nowhere but in `bytes`, with what it loads.
+    static std::shared_ptr<const CodeModule> from_bytes(std::vector<std::byte> bytes,
+                                                        std::vector<elf::LoadSegment> segments,
+                                                        std::string path);
+
     const std::string& path() const { return path_; }
     bool deleted() const { return deleted_; }
     /// As lower-case hex; empty when there is none.

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "base/address.h"
 
@@ -11,8 +12,10 @@ namespace pystack::modules {
 /// far as they can be.
 enum class FrameOrigin : std::uint8_t {
     kRegisters,      ///< The innermost frame: its pc was in the registers.
-    kCallFrameInfo,  ///< From the tables of the frame below it (.eh_frame or .debug_frame).
-    kPrologue,       ///< There were no tables; the function's first instructions were followed.
+    kCallFrameInfo,  ///< From the tables of the frame below it (.eh_frame or .debug_frame), or
+                     ///< because that is code which is known to the byte.
+    kPrologue,       ///< There were no tables; the function's first or last instructions were
+                     ///< followed.
     kFramePointer,   ///< There were no tables; rbp looked like a frame pointer.
     kReturnAddress,  ///< There were no tables; a word on the stack looked like its return address.
 };
@@ -30,7 +33,13 @@ struct NativeFrame {
     /// pc is the next instruction to run here (innermost frame, interrupted by a signal, or what
     /// returns from a signal handler), not one behind a call.
     bool is_activation = false;
+    /// CPython's `-X perf`: the code through which it calls the loop for one Python function.
+    bool is_perf_trampoline = false;
     FrameOrigin origin = FrameOrigin::kCallFrameInfo;
+    /// Where the handler of a signal returns to; the kernel interrupted the next frame.
+    bool returns_from_signal = false;
+    /// Of such a frame: the last address for whose use the thread got a signal, if there was one.
+    std::optional<RemoteAddr> fault_address{};
 
     /// An address inside the instruction that this frame is at: a return address may already belong
     /// to the next function or to another inlined call.

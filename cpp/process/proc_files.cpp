@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -76,6 +77,21 @@ std::vector<pid_t> list_tasks(pid_t pid) {
     }
     ::closedir(directory);
     return tids;
+}
+
+std::optional<std::chrono::seconds> start_time(std::uint64_t start_ticks) {
+    struct timespec now;
+    struct timespec since_boot;
+    const long ticks_per_second = ::sysconf(_SC_CLK_TCK);
+    if (ticks_per_second <= 0 || ::clock_gettime(CLOCK_REALTIME, &now) != 0 ||
+        ::clock_gettime(CLOCK_BOOTTIME, &since_boot) != 0) {
+        return std::nullopt;
+    }
+    // The boot was between two whole seconds of the clock.
+    const std::int64_t boot = now.tv_sec - since_boot.tv_sec - 1;
+    return std::chrono::seconds(
+        boot +
+        static_cast<std::int64_t>(start_ticks / static_cast<std::uint64_t>(ticks_per_second)));
 }
 
 std::optional<ProcStat> read_stat(pid_t pid, pid_t tid) {

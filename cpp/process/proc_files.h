@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -44,6 +45,10 @@ struct ProcStat {
 std::optional<ProcStat> read_stat(pid_t pid, pid_t tid);
 /// Of the text of such a file; nullopt when it is not one.
 std::optional<ProcStat> parse_stat(std::string_view text);
+
+/// When a process started that has these start_ticks, as time since the epoch. Rounded down to
+/// seconds.
+std::optional<std::chrono::seconds> start_time(std::uint64_t start_ticks);
 
 /// A thread of the process by whose files it can be read: the main one, or, if that has ended,
 /// another. The files of a thread that has ended are empty. nullopt: all have ended.

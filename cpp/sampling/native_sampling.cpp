@@ -62,6 +62,7 @@ void NativeSampling::catch_up(std::span<const RemoteAddr> interpreters, std::uin
         if (!copies_.update_mappings()) return;
         mappings_pace_.worked_since(begin);
     }
+    unwinder_->update_registered();
     if (now_ns < name_at_ns_) return;
     std::uint64_t modules = 0;
     for (const RemoteAddr interpreter : interpreters) {
@@ -158,14 +159,16 @@ const std::vector<model::FrameId>& NativeSampling::frames_of(
         key.key.push_back(frame.pc.value);
         key.key.push_back((std::uint64_t{frame.module} << 8) | (frame.is_activation ? 1U : 0U) |
                           (merged.kind == merge::MergedFrame::Kind::kLoop ? 2U : 0U));
+        if (frame.returns_from_signal) key.key.back() |= 4;
     }
     if (runs_.size() >= kMostRuns) runs_.clear();
     const auto [place, is_new] = runs_.try_emplace(std::move(key));
     if (!is_new) return place->second;
     std::vector<model::Frame> frames;
     for (auto merged = run.rbegin(); merged != run.rend(); ++merged) {
-        names_.append(stack.frames[merged->index], merged->kind == merge::MergedFrame::Kind::kLoop,
-                      frames);
+        modules::NativeFrame frame = stack.frames[merged->index];
+        frame.fault_address = {};  // One frame for all faults of a kind.
+        names_.append(frame, merged->kind == merge::MergedFrame::Kind::kLoop, frames);
     }
     merge::mark_glue_by_place(frames, starts);
     std::uint8_t inline_depth = 0;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "modules/function_extent.h"
 #include "symbols/plt_names.h"
 #include "symbols/split_functions.h"
 #include "symbols/tail_calls.h"
@@ -59,7 +60,7 @@ struct Symbolizer::ModuleSymbols {
 };
 
 Symbolizer::Symbolizer(modules::CodeMap& code_map, SymbolizerOptions options)
-    : code_map_(code_map), options_(std::move(options)) {}
+    : code_map_(code_map), options_(std::move(options)), perf_map_(code_map.target()) {}
 Symbolizer::~Symbolizer() = default;
 
 const SymbolizedAddress& Symbolizer::symbolize(const modules::NativeFrame& frame) {
@@ -107,6 +108,13 @@ SymbolizedAddress Symbolizer::look_up(std::uint32_t module, std::uint64_t lookup
             }
         }
     }
+    const bool is_made =
+        module == modules::kNoModule && code_map_.find({lookup_address}) != nullptr;
+    if (const auto* name = is_made ? perf_map_.find({lookup_address}) : nullptr) {
+        SymbolizedFrame& frame = answer.frames.emplace_back();
+        frame.function = frame.signature = *name;
+        frame.origin = NameOrigin::kPerfMap;
+    }
     if (answer.frames.empty()) {
         SymbolizedFrame& frame = answer.frames.emplace_back();
         const std::string_view name = base_name(answer.module_path);
@@ -141,8 +149,9 @@ Symbolizer::Named Symbolizer::find_in_tables(const ModuleSymbols& symbols, std::
          {&symbols.debug_data_symtab, NameOrigin::kDebugData},
          {&symbols.dynsym, NameOrigin::kDynsym}}};
     for (const auto& [table, origin] : tables) {
-        if (const modules::FunctionSymbol* symbol = table->find(address))
-            return {std::string(symbol->name), origin};
+        const modules::FunctionSymbol* symbol =
+            modules::find_function(*table, *symbols.module, symbols.functions, address);
+        if (symbol != nullptr) return {std::string(symbol->name), origin};
     }
     return {};
 }

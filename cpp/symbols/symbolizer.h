@@ -16,6 +16,7 @@
 #include "modules/symbol_table.h"
 #include "symbols/debug_info.h"
 #include "symbols/demangle.h"
+#include "symbols/perf_map.h"
 
 namespace pystack::symbols {
 
@@ -25,9 +26,10 @@ enum class NameOrigin : std::uint8_t {
     kSymtab,     ///< .symtab of the file or of its separate debug file.
     kDebugData,  ///< .gnu_debugdata: the symbols that some distributions leave in stripped files.
     kDynsym,
-    kPlt,    ///< Of the function that a linkage table entry jumps to.
-    kGiven,  ///< From add_name(): tables of the target's own.
-    kNone,   ///< There is none: `function` is the module and the address.
+    kPlt,      ///< Of the function that a linkage table entry jumps to.
+    kPerfMap,  ///< Of the file in which the target names the code that it makes.
+    kGiven,    ///< From add_name(): tables of the target's own.
+    kNone,     ///< There is none: `function` is the module and the address.
 };
 
 /// One function at an address.
@@ -117,6 +119,7 @@ class Symbolizer {
 
     modules::CodeMap& code_map_;
     SymbolizerOptions options_;
+    PerfMap perf_map_;
     std::vector<std::unique_ptr<ModuleSymbols>> modules_;  // By number; null until it is needed.
     std::unordered_map<Key, SymbolizedAddress, KeyHash> answers_;
     std::unordered_map<std::string, ReadableName> readable_;  // By symbol.

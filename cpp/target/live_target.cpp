@@ -305,6 +305,11 @@ std::optional<arch::Syscall> LiveTarget::blocked_syscall(std::int32_t tid) const
     return text ? process::parse_syscall(*text) : std::nullopt;
 }
 
+Result<files::FileDescriptor> LiveTarget::open_perf_map() const {
+    if (!files_) return fail(files::refusal(ENOENT));
+    return files_->open_own("/tmp/perf-" + std::to_string(namespace_pid_.value_or(pid_)) + ".map");
+}
+
 std::optional<std::uint64_t> LiveTarget::run_time_ns(std::int32_t tid) const {
     return process::read_run_time_ns(pid_, tid);
 }

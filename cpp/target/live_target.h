@@ -39,6 +39,7 @@ class LiveTarget final : public Target {
     std::size_t thread_count() const override;
     Result<arch::Registers> registers(std::int32_t tid) const override;
     std::optional<arch::Syscall> blocked_syscall(std::int32_t tid) const override;
+    Result<files::FileDescriptor> open_perf_map() const override;
     std::optional<std::string> executable() const override;
     std::optional<std::vector<std::string>> command() const override;
 

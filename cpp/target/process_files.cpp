@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -94,6 +96,18 @@ Result<files::FileDescriptor> ProcessFiles::open(const std::string& path) const 
     const auto now = state_of(pid_);
     if (now && *now == state_) return std::move(file);
     return root_.open_as_everyone(path);
+}
+
+Result<files::FileDescriptor> ProcessFiles::open_own(const std::string& path) const {
+    PYSTACK_TRY(file, open(path));
+    struct stat status;
+    if (::fstat(file.get(), &status) != 0) return fail(files::refusal(errno));
+    if (status.st_uid != state_.user.uid)
+        return fail(files::refusal(EPERM, "owned by another user"));
+    const auto started = process::start_time(state_.start_ticks);
+    if (!started || std::chrono::seconds(status.st_mtim.tv_sec) < *started)
+        return fail(files::refusal(ESTALE, "older than the process"));
+    return std::move(file);
 }
 
 }  // namespace pystack::target

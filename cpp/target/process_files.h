@@ -30,6 +30,10 @@ class ProcessFiles final : public files::FileOpener {
     Result<std::shared_ptr<const ProcessFiles>> below_our_root() const;
 
     Result<files::FileDescriptor> open(const std::string& path) const override;
+    /// The same, but only a file that belongs to the process's user and was written since the
+    /// process started: in a folder that all can write to, it may be somebody else's, or that of an
+    /// earlier process with the same pid.
+    Result<files::FileDescriptor> open_own(const std::string& path) const;
 
   private:
     /// What changes when a process starts another program or takes another identity.

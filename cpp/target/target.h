@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/work_limits.h"
 #include "elf/module_map.h"
+#include "files/file_descriptor.h"
 #include "memory/memory_reader.h"
 
 namespace pystack::target {
@@ -69,6 +70,12 @@ class Target {
     /// The system call a thread is blocked in, without stopping it; nullopt when it is not or
     /// cannot be told.
     virtual std::optional<arch::Syscall> blocked_syscall(std::int32_t tid) const = 0;
+
+    /// The file in which the process names the code that it makes at run time, as Linux perf reads
+    /// it; fails if there is none, or it may be that of another process.
+    virtual Result<files::FileDescriptor> open_perf_map() const {
+        return fail(Error{.code = ErrorCode::kSystem, .what = "no perf map"});
+    }
 
     virtual std::optional<std::string> executable() const = 0;
     virtual std::optional<std::vector<std::string>> command() const = 0;

@@ -10,7 +10,10 @@
 #include "base/pages.h"
 #include "base/text.h"
 #include "modules/elf_sections.h"
+#include "modules/function_extent.h"
+#include "unwind/epilogue_x86_64.h"
 #include "unwind/prologue_x86_64.h"
+#include "unwind/start_code.h"
 
 namespace pystack::unwind {
 
@@ -54,11 +57,15 @@ std::optional<std::uint64_t> frame_pointer(const FrameGuesser::Frame& frame) {
 
 }  // namespace
 
-std::size_t FrameGuesser::read_code(RemoteAddr address, std::span<std::byte> destination) {
+/// Null for code of no file.
+const modules::CodeModule* FrameGuesser::module_at(RemoteAddr address) {
     const modules::CodeMap::Area* area = code_map_.find(address);
-    const auto& module =
-        area != nullptr ? code_map_.module(area->module) : code_map_.module(modules::kNoModule);
-    if (!module) return code_memory_.read_up_to(address, destination);
+    return area != nullptr ? code_map_.module(area->module).get() : nullptr;
+}
+
+std::size_t FrameGuesser::read_code(RemoteAddr address, std::span<std::byte> destination) {
+    const modules::CodeModule* const module = module_at(address);
+    if (module == nullptr) return code_memory_.read_up_to(address, destination);
     const auto bytes = module->bytes_at(module->file_address(address));
     const std::size_t size = std::min(bytes.size(), destination.size());
     if (size > 0) std::memcpy(destination.data(), bytes.data(), size);
@@ -84,7 +91,8 @@ std::optional<UnwindRule> FrameGuesser::rule_in_module(std::uint32_t module,
             symbols_[module] = std::make_unique<modules::SymbolTable>(sections, SHT_DYNSYM);
     }
     const std::uint64_t address = code->file_address(lookup_address);
-    const modules::FunctionSymbol* function = symbols_[module]->find(address);
+    const modules::FunctionSymbol* function =
+        modules::find_function(*symbols_[module], *code, modules::FdeIndex(code), address);
     if (function == nullptr) return std::nullopt;
     const auto bytes = code->bytes_at(function->begin);
     const std::uint64_t size =
@@ -97,12 +105,62 @@ std::optional<FrameGuesser::Guess> FrameGuesser::caller(const Frame& frame, bool
     if (!is_code) return frame.is_activation ? from_return_address(frame, fault) : std::nullopt;
     if (auto guess = from_signal_return(frame, fault)) return guess;
     if (auto guess = from_entry_stub(frame)) return guess;
+    if (auto guess = from_epilogue(frame)) return guess;
     std::optional<RemoteAddr> ignored;
     if (frame.is_activation) {
         if (auto guess = from_return_address(frame, ignored)) return guess;
         if (auto guess = from_trampoline(frame)) return guess;
     }
-    return from_frame_pointer(frame);
+    if (auto guess = from_frame_pointer(frame)) return guess;
+    return from_program_entry(frame);
+}
+
+bool FrameGuesser::is_outermost(RemoteAddr pc) {
+    const modules::CodeModule* const module = module_at(pc - 1);
+    return module != nullptr && (is_program_entry(*module, pc - 1) ||
+                                 ends_thread(module->bytes_at(module->file_address(pc))));
+}
+
+/// C libraries without tables, such as musl, have functions in C with neither symbol nor frame
+/// pointer.
+std::optional<FrameGuesser::Guess> FrameGuesser::from_epilogue(const Frame& frame) {
+    const modules::CodeModule* const module = module_at(frame.pc);
+    if (module == nullptr) return std::nullopt;
+    const std::uint64_t address = module->file_address(frame.pc);
+    // What is jumped back to is near.
+    constexpr std::uint64_t kBefore = 1 << 16;
+    std::uint64_t begin = address - std::min(address, kBefore);
+    auto code = module->bytes_at(begin);
+    if (code.size() <= address - begin) code = module->bytes_at(begin = address);
+    for (const UnwindRule& rule : follow_epilogue(code, address - begin)) {
+        Guess guess{.registers = frame.registers, .origin = modules::FrameOrigin::kPrologue};
+        const StepResult result = step(rule, 0, frame.stack, guess.registers);
+        std::optional<RemoteAddr> ignored;
+        const auto pc = guess.registers.get(arch::kReturnAddressRegister, frame.stack, ignored);
+        if (result.outcome == StepOutcome::kStepped && pc && is_return_address({*pc})) return guess;
+    }
+    return std::nullopt;
+}
+
+/// What runs main() does not return, so its epilogue is nowhere; but the program's first function
+/// is not far.
+std::optional<FrameGuesser::Guess> FrameGuesser::from_program_entry(const Frame& frame) {
+    constexpr std::uint64_t kMaxWords = 64;
+    for (std::uint64_t word = 0; word < kMaxWords; ++word) {
+        const RemoteAddr place = frame.sp + word * kWordSize;
+        const auto value = read_word(frame.stack, place);
+        if (!value) break;
+        const modules::CodeModule* const module = module_at({*value});
+        if (module == nullptr || !is_program_entry(*module, {*value}) ||
+            !is_return_address({*value})) {
+            continue;
+        }
+        Guess guess{.registers = {}, .origin = modules::FrameOrigin::kReturnAddress};
+        guess.registers.set(arch::kReturnAddressRegister, *value);
+        guess.registers.set(arch::kStackPointerRegister, (place + kWordSize).value);
+        return guess;
+    }
+    return std::nullopt;
 }
 
 std::optional<FrameGuesser::Guess> FrameGuesser::from_signal_return(

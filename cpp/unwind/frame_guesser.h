@@ -45,6 +45,10 @@ class FrameGuesser {
     /// set when more of the stack might have helped.
     std::optional<Guess> caller(const Frame& frame, bool is_code, std::optional<RemoteAddr>& fault);
 
+    /// Whether there can be no caller: the code of a file at `pc`, behind a call, starts programs
+    /// or threads.
+    bool is_outermost(RemoteAddr pc);
+
     /// Executable, with a call instruction in front.
     bool is_return_address(RemoteAddr address);
 
@@ -54,11 +58,14 @@ class FrameGuesser {
     std::optional<Guess> from_trampoline(const Frame& frame);
     std::optional<Guess> from_entry_stub(const Frame& frame);
     std::optional<Guess> from_frame_pointer(const Frame& frame);
+    std::optional<Guess> from_epilogue(const Frame& frame);
+    std::optional<Guess> from_program_entry(const Frame& frame);
     std::optional<Guess> from_inside_entry_stub(const Frame& frame);
     bool is_in_entry_stub(RemoteAddr pc);
     std::optional<UnwindRule> entry_stub_rule(RemoteAddr return_address);
     bool is_frame(const memory::MemoryReader& stack, std::optional<std::uint64_t> base,
                   RemoteAddr above);
+    const modules::CodeModule* module_at(RemoteAddr address);
     std::size_t read_code(RemoteAddr address, std::span<std::byte> destination);
 
     const memory::MemoryReader& code_memory_;

@@ -1,5 +1,10 @@
 #include "unwind/native_unwinder.h"
 
+#include <cstdint>
+#include <span>
+
+#include "unwind/perf_trampoline.h"
+
 namespace pystack::unwind {
 
 namespace {
@@ -53,11 +58,15 @@ modules::UnwindResult NativeUnwinder::unwind(const arch::Registers& registers,
                                    .origin = walk.origin};
         const CachedRule rule = rule_for(frame.lookup_address());
         frame.module = rule.module;
+        frame.is_perf_trampoline = rule.is_perf_trampoline;
         out.push_back(frame);
 
         if (const auto end = advance(walk, rule)) return *end;
         // A handler returns to code that called nobody: that has no instruction before.
-        if (walk.is_activation) out.back().is_activation = true;
+        if (walk.is_activation) {
+            out.back().is_activation = true;
+            note_signal(walk, out.back());
+        }
         walk.pc = RemoteAddr{walk.value_of(arch::kReturnAddressRegister)};
         walk.sp = RemoteAddr{walk.value_of(arch::kStackPointerRegister)};
         if (!walk.pc && !walk.is_activation) return {modules::UnwindEnd::kComplete, frame.pc};
@@ -67,6 +76,23 @@ modules::UnwindResult NativeUnwinder::unwind(const arch::Registers& registers,
         }
     }
     return {modules::UnwindEnd::kDepthLimit, walk.pc};
+}
+
+/// What the kernel has put on the stack for the handler begins with a ucontext, once the handler
+/// has returned. Which signal it was is there only for handlers that ask for it (SA_SIGINFO).
+void NativeUnwinder::note_signal(const Walk& walk, modules::NativeFrame& frame) {
+    // Of struct sigcontext_64 in it, which begins at byte 40 [asm/sigcontext.h, asm/ucontext.h].
+    constexpr std::uint64_t kTrapNumber = 200;
+    constexpr std::uint64_t kPageFault = 14;
+    struct Trap {
+        std::uint64_t number = 0;
+        std::uint64_t old_mask = 0;
+        std::uint64_t address = 0;
+    } trap;
+    frame.returns_from_signal = true;
+    const auto bytes = std::as_writable_bytes(std::span(&trap, 1));
+    if (walk.stack.read_up_to(frame.sp + kTrapNumber, bytes) != bytes.size()) return;
+    if (trap.number == kPageFault) frame.fault_address = RemoteAddr{trap.address};
 }
 
 /// Makes the registers those of the caller, and says whether that was interrupted; or why there is
@@ -106,6 +132,8 @@ bool NativeUnwinder::advance_by_guessed_rule(Walk& walk, const CachedRule& rule)
 
 std::optional<modules::UnwindResult> NativeUnwinder::advance_by_guess(Walk& walk,
                                                                       const CachedRule& rule) {
+    if (rule.is_code && !walk.is_activation && guesser_.is_outermost(walk.pc))
+        return modules::UnwindResult{modules::UnwindEnd::kComplete, walk.pc};
     std::optional<RemoteAddr> fault;
     const FrameGuesser::Frame frame{.stack = walk.stack,
                                     .registers = walk.registers,
@@ -142,6 +170,13 @@ CachedRule NativeUnwinder::find_rule(RemoteAddr lookup_address) {
     if (area == nullptr) return found;
     found.is_code = true;
     found.module = area->module;
+    if (area->module == modules::kNoModule) {
+        if (const auto rule = perf_trampoline_rule(code_memory_, lookup_address)) {
+            found.rule = *rule;
+            found.is_perf_trampoline = true;
+        }
+        return found;
+    }
     CfiTable* const cfi = table(area->module);
     if (cfi == nullptr) return found;
     const auto& module = code_map_.module(area->module);

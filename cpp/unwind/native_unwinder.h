@@ -35,6 +35,11 @@ class NativeUnwinder {
     /// CodeMap::update_for.)
     Result<void> update_modules();
 
+    /// See CodeMap::update_registered: for recordings, before each sample. Costs little.
+    void update_registered() {
+        if (code_map_.update_registered()) rules_.clear();
+    }
+
     /// Appends the frames to `out`, innermost first. `stack` should hold the copied stack bytes and
     /// nothing else: a reader that falls back to the running target would mix two moments. See
     /// StackBytes.
@@ -49,10 +54,12 @@ class NativeUnwinder {
   private:
     NativeUnwinder(const target::Target& target, modules::DebugFileOptions debug_files)
         : debug_files_(std::move(debug_files)),
+          code_memory_(target.memory()),
           code_map_(target),
           guesser_(target.memory(), code_map_) {}
 
     struct Walk;
+    static void note_signal(const Walk& walk, modules::NativeFrame& frame);
 
     CachedRule rule_for(RemoteAddr lookup_address);
     CachedRule find_rule(RemoteAddr lookup_address);
@@ -62,6 +69,7 @@ class NativeUnwinder {
     std::optional<modules::UnwindResult> advance_by_guess(Walk& walk, const CachedRule& rule);
 
     modules::DebugFileOptions debug_files_;
+    const memory::MemoryReader& code_memory_;
     modules::CodeMap code_map_;
     FrameGuesser guesser_;
     std::vector<std::unique_ptr<CfiTable>> tables_;  // By module; null until it is needed.

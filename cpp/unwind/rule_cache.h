@@ -17,6 +17,7 @@ struct CachedRule {
     std::uint32_t module = modules::kNoModule;
     bool is_code = false;   ///< The address lies in executable memory.
     bool is_guess = false;  ///< Not from the tables: what it leads to has to be checked.
+    bool is_perf_trampoline = false;
 };
 
 /// The rules of the addresses met so far: programs come by the same few thousand return addresses

@@ -6,7 +6,6 @@ import bisect
 import json
 import re
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from native_scenes import EXPECTED, build_extension, scene_target
 from process_state import run_and_wait_ns, thread_ids, wait_until
 from pystack.sampling import FrameKind, NameSource
 from pystack_profiler.counts import add_stats, no_stats
-from sampled_stacks import SampledStacks
+from sampled_stacks import Recorded
 from targets import PROGRAMS, Interpreter
 from tool_runs import run_tool
 
@@ -69,37 +68,6 @@ print("ready", flush=True)
 while True:
     native_ext.call_in_thread(in_thread)
 """
-
-
-class Recorded:
-    """All samples of a recording: each stack as the names of its frames, outermost first."""
-
-    def __init__(self, pid: int, samples: int, native: pystack.Native) -> None:
-        sampler = pystack.open_sampler(pid, rate_hz=200, native=native)
-        tables = SampledStacks()
-        threads: dict[int, tuple[int, int, int, int, str]] = {}
-        owners: list[int] = []
-        seen: list[int] = []
-        sampler.start()
-        deadline = time.monotonic() + 60
-        finished = False
-        while not finished:
-            batch = sampler.next_batch(0.1)
-            if batch is not None:
-                tables.add(batch)
-            if tables.stats["taken"] >= samples or time.monotonic() > deadline:
-                sampler.stop()
-            if batch is None:
-                continue
-            seen += batch.stack
-            owners += batch.thread
-            threads.update({one[0]: one for one in batch.threads})
-            finished = batch.finished
-        self.stats = tables.stats
-        self.frames = [tables.frames(stack) for stack in seen]
-        self.stacks = [[frame.function for frame in stack] for stack in self.frames]
-        #: The tid and the interpreter of each of them.
-        self.owners = [(threads[one][2], threads[one][3]) for one in owners]
 
 
 @each_interpreter

@@ -8,7 +8,7 @@ namespace pystack::cpython {
 namespace {
 
 /// Whole names of functions that are not exported, in CPython 3.6 to 3.15.
-constexpr std::array<std::string_view, 46> kGlue = {
+constexpr std::array<std::string_view, 47> kGlue = {
     "RunMainFromImporter",
     "binary_iop1",
     "binary_op1",
@@ -36,6 +36,7 @@ constexpr std::array<std::string_view, 46> kGlue = {
     "object_vacall",
     "property_descr_get",
     "property_descr_set",
+    "py_trampoline_evaluator",
     "pymain_main",
     "pyrun_file",
     "pyrun_one_parse_ast",

@@ -69,11 +69,13 @@ class StoppedChild {
     StoppedChild(const StoppedChild&) = delete;
     StoppedChild& operator=(const StoppedChild&) = delete;
 
-    void copy() {
+    void copy() { copy(pid_); }
+    /// Another thread of a program that has several.
+    void copy(pid_t tid) {
         const auto mappings = *target->mappings();
         auto guard = target->stop();
         REQUIRE(guard);
-        const auto copied = guard->registers(pid_);
+        const auto copied = guard->registers(tid);
         REQUIRE(copied);
         registers = *copied;
         const elf::Mapping* stack = elf::find_mapping(mappings, registers.sp());

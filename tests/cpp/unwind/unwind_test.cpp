@@ -189,9 +189,29 @@ TEST_CASE("through a signal handler") {
     check_frames(child, frames);
     CHECK(has_in_order(names_of(**unwinder, frames),
                        {"on_signal", "raise_signal", "chain_o2_inner", "chain_o2_outer", "main"}));
+    const auto returns = std::ranges::find_if(frames, &modules::NativeFrame::returns_from_signal);
+    REQUIRE(returns != frames.end());
+    CHECK_FALSE(returns->fault_address);
     // The innermost, the one that returns from the handler, and the one that was interrupted.
     CHECK(std::count_if(frames.begin(), frames.end(),
                         [](const auto& frame) { return frame.is_activation; }) == 3);
+}
+
+TEST_CASE("the address whose use made a signal") {
+    StoppedChild child([] {
+        struct sigaction action{};
+        action.sa_handler = on_signal;
+        ::sigaction(SIGSEGV, &action, nullptr);
+        // Not by the compiler, which could leave it out.
+        asm volatile("movq 0x10, %%rax" ::: "rax");
+    });
+    const auto unwinder = NativeUnwinder::create(*child.target);
+    REQUIRE(unwinder);
+    std::vector<modules::NativeFrame> frames;
+    CHECK(child.unwind(**unwinder, frames).end == modules::UnwindEnd::kComplete);
+    const auto returns = std::ranges::find_if(frames, &modules::NativeFrame::returns_from_signal);
+    REQUIRE(returns != frames.end());
+    CHECK(returns->fault_address == RemoteAddr{0x10});
 }
 
 TEST_CASE("a signal handler on a stack of its own") {
