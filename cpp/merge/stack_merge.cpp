@@ -99,13 +99,18 @@ MergedStack merge_stacks(std::span<const NativeActivation> natives, bool complet
     }
     std::size_t next = 0;  // The first segment that is not yet in the list.
     const auto add_segments = [&](std::size_t end) {
+        bool is_told = !merged.frames.empty() && merged.frames.back().kind == Kind::kGap;
         for (; next < end; ++next) {
-            if (!places[next]) ++merged.unplaced;
-            // Once for several in a row: a gap between any two of them tells no more.
-            const bool is_told = next > 0 && !places[next - 1] && !merged.frames.empty() &&
-                                 merged.frames.back().kind == Kind::kPython;
-            if (!places[next] && !is_told) add_gap();
             add_segment(segments[next]);
+            if (places[next]) {
+                is_told = false;
+                continue;
+            }
+            ++merged.unplaced;
+            // Once for several in a row: a gap between any two of them tells no more. And behind
+            // them: it is their callers that are missing.
+            const bool is_last = next + 1 == end || places[next + 1];
+            if (is_last && !is_told) add_gap();
         }
     };
     for (; done < natives.size(); ++done) {

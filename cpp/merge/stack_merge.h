@@ -44,7 +44,8 @@ struct MergedStack {
     std::vector<MergedFrame>
         frames;  ///< Innermost first. Every frame that was given is in it once.
     /// Segments of which nobody knows between which native frames they belong. They are in the list
-    /// all the same, at their place among the Python frames, with a gap beside them.
+    /// all the same, at their place among the Python frames, with a gap in the place of
+    /// their callers.
     std::size_t unplaced = 0;
 };
 

@@ -10,6 +10,7 @@
 
 #include "files/file_root.h"
 #include "files/regular_file.h"
+#include "modules/debug_sections.h"
 
 namespace pystack::modules {
 
@@ -112,7 +113,8 @@ std::optional<DebugFile> open_by_link(const FileOpener& files, const std::string
     if (!image) return std::nullopt;
     // A link that names the stripped file itself leads nowhere.
     const ElfSections sections(image->bytes());
-    if (sections.find(".symtab") == nullptr && sections.find(".debug_info") == nullptr)
+    if (sections.find(".symtab") == nullptr &&
+        find_debug_section(sections, ".debug_info") == nullptr)
         return std::nullopt;
     if (!build_id.empty() && !image->build_id().empty()) {
         if (image->build_id() != build_id) return std::nullopt;

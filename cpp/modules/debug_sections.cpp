@@ -46,6 +46,12 @@ bool unpack_zlib(std::span<const std::byte> packed, std::span<std::byte> unpacke
     return status == Z_STREAM_END && stream.avail_out == 0;
 }
 
+#if defined(PYSTACK_HAS_ZSTD)
+constexpr bool kHasZstd = true;
+#else
+constexpr bool kHasZstd = false;
+#endif
+
 bool unpack_zstd([[maybe_unused]] std::span<const std::byte> packed,
                  [[maybe_unused]] std::span<std::byte> unpacked) {
 #if defined(PYSTACK_HAS_ZSTD)
@@ -65,14 +71,16 @@ std::string size_text(std::uint64_t bytes) {
 
 }  // namespace
 
+const ElfSection* find_debug_section(const ElfSections& sections, std::string_view name) {
+    const ElfSection* const section = sections.find(name);
+    if (section != nullptr || !name.starts_with(kPrefix)) return section;
+    return sections.find(std::string(kOldPrefix).append(name.substr(kPrefix.size())));
+}
+
 std::span<const std::byte> DebugSections::bytes(std::string_view name) {
     if (const auto known = unpacked_.find(name); known != unpacked_.end())
         return {known->second.bytes.get(), known->second.size};
-    const ElfSection* section = sections_.find(name);
-    if (section == nullptr && name.starts_with(kPrefix)) {
-        const auto rest = name.substr(kPrefix.size());
-        section = sections_.find(std::string(kOldPrefix).append(rest));
-    }
+    const ElfSection* const section = find_debug_section(sections_, name);
     if (section == nullptr) return {};
     const auto packed = this->packed(*section);
     if (!packed) return section->bytes;
@@ -120,10 +128,12 @@ DebugSections::Unpacked DebugSections::unpack(std::string_view name, const Packe
     bool done = false;
     if (unpacked.bytes && packed.format == Packed::Format::kZlib)
         done = unpack_zlib(packed.bytes, destination);
-    if (unpacked.bytes && packed.format == Packed::Format::kZstd)
+    if (unpacked.bytes && packed.format == Packed::Format::kZstd && kHasZstd)
         done = unpack_zstd(packed.bytes, destination);
     if (done) return unpacked;
     limits_->return_bytes(packed.size);
+    if (packed.format == Packed::Format::kZstd && !kHasZstd)
+        return give_up("is compressed with zstd, which this build of pystack does not read");
     return give_up("cannot be decompressed");
 }
 

@@ -14,6 +14,9 @@
 
 namespace pystack::modules {
 
+/// The section with a name like ".debug_info", or its compressed form of old, ".zdebug_info".
+const ElfSection* find_debug_section(const ElfSections& sections, std::string_view name);
+
 /// The debug sections of a file, unpacked where they are compressed. A small file can promise any
 /// size, so that is bounded before anything is unpacked: in proportion to the packed size, and by
 /// the limits. Belongs to one thread at a time.
@@ -23,8 +26,7 @@ class DebugSections {
     DebugSections(std::span<const std::byte> file, std::shared_ptr<WorkLimits> limits)
         : sections_(file), limits_(std::move(limits)) {}
 
-    /// By a name like ".debug_info", which finds ".zdebug_info", too. Empty when there is none, or
-    /// it cannot be unpacked.
+    /// See find_debug_section. Empty when there is none, or it cannot be unpacked.
     std::span<const std::byte> bytes(std::string_view name);
     /// Why something could not be unpacked; empty when nothing is wrong.
     const std::string& problem() const { return problem_; }

@@ -162,7 +162,7 @@ void merge_native(const CoreTarget& core, RawSnapshot& raw, NativeCapture& nativ
         if (const auto registers = core.registers(info.tid))
             native.add_thread(info.tid, *registers);
     }
-    native.merge(raw);
+    native.merge(raw, core.header().terminating_tid);
 }
 
 /// An interpreter that was not found in a core may be a question of missing pages: says which, and

@@ -39,7 +39,7 @@ NativeCapture::NativeCapture(const target::Target& target, const cpython::Runtim
       copies_(target, runtime.layout, {}),
       share_(target.limits(), kStacksShare) {}
 
-void NativeCapture::merge(RawSnapshot& raw) {
+void NativeCapture::merge(RawSnapshot& raw, std::optional<std::int32_t> also) {
     const auto& c_frame = runtime_.layout.thread_state.cframe;
     std::unordered_map<std::size_t, std::span<const std::size_t>> states;  // By OS thread.
     for (const std::vector<std::size_t>& one : raw.os_threads) {
@@ -55,10 +55,10 @@ void NativeCapture::merge(RawSnapshot& raw) {
     names_.use(cpython::read_function_names(target_.memory(), runtime_.layout, interpreters));
     // Those that run Python are worth more than the others.
     for (const bool runs_python : {true, false}) {
-        if (!runs_python && !options_.all_threads) break;
         for (std::size_t info = 0; info < raw.infos.size(); ++info) {
             const auto known = states.find(info);
             if ((known != states.end()) != runs_python) continue;
+            if (!runs_python && !options_.all_threads && raw.infos[info].tid != also) continue;
             if (target_.limits().cancelled()) return;
             merge_one(raw, info, runs_python ? known->second : std::span<const std::size_t>());
         }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,8 +41,9 @@ class NativeCapture {
 
     // --- after it
 
-    /// Unwinds, and fills RawSnapshot::natives. Threads must have been matched.
-    void merge(RawSnapshot& raw);
+    /// Unwinds, and fills RawSnapshot::natives. Threads must have been matched. Of those that do
+    /// not run Python: all if the options say so, else that with the tid `also`.
+    void merge(RawSnapshot& raw, std::optional<std::int32_t> also = std::nullopt);
 
     /// Whose stacks merge() left out because of the limits.
     std::size_t refused_threads() const { return refused_threads_; }

@@ -1,8 +1,10 @@
 #include "snapshot/snapshot_builder.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <functional>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -22,6 +24,24 @@ std::optional<bool> collects(const RawSnapshot& raw, const RawThread& thread) {
             return other.state.interpreter == thread.state.interpreter;
         });
     return same == 1 ? std::optional(true) : std::nullopt;
+}
+
+/// Where the native stacks are known, they tell which thread collects: its stack has the collector
+/// on it [Python/gc.c, Modules/gcmodule.c].
+void settle_collecting(std::vector<model::Thread>& threads) {
+    const auto is_collector = [](const model::Frame& frame) {
+        constexpr std::array<std::string_view, 4> kCollectors = {
+            "gc_collect_main", "gc_collect_internal", "gc_collect_region", "collect_with_callback"};
+        return frame.native &&
+               std::ranges::find(kCollectors, frame.function.view()) != kCollectors.end();
+    };
+    for (model::Thread& thread : threads) {
+        if (!std::ranges::any_of(thread.frames, is_collector)) continue;
+        for (model::Thread& other : threads) {
+            if (other.interpreter_id == thread.interpreter_id) other.gc_collecting = false;
+        }
+        thread.gc_collecting = true;
+    }
 }
 
 void leave_out_frame(model::Thread& thread, const std::string& reason) {
@@ -320,6 +340,7 @@ model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native) {
     }
     snapshot.problems.insert(snapshot.problems.end(), raw.problems.begin(), raw.problems.end());
     if (native != nullptr) {
+        settle_collecting(snapshot.threads);
         add_native_threads(raw, *native, maker, snapshot.threads);
         if (const std::size_t count = native->refused_threads(); count > 0) {
             snapshot.problems.push_back("the native stacks of " + std::to_string(count) +

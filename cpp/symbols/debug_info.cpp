@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "elf/build_id.h"
 #include "modules/byte_cursor.h"
+#include "modules/debug_sections.h"
 #include "modules/dwarf_constants.h"
 
 namespace pystack::symbols {
@@ -104,8 +105,7 @@ std::unique_ptr<DebugInfo> DebugInfo::open(std::span<const std::byte> bytes,
                                            std::shared_ptr<const void> owner,
                                            const modules::DebugFileOptions& options) {
     const modules::ElfSections sections(bytes);
-    if (sections.find(".debug_info") == nullptr && sections.find(".zdebug_info") == nullptr)
-        return nullptr;
+    if (modules::find_debug_section(sections, ".debug_info") == nullptr) return nullptr;
     return std::unique_ptr<DebugInfo>(new DebugInfo(
         bytes, std::move(owner), alternate_file(sections, path, options), options.limits));
 }

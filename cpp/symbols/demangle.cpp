@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "symbols/cython_names.h"
 #include "symbols/rust_demangle.h"
 
 namespace pystack::symbols {
@@ -195,6 +196,7 @@ ReadableName demangle(std::string_view symbol) {
             abi::__cxa_demangle(terminated.c_str(), nullptr, nullptr, &status));
         if (status == 0 && text) return {text.get(), shorten_cpp(text.get())};
     }
+    if (auto cython = cython_name(without_clone_suffix(symbol))) return {*cython, *cython};
     return {std::string(symbol), std::string(without_clone_suffix(symbol))};
 }
 

@@ -12,8 +12,8 @@ struct ReadableName {
                              ///< ".part.0").
 };
 
-/// C++ (Itanium ABI), Rust (legacy and v0); anything else stays as it is. Names too long to be
-/// demangled safely stay so too. The text can hold any bytes: whoever prints it escapes it.
+/// C++ (Itanium ABI), Rust (legacy and v0), Cython; anything else stays as it is. Names too long to
+/// be demangled safely stay so too. The text can hold any bytes: whoever prints it escapes it.
 ReadableName demangle(std::string_view symbol);
 
 /// A demangled C++ name without return type, parameters, and template arguments.

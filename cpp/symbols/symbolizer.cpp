@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "base/text.h"
+#include "modules/debug_sections.h"
 #include "modules/function_extent.h"
+#include "symbols/cython_names.h"
 #include "symbols/plt_names.h"
 #include "symbols/split_functions.h"
 #include "symbols/tail_calls.h"
@@ -36,7 +38,7 @@ struct Symbolizer::ModuleSymbols {
           symtab(sections, SHT_SYMTAB),
           functions(code),
           split_functions(code, functions) {
-        const bool has_dwarf = sections.find(".debug_info") != nullptr;
+        const bool has_dwarf = modules::find_debug_section(sections, ".debug_info") != nullptr;
         if (symtab.empty() || (options.use_dwarf && !has_dwarf)) {
             debug_file = modules::find_debug_file(*code, sections, options.debug_files);
         }
@@ -169,6 +171,9 @@ void Symbolizer::add_dwarf_frames(ModuleSymbols& symbols, std::uint64_t address,
         if (!found.linkage_name.empty() || from_table) {
             // The mangled name tells overloads apart.
             set_names(frame, from_table ? named.symbol : found.linkage_name);
+        } else if (auto cython = cython_name(found.name)) {
+            frame.function = frame.signature = *std::move(cython);
+            frame.symbol = found.is_inlined ? found.name : named.symbol;
         } else {
             const bool has_arguments = found.name.find_first_of("<(") != std::string::npos;
             frame.function = has_arguments ? shorten_cpp(found.name) : found.name;

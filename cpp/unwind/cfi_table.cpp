@@ -152,7 +152,7 @@ bool is_nearly_empty(const modules::ElfSection& eh_frame, const modules::CodeMod
 }
 
 bool has_debug_frame(const modules::ElfSections& sections) {
-    return sections.find(".debug_frame") != nullptr || sections.find(".zdebug_frame") != nullptr;
+    return modules::find_debug_section(sections, ".debug_frame") != nullptr;
 }
 
 }  // namespace

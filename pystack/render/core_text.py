@@ -21,7 +21,7 @@ def core_lines(
     yield palette.paint(palette.bad, cause) if core.signal is not None else cause
     terminating = core.terminating_tid
     if terminating is not None and all(thread.tid != terminating for thread in snapshot.threads):
-        yield f"Received by thread {terminating}, which is not a Python thread."
+        yield f"Received by thread {terminating}, which is not a Python thread (--native shows it)."
     yield f"Process: {', '.join(_process_facts(core))}"
     if snapshot.executable is not None:
         yield f"Executable: {escape(snapshot.executable)}"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from interpreters import required
-from marks import each_interpreter
+from marks import each_interpreter, each_of
 from native_scenes import EXPECTED, SIGNATURES, build_extension, scene_target, seen
 from targets import Interpreter
 from tool_runs import dump_json, run_tool
@@ -121,6 +121,50 @@ def test_json_is_as_it_was_without_native(tmp_path: Path) -> None:
         text = json.dumps(dump_json(target.pid))
     assert "is_plumbing" not in text
     assert '"gap"' not in text
+
+
+@pytest.mark.parametrize("kind", ["zlib", "zlib-gnu", "zstd"])
+def test_compressed_debug_sections(kind: str, tmp_path: Path) -> None:
+    """`zlib-gnu` is the old form, whose sections are called `.zdebug_info`."""
+    interpreter = next(one for one in required() if one.root is None and one.version >= (3, 8, 0))
+    build_extension(interpreter, tmp_path)
+    library = tmp_path / "native_ext.so"
+    subprocess.run(["objcopy", f"--compress-debug-sections={kind}", library], check=True)
+    with scene_target(interpreter, "extension", tmp_path) as target:
+        [thread] = dump_json(target.pid, "--native")["threads"]
+    [apply, *_] = [one for one in thread["frames"] if one.get("function") == "ext::apply"]
+    assert apply["name_source"] == "debug-info"
+    assert apply["file"].endswith("native_ext.cpp")
+    assert apply["line"] is not None
+
+
+#: Garbage whose destructor waits, while another thread sleeps.
+COLLECTS = """
+import gc, sys, threading, time
+class Ring:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        print("ready", flush=True)
+        sys.stdin.readline()
+threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+Ring()
+gc.collect()
+"""
+
+
+@each_of([one for one in required() if not one.stripped])
+def test_the_thread_that_collects_garbage(interpreter: Interpreter) -> None:
+    with interpreter.spawn(
+        ["-c", COLLECTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as target:
+        assert target.process.stdout is not None
+        target.process.stdout.readline()
+        plain = dump_json(target.pid)["threads"]
+        threads = dump_json(target.pid, "--native")["threads"]
+    # The flag is the interpreter's, and does not say who.
+    assert all(one["gc_collecting"] is not True for one in plain)
+    assert {one["is_main"]: one["gc_collecting"] for one in threads} == {True: True, False: False}
 
 
 #: A destructor that waits, called by the interpreter's function for all classes; `random.Random` is a type

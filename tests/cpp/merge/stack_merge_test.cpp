@@ -123,22 +123,22 @@ TEST_CASE("where unwinding stopped, what was found is merged and the rest follow
 
 TEST_CASE("of the outermost frame nobody knows where it ends") {
     CHECK(merge_all(natives(3), false, {segment(0, 1, in_frame(2))}) == "n0 n1 n2 gap p0");
-    CHECK(merge_all(natives(3), true, {segment(0, 1, in_frame(2))}) == "n0 n1 n2 gap p0");
+    CHECK(merge_all(natives(3), true, {segment(0, 1, in_frame(2))}) == "n0 n1 n2 p0 gap");
 }
 
-TEST_CASE("a segment without a place stays between its neighbours") {
+TEST_CASE("a segment without a place stays between its neighbours, its missing callers above it") {
     const auto stack =
         merge_stacks(natives(6), true,
                      std::vector{segment(0, 1, in_frame(1)), segment(1, 2, RemoteAddr{0x10}),
                                  segment(2, 3), segment(3, 4, in_frame(4))});
-    CHECK(text(stack) == "n0 p0 [n1] n2 n3 gap p1 p2 p3 [n4] n5");
+    CHECK(text(stack) == "n0 p0 [n1] n2 n3 p1 p2 gap p3 [n4] n5");
     CHECK(stack.unplaced == 2);
-    CHECK(stack.frames[5] == MergedFrame{.kind = MergedFrame::Kind::kGap, .index = 4});
+    CHECK(stack.frames[7] == MergedFrame{.kind = MergedFrame::Kind::kGap, .index = 4});
 }
 
 TEST_CASE("anchors that go the wrong way are not believed") {
     CHECK(merge_all(natives(6), true, {segment(0, 1, in_frame(4)), segment(1, 2, in_frame(1))}) ==
-          "n0 n1 n2 n3 p0 [n4] n5 gap p1");
+          "n0 n1 n2 n3 p0 [n4] n5 p1 gap");
 }
 
 TEST_CASE("a stack that goes on elsewhere") {
@@ -151,7 +151,7 @@ TEST_CASE("a stack that goes on elsewhere") {
                     {segment(0, 1, RemoteAddr{0x9140}), segment(1, 2, RemoteAddr{0x1140})}) ==
           "n0 p0 [n1] n2 n3 p1 [n4] n5");
     CHECK(merge_all(stack, true, {segment(0, 1, RemoteAddr{0x9240})}) ==
-          "n0 n1 n2 n3 n4 n5 gap p0");
+          "n0 n1 n2 n3 n4 n5 p0 gap");
 }
 
 TEST_CASE("without anchors each segment is a loop, counted from the outermost one") {
@@ -160,7 +160,7 @@ TEST_CASE("without anchors each segment is a loop, counted from the outermost on
     CHECK(merge_all(natives(6, {0, 2, 4}), true, {segment(0, 1), segment(1, 2)}) ==
           "n0 n1 p0 [n2] n3 p1 [n4] n5");
     CHECK(merge_all(natives(6, {4}), true, {segment(0, 1), segment(1, 2)}) ==
-          "n0 n1 n2 n3 gap p0 p1 [n4] n5");
+          "n0 n1 n2 n3 p0 gap p1 [n4] n5");
 }
 
 TEST_CASE("and from the innermost one where the outermost are missing") {

@@ -11,6 +11,30 @@
 namespace pystack::unwind {
 namespace {
 
+TEST_CASE("names of functions that Cython has translated") {
+    const auto short_name = [](const char* symbol) { return symbols::demangle(symbol).short_name; };
+    // Of gevent's extension modules.
+    CHECK(short_name("__pyx_pw_6gevent_15_gevent_c_ident_13IdentRegistry_3get_ident") ==
+          "gevent._gevent_c_ident.IdentRegistry.get_ident");
+    CHECK(short_name("__pyx_pw_6gevent_15_gevent_c_ident_13IdentRegistry_7__len__") ==
+          "gevent._gevent_c_ident.IdentRegistry.__len__");
+    CHECK(short_name("__pyx_pw_6gevent_15_gevent_c_ident_13IdentRegistry_1__init__") ==
+          "gevent._gevent_c_ident.IdentRegistry.__init__");
+    CHECK(short_name("__pyx_f_6gevent_19_gevent_c_semaphore_16BoundedSemaphore_release") ==
+          "gevent._gevent_c_semaphore.BoundedSemaphore.release");
+    CHECK(short_name("__pyx_f_6gevent_19_gevent_c_hub_local_get_hub.isra.0") ==
+          "gevent._gevent_c_hub_local.get_hub");
+    CHECK(short_name("__pyx_pf_3foo_run") == "foo.run");
+    CHECK(short_name("__pyx_pf_3foo_3Bar_2run") == "foo.Bar.run");
+    // The first name in Bar, or the third in foo, which is Bar_run.
+    CHECK(short_name("__pyx_pf_3foo_3Bar_run") == "__pyx_pf_3foo_3Bar_run");
+    for (const char* other : {"__pyx_pw_", "__pyx_pw_3fo", "__pyx_pw_3foo_", "__pyx_pw_3foo_1",
+                              "__pyx_f_run", "__pyx_tp_dealloc_3foo_Bar", "__pyx_f_03foo_run",
+                              "__pyx_pw_99999999999999999999foo_1run", "__pyx_f_3foo_r-n"}) {
+        CHECK(short_name(other) == std::string(other));
+    }
+}
+
 TEST_CASE("C++ names") {
     struct Row {
         const char* symbol;
