@@ -42,7 +42,7 @@ NativeCapture::NativeCapture(const target::Target& target, const cpython::Runtim
 void NativeCapture::merge(RawSnapshot& raw, std::optional<std::int32_t> also) {
     const auto& c_frame = runtime_.layout.thread_state.cframe;
     std::unordered_map<std::size_t, std::span<const std::size_t>> states;  // By OS thread.
-    for (const std::vector<std::size_t>& one : raw.os_threads) {
+    for (const std::vector<std::size_t>& one : raw.os_threads()) {
         if (const auto& info = raw.threads[one.front()].info) states.emplace(*info, one);
     }
     for (const RawThread& thread : raw.threads) {

@@ -86,8 +86,8 @@ void RawSnapshot::clear() {
     gils.clear();
     names.clear();
     natives.clear();
-    os_threads.clear();
-    problems.clear();
+    os_threads_.clear();
+    guesses_.clear();
     thread_pointers.clear();
     calls.clear();
     outermost_.clear();
@@ -121,7 +121,12 @@ void RawSnapshot::match() {
         const auto call = calls.find(infos[*matches[i]].tid);
         if (call != calls.end()) threads[i].call = call->second;
     }
-    group_by_os_thread();
+    os_threads_.clear();
+}
+
+const std::vector<std::vector<std::size_t>>& RawSnapshot::os_threads() {
+    if (os_threads_.empty()) group_by_os_thread();
+    return os_threads_;
 }
 
 void RawSnapshot::find_places() {
@@ -140,20 +145,20 @@ void RawSnapshot::find_places() {
 }
 
 void RawSnapshot::group_by_os_thread() {
-    os_threads.clear();
-    problems.clear();
+    os_threads_.clear();
+    guesses_.clear();
     std::unordered_map<std::size_t, std::size_t> known;  // By OS thread.
     for (std::size_t i = 0; i < threads.size(); ++i) {
         const auto& info = threads[i].info;
         const auto place = info ? known.find(*info) : known.end();
         if (place != known.end()) {
-            os_threads[place->second].push_back(i);
+            os_threads_[place->second].push_back(i);
             continue;
         }
-        if (info) known.emplace(*info, os_threads.size());
-        os_threads.push_back({i});
+        if (info) known.emplace(*info, os_threads_.size());
+        os_threads_.push_back({i});
     }
-    for (std::vector<std::size_t>& states : os_threads) {
+    for (std::vector<std::size_t>& states : os_threads_) {
         if (states.size() > 1) sort_innermost_first(states);
     }
 }
@@ -174,7 +179,7 @@ void RawSnapshot::sort_innermost_first(std::vector<std::size_t>& states) {
              .interpreter_id = walked.interpreters[state.interpreter].id});
     }
     if (!cpython::sort_innermost_first(nested)) {
-        problems.push_back("thread " + std::to_string(infos[*threads[states.front()].info].tid) +
+        guesses_.push_back("thread " + std::to_string(infos[*threads[states.front()].info].tid) +
                            " runs code of several interpreters, and which of them called which is"
                            " not known: the order of their frames is a guess");
     }

@@ -75,8 +75,13 @@ struct RawSnapshot {
     std::size_t most_frames() const;
     /// Charges the frames of a thread to the limits. False: they do not fit, and are left out.
     bool take_frames(RawThread& raw);
-    /// Finds each thread's OS thread, and from `calls` what it is blocked in. Fills os_threads.
+    /// Finds each thread's OS thread, and from `calls` what it is blocked in.
     void match();
+    /// What is one thread: the thread states of each OS thread, the innermost first, as indexes
+    /// into `threads`. A state whose OS thread is not known is alone.
+    const std::vector<std::vector<std::size_t>>& os_threads();
+    /// What os_threads() had to guess.
+    const std::vector<std::string>& guesses() const { return guesses_; }
 
     const target::Target& target;
     const cpython::Runtime& runtime;
@@ -84,11 +89,7 @@ struct RawSnapshot {
     cpython::CodeReader codes;
 
     cpython::WalkedInterpreters walked;
-    std::vector<RawThread> threads;  ///< As walked.threads.
-    /// What is one thread: the thread states of each OS thread, the innermost first, as indexes
-    /// into `threads`. A state whose OS thread is not known is alone.
-    std::vector<std::vector<std::size_t>> os_threads;
-    std::vector<std::string> problems;              ///< What os_threads guesses.
+    std::vector<RawThread> threads;                 ///< As walked.threads.
     std::vector<std::optional<cpython::Gil>> gils;  ///< As walked.interpreters.
     std::vector<ThreadNames> names;                 ///< As walked.interpreters.
     std::vector<NativeStack> natives;               ///< Only when they were asked for.
@@ -101,6 +102,9 @@ struct RawSnapshot {
     void find_places();
     void group_by_os_thread();
     void sort_innermost_first(std::vector<std::size_t>& states);
+
+    std::vector<std::vector<std::size_t>> os_threads_;  ///< Empty: not yet known.
+    std::vector<std::string> guesses_;
 
     std::unordered_set<RemoteAddr> outermost_;  ///< Frames: of each thread that was read.
     std::uint64_t frame_bytes_ = 0;             ///< Taken from the limits.

@@ -334,11 +334,11 @@ model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native) {
     std::sort(snapshot.interpreters.begin(), snapshot.interpreters.end(),
               [](const auto& a, const auto& b) { return a.id < b.id; });
     FrameMaker maker(raw);
-    for (const std::vector<std::size_t>& states : raw.os_threads) {
+    for (const std::vector<std::size_t>& states : raw.os_threads()) {
         if (raw.target.limits().cancelled()) break;
         snapshot.threads.push_back(build_thread(raw, OsThread(raw, states), native, maker));
     }
-    snapshot.problems.insert(snapshot.problems.end(), raw.problems.begin(), raw.problems.end());
+    snapshot.problems.insert(snapshot.problems.end(), raw.guesses().begin(), raw.guesses().end());
     if (native != nullptr) {
         settle_collecting(snapshot.threads);
         add_native_threads(raw, *native, maker, snapshot.threads);
