@@ -78,7 +78,7 @@ def test_what_is_not_known() -> None:
 
 def test_thread_that_python_does_not_know() -> None:
     text = render(core=raw_core(terminating_tid=99))
-    assert "\nReceived by thread 99, which is not a Python thread.\n" in text
+    assert "\nReceived by thread 99, which is not a Python thread (--native shows it).\n" in text
 
 
 def test_the_dead_thread_stands_alone() -> None:
