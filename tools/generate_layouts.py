@@ -134,6 +134,8 @@ interpreter_frame             3.11+       _PyInterpreterFrame
     valuestack                3.6-3.10    f_valuestack
     state                     3.10        f_state
     executing                 3.6-3.9     f_executing
+    iblock                    3.6-3.10    f_iblock
+    blockstack                3.6-3.10    f_blockstack
     tlbc_index                3.14t+      tlbc_index
     funcobj                   3.11        f_func
     funcobj                   3.12+       f_funcobj
@@ -168,6 +170,7 @@ code_object                   3.6+        PyCodeObject
     freevars                  3.6-3.10    co_freevars
     code                      3.6-3.10    co_code
     co_code_adaptive          3.11+       co_code_adaptive
+    exceptiontable            3.11+       co_exceptiontable
     firsttraceable            3.11+       _co_firsttraceable
     framesize                 3.12+       co_framesize
     co_tlbc                   3.14t+      co_tlbc
@@ -319,6 +322,22 @@ timedelta_object              3.6+        PyDateTime_Delta
     seconds                   3.6+        seconds
     microseconds              3.6+        microseconds
 
+lock_object                   3.6-3.13    struct probe_lockobject
+lock_object                   3.14+       struct probe_mutexobject
+    semaphore                 3.6-3.13    lock_lock
+    mutex                     3.13        lock_lock
+    mutex                     3.14+       lock
+    locked                    3.6-3.13    locked
+
+rlock_object                  3.6-3.13    struct probe_rlockobject
+rlock_object                  3.14+       struct probe_recursivemutexobject
+    semaphore                 3.6-3.13    rlock_lock
+    mutex                     3.14+       lock.mutex
+    owner                     3.6-3.13    rlock_owner
+    owner                     3.14+       lock.thread
+    count                     3.6-3.13    rlock_count
+    level                     3.14+       lock.level
+
 llist_node                    3.14+       struct llist_node
     next                      3.14+       next
     prev                      3.14+       prev
@@ -344,7 +363,8 @@ HEADERS = (
 
 # Structures that no installed header has: the order and types of their members are stated here.
 # Objects/dict-common.h of 3.6 to 3.10 (dk_indices was a union in 3.6, of the same place),
-# Objects/moduleobject.c of 3.6 to 3.9, Objects/rangeobject.c, Modules/_collectionsmodule.c.
+# Objects/moduleobject.c of 3.6 to 3.9, Objects/rangeobject.c, Modules/_collectionsmodule.c,
+# Modules/_threadmodule.c; _PyRecursiveMutex is in pycore_lock.h of 3.13 and later.
 UNINSTALLED_STRUCTS = """
 struct probe_dictkeysobject {
     Py_ssize_t dk_refcnt;
@@ -378,6 +398,30 @@ struct probe_dequeobject {
     size_t state;
     Py_ssize_t maxlen;
     void *weakreflist;
+};
+struct probe_lockobject {
+    PyObject ob_base;
+    void *lock_lock;
+    void *in_weakreflist;
+    char locked;
+};
+struct probe_mutexobject {
+    PyObject ob_base;
+    unsigned char lock;
+};
+struct probe_rlockobject {
+    PyObject ob_base;
+    void *rlock_lock;
+    unsigned long rlock_owner;
+    unsigned long rlock_count;
+};
+struct probe_recursivemutexobject {
+    PyObject ob_base;
+    struct {
+        unsigned char mutex;
+        unsigned long long thread;
+        size_t level;
+    } lock;
 };
 """
 

@@ -25,6 +25,8 @@ _MAX_FILE_BYTES = 16 << 20
 MAX_TOTAL_BYTES = 64 << 20
 _BLOCK_BYTES = 4096
 _MAX_LINE_CHARS = 240
+_CHARS_BEFORE_MARK = 40
+_ELLIPSIS = "..."
 # The start of a process and the time of a file are rounded to ticks of different clocks.
 _CLOCK_SLACK_S = 1.0
 
@@ -221,7 +223,7 @@ def mark(
     """Finds the expression between `column` and `end_column`, which are UTF-8 byte offsets.
 
     If `ends_here` is false, it continues on the next lines and is marked to the end of this one.
-    Long lines are truncated, unless `full`.
+    Of a long line the part around the expression is returned, unless `full`.
     """
     text = line.rstrip(" \t\f\r\n")
     first = len(text) - len(text.lstrip(" \t\f"))
@@ -234,15 +236,26 @@ def mark(
             end = _char_index(text, end_column)
     if end <= start or (start == first and end == len(text)):
         start = end = len(text)
-    cut = len(text) if full else first + _MAX_LINE_CHARS
-    parts = [
-        _clean(text[first : min(start, cut)]),
+    begin, cut = (first, len(text)) if full else _window(first, len(text), start, end)
+    return MarkedLine(
+        (_ELLIPSIS if begin > first else "") + _clean(text[begin : min(start, cut)]),
         _clean(text[start : min(end, cut)]),
-        _clean(text[end:cut]),
-    ]
-    if len(text) > cut:
-        parts[2] += "..."
-    return MarkedLine(*parts)
+        _clean(text[end:cut]) + (_ELLIPSIS if cut < len(text) else ""),
+    )
+
+
+def _window(first: int, last: int, start: int, end: int) -> tuple[int, int]:
+    """Which part of the text from `first` to `last` is shown, with `start` to `end` marked in it."""
+    begin = first
+    if start < end and end > first + _MAX_LINE_CHARS:
+        around = max(_MAX_LINE_CHARS - (end - start), 2 * _CHARS_BEFORE_MARK)
+        begin = max(min(start - around // 2, last - _MAX_LINE_CHARS), first)
+    cut = begin + _MAX_LINE_CHARS
+    # An ellipsis must not be longer than what it hides.
+    return (
+        first if begin - first <= len(_ELLIPSIS) else begin,
+        last if last - cut <= len(_ELLIPSIS) else cut,
+    )
 
 
 def _char_index(text: str, offset: int) -> int:

@@ -53,6 +53,9 @@ def _is_known_from_source(frame: Frame, variable: Variable) -> bool:
 
 
 def _short(value: str, full: bool) -> str:
-    if full or len(value) <= _MAX_VALUE_CHARS:
+    rest = len(value) - _MAX_VALUE_CHARS
+    note = f" ... {rest} more characters"
+    # A note must not be longer than what it hides.
+    if full or rest <= len(note):
         return escape(value)
-    return f"{escape(value[:_MAX_VALUE_CHARS])} ... {len(value) - _MAX_VALUE_CHARS} more characters"
+    return escape(value[:_MAX_VALUE_CHARS]) + note

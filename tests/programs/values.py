@@ -9,10 +9,11 @@ import sys
 import _truth
 import values_builtins
 import values_frames
+import values_locks
 import values_objects
 from _values import EXPECTED, LIMITS
 
-MODULES = (values_builtins, values_frames, values_objects)
+MODULES = (values_builtins, values_frames, values_locks, values_objects)
 
 
 class ValuesStage(_truth.Stage):

@@ -62,6 +62,14 @@ def test_long_values_are_cut_unless_asked_for() -> None:
     assert f"      a = {'x' * 1000}" in list(render_text(snapshot, TextOptions(full=True)))
 
 
+def test_a_note_is_not_longer_than_what_it_hides() -> None:
+    note = " ... 24 more characters"
+    value = "x" * (240 + len(note))
+    assert f"      a = {value}" in text_of(snapshot_with(raw_variable("a", value)))
+    longer = snapshot_with(raw_variable("a", value + "x"))
+    assert f"      a = {'x' * 240} ... 24 more characters" in text_of(longer)
+
+
 def test_of_a_module_only_what_its_source_does_not_tell() -> None:
     variables = [
         raw_variable("__name__", "'__main__'"),

@@ -181,8 +181,30 @@ def test_mark_goes_to_the_end_of_the_first_line() -> None:
     assert mark("  x = f(a,\n", 6, 3, ends_here=False) == ("x = ", "f(a,", "")
 
 
-def test_long_lines_are_cut() -> None:
-    text = "x = [" + "1, " * 1000 + "f()]"
-    before, marked, after = mark(text, len(text) - 4, len(text) - 1, ends_here=True)
-    assert (len(before), marked, after) == (240, "", "...")
-    assert "".join(mark(text, None, None, ends_here=True, full=True)) == text
+LONG = "x = [" + "1, " * 1000 + "f()" + ", 2" * 1000 + "]"
+
+
+@pytest.mark.parametrize("place", [0, 5, 230, 300, 3005, 4000, len(LONG) - 4])
+@pytest.mark.parametrize("size", [1, 3, 100, 230, 250, 1000])
+def test_long_lines_are_shown_around_their_mark(place: int, size: int) -> None:
+    end = min(place + size, len(LONG))
+    before, marked, after = mark(LONG, place, end, ends_here=True)
+    shown = before + marked + after
+    assert len(shown.strip(".")) == 240
+    assert shown.strip(".") in LONG
+    assert LONG[place:end].startswith(marked.removesuffix("..."))
+    assert len(marked) >= min(end - place, 200)
+    assert shown.startswith("...") == (not LONG.startswith(shown.strip(".")))
+    assert shown.endswith("...") == (not LONG.endswith(shown.strip(".")))
+
+
+def test_long_lines_are_cut_behind_what_is_not_marked() -> None:
+    assert mark(LONG, None, None, ends_here=True) == (LONG[:240], "", "...")
+    assert "".join(mark(LONG, None, None, ends_here=True, full=True)) == LONG
+
+
+def test_an_ellipsis_is_not_longer_than_what_it_hides() -> None:
+    assert "".join(mark("a" * 243, None, None, ends_here=True)) == "a" * 243
+    assert "".join(mark("a" * 244, None, None, ends_here=True)) == "a" * 240 + "..."
+    line = "xyz" + "a" * 230 + "(f)" + "b" * 7
+    assert "".join(mark(line, 240, 243, ends_here=True)) == line

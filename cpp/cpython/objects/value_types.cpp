@@ -4,6 +4,7 @@
 #include <array>
 
 #include "cpython/objects/dict_objects.h"
+#include "cpython/objects/known_types.h"
 #include "cpython/objects/objects.h"
 #include "cpython/objects/repr_strings.h"
 #include "memory/remote_struct.h"
@@ -28,93 +29,6 @@ constexpr std::uint64_t kMemberType = 8;
 constexpr std::uint64_t kMemberOffset = 16;
 constexpr std::uint64_t kMemberFlags = 24;
 constexpr std::int32_t kObjectEx = 16;
-
-struct KnownType {
-    std::string_view name;
-    ValueKind kind;
-};
-
-/// Static types of the interpreter itself: tp_name without a module. A class of the program may
-/// have the same name, but is a heap type.
-constexpr KnownType kBuiltins[] = {
-    {"NoneType", ValueKind::kNone},
-    {"ellipsis", ValueKind::kEllipsis},
-    {"NotImplementedType", ValueKind::kNotImplemented},
-    {"bool", ValueKind::kBool},
-    {"int", ValueKind::kInt},
-    {"float", ValueKind::kFloat},
-    {"complex", ValueKind::kComplex},
-    {"str", ValueKind::kStr},
-    {"bytes", ValueKind::kBytes},
-    {"bytearray", ValueKind::kByteArray},
-    {"tuple", ValueKind::kTuple},
-    {"list", ValueKind::kList},
-    {"dict", ValueKind::kDict},
-    {"frozendict", ValueKind::kFrozenDict},
-    {"mappingproxy", ValueKind::kMappingProxy},
-    {"dict_keys", ValueKind::kDictKeys},
-    {"dict_values", ValueKind::kDictValues},
-    {"dict_items", ValueKind::kDictItems},
-    {"set", ValueKind::kSet},
-    {"frozenset", ValueKind::kFrozenSet},
-    {"range", ValueKind::kRange},
-    {"slice", ValueKind::kSlice},
-    {"cell", ValueKind::kCell},
-    {"BaseException", ValueKind::kException},
-    {"type", ValueKind::kClass},
-    {"module", ValueKind::kModule},
-    {"function", ValueKind::kFunction},
-    {"method", ValueKind::kMethod},
-    {"builtin_function_or_method", ValueKind::kBuiltin},
-    {"method_descriptor", ValueKind::kMethodDescriptor},
-    {"wrapper_descriptor", ValueKind::kSlotWrapper},
-    {"member_descriptor", ValueKind::kMember},
-    {"getset_descriptor", ValueKind::kGetSet},
-    {"generator", ValueKind::kGenerator},
-    {"coroutine", ValueKind::kCoroutine},
-    {"async_generator", ValueKind::kAsyncGenerator},
-};
-
-/// Types of extension modules, static or heap types by version.
-constexpr KnownType kExtensionTypes[] = {
-    {"collections.OrderedDict", ValueKind::kOrderedDict},
-    {"collections.defaultdict", ValueKind::kDefaultDict},
-    {"collections.deque", ValueKind::kDeque},
-    {"datetime.date", ValueKind::kDate},
-    {"datetime.datetime", ValueKind::kDateTime},
-    {"datetime.time", ValueKind::kTime},
-    {"datetime.timedelta", ValueKind::kTimeDelta},
-    {"datetime.timezone", ValueKind::kTimeZone},
-    {"zoneinfo.ZoneInfo", ValueKind::kZoneInfo},
-    {"numpy.ndarray", ValueKind::kNumpyArray},
-    {"numpy.bool_", ValueKind::kNumpyScalar},
-    {"numpy.bool", ValueKind::kNumpyScalar},
-    {"numpy.int8", ValueKind::kNumpyScalar},
-    {"numpy.int16", ValueKind::kNumpyScalar},
-    {"numpy.int32", ValueKind::kNumpyScalar},
-    {"numpy.int64", ValueKind::kNumpyScalar},
-    {"numpy.uint8", ValueKind::kNumpyScalar},
-    {"numpy.uint16", ValueKind::kNumpyScalar},
-    {"numpy.uint32", ValueKind::kNumpyScalar},
-    {"numpy.uint64", ValueKind::kNumpyScalar},
-    {"numpy.float32", ValueKind::kNumpyScalar},
-    {"numpy.float64", ValueKind::kNumpyScalar},
-    {"numpy.complex64", ValueKind::kNumpyScalar},
-    {"numpy.complex128", ValueKind::kNumpyScalar},
-};
-
-std::optional<ValueKind> known_kind(const TypeInfo& info) {
-    const bool dotted = info.tp_name.find('.') != std::string::npos;
-    const auto search = [&info](const auto& types) -> std::optional<ValueKind> {
-        const auto found =
-            std::ranges::find(types, std::string_view(info.tp_name), &KnownType::name);
-        if (found == std::ranges::end(types)) return std::nullopt;
-        return found->kind;
-    };
-    if (dotted) return search(kExtensionTypes);
-    if (info.heap) return std::nullopt;
-    return search(kBuiltins);
-}
 
 Error absent_field(const char* what) {
     return Error{.code = ErrorCode::kOffsetsRejected, .what = what};
@@ -197,7 +111,12 @@ Result<TypeInfo> TypeCache::read_head(RemoteAddr type) {
 }
 
 Result<void> TypeCache::classify(TypeInfo& info, int depth) {
-    if (const auto kind = known_kind(info)) {
+    if (const auto kind = kind_of_type(info.tp_name, info.heap)) {
+        info.kind = *kind;
+        info.exact = true;
+        return {};
+    }
+    if (const auto kind = kind_of_class(info)) {
         info.kind = *kind;
         info.exact = true;
         return {};
@@ -225,6 +144,24 @@ Result<void> TypeCache::classify(TypeInfo& info, int depth) {
     return {};
 }
 
+std::optional<ValueKind> TypeCache::kind_of_class(const TypeInfo& type) {
+    if (!type.heap || !is_known_class_name(type.tp_name)) return std::nullopt;
+    const auto module = module_of(type);
+    const KnownClass* known = module ? known_class(type.tp_name, *module) : nullptr;
+    if (known == nullptr) return std::nullopt;
+    return known->kind;
+}
+
+std::optional<std::string> TypeCache::module_of(const TypeInfo& type) {
+    const auto module = attribute(type, "__module__");
+    if (!module) return std::nullopt;
+    const auto module_type = of(*module);
+    if (!module_type || (*module_type)->kind != ValueKind::kStr) return std::nullopt;
+    const auto name = read_str(memory_, layout_, *module, kMaxNameBytes);
+    if (!name) return std::nullopt;
+    return escaped_name(*name);
+}
+
 std::vector<const TypeInfo*> TypeCache::bases(const TypeInfo& type) {
     std::vector<const TypeInfo*> chain{&type};
     while (chain.size() < static_cast<std::size_t>(kMaxBases)) {
@@ -250,13 +187,8 @@ const std::string& TypeCache::full_name(const TypeInfo& type) {
     Entry& known = entry(type.address, 0);
     if (known.full_name) return *known.full_name;
     std::string text = type.heap ? type.qualname : type.tp_name;
-    if (const auto module = attribute(type, "__module__")) {
-        const auto module_type = of(*module);
-        if (module_type && (*module_type)->kind == ValueKind::kStr) {
-            const auto name = read_str(memory_, layout_, *module, kMaxNameBytes);
-            if (name && *name != "builtins") text = escaped_name(*name) + "." + text;
-        }
-    }
+    if (const auto module = module_of(type); module && *module != "builtins")
+        text = *module + "." + text;
     Entry& filled = entry(type.address, 0);
     filled.full_name = std::move(text);
     return *filled.full_name;

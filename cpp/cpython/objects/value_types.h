@@ -63,6 +63,16 @@ enum class ValueKind : std::uint8_t {
     kZoneInfo,
     kNumpyArray,
     kNumpyScalar,
+    kLock,
+    kRLock,
+    kEvent,  ///< This and the others below: classes of threading and queue.
+    kSemaphore,
+    kCondition,
+    kQueue,
+    kBarrier,
+    kThread,
+    kFuture,      ///< Of concurrent.futures.
+    kModuleLock,  ///< importlib's: who imports a module.
 };
 
 /// What is known of one type object. Names are escaped.
@@ -128,6 +138,8 @@ class TypeCache {
     Result<void> classify(TypeInfo& info, int depth);
     /// An attribute of the class itself, not of its bases.
     std::optional<RemoteAddr> attribute(const TypeInfo& type, std::string_view name);
+    std::optional<ValueKind> kind_of_class(const TypeInfo& type);
+    std::optional<std::string> module_of(const TypeInfo& type);  ///< Escaped __module__.
     std::optional<std::vector<std::string>> read_names(RemoteAddr sequence);
     std::vector<SlotMember> read_slots(const TypeInfo& type);
     /// The class and its bases, itself first, as tp_base links them.

@@ -31,18 +31,6 @@ RemoteRange locals_range(const Layout& layout, const CodeVariables& variables,
     return {frame.address, frame.address + end};
 }
 
-SlotContent decode_slot(StackRef format, std::uint64_t word) {
-    if (format == StackRef::kPointer) return {.object = RemoteAddr{word}, .tagged_int = {}};
-    constexpr std::uint64_t kTagMask = 3;
-    constexpr std::uint64_t kInvalid = 2;
-    constexpr std::uint64_t kInt = 3;
-    if ((word & kTagMask) == kInt) {
-        return {.object = {}, .tagged_int = static_cast<std::int64_t>(word) >> 2};
-    }
-    if (format == StackRef::kTaggedIntInvalid && (word & kTagMask) == kInvalid) return {};
-    return {.object = RemoteAddr{word & ~kTagMask}, .tagged_int = {}};
-}
-
 LocalsReader::LocalsReader(const memory::MemoryReader& memory, const Layout& layout)
     : memory_(memory), layout_(layout) {}
 

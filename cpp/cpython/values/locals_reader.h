@@ -12,6 +12,7 @@
 #include "cpython/frames/code_reader.h"
 #include "cpython/frames/stack_reader.h"
 #include "cpython/layout/layout.h"
+#include "cpython/objects/stack_slot.h"
 #include "cpython/values/code_variables.h"
 #include "cpython/values/value_renderer.h"
 #include "memory/memory_reader.h"
@@ -23,15 +24,6 @@ namespace pystack::cpython {
 /// lies in one piece, from the frame on.
 RemoteRange locals_range(const Layout& layout, const CodeVariables& variables,
                          const RawFrame& frame);
-
-/// What a word of localsplus holds: nothing, an object, or (3.14+) an int without an object.
-struct SlotContent {
-    RemoteAddr object;
-    std::optional<std::int64_t> tagged_int;
-
-    bool bound() const { return object || tagged_int.has_value(); }
-};
-SlotContent decode_slot(StackRef format, std::uint64_t word);
 
 /// Reads names and values of the variables of frames. Not thread-safe.
 ///

@@ -84,7 +84,20 @@ void append_attributes(Rendering& r, std::vector<Attribute>& attributes) {
 
 /// Extension types and descriptors have attributes too, but are told better by their address.
 bool is_plain_instance(const Value& value) {
-    return value.type.kind == ValueKind::kOther;
+    switch (value.type.kind) {
+        case ValueKind::kOther:
+        case ValueKind::kEvent:
+        case ValueKind::kSemaphore:
+        case ValueKind::kCondition:
+        case ValueKind::kQueue:
+        case ValueKind::kBarrier:
+        case ValueKind::kThread:
+        case ValueKind::kFuture:
+        case ValueKind::kModuleLock:
+            return true;
+        default:
+            return false;
+    }
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "cpython/values/render_containers.h"
 #include "cpython/values/render_datetimes.h"
 #include "cpython/values/render_instances.h"
+#include "cpython/values/render_locks.h"
 #include "cpython/values/render_scalars.h"
 #include "cpython/values/rendering.h"
 
@@ -79,8 +80,19 @@ Result<void> render(Rendering& r, const Value& value) {
         case ValueKind::kNumpyArray:
         case ValueKind::kNumpyScalar:
             return render_numpy(r, value);
+        case ValueKind::kLock:
+        case ValueKind::kRLock:
+        case ValueKind::kEvent:
+        case ValueKind::kSemaphore:
+        case ValueKind::kCondition:
+        case ValueKind::kQueue:
+            return render_lock(r, value);
         case ValueKind::kCell:
         case ValueKind::kOther:
+        case ValueKind::kBarrier:
+        case ValueKind::kThread:
+        case ValueKind::kFuture:
+        case ValueKind::kModuleLock:
             break;
     }
     return render_instance(r, value);

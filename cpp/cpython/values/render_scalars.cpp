@@ -19,8 +19,19 @@ constexpr std::uint64_t kDigitBytes = 4;
 constexpr std::uint64_t kMaxDigits = 1 << 28;
 constexpr double kDigitsPerBit = 0.30103;  // log10(2), rounded up.
 
+std::string more_note(std::uint64_t count) {
+    return " ... " + std::to_string(count) + " more";
+}
+
 void append_more(Rendering& r, std::uint64_t shown, std::uint64_t total) {
-    if (shown < total) r.out += " ... " + std::to_string(total - shown) + " more";
+    if (shown < total) r.out += more_note(total - shown);
+}
+
+/// How much of a text is shown: all of it if the note about the rest would be as long as the rest.
+std::uint64_t shown_of_text(const Rendering& r, std::uint64_t total) {
+    const std::uint64_t most = r.limits.max_string;
+    if (total <= most || total - most <= more_note(total - most).size()) return total;
+    return most;
 }
 
 struct IntSize {
@@ -101,7 +112,7 @@ struct Block {
 Result<Block> read_block(Rendering& r, RemoteAddr bytes, std::int64_t size) {
     if (size < 0) return fail(corrupt("size of bytes", bytes));
     Block block{.shown = {}, .size = static_cast<std::uint64_t>(size)};
-    const auto wanted = std::min<std::uint64_t>(block.size, r.limits.max_string);
+    const std::uint64_t wanted = shown_of_text(r, block.size);
     PYSTACK_TRY(shown, r.heap.read_bytes(bytes, static_cast<std::size_t>(wanted)));
     r.charge(wanted);
     block.shown = std::move(shown);
@@ -189,10 +200,16 @@ bool render_ascii(Rendering& r, RemoteAddr str) {
 
 Result<void> render_str(Rendering& r, RemoteAddr str) {
     if (render_ascii(r, str)) return {};
-    PYSTACK_TRY(prefix, read_str_prefix(r.heap, r.layout, str, r.limits.max_string));
+    std::size_t most = r.limits.max_string;
+    PYSTACK_TRY(prefix, read_str_prefix(r.heap, r.layout, str, most));
+    if (!prefix.complete && shown_of_text(r, prefix.length) == prefix.length) {
+        most = static_cast<std::size_t>(prefix.length);
+        PYSTACK_TRY(whole, read_str_prefix(r.heap, r.layout, str, most));
+        prefix = std::move(whole);
+    }
     r.charge(prefix.text.size());
     append_masked_str(r, prefix.text, !prefix.complete);
-    if (!prefix.complete) append_more(r, r.limits.max_string, prefix.length);
+    if (!prefix.complete) append_more(r, most, prefix.length);
     return {};
 }
 

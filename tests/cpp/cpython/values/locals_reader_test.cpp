@@ -255,9 +255,16 @@ TEST_CASE("limits say what is left out") {
     CHECK(render(heap, heap.list(many), {.max_items = 2}) == "[1, 1, ... 98 more]");
     CHECK(render(heap, heap.tuple(many), {.max_items = 1}) == "(1, ... 99 more)");
     CHECK(render(heap, heap.list(many), {.max_items = 0}) == "[... 100 more]");
-    CHECK(render(heap, heap.typed_str("abcdef"), {.max_string = 4}) == "'abcd' ... 2 more");
+    const std::string text = "abcd" + std::string(20, 'x');
+    CHECK(render(heap, heap.typed_str(text), {.max_string = 4}) == "'abcd' ... 20 more");
+    CHECK(render(heap, heap.bytes_of(text), {.max_string = 4}) == "b'abcd' ... 20 more");
+    // A note that is as long as what it hides hides nothing.
+    CHECK(render(heap, heap.typed_str(text), {.max_string = 12}) == "'" + text + "'");
+    CHECK(render(heap, heap.bytes_of(text), {.max_string = 12}) == "b'" + text + "'");
+    CHECK(render(heap, heap.typed_str(text), {.max_string = 11}) == "'abcdxxxxxxx' ... 13 more");
     CHECK(render(heap, heap.typed_str("abcd"), {.max_string = 4}) == "'abcd'");
-    CHECK(render(heap, heap.typed_str(U"éééé"), {.max_string = 1}) == "'é' ... 3 more");
+    CHECK(render(heap, heap.typed_str(std::u32string(14, U'é')), {.max_string = 1}) ==
+          "'é' ... 13 more");
     const RemoteAddr nested = heap.list({heap.list({heap.list({heap.number(1)})})});
     CHECK(render(heap, nested, {.max_depth = 3}) == "[[[1]]]");
     CHECK(render(heap, nested, {.max_depth = 2}) == "[[[... 1 more]]]");
@@ -368,8 +375,8 @@ TEST_CASE("secrets in texts are hidden") {
               "'db://me:<redacted>@host/'");
         CHECK(shown(heap.bytes_of("password=1&a=2")) == "b'password=<redacted>&a=2'");
         // Where a text is cut, a secret may go on behind.
-        CHECK(shown(heap.typed_str("db://me:hunter2@host/"), 12) ==
-              "'db://me:<redacted>' ... 9 more");
+        CHECK(shown(heap.typed_str("db://me:hunter2@host/path"), 12) ==
+              "'db://me:<redacted>' ... 13 more");
         CHECK(render(heap, heap.typed_str("Bearer abc")) == "'Bearer abc'");
     }
 }
