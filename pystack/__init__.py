@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pystack.model import Thread as Thread
     from pystack.model import Variable as Variable
     from pystack.native_options import Native as Native
+    from pystack.waits import Holder as Holder
+    from pystack.waits import Wait as Wait
 
 __version__ = "0.1.0"
 
@@ -59,6 +61,7 @@ _LAZY = {
     "CoreModule": "pystack.model",
     "Frame": "pystack.model",
     "Gap": "pystack.model",
+    "Holder": "pystack.waits",
     "Interpreter": "pystack.model",
     "Locals": "pystack.locals_options",
     "Native": "pystack.native_options",
@@ -66,6 +69,7 @@ _LAZY = {
     "Snapshot": "pystack.model",
     "Thread": "pystack.model",
     "Variable": "pystack.model",
+    "Wait": "pystack.waits",
 }
 
 __all__ = [
@@ -74,6 +78,7 @@ __all__ = [
     "Debuginfod",
     "Frame",
     "Gap",
+    "Holder",
     "Interpreter",
     "Locals",
     "Native",
@@ -83,6 +88,7 @@ __all__ = [
     "Snapshot",
     "Thread",
     "Variable",
+    "Wait",
     "__version__",
     "dump",
     "dump_core",

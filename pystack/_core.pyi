@@ -84,6 +84,29 @@ class RawNative(TypedDict):
     # From build ID and file name to the path of the debug file; called while the target runs.
     fetch: Callable[[str, str], str | None] | None
 
+class RawHolder(TypedDict):
+    tid: int | None
+    python_thread_id: int | None
+    proof: Literal["owner", "with_block", "thread"]
+    file: str | None
+    line: int | None
+
+class RawWait(TypedDict):
+    kind: str  # a word of cpp/model/wait.h
+    call: str | None
+    address: int | None
+    type: str | None
+    name: str | None
+    is_timed: bool
+    left_ns: int | None
+    timeout_ns: int | None
+    fd: int | None
+    file_count: int | None
+    target: str | None
+    pid: int | None
+    command: str | None
+    holders: list[RawHolder]
+
 class RawThread(TypedDict):
     tid: int | None  # in the tool's pid namespace
     namespace_tid: int | None  # in the target's pid namespace, if it differs
@@ -94,6 +117,7 @@ class RawThread(TypedDict):
     is_main: bool | None
     run_state: str | None  # the letter in /proc/PID/stat
     gil: GilState | None  # None: unknown
+    waits_for: RawWait | None
     gc_collecting: bool | None
     raising: str | None  # type name of the exception being raised
     handling: str | None  # type name of the exception being handled
@@ -121,6 +145,7 @@ class RawSnapshot(TypedDict):
     attempts: int  # without stopping: reads until every thread was proved or given up
     interpreters: list[RawInterpreter]
     threads: list[RawThread]
+    deadlocks: list[list[int]]  # indexes into threads
     problems: list[str]  # what is missing, one sentence each
 
     core: RawCore | None  # for core files only

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from pystack.waits import Wait
+
 if TYPE_CHECKING:
     from pystack._core import RawCore, RawFrame, RawGap, RawNativeFrame, RawSnapshot, RawThread
 
@@ -224,12 +226,14 @@ class Thread(NamedTuple):
     stack_problem: str | None
     #: Outermost call first. All are `Frame`s, unless native frames were requested.
     frames: tuple[AnyFrame, ...]
+    #: None if the thread does not wait, or what for is unknown.
+    waits_for: Wait | None = None
 
     @classmethod
     def from_raw(cls, raw: RawThread) -> Thread:
         """Converts from the mapping of the C++ core."""
-        fields: dict[str, Any] = dict(raw)
-        fields["frames"] = _frames_from_raw(raw["frames"])
+        fields: dict[str, Any] = {**raw, "frames": _frames_from_raw(raw["frames"])}
+        fields["waits_for"] = None if raw["waits_for"] is None else Wait.from_raw(raw["waits_for"])
         return cls(**fields)
 
     @property
@@ -346,6 +350,8 @@ class Snapshot(NamedTuple):
     problems: tuple[str, ...]
     #: What only a core file says; None for a running process.
     core: CoreDetails | None
+    #: Indexes into `threads`: each of these waits for the next one, and the last for the first.
+    deadlocks: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def from_raw(cls, raw: RawSnapshot, core: CoreDetails | None = None) -> Snapshot:
@@ -355,6 +361,7 @@ class Snapshot(NamedTuple):
         fields["command"] = None if command is None else tuple(command)
         fields["interpreters"] = tuple([Interpreter(**one) for one in raw["interpreters"]])
         fields["threads"] = tuple([Thread.from_raw(thread) for thread in raw["threads"]])
+        fields["deadlocks"] = tuple([tuple(circle) for circle in raw["deadlocks"]])
         fields["problems"] = tuple(raw["problems"])
         fields["core"] = core
         return cls(kind="live" if core is None else "core", **fields)
@@ -376,9 +383,14 @@ class Snapshot(NamedTuple):
         document["command"] = None if self.command is None else list(self.command)
         document["interpreters"] = [one._asdict() for one in self.interpreters]
         document["threads"] = [
-            {**thread._asdict(), "frames": _frames_to_json(thread.frames)}
+            {
+                **thread._asdict(),
+                "waits_for": thread.waits_for and thread.waits_for.to_json_dict(),
+                "frames": _frames_to_json(thread.frames),
+            }
             for thread in self.threads
         ]
+        document["deadlocks"] = [list(circle) for circle in self.deadlocks]
         document["problems"] = list(self.problems)
         if self.core is not None:
             document["core"] = {

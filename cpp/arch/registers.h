@@ -14,6 +14,11 @@ struct Syscall {
     std::int64_t number = -1;
     std::uint64_t argument0 = 0;
     std::uint64_t argument1 = 0;
+    std::uint64_t argument2 = 0;
+    std::uint64_t argument3 = 0;
+    std::uint64_t argument4 = 0;
+
+    bool operator==(const Syscall&) const = default;
 };
 
 /// The general registers of one thread. The one place that names an architecture's registers.
@@ -29,7 +34,12 @@ struct Registers {
     std::optional<Syscall> syscall() const {
         const auto number = static_cast<std::int64_t>(raw.orig_rax);
         if (number < 0) return std::nullopt;
-        return Syscall{.number = number, .argument0 = raw.rdi, .argument1 = raw.rsi};
+        return Syscall{.number = number,
+                       .argument0 = raw.rdi,
+                       .argument1 = raw.rsi,
+                       .argument2 = raw.rdx,
+                       .argument3 = raw.r10,
+                       .argument4 = raw.r8};
     }
 #else
 #error "registers.h: only x86-64 so far; aarch64 needs its accessors here"

@@ -191,6 +191,49 @@ nb::dict FrameMaker::python_dict(const model::Frame& frame) {
     return item;
 }
 
+const char* proof_word(model::HolderProof proof) {
+    switch (proof) {
+        case model::HolderProof::kOwner:
+            return "owner";
+        case model::HolderProof::kWithBlock:
+            return "with_block";
+        case model::HolderProof::kThread:
+            break;
+    }
+    return "thread";
+}
+
+nb::dict to_dict(const model::Holder& holder) {
+    nb::dict item;
+    item["tid"] = optional_number(holder.tid);
+    item["python_thread_id"] = optional_number(holder.python_thread_id);
+    item["proof"] = proof_word(holder.proof);
+    item["file"] = holder.file.empty() ? nb::none() : to_str(holder.file);
+    item["line"] = optional_number(holder.line);
+    return item;
+}
+
+nb::dict to_dict(const model::Wait& wait) {
+    nb::dict item;
+    item["kind"] = model::wait_word(wait.kind);
+    item["call"] = str_or_none(wait.call);
+    item["address"] = optional_number(wait.address);
+    item["type"] = str_or_none(wait.type);
+    item["name"] = str_or_none(wait.name);
+    item["is_timed"] = wait.is_timed;
+    item["left_ns"] = optional_number(wait.left_ns);
+    item["timeout_ns"] = optional_number(wait.timeout_ns);
+    item["fd"] = optional_number(wait.fd);
+    item["file_count"] = optional_number(wait.count);
+    item["target"] = wait.target.empty() ? nb::none() : to_os_str(wait.target);
+    item["pid"] = optional_number(wait.pid);
+    item["command"] = wait.command.empty() ? nb::none() : to_os_str(wait.command);
+    nb::list holders;
+    for (const model::Holder& holder : wait.holders) holders.append(to_dict(holder));
+    item["holders"] = holders;
+    return item;
+}
+
 nb::dict to_dict(const model::Thread& thread, FrameMaker& maker) {
     nb::dict item;
     item["tid"] = optional_number(thread.tid);
@@ -203,6 +246,7 @@ nb::dict to_dict(const model::Thread& thread, FrameMaker& maker) {
     item["run_state"] = optional_letter(thread.run_state);
     const char* gil = gil_word(thread.gil);
     item["gil"] = gil != nullptr ? nb::object(nb::str(gil)) : nb::none();
+    item["waits_for"] = thread.waits_for ? nb::object(to_dict(*thread.waits_for)) : nb::none();
     item["gc_collecting"] = optional_bool(thread.gc_collecting);
     item["raising"] = optional_str(thread.raising);
     item["handling"] = optional_str(thread.handling);
@@ -290,6 +334,13 @@ nb::dict to_dict(const model::Snapshot& snapshot) {
     FrameMaker maker;
     for (const model::Thread& thread : snapshot.threads) threads.append(to_dict(thread, maker));
     item["threads"] = threads;
+    nb::list deadlocks;
+    for (const std::vector<std::size_t>& circle : snapshot.deadlocks) {
+        nb::list indexes;
+        for (const std::size_t index : circle) indexes.append(index);
+        deadlocks.append(indexes);
+    }
+    item["deadlocks"] = deadlocks;
     nb::list problems;
     for (const std::string& problem : snapshot.problems) problems.append(to_os_str(problem));
     item["problems"] = problems;

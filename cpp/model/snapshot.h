@@ -9,6 +9,7 @@
 #include "model/boxed.h"
 #include "model/text.h"
 #include "model/variables.h"
+#include "model/wait.h"
 
 namespace pystack::model {
 
@@ -97,6 +98,7 @@ struct Thread {
     std::optional<bool> gc_collecting;
     std::optional<std::string> raising;
     std::optional<std::string> handling;
+    Boxed<Wait> waits_for;  ///< Empty if it does not wait, or that is not known.
     StackEnd stack_end = StackEnd::kComplete;
     std::string stack_problem;
     std::vector<Frame> frames;  ///< Outermost first.
@@ -160,6 +162,8 @@ struct Snapshot {
     std::int32_t attempts = 1;
     std::vector<Interpreter> interpreters;
     std::vector<Thread> threads;
+    /// Indexes into `threads`: each of these waits for the next one, and the last for the first.
+    std::vector<std::vector<std::size_t>> deadlocks;
     std::vector<std::string> problems;
     std::optional<CoreDetails> core;  ///< Only of core files.
 };

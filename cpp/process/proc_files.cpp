@@ -161,12 +161,13 @@ std::optional<arch::Syscall> parse_syscall(std::string_view text) {
     const auto number = std::from_chars(text.data(), end, call.number);
     if (number.ec != std::errc{} || call.number < 0) return std::nullopt;
     constexpr std::string_view kPrefix = " 0x";
-    const std::string_view rest(number.ptr, static_cast<std::size_t>(end - number.ptr));
-    if (!rest.starts_with(kPrefix)) return std::nullopt;
-    const auto first = std::from_chars(rest.data() + kPrefix.size(), end, call.argument0, 16);
-    const std::string_view behind(first.ptr, static_cast<std::size_t>(end - first.ptr));
-    if (!behind.starts_with(kPrefix)) return std::nullopt;
-    std::from_chars(behind.data() + kPrefix.size(), end, call.argument1, 16);
+    const char* at = number.ptr;
+    for (std::uint64_t* argument :
+         {&call.argument0, &call.argument1, &call.argument2, &call.argument3, &call.argument4}) {
+        const std::string_view rest(at, static_cast<std::size_t>(end - at));
+        if (!rest.starts_with(kPrefix)) return std::nullopt;
+        at = std::from_chars(at + kPrefix.size(), end, *argument, 16).ptr;
+    }
     return call;
 }
 

@@ -7,6 +7,7 @@
 #include "snapshot/capture.h"
 #include "snapshot/raw_snapshot.h"
 #include "snapshot/snapshot_builder.h"
+#include "snapshot/waits_capture.h"
 #include "target/core_target.h"
 
 namespace pystack::snapshot {
@@ -140,10 +141,12 @@ void tell_missing_binary(const CoreTarget& core, const cpython::Runtime& runtime
 
 void read_registers(const CoreTarget& core, RawSnapshot& raw) {
     for (const target::ThreadInfo& info : raw.infos) {
-        if (const auto registers = core.registers(info.tid)) {
-            raw.thread_pointers[info.tid] = registers->thread_pointer();
-        }
-        if (const auto call = core.blocked_syscall(info.tid)) raw.calls[info.tid] = *call;
+        const auto registers = core.registers(info.tid);
+        if (registers) raw.thread_pointers[info.tid] = registers->thread_pointer();
+        const auto call = core.blocked_syscall(info.tid);
+        if (call) raw.calls[info.tid] = *call;
+        if (registers && call && call->number == arch::kRestartSyscall)
+            raw.restarts[info.tid] = registers->pc();
     }
 }
 
@@ -261,6 +264,7 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
     }
     read_registers(*core, raw);
     raw.match();
+    WaitsCapture(core->memory(), runtime->layout, raw.codes).read(raw);
     PYSTACK_CHECK(check_guess(*core, raw));
     std::unique_ptr<NativeCapture> native;
     if (options.native) {

@@ -9,9 +9,12 @@
 #include "base/guard.h"
 #include "process/realtime_priority.h"
 #include "snapshot/capture.h"
+#include "snapshot/kernel_facts.h"
 #include "snapshot/raw_snapshot.h"
 #include "snapshot/running_capture.h"
 #include "snapshot/snapshot_builder.h"
+#include "snapshot/still_threads.h"
+#include "snapshot/waits_capture.h"
 #include "target/live_target.h"
 
 namespace pystack::snapshot {
@@ -33,6 +36,8 @@ constexpr std::uint64_t kAwakeNs = 4'000'000;
 constexpr auto kWaitPause = std::chrono::microseconds(50);
 /// How long all such looks may take: a thread that wakes on a busy machine waits for a CPU first.
 constexpr auto kWaitBudget = std::chrono::milliseconds(500);
+/// Frames of one stack that are kept of the reading before the stop.
+constexpr std::size_t kMostRehearsed = 4000;
 
 using Calls = std::unordered_map<std::int32_t, arch::Syscall>;  ///< By tid.
 
@@ -48,7 +53,9 @@ class LiveCapture {
   public:
     LiveCapture(target::LiveTarget& target, const cpython::Runtime& runtime,
                 const CaptureOptions& options)
-        : target_(target), raw_(target, runtime, options.max_depth) {
+        : target_(target),
+          raw_(target, runtime, options.max_depth),
+          waits_(target.memory(), runtime.layout, raw_.codes) {
         if (options.locals) locals_.emplace(target.memory(), runtime.layout, *options.locals);
     }
 
@@ -127,6 +134,9 @@ class LiveCapture {
         }
         report_unstopped();
         raw_.match();
+        find_restarted_calls(target_, raw_);
+        waits_.find(raw_);
+        add_kernel_facts(target_, raw_);
         look_for_waiters(calls_before);
         return {};
     }
@@ -136,6 +146,7 @@ class LiveCapture {
         target_.limits().renew_steps(WorkLimits::kStopSteps);
         target_.use_registers_of(&guard);
         raw_.read_stopped();
+        waits_.copy(raw_);
         if (locals_ && stops == 1) locals_->copy(raw_);
         if (locals_ && stops > 1) locals_->read(raw_);
         read_registers(guard);
@@ -168,12 +179,27 @@ class LiveCapture {
             target_.memory(), raw_.runtime, cpython::most_thread_states(target_.thread_count()));
         std::vector<RawFrame> frames;
         std::size_t left = raw_.most_frames();
+        raw_.walked = walked;
         for (const cpython::ThreadState& state : walked.threads) {
             raw_.stacks.read_stopped(state.address, frames, left);
             left -= frames.size();
             raw_.codes.load(frames);
             if (locals_) locals_->rehearse(raw_, frames);
+            if (frames.size() > kMostRehearsed) frames.resize(kMostRehearsed);
+            RawThread& thread = raw_.threads.emplace_back();
+            thread.state = state;
+            thread.frames = frames;
         }
+        rehearse_waits();
+        raw_.clear();
+    }
+
+    void rehearse_waits() {
+        raw_.read_gils();
+        if (auto infos = target_.threads()) raw_.infos = std::move(*infos);
+        raw_.calls = blocked_calls();
+        raw_.match();
+        waits_.rehearse(raw_);
     }
 
     void read_registers(const process::StopGuard& guard) {
@@ -183,7 +209,10 @@ class LiveCapture {
             if (!registers) continue;
             raw_.thread_pointers[thread.tid] = registers->thread_pointer();
             if (native_) native_->add_thread(thread.tid, *registers);
-            if (const auto call = registers->syscall()) raw_.calls[thread.tid] = *call;
+            const auto call = registers->syscall();
+            if (call) raw_.calls[thread.tid] = *call;
+            if (call && call->number == arch::kRestartSyscall)
+                raw_.restarts[thread.tid] = registers->pc();
         }
     }
 
@@ -245,14 +274,25 @@ class LiveCapture {
         PYSTACK_CHECK(running.read());
         was_stopped_ = running.was_stopped();
         attempts_ = running.attempts();
+        read_waits();
         raw_.calls = blocked_calls();
         raw_.match();
         look_for_waiters({});
         return {};
     }
 
+    void read_waits() {
+        StillThreads still(target_, raw_);
+        find_restarted_calls(target_, raw_);
+        waits_.read(raw_);
+        still.check(raw_);
+        add_kernel_facts(target_, raw_);
+        for (RawThread& thread : raw_.threads) thread.call.reset();
+    }
+
     target::LiveTarget& target_;
     RawSnapshot raw_;
+    WaitsCapture waits_;
     std::optional<LocalsCapture> locals_;
     std::unique_ptr<NativeCapture> native_;
     bool without_python_ = false;

@@ -90,6 +90,8 @@ void RawSnapshot::clear() {
     guesses_.clear();
     thread_pointers.clear();
     calls.clear();
+    restarts.clear();
+    restarted.clear();
     outermost_.clear();
     target.limits().return_bytes(std::exchange(frame_bytes_, 0));
 }
@@ -184,6 +186,14 @@ void RawSnapshot::sort_innermost_first(std::vector<std::size_t>& states) {
                            " not known: the order of their frames is a guess");
     }
     for (std::size_t i = 0; i < states.size(); ++i) states[i] = nested[i].state;
+}
+
+Error no_interpreter(const target::Target& target) {
+    return Error{
+        .code = ErrorCode::kNotPython,
+        .what = "no interpreter",
+        .detail = "process " + std::to_string(target.pid()) +
+                  " has a Python runtime but no interpreter: it is starting up or has shut down"};
 }
 
 }  // namespace pystack::snapshot

@@ -15,13 +15,31 @@
 #include "cpython/runtime/interpreter_walker.h"
 #include "cpython/runtime/runtime_locator.h"
 #include "cpython/runtime/thread_names.h"
+#include "cpython/sync/lock_finder.h"
 #include "merge/thread_merge.h"
 #include "model/variables.h"
+#include "model/wait.h"
 #include "target/target.h"
 
 namespace pystack::snapshot {
 
 using cpython::ThreadNames;
+
+/// What a thread waits for, before it is known which threads of the target are meant.
+struct RawWait {
+    model::Wait wait;
+    std::optional<arch::Syscall> call;        ///< That the thread is blocked in.
+    std::optional<std::int64_t> deadline_ns;  ///< When it ends, on the clock `clock`.
+    int clock = 0;
+    RemoteAddr object{};
+    std::optional<cpython::FoundLock> lock{};     ///< What the thread acquires.
+    std::optional<std::size_t> site_frame{};      ///< The call of the standard library.
+    std::optional<std::uint64_t> holder_ident{};  ///< Python's id of the thread that can end it.
+    model::HolderProof proof = model::HolderProof::kOwner;  ///< Of holder_ident.
+    /// Or one that is in a with block: indexes into RawSnapshot::threads, and into its frames.
+    std::optional<std::size_t> with_thread{};
+    std::size_t with_frame = 0;
+};
 
 /// What is read of one thread state, before anything is looked up or decoded.
 struct RawThread {
@@ -33,6 +51,7 @@ struct RawThread {
     std::optional<std::size_t> info;               ///< Index into RawSnapshot::infos.
     std::optional<RemoteAddr> place;               ///< See cpython::place_on_c_stack.
     std::optional<arch::Syscall> call;  ///< What the thread is blocked in, if it is known.
+    std::optional<RawWait> wait{};
     bool got_gil = false;  ///< Just after the reading, when another held it: so it waited.
     std::optional<std::size_t> native{};  ///< Index into RawSnapshot::natives.
 
@@ -96,6 +115,9 @@ struct RawSnapshot {
     std::vector<target::ThreadInfo> infos;          ///< The OS threads.
     std::unordered_map<std::int32_t, RemoteAddr> thread_pointers;  ///< By tid.
     std::unordered_map<std::int32_t, arch::Syscall> calls;         ///< By tid.
+    /// By tid, of those in restart_syscall: the pc, and the number of the call that goes on.
+    std::unordered_map<std::int32_t, RemoteAddr> restarts;
+    std::unordered_map<std::int32_t, std::int64_t> restarted;
 
   private:
     void take_stack(RawThread& raw);
@@ -109,5 +131,8 @@ struct RawSnapshot {
     std::unordered_set<RemoteAddr> outermost_;  ///< Frames: of each thread that was read.
     std::uint64_t frame_bytes_ = 0;             ///< Taken from the limits.
 };
+
+/// A runtime without a single interpreter.
+Error no_interpreter(const target::Target& target);
 
 }  // namespace pystack::snapshot

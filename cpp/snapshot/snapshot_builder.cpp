@@ -8,6 +8,8 @@
 #include <tuple>
 #include <utility>
 
+#include "snapshot/waits_builder.h"
+
 namespace pystack::snapshot {
 
 namespace {
@@ -272,6 +274,7 @@ model::Thread build_thread(RawSnapshot& raw, const OsThread& read, NativeCapture
         thread.gil = inner.got_gil ? model::GilState::kWaits
                                    : cpython::gil_state(*gil, inner.state.address, inner.call);
     }
+    thread.waits_for = build_wait(raw, inner, thread.gil);
     thread.gc_collecting = collects(raw, inner);
     thread.raising = inner.exceptions.raising;
     thread.handling = inner.exceptions.handling;
@@ -362,6 +365,7 @@ model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native) {
                          };
                          return key(a) < key(b);
                      });
+    snapshot.deadlocks = find_deadlocks(snapshot.threads);
     describe_target(raw, snapshot);
     return snapshot;
 }
@@ -386,14 +390,6 @@ model::Snapshot build_snapshot_without_python(RawSnapshot& raw, NativeCapture& n
     snapshot.free_threaded = snapshot.debug = false;
     snapshot.problems.insert(snapshot.problems.begin(), reason.message());
     return snapshot;
-}
-
-Error no_interpreter(const target::Target& target) {
-    return Error{
-        .code = ErrorCode::kNotPython,
-        .what = "no interpreter",
-        .detail = "process " + std::to_string(target.pid()) +
-                  " has a Python runtime but no interpreter: it is starting up or has shut down"};
 }
 
 }  // namespace pystack::snapshot

@@ -18,7 +18,4 @@ void describe_target(const RawSnapshot& raw, model::Snapshot& snapshot);
 model::Snapshot build_snapshot_without_python(RawSnapshot& raw, NativeCapture& native,
                                               const Error& reason);
 
-/// A runtime without a single interpreter.
-Error no_interpreter(const target::Target& target);
-
 }  // namespace pystack::snapshot

@@ -12,6 +12,8 @@ _SHOWN_REPEATS = 3
 # The longest cycle of mutually recursive functions that is folded.
 _MAX_PERIOD = 16
 _MIN_ROUNDS = 4
+# Blocked by one of these, a thread is not idle, even if others look the same.
+_LOCKS = ("lock", "mutex", "import_lock")
 
 
 class Run(NamedTuple):
@@ -82,11 +84,30 @@ def group_threads(threads: Iterable[Thread], special_tid: int | None = None) -> 
 
 
 def is_idle(thread: Thread) -> bool:
-    """Whether the thread neither runs nor holds the GIL."""
+    """Whether the thread neither runs, nor holds the GIL, nor is kept from running by a lock."""
+    if thread.waits_for is not None and thread.waits_for.kind in _LOCKS:
+        return False
     return thread.gil not in ("holds", "dropping") and thread.run_state != "R"
 
 
 def _likeness(thread: Thread) -> Hashable:
+    wait = thread.waits_for
     return thread._replace(
-        tid=None, namespace_tid=None, python_thread_id=0, name=None, kernel_name=None
+        tid=None,
+        namespace_tid=None,
+        python_thread_id=0,
+        name=None,
+        kernel_name=None,
+        waits_for=wait
+        and wait._replace(
+            address=None,
+            left_ns=None,
+            timeout_ns=None,
+            fd=None,
+            file_count=None,
+            target=None,
+            pid=None,
+            command=None,
+            holders=(),
+        ),
     )

@@ -15,6 +15,7 @@ from pystack.render.stack_text import StackText
 from pystack.render.terminal import COLOURS, PLAIN
 from pystack.render.text_options import TextOptions
 from pystack.render.thread_heads import ThreadHeads
+from pystack.render.waits import WaitText
 from pystack.render.words import count, duration, interpreter_title, with_namespace
 
 _MAX_COMMAND_CHARS = 120
@@ -38,7 +39,8 @@ class _Writer:
         self._snapshot = snapshot
         self._options = options
         self._palette = palette
-        self._heads = ThreadHeads(snapshot, palette, options)
+        self._waits = WaitText(snapshot)
+        self._heads = ThreadHeads(snapshot, palette, options, self._waits)
         self._stacks = StackText(palette, options, sources, of_core=snapshot.core is not None)
 
     def lines(self) -> Iterator[str]:
@@ -50,6 +52,8 @@ class _Writer:
 
             yield from core_lines(snapshot, core, self._palette, self._options)
             yield from self._problems()
+        for deadlock in self._waits.deadlocks():
+            yield self._palette.paint(self._palette.bad, deadlock)
         yield from self._notes()
         for group in self._groups():
             yield ""

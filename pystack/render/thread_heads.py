@@ -8,7 +8,8 @@ from pystack.model import Snapshot, Thread
 from pystack.render.escape import escape
 from pystack.render.terminal import Palette
 from pystack.render.text_options import TextOptions
-from pystack.render.words import base_name, run_state, thread_name, with_namespace
+from pystack.render.waits import WaitText
+from pystack.render.words import base_name, run_state, short_name, thread_name, with_namespace
 
 _MAX_LISTED = 8
 # Not worth showing: a GIL holder runs, and a GIL waiter sleeps.
@@ -18,7 +19,10 @@ _EXPECTED_RUN_STATE = {"holds": "R", "waits": "S"}
 class ThreadHeads:
     """Makes the heads of one snapshot's threads."""
 
-    def __init__(self, snapshot: Snapshot, palette: Palette, options: TextOptions) -> None:
+    def __init__(
+        self, snapshot: Snapshot, palette: Palette, options: TextOptions, waits: WaitText
+    ) -> None:
+        self._waits = waits
         self._snapshot = snapshot
         self._palette = palette
         self._options = options
@@ -49,7 +53,7 @@ class ThreadHeads:
         if len(group) == 1 and self._is_kernel_name_telling(first):
             words.append(f'(kernel name "{escape(first.kernel_name or "")}")')
         head = self._palette.paint(self._palette.head, " ".join(words))
-        states = ", ".join(self._states(first))
+        states = ", ".join(self._states(first, group[1:]))
         order = "most recent call last"
         if len(group) > 1:
             order = f"{len(group)} threads, {order}"
@@ -64,7 +68,7 @@ class ThreadHeads:
         python_name = thread.name.encode("utf-8", "surrogateescape")
         return not python_name.startswith(kernel_name.encode("utf-8", "surrogateescape"))
 
-    def _states(self, thread: Thread) -> Iterator[str]:
+    def _states(self, thread: Thread, others: Sequence[Thread]) -> Iterator[str]:
         palette = self._palette
         if thread.interpreter_id is None and self._snapshot.interpreters:
             yield "not a Python thread"
@@ -80,8 +84,11 @@ class ThreadHeads:
             yield palette.paint(palette.waiting, "dropping the GIL")
         elif thread.gil == "waits":
             holder = self._gil_holder.get(thread.interpreter_id)
-            by = "" if holder is None else f", held by {_short_name(holder)}"
+            by = "" if holder is None else f", held by {short_name(holder)}"
             yield palette.paint(palette.waiting, f"waiting for the GIL{by}")
+        waits_for = self._waits.text(thread, others)
+        if waits_for is not None:
+            yield palette.paint(palette.waiting, waits_for)
         if thread.gc_collecting:
             yield palette.paint(palette.waiting, "collecting garbage")
         if thread.raising is not None:
@@ -92,6 +99,8 @@ class ThreadHeads:
         # A stopped process is reported once, at the top.
         if state is None or (state == "T" and self._snapshot.was_stopped):
             return
+        if state == "S" and waits_for is not None:
+            return
         if state != _EXPECTED_RUN_STATE.get(thread.gil or ""):
             yield run_state(state)
 
@@ -100,11 +109,3 @@ def _program_names(snapshot: Snapshot) -> set[str]:
     """Kernel names that the main thread has by default: the interpreter's or the script's."""
     paths = (snapshot.executable or "", *(snapshot.command or ())[:2])
     return {base_name(path)[:15] for path in paths}
-
-
-def _short_name(thread: Thread) -> str:
-    words = [] if thread.tid is None else [str(thread.tid)]
-    name = thread_name(thread)
-    if name is not None:
-        words.append(f'"{escape(name)}"')
-    return " ".join(words) or "another thread"

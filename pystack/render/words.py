@@ -39,6 +39,15 @@ def thread_name(thread: Thread) -> str | None:
     return thread.kernel_name if thread.name is None else thread.name
 
 
+def short_name(thread: Thread) -> str:
+    """`5828 "pay-2"`."""
+    words = [] if thread.tid is None else [str(thread.tid)]
+    name = thread_name(thread)
+    if name is not None:
+        words.append(f'"{escape(name)}"')
+    return " ".join(words) or "another thread"
+
+
 def base_name(path: str) -> str:
     """Like os.path.basename, without the import."""
     return path.rpartition("/")[2]

@@ -32,8 +32,10 @@ ARROW: dict[str, tuple[str, ...]] = {
     "cpython/frames": ("cpython/objects",),
     "cpython/runtime": ("cpython/frames",),
     "cpython/values": ("cpython/frames",),
+    "cpython/sync": ("cpython/values",),
+    "waits": ("process", "model"),
     "merge": ("cpython/runtime", "symbols"),
-    "snapshot": ("merge", "cpython/values"),
+    "snapshot": ("merge", "cpython/sync", "waits"),
     "sampling": ("merge",),
     "bindings": ("snapshot", "sampling"),
 }
@@ -41,7 +43,15 @@ ARROW: dict[str, tuple[str, ...]] = {
 # What each module of pystack may import of pystack, directly. A package such as render counts as one
 # module, and "pystack" is the package's own file, which has the public names.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "pystack": ("api", "debuginfod", "errors", "locals_options", "model", "native_options"),
+    "pystack": (
+        "api",
+        "debuginfod",
+        "errors",
+        "locals_options",
+        "model",
+        "native_options",
+        "waits",
+    ),
     "pystack.__main__": ("cli",),
     "pystack.api": (
         "_core",
@@ -73,13 +83,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pystack.download": (),
     "pystack.errors": (),
     "pystack.locals_options": ("_core",),
-    "pystack.model": ("pystack", "_core"),
+    "pystack.model": ("pystack", "_core", "waits"),
     "pystack.native_options": ("_core", "debuginfod"),
     "pystack.process_facts": (),
-    "pystack.render": ("_core", "model"),
+    "pystack.render": ("_core", "model", "waits"),
     "pystack.safe_files": (),
     "pystack.sampling": ("_core",),
     "pystack.sparse_file": ("errors",),
+    "pystack.waits": ("_core",),
 }
 
 # What the profiler may import of pystack. Of its own modules each may import those in the rows above.

@@ -107,6 +107,12 @@ struct GeneratorStates {
     std::int8_t executing = 4;
     std::int8_t finished = 5;
 };
+/// How the handler of a with block begins: PUSH_EXC_INFO and WITH_EXCEPT_START (3.11+), or with
+/// WITH_EXCEPT_START or WITH_CLEANUP_START alone. [opcode.h, opcode_ids.h]
+struct WithHandler {
+    std::uint8_t first = 0;
+    std::uint8_t second = 0;
+};
 /// Bits of PyASCIIObject.state. In the free-threaded 3.14+ `interned` is a whole byte.
 struct UnicodeState {
     std::uint8_t kind_shift = 2;
@@ -139,6 +145,7 @@ struct Layout {
     StackTop stack_top = StackTop::kPointer;
     UnicodeState unicode_state;
     GeneratorStates generator_states;
+    WithHandler with_handler;
     /// interpreter_frame.owner values at or above this mark frames that run no Python code: 3
     /// on 3.12, 3.13 (C stack) and 3.14, 3.15 (interpreter; 3.14 also declares 4). 255, which no
     /// frame has, on 3.11.

@@ -94,6 +94,13 @@ void set_formats(Layout& layout, int minor) {
     if (layout.free_threaded && minor >= 14) {
         layout.unicode_state = {.kind_shift = 8, .compact_shift = 11, .ascii_shift = 12};
     }
+    // opcode.h; pycore_opcode_ids.h, opcode_ids.h.
+    layout.with_handler = minor >= 15   ? WithHandler{.first = 30, .second = 41}
+                          : minor == 14 ? WithHandler{.first = 32, .second = 43}
+                          : minor == 13 ? WithHandler{.first = 33, .second = 44}
+                          : minor >= 11 ? WithHandler{.first = 35, .second = 49}
+                          : minor >= 9  ? WithHandler{.first = 49}
+                                        : WithHandler{.first = 81};
     // pycore_frame.h, enum _framestate; 3.10: cpython/frameobject.h.
     constexpr std::int8_t kNone = GeneratorStates::kNone;
     if (minor >= 15) {

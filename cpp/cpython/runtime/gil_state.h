@@ -22,6 +22,8 @@ struct Gil {
     /// A part of `wait`: who wakes another thread here has just released the GIL. (The mutex beside
     /// it is also woken by threads that wait.)
     RemoteRange condition;
+    /// Whether a thread in a futex at this address has to do with the GIL.
+    bool is_at(RemoteAddr futex) const { return wait.contains(futex) || forced.contains(futex); }
     RemoteRange
         forced;  ///< In here: it dropped the GIL on request and waits for the other to take it.
 };

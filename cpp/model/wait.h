@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/text.h"
+
+namespace pystack::model {
+
+/// What a thread waits for. The words are those of the JSON output.
+#define PYSTACK_WAIT_KINDS(X)                                                             \
+    X(kGil, "gil")                                                                        \
+    X(kLock, "lock")              /* _thread.lock or RLock */                             \
+    X(kMutex, "mutex")            /* a pthread mutex */                                   \
+    X(kCondition, "condition")    /* threading.Condition */                               \
+    X(kEvent, "event")            /* threading.Event */                                   \
+    X(kSemaphore, "semaphore")    /* threading.Semaphore */                               \
+    X(kBarrier, "barrier")        /* threading.Barrier */                                 \
+    X(kQueueItem, "queue_item")   /* an item of a queue.Queue */                          \
+    X(kQueueSpace, "queue_space") /* room in a queue.Queue */                             \
+    X(kQueueTasks, "queue_tasks") /* until all items of a queue.Queue are done */         \
+    X(kThread, "thread")          /* the end of a thread */                               \
+    X(kFuture, "future")          /* the result of a concurrent.futures.Future */         \
+    X(kImportLock, "import_lock") /* another thread that imports the module */            \
+    X(kFutex, "futex")            /* something in memory that nothing else is known of */ \
+    X(kTimer, "timer")            /* until a time has passed */                           \
+    X(kPoll, "poll")              /* any of a set of files */                             \
+    X(kSocket, "socket")                                                                  \
+    X(kPipe, "pipe")                                                                      \
+    X(kTerminal, "terminal")                                                              \
+    X(kFile, "file")                                                                      \
+    X(kDescriptor, "descriptor") /* a file of a kind that is not known */                 \
+    X(kProcess, "process")       /* the end of a child */                                 \
+    X(kFileLock, "file_lock")                                                             \
+    X(kSignal, "signal")                                                                  \
+    X(kKernel, "kernel") /* in uninterruptible sleep */
+
+enum class WaitKind : std::uint8_t {
+#define PYSTACK_WAIT_KIND(name, word) name,
+    PYSTACK_WAIT_KINDS(PYSTACK_WAIT_KIND)
+#undef PYSTACK_WAIT_KIND
+};
+
+constexpr const char* wait_word(WaitKind kind) {
+    switch (kind) {
+#define PYSTACK_WAIT_KIND(name, word) \
+    case WaitKind::name:              \
+        return word;
+        PYSTACK_WAIT_KINDS(PYSTACK_WAIT_KIND)
+#undef PYSTACK_WAIT_KIND
+    }
+    return "";
+}
+
+/// How it is known who can end a wait.
+enum class HolderProof : std::uint8_t {
+    kOwner,      ///< Recorded in what is waited for.
+    kWithBlock,  ///< The thread is inside of a with block of the lock.
+    kThread,     ///< It is the thread that is waited for.
+};
+
+/// A thread of the same process that can end a wait.
+struct Holder {
+    std::optional<std::int32_t> tid;
+    std::optional<std::uint64_t> python_thread_id;
+    HolderProof proof = HolderProof::kOwner;
+    Text file;  ///< kWithBlock: where the with block is now.
+    std::optional<std::int32_t> line;
+};
+
+/// What is not known is absent.
+struct Wait {
+    WaitKind kind = WaitKind::kFutex;
+    std::string call;                      ///< The system call that the thread is blocked in.
+    std::optional<std::uint64_t> address;  ///< Of the object, or what the call was given.
+    std::string type;                      ///< Of the object: "_thread.RLock".
+    std::string name;  ///< Where the object is kept, "Account.lock"; the module of an import lock.
+    bool is_timed = false;                   ///< It ends by itself at some time.
+    std::optional<std::int64_t> left_ns;     ///< Until then.
+    std::optional<std::int64_t> timeout_ns;  ///< The whole time, from the beginning of the call.
+    std::optional<std::int32_t> fd;
+    std::optional<std::uint64_t> count;  ///< Of the files of a set.
+    std::string target;                  ///< What `fd` is: a path, the addresses of a socket.
+    std::optional<std::int32_t> pid;     ///< Of the child, the owner of a lock, or the other end.
+    std::string command;                 ///< Of that process.
+    std::vector<Holder> holders;
+};
+
+}  // namespace pystack::model

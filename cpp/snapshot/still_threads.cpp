@@ -1,0 +1,63 @@
+#include "snapshot/still_threads.h"
+
+#include <string>
+
+#include "process/proc_files.h"
+
+namespace pystack::snapshot {
+
+StillThreads::StillThreads(const target::LiveTarget& target, RawSnapshot& raw) : target_(target) {
+    std::vector<cpython::RawFrame> frames;
+    for (RawThread& thread : raw.threads) {
+        Moment moment = now(raw, thread);
+        // Since its stack was proved, it may have gone on.
+        raw.stacks.read_stopped(thread.state.address, frames, thread.frames.size() + 1);
+        if (frames != thread.frames) moment.call.reset();
+        thread.call = moment.call;
+        if (moment.call && moment.call->number == arch::kRestartSyscall)
+            find_restart(raw, raw.infos[*thread.info].tid);
+        before_.push_back(moment);
+    }
+}
+
+/// Where it has called; if it has gone on meanwhile, that is not believed.
+void StillThreads::find_restart(RawSnapshot& raw, std::int32_t tid) const {
+    const auto text = process::read_proc_file("/proc/" + std::to_string(target_.pid()) + "/task/" +
+                                              std::to_string(tid) + "/syscall");
+    const auto place = text ? process::parse_blocked_at(*text) : std::nullopt;
+    if (place) raw.restarts[tid] = place->pc;
+}
+
+StillThreads::Moment StillThreads::now(const RawSnapshot& raw, const RawThread& thread) const {
+    if (!thread.info) return {};
+    const std::int32_t tid = raw.infos[*thread.info].tid;
+    return {.call = target_.blocked_syscall(tid), .run_ns = target_.run_time_ns(tid)};
+}
+
+void StillThreads::check(RawSnapshot& raw) {
+    std::vector<bool> still;
+    for (std::size_t i = 0; i < raw.threads.size(); ++i) {
+        const Moment& before = before_[i];
+        const Moment after = now(raw, raw.threads[i]);
+        still.push_back(before.call && before.run_ns && before.call == after.call &&
+                        before.run_ns == after.run_ns);
+    }
+    const auto has_moved = [&](std::uint64_t ident) {
+        for (std::size_t i = 0; i < raw.threads.size(); ++i) {
+            if (raw.threads[i].state.python_thread_id == ident && !still[i]) return true;
+        }
+        return false;
+    };
+    for (std::size_t i = 0; i < raw.threads.size(); ++i) {
+        auto& wait = raw.threads[i].wait;
+        if (!still[i]) wait.reset();
+        if (!wait) continue;
+        if (wait->with_thread && !still[*wait->with_thread]) wait->with_thread.reset();
+        // A thread that is waited for is the same, whatever it does.
+        const bool can_change = wait->proof == model::HolderProof::kOwner;
+        if (wait->holder_ident && can_change && has_moved(*wait->holder_ident))
+            wait->holder_ident.reset();
+    }
+}
+
+}  // namespace pystack::snapshot

@@ -1,0 +1,155 @@
+"""What a thread waits for, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pystack.model import Snapshot, Thread
+from pystack.render.escape import escape
+from pystack.render.words import base_name, count, duration, short_name
+from pystack.waits import Holder, Wait
+
+_OBJECTS = {
+    "condition": "on a {type}",
+    "event": "for an {type} to be set",
+    "semaphore": "for a {type}",
+    "barrier": "at a {type}",
+    "queue_item": "for an item of a {type}",
+    "queue_space": "for space in a {type}",
+    "queue_tasks": "for all tasks of a {type}",
+    "future": "for the result of a {type}",
+}
+_FILES = {
+    "socket": "for a socket",
+    "pipe": "for a pipe",
+    "terminal": "for a terminal",
+    "file": "for a file",
+    "descriptor": "for a file",
+}
+
+
+class WaitText:
+    """Makes the texts of one snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._threads = snapshot.threads
+        self._deadlocks = snapshot.deadlocks
+
+    def text(self, thread: Thread, others: Sequence[Thread] = ()) -> str | None:
+        """Of one thread, or of several that are shown as one. None: nothing is known, or it is the
+        GIL.
+        """
+        wait = thread.waits_for
+        if wait is None or wait.kind == "gil":
+            return None
+        same = all(other.waits_for == wait for other in others)
+        parts = [f"waiting {self._what(wait, same)}" if wait.kind != "timer" else "in a sleep"]
+        if same:
+            parts += self._when(wait)
+            if wait.kind in ("lock", "mutex"):
+                parts.append(self._held_by(wait, thread) or "holder unknown")
+        return ", ".join(parts)
+
+    def deadlocks(self) -> Iterator[str]:
+        """One sentence per circle."""
+        for circle in self._deadlocks:
+            threads = [self._threads[index] for index in circle]
+            text = short_name(threads[0])
+            for number, thread in enumerate(threads):
+                wait = thread.waits_for
+                if wait is None:
+                    continue
+                verb = " waits " if number == 0 else ", which waits "
+                held = self._held_by(wait, thread)
+                text += f"{verb}{self._what(wait, True)}{f' {held}' if held else ''}"
+            yield f"Deadlock: {text}."
+
+    def _what(self, wait: Wait, same: bool) -> str:
+        name = f" ({escape(wait.name)})" if same and wait.name is not None else ""
+        kind = base_name((wait.type or "").replace(".", "/"))
+        if wait.kind in _OBJECTS:
+            return _OBJECTS[wait.kind].format(type=escape(kind)) + name
+        if wait.kind == "lock":
+            return ("for an RLock" if kind == "RLock" else "for a lock") + name
+        if wait.kind == "mutex":
+            return "for a pthread mutex"
+        if wait.kind == "thread":
+            return f"for {self._thread(wait, same)} to end"
+        if wait.kind == "import_lock":
+            name = f" of {escape(wait.name)}" if same and wait.name is not None else ""
+            return f"for the import{name}{self._importer(wait, same)}"
+        if wait.kind in _FILES:
+            return _file_text(wait, same)
+        return _other_text(wait, same)
+
+    def _thread(self, wait: Wait, same: bool) -> str:
+        if not same:
+            return "a thread"
+        for holder in wait.holders:
+            if holder.tid is not None:
+                return f"thread {self._name(holder)}"
+        return "a thread" if wait.name is None else f'thread "{escape(wait.name)}"'
+
+    def _importer(self, wait: Wait, same: bool) -> str:
+        return f" by {self._name(wait.holders[0])}" if same and wait.holders else ""
+
+    def _held_by(self, wait: Wait, thread: Thread) -> str | None:
+        if wait.kind not in ("lock", "mutex") or not wait.holders:
+            return None
+        texts = []
+        for holder in wait.holders:
+            itself = holder.tid is not None and holder.tid == thread.tid
+            text = "held by itself" if itself else f"held by {self._name(holder)}"
+            if holder.proof == "with_block" and holder.file is not None:
+                line = "" if holder.line is None else f":{holder.line}"
+                text += f" in a with block at {escape(base_name(holder.file))}{line}"
+            texts.append(text)
+        return " and ".join(texts)
+
+    def _name(self, holder: Holder) -> str:
+        for thread in self._threads:
+            if thread.tid == holder.tid and thread.python_thread_id == holder.python_thread_id:
+                return short_name(thread)
+        if holder.tid is not None:
+            return str(holder.tid)
+        return "a thread that has ended"
+
+    @staticmethod
+    def _when(wait: Wait) -> Iterator[str]:
+        if wait.left_ns is not None:
+            yield f"{duration(max(wait.left_ns, 0))} left"
+        elif wait.timeout_ns is not None:
+            yield f"at most {duration(wait.timeout_ns)}"
+
+
+def _file_text(wait: Wait, same: bool) -> str:
+    text = _FILES[wait.kind]
+    if same and wait.target is not None:
+        text += f" {escape(wait.target)}"
+    elif same and wait.fd is not None:
+        text += f" (fd {wait.fd})"
+    if same and wait.pid is not None:
+        text += f", other end: {_process(wait)}"
+    return text
+
+
+def _other_text(wait: Wait, same: bool) -> str:
+    if wait.kind == "poll":
+        if wait.file_count is None:
+            return "for events of an epoll set"
+        return f"for any of {count(wait.file_count, 'file')}" if same else "for files"
+    if wait.kind == "process":
+        return f"for child {_process(wait)}" if same and wait.pid is not None else "for a child"
+    if wait.kind == "file_lock":
+        target = f" of {escape(wait.target)}" if same and wait.target is not None else ""
+        owner = f", held by {_process(wait)}" if same and wait.pid is not None else ""
+        return f"for a file lock{target}{owner}"
+    if wait.kind == "signal":
+        return "for a signal"
+    if wait.kind == "kernel":
+        return "in the kernel" + (f" ({escape(wait.target)})" if wait.target else "")
+    return "for a lock or condition that is unknown"
+
+
+def _process(wait: Wait) -> str:
+    return f"{wait.pid}" + (f" ({escape(wait.command)})" if wait.command else "")

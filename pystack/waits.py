@@ -1,0 +1,91 @@
+"""What a thread waits for: a part of the result of a dump (`pystack.model`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from pystack._core import RawWait
+
+WaitKind = Literal[
+    "gil",
+    "lock",
+    "mutex",
+    "condition",
+    "event",
+    "semaphore",
+    "barrier",
+    "queue_item",
+    "queue_space",
+    "queue_tasks",
+    "thread",
+    "future",
+    "import_lock",
+    "futex",
+    "timer",
+    "poll",
+    "socket",
+    "pipe",
+    "terminal",
+    "file",
+    "descriptor",
+    "process",
+    "file_lock",
+    "signal",
+    "kernel",
+]
+HolderProof = Literal["owner", "with_block", "thread"]
+
+
+class Holder(NamedTuple):
+    """A thread of the same process that can end a wait."""
+
+    tid: int | None
+    python_thread_id: int | None
+    #: "owner": recorded in what is waited for. "with_block": the thread is inside of a with block of
+    #: the lock. "thread": it is the thread whose end is waited for.
+    proof: HolderProof
+    #: For "with_block": the line that the block executes.
+    file: str | None
+    line: int | None
+
+
+class Wait(NamedTuple):
+    """What a thread waits for. None means that it is unknown, or that this kind does not have it."""
+
+    kind: WaitKind
+    #: The system call that the thread is blocked in.
+    call: str | None
+    #: The address of the object, or of the futex.
+    address: int | None
+    #: The class of the object, with its module: "_thread.RLock".
+    type: str | None
+    #: Where the object is kept: "Account.lock", by the class of the instance, or the name of a
+    #: variable. The name of the thread, or of the module of an import lock.
+    name: str | None
+    #: Whether the wait ends by itself after some time.
+    is_timed: bool
+    #: How long it lasts from the moment of the reading, or from its beginning.
+    left_ns: int | None
+    timeout_ns: int | None
+    fd: int | None
+    #: The number of files of which any is waited for.
+    file_count: int | None
+    #: What `fd` is: a path, or the addresses and the state of a socket.
+    target: str | None
+    #: The child, the owner of a file lock, or the process at the other end of a pipe.
+    pid: int | None
+    command: str | None
+    #: Who can end the wait, as far as it is proved.
+    holders: tuple[Holder, ...]
+
+    @classmethod
+    def from_raw(cls, raw: RawWait) -> Wait:
+        """Converts from the mapping of the C++ core."""
+        fields: dict[str, Any] = dict(raw)
+        fields["holders"] = tuple([Holder(**holder) for holder in raw["holders"]])
+        return cls(**fields)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """The object in the JSON output."""
+        return {**self._asdict(), "holders": [holder._asdict() for holder in self.holders]}

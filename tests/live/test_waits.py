@@ -1,0 +1,213 @@
+"""What threads wait for, and who can end it, for every interpreter: stopped, running, and as a core.
+
+`programs/waits.py` has a thread for each reason and says what a reader must say of it;
+`programs/deadlocks.py` has circles.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pystack
+from core_files import SMALL, core_json, kernel_core, limits, need_kernel_cores, search_options
+from interpreters import required
+from process_state import run_and_wait_ns, system_call, thread_ids, wait_until
+from targets import PROGRAMS, Interpreter, Target
+from tool_runs import dump_json, run_tool
+
+pytestmark = pytest.mark.live
+
+CIRCLES = [
+    "plain",
+    "recursive",
+    "three",
+    "mixed",
+    "itself",
+    "joined",
+    "lock_and_join",
+    "held_after_an_exception",
+    "not_one",
+]
+
+
+def at_rest(pid: int, threads: int) -> bool:
+    """Whether all threads are blocked in system calls, and none has run between two looks."""
+    before = run_times(pid)
+    if len(before) != threads or any(system_call(pid, tid)[0] == "running" for tid in before):
+        return False
+    return before == run_times(pid)
+
+
+def run_times(pid: int) -> dict[int, int]:
+    return {tid: run_and_wait_ns(pid, tid)[0] for tid in thread_ids(pid)}
+
+
+class Waiting:
+    """A program all of whose threads have arrived, and its facts."""
+
+    def __init__(self, target: Target, facts: dict[str, Any]) -> None:
+        self.pid = target.pid
+        self.facts = facts
+
+
+def started(interpreter: Interpreter, folder: Path, program: str, *arguments: str) -> Any:
+    path = folder / "facts.json"
+    return interpreter.spawn(
+        [str(PROGRAMS / program), str(path), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=SMALL,
+        preexec_fn=limits,
+    )
+
+
+def arrive(target: Target, folder: Path) -> Waiting:
+    path = folder / "facts.json"
+
+    def told() -> bool:
+        assert target.process.poll() is None
+        return path.exists()
+
+    wait_until(told, "facts")
+    facts = json.loads(path.read_text())
+    looks = []
+
+    def still() -> bool:
+        looks.append(at_rest(target.pid, facts["threads"]))
+        # A thread on its way may wait for the GIL, which takes at most some switch intervals.
+        return len(looks) >= 10 and all(looks[-10:])
+
+    wait_until(still, "threads at rest")
+    return Waiting(target, facts)
+
+
+@pytest.fixture(scope="module", params=required(), ids=str)
+def waiting(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Waiting]:
+    folder = tmp_path_factory.mktemp("waits")
+    with started(request.param, folder, "waits.py") as target:
+        yield arrive(target, folder)
+
+
+def by_name(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {thread["name"]: thread for thread in document["threads"]}
+
+
+def differences(document: dict[str, Any], facts: dict[str, Any], leave_out: set[str]) -> list[str]:
+    threads = by_name(document)
+    found = []
+    for name, expected in facts["waits"].items():
+        wait = threads[name]["waits_for"]
+        wanted = {key: value for key, value in expected.items() if key not in leave_out}
+        holder = wanted.pop("holder", None)
+        if wait is None:
+            found.append(f"{name}: nothing instead of {expected}")
+            continue
+        told = {key: wait[key] for key in wanted}
+        # The kernel says where a path is seen from here, which may be outside of the target's root.
+        if wanted.get("target", "").startswith("/") and told["target"] is not None:
+            told["target"] = told["target"][-len(wanted["target"]) :]
+        if told != wanted:
+            found.append(f"{name}: {told} instead of {wanted}")
+        owners = [(one["python_thread_id"], one["proof"]) for one in wait["holders"]]
+        known = [] if holder is None else [(threads[holder[0]]["python_thread_id"], holder[1])]
+        if owners != known:
+            found.append(f"{name}: held by {owners} instead of {known}")
+    return found
+
+
+@pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped", "not stopped"])
+def test_what_threads_wait_for(waiting: Waiting, options: list[str]) -> None:
+    document = dump_json(waiting.pid, *options)
+    assert not differences(document, waiting.facts, set())
+
+
+def test_the_wait_of_a_thread_is_in_its_head(waiting: Waiting) -> None:
+    lines = run_tool("dump", waiting.pid).stdout.splitlines()
+    text = "\n".join(line for line in lines if line.startswith("Thread"))
+    owner = by_name(dump_json(waiting.pid))["with_lock"]["waits_for"]["holders"][0]["tid"]
+    assert f"waiting for a lock (Account.lock), held by {owner} " in text
+    assert "in a with block at waits.py:" in text
+    assert '"lock_of_itself" [waiting for a lock (with_taken), held by itself in a with' in text
+    assert '"lock_without_known_holder" [waiting for a lock (taken), holder unknown]' in text
+    assert '"gets_from_queue" [waiting for an item of a Queue (empty)]' in text
+
+
+@pytest.mark.parametrize("interpreter", required(), ids=str)
+def test_in_a_core(interpreter: Interpreter, tmp_path: Path) -> None:
+    need_kernel_cores()
+    with started(interpreter, tmp_path, "waits.py") as target:
+        facts = arrive(target, tmp_path).facts
+        path = kernel_core(target.pid, tmp_path, signal.SIGABRT)
+    document = core_json(path, *search_options(interpreter))
+    live_kinds = {"socket", "pipe", "terminal", "file"}
+    for wait in facts["waits"].values():
+        if wait["kind"] in live_kinds:
+            wait["kind"] = "descriptor"
+    del facts["waits"]["locks_file"]["pid"]
+    assert not differences(document, facts, {"target"})
+
+
+@pytest.mark.parametrize("kind", CIRCLES)
+@pytest.mark.parametrize("interpreter", required(), ids=str)
+def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
+    with started(interpreter, tmp_path, "deadlocks.py", kind) as target:
+        facts = arrive(target, tmp_path).facts
+        documents = [dump_json(target.pid), dump_json(target.pid, "--no-block")]
+        text = run_tool("dump", target.pid).stdout
+    for document in documents:
+        names = [thread["name"] for thread in document["threads"]]
+        circles = [[names[index] for index in circle] for circle in document["deadlocks"]]
+        assert circles == ([facts["circle"]] if facts["circle"] else [])
+    first = text.splitlines()[1]
+    assert first.startswith("Deadlock: ") == bool(facts["circle"])
+    assert text.count("Threads ") == 0
+
+
+TRAFFIC_DUMPS = 100
+
+
+@pytest.mark.parametrize("interpreter", required(), ids=str)
+def test_no_false_holder_and_no_false_circle(interpreter: Interpreter, tmp_path: Path) -> None:
+    """Who is said to hold a lock is not contradicted by what the holders write down themselves."""
+    wrong = []
+    held = 0
+    with started(interpreter, tmp_path, "lock_traffic.py") as target:
+        path = tmp_path / "facts.json"
+        wait_until(path.exists, "facts")
+        locks = json.loads(path.read_text())["locks"]
+        for _ in range(TRAFFIC_DUMPS):
+            snapshot = pystack.dump(target.pid, locals=pystack.Locals())
+            owners = owners_in(snapshot)
+            assert not snapshot.deadlocks
+            for thread in snapshot.threads:
+                wait = thread.waits_for
+                if wait is None or wait.kind != "lock" or wait.address not in locks:
+                    continue
+                owner = owners[locks.index(wait.address)]
+                held += len(wait.holders)
+                wrong += [
+                    f"{one} instead of {owner}: {snapshot}"
+                    for one in wait.holders
+                    if owner not in (0, one.python_thread_id)
+                ]
+            assert not pystack.dump(target.pid, block=False).deadlocks
+    assert not wrong
+    assert held > 0
+
+
+def owners_in(snapshot: pystack.Snapshot) -> list[int]:
+    (main,) = [thread for thread in snapshot.threads if thread.is_main]
+    (frame,) = [frame for frame in main.python_frames if frame.function == "main"]
+    (owners,) = [one.value for one in frame.variables or () if one.name == "owners"]
+    found: list[int] = json.loads(owners or "")
+    return found

@@ -1,0 +1,338 @@
+"""Threads that wait, each for something else, and what a reader must say of them.
+
+    waits.py FACTS_FILE
+
+The facts name threads by threading.Thread.name. Once they are written, every thread is on its way
+to its wait, and nothing runs any more when all have arrived. Whoever holds something waits to read
+from a pipe that nobody writes to.
+"""
+
+import concurrent.futures
+import fcntl
+import json
+import os
+import queue
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+FACTS = {}
+KEPT = []
+NEVER, NEVER_WRITTEN = os.pipe()
+FACTS_FILE = os.path.abspath(sys.argv[1])
+FOLDER = os.path.dirname(FACTS_FILE)
+GLOBAL_LOCK = threading.Lock()
+os.chdir(FOLDER)  # Where its core is to be.
+
+
+def wait_for_ever():
+    os.read(NEVER, 1)
+
+
+def case(kind, **facts):
+    """A function that a thread of its own runs; the thread has the name of the function."""
+
+    def add(function):
+        FACTS[function.__name__] = dict(facts, kind=kind)
+        KEPT.append(threading.Thread(target=function, name=function.__name__, daemon=True))
+        return function
+
+    return add
+
+
+def held_by(lock):
+    """Another thread, which has the lock in a with block for ever. Returns when it has it."""
+    has_it = threading.Event()
+
+    def hold():
+        with lock:
+            has_it.set()
+            wait_for_ever()
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    has_it.wait()
+    return holder.name
+
+
+class Account:
+    def __init__(self, lock):
+        self.lock = lock
+
+
+class Slotted:
+    __slots__ = ("guard",)
+
+
+account, recursive, slotted = Account(threading.Lock()), Account(threading.RLock()), Slotted()
+slotted.guard = threading.RLock()
+taken, with_taken, released, reused = (threading.Lock() for _ in range(4))
+taken.acquire()
+condition, on_reused = threading.Condition(), threading.Condition(reused)
+event, semaphore = threading.Event(), threading.Semaphore(0)
+barrier = threading.Barrier(2)
+empty, full, unfinished = queue.Queue(), queue.Queue(1), queue.Queue()
+full.put(1)
+unfinished.put(1)
+future = concurrent.futures.Future()
+LOCK = "_thread.lock"
+RLOCK = "_thread.RLock"
+
+
+@case("lock", type=LOCK, name="Account.lock", holder=(held_by(account.lock), "with_block"))
+def with_lock():
+    mine = account
+    with mine.lock:
+        pass
+
+
+@case("lock", type=LOCK, name="GLOBAL_LOCK", holder=(held_by(GLOBAL_LOCK), "with_block"))
+def global_lock():
+    GLOBAL_LOCK.acquire()
+
+
+@case("lock", type=LOCK, name="taken", holder=None)
+def lock_without_known_holder():
+    taken.acquire()
+
+
+@case("lock", type=RLOCK, name="Account.lock", holder=(held_by(recursive.lock), "owner"))
+def with_rlock():
+    mine = recursive
+    with mine.lock:
+        pass
+
+
+@case("lock", type=RLOCK, name="Slotted.guard", holder=(held_by(slotted.guard), "owner"))
+def rlock_in_slot():
+    mine = slotted
+    mine.guard.acquire()
+
+
+@case("lock", type=LOCK, name="with_taken", holder=("lock_of_itself", "with_block"))
+def lock_of_itself():
+    with with_taken:
+        with with_taken:
+            pass
+
+
+@case("condition", type="threading.Condition", name="condition", holder=None)
+def waits_for_condition():
+    with condition:
+        condition.wait()
+
+
+@case("condition", type="threading.Condition", name="on_reused", holder=None)
+def released_in_with_block():
+    with reused:
+        on_reused.wait()
+
+
+@case("lock", type=LOCK, name="reused", holder=None)
+def not_held_by_who_released_it():
+    # released_in_with_block is in a with block of it, and has released it.
+    while not on_reused._waiters:
+        time.sleep(0.001)
+    reused.acquire()
+    reused.acquire()
+
+
+@case("condition", type="threading.Condition", name="condition", holder=None)
+def waits_for_predicate():
+    with condition:
+        condition.wait_for(lambda: False)
+
+
+@case("event", type="threading.Event", name="event", holder=None)
+def waits_for_event():
+    event.wait()
+
+
+@case("event", type="threading.Event", name="event", holder=None, is_timed=True)
+def waits_for_event_with_timeout():
+    event.wait(100000)
+
+
+@case("semaphore", type="threading.Semaphore", name="semaphore", holder=None)
+def waits_for_semaphore():
+    with semaphore:
+        pass
+
+
+@case("barrier", type="threading.Barrier", name="barrier", holder=None)
+def waits_at_barrier():
+    barrier.wait()
+
+
+@case("queue_item", type="queue.Queue", name="empty", holder=None)
+def gets_from_queue():
+    empty.get()
+
+
+@case("queue_space", type="queue.Queue", name="full", holder=None)
+def puts_into_queue():
+    full.put(2)
+
+
+@case("queue_tasks", type="queue.Queue", name="unfinished", holder=None)
+def joins_queue():
+    unfinished.join()
+
+
+@case("thread", type="threading.Thread", name="with_lock", holder=("with_lock", "thread"))
+def joins_thread():
+    KEPT[0].join()
+
+
+@case("future", type="concurrent.futures._base.Future", name="future", holder=None)
+def waits_for_future():
+    future.result()
+
+
+def module_that_blocks():
+    with open(os.path.join(FOLDER, "imported_for_ever.py"), "w") as file:
+        file.write("import os\nos.read(%d, 1)\n" % NEVER)
+    sys.path.insert(0, FOLDER)
+
+    def run():
+        import imported_for_ever  # noqa: F401, PLC0415
+
+    importer = threading.Thread(target=run, daemon=True)
+    importer.start()
+    while "imported_for_ever" not in sys.modules:
+        time.sleep(0.001)
+    return importer.name
+
+
+@case("import_lock", name="imported_for_ever", holder=(module_that_blocks(), "owner"))
+def imports():
+    import imported_for_ever  # noqa: F401, PLC0415
+
+
+@case("timer", is_timed=True)
+def sleeps():
+    time.sleep(100000)
+
+
+@case("poll", file_count=1, is_timed=True)
+def selects():
+    select.select([NEVER], [], [], 100000)
+
+
+@case("poll", file_count=2, is_timed=False)
+def polls():
+    poll = select.poll()
+    poll.register(NEVER, select.POLLIN)
+    poll.register(0, 0)
+    poll.poll()
+
+
+@case("poll", is_timed=False)
+def waits_in_epoll():
+    epoll = select.epoll()
+    epoll.register(NEVER, select.EPOLLIN)
+    epoll.poll()
+
+
+server = socket.socket()
+server.bind(("127.0.0.1", 0))
+server.listen(1)
+client = socket.create_connection(server.getsockname())
+accepted, _ = server.accept()
+here, there = socket.socketpair()
+named = socket.socket(socket.AF_UNIX)
+named.bind(os.path.join(FOLDER, "socket"))
+named.listen(1)
+datagrams = socket.socket(type=socket.SOCK_DGRAM)
+datagrams.bind(("127.0.0.1", 0))
+
+
+def address(one):
+    return "%s:%d" % one
+
+
+@case("socket", fd=server.fileno(), target="TCP %s, LISTEN" % address(server.getsockname()))
+def accepts():
+    server.accept()
+
+
+@case(
+    "socket",
+    fd=client.fileno(),
+    target="TCP %s -> %s, ESTABLISHED"
+    % (address(client.getsockname()), address(client.getpeername())),
+)
+def receives():
+    client.recv(1)
+
+
+@case("socket", fd=here.fileno(), target="unix socket")
+def receives_from_unix_socket():
+    here.recv(1)
+
+
+@case("socket", fd=named.fileno(), target="unix socket %s" % named.getsockname())
+def accepts_at_unix_socket():
+    named.accept()
+
+
+@case("socket", fd=datagrams.fileno(), target="UDP %s" % address(datagrams.getsockname()))
+def receives_datagrams():
+    datagrams.recv(1)
+
+
+@case("pipe", fd=NEVER)
+def reads_pipe():
+    wait_for_ever()
+
+
+os.mkfifo(os.path.join(FOLDER, "fifo"))
+fifo = os.open(os.path.join(FOLDER, "fifo"), os.O_RDWR)
+
+
+@case("pipe", fd=fifo, target=os.path.join(FOLDER, "fifo"))
+def reads_fifo():
+    os.read(fifo, 1)
+
+
+locked = open(os.path.join(FOLDER, "locked"), "w")
+fcntl.flock(locked, fcntl.LOCK_EX)
+again = open(os.path.join(FOLDER, "locked"), "w")
+
+
+@case("file_lock", fd=again.fileno(), target=locked.name, pid=os.getpid())
+def locks_file():
+    fcntl.flock(again, fcntl.LOCK_EX)
+
+
+child = subprocess.Popen(
+    [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+)
+
+
+@case("process", pid=child.pid)
+def waits_for_child():
+    child.wait()
+
+
+main_terminal, terminal = os.openpty()
+
+
+@case("terminal", fd=terminal, target=os.ttyname(terminal))
+def reads_terminal():
+    os.read(terminal, 1)
+
+
+def main():
+    for thread in KEPT:
+        thread.start()
+    with open(FACTS_FILE + ".part", "w") as file:
+        json.dump({"waits": FACTS, "threads": threading.active_count(), "child": child.pid}, file)
+    os.rename(FACTS_FILE + ".part", FACTS_FILE)
+    wait_for_ever()
+
+
+main()

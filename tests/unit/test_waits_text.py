@@ -1,0 +1,177 @@
+"""What a thread waits for, in the head of its stack, and circles at the top."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pystack.model import Snapshot
+from pystack.render.text import render_text
+from raw_snapshots import raw_snapshot, raw_thread
+
+WAIT = {
+    "kind": "futex",
+    "call": "futex",
+    "address": None,
+    "type": None,
+    "name": None,
+    "is_timed": False,
+    "left_ns": None,
+    "timeout_ns": None,
+    "fd": None,
+    "file_count": None,
+    "target": None,
+    "pid": None,
+    "command": None,
+    "holders": [],
+}
+
+
+def holder(tid: int | None, proof: str = "owner", **fields: Any) -> dict[str, Any]:
+    ident = 0x7F0000000000 + (tid or 0)
+    return {
+        "tid": tid,
+        "python_thread_id": ident,
+        "proof": proof,
+        "file": None,
+        "line": None,
+        **fields,
+    }
+
+
+def waiting(tid: int, **wait: Any) -> Any:
+    return raw_thread(tid, waits_for={**WAIT, **wait})
+
+
+def lines(*threads: Any, **fields: Any) -> list[str]:
+    return list(render_text(Snapshot.from_raw(raw_snapshot(*threads, **fields))))
+
+
+def state_of(tid: int, *threads: Any) -> str:
+    (head,) = [line for line in lines(*threads) if line.startswith(f"Thread {tid} ")]
+    return head.partition("[")[2].partition("]")[0]
+
+
+LOCK = {"kind": "lock", "type": "_thread.lock", "name": "Account.lock"}
+IN_BLOCK = {"proof": "with_block", "file": "/srv/app.py", "line": 12}
+
+
+@pytest.mark.parametrize(
+    ("wait", "text"),
+    [
+        ({}, "waiting for a lock or condition that is unknown"),
+        (LOCK, "waiting for a lock (Account.lock), holder unknown"),
+        (
+            {**LOCK, "holders": [holder(2, **IN_BLOCK)]},
+            'waiting for a lock (Account.lock), held by 2 "thread-2" in a with block at app.py:12',
+        ),
+        (
+            {**LOCK, "holders": [holder(1, **IN_BLOCK)]},
+            "waiting for a lock (Account.lock), held by itself in a with block at app.py:12",
+        ),
+        (
+            {"kind": "lock", "type": "_thread.RLock", "holders": [holder(2)]},
+            'waiting for an RLock, held by 2 "thread-2"',
+        ),
+        (
+            {"kind": "lock", "type": "_thread.RLock", "holders": [holder(None)]},
+            "waiting for an RLock, held by a thread that has ended",
+        ),
+        (
+            {"kind": "mutex", "holders": [holder(2)]},
+            'waiting for a pthread mutex, held by 2 "thread-2"',
+        ),
+        (
+            {"kind": "condition", "type": "threading.Condition", "name": "Pool.idle"},
+            "waiting on a Condition (Pool.idle)",
+        ),
+        (
+            {
+                "kind": "event",
+                "type": "threading.Event",
+                "is_timed": True,
+                "left_ns": 2_000_000_000,
+            },
+            "waiting for an Event to be set, 2.0 s left",
+        ),
+        ({"kind": "semaphore", "type": "threading.Semaphore"}, "waiting for a Semaphore"),
+        ({"kind": "barrier", "type": "threading.Barrier"}, "waiting at a Barrier"),
+        (
+            {"kind": "queue_item", "type": "queue.Queue", "name": "jobs"},
+            "waiting for an item of a Queue (jobs)",
+        ),
+        ({"kind": "queue_space", "type": "queue.LifoQueue"}, "waiting for space in a LifoQueue"),
+        ({"kind": "queue_tasks", "type": "queue.Queue"}, "waiting for all tasks of a Queue"),
+        (
+            {"kind": "thread", "name": "worker", "holders": [holder(2, "thread")]},
+            'waiting for thread 2 "thread-2" to end',
+        ),
+        ({"kind": "thread", "name": "worker"}, 'waiting for thread "worker" to end'),
+        (
+            {"kind": "future", "type": "concurrent.futures._base.Future"},
+            "waiting for the result of a Future",
+        ),
+        (
+            {"kind": "import_lock", "name": "numpy", "holders": [holder(2)]},
+            'waiting for the import of numpy by 2 "thread-2"',
+        ),
+        ({"kind": "timer", "is_timed": True, "left_ns": 5_000_000}, "in a sleep, 5.0 ms left"),
+        ({"kind": "timer", "is_timed": True}, "in a sleep"),
+        (
+            {"kind": "poll", "file_count": 3, "is_timed": True, "timeout_ns": 1_000_000_000},
+            "waiting for any of 3 files, at most 1.0 s",
+        ),
+        ({"kind": "poll", "fd": 4}, "waiting for events of an epoll set"),
+        (
+            {"kind": "socket", "fd": 7, "target": "TCP 10.0.0.1:5 -> 10.0.0.2:5432, ESTABLISHED"},
+            "waiting for a socket TCP 10.0.0.1:5 -> 10.0.0.2:5432, ESTABLISHED",
+        ),
+        ({"kind": "pipe", "fd": 7}, "waiting for a pipe (fd 7)"),
+        ({"kind": "terminal", "target": "/dev/pts/3"}, "waiting for a terminal /dev/pts/3"),
+        ({"kind": "descriptor", "fd": 7}, "waiting for a file (fd 7)"),
+        (
+            {"kind": "process", "pid": 99, "command": "sleep 100"},
+            "waiting for child 99 (sleep 100)",
+        ),
+        ({"kind": "process"}, "waiting for a child"),
+        (
+            {"kind": "file_lock", "target": "/x\x1b", "pid": 9, "command": "a"},
+            "waiting for a file lock of /x\\x1b, held by 9 (a)",
+        ),
+        ({"kind": "signal"}, "waiting for a signal"),
+    ],
+)
+def test_waits(wait: dict[str, Any], text: str) -> None:
+    assert state_of(1, waiting(1, **wait), raw_thread(2)) == text
+
+
+def test_a_deadlock_is_the_first_thing_that_is_said() -> None:
+    threads = [
+        raw_thread(1),
+        waiting(2, **LOCK, holders=[holder(3, **IN_BLOCK)]),
+        waiting(3, kind="thread", holders=[holder(2, "thread")]),
+    ]
+    assert lines(*threads, deadlocks=[[1, 2]])[1] == (
+        'Deadlock: 2 "thread-2" waits for a lock (Account.lock) held by 3 "thread-3" in a with'
+        ' block at app.py:12, which waits for thread 2 "thread-2" to end.'
+    )
+
+
+def test_threads_that_a_lock_keeps_from_running_are_not_grouped() -> None:
+    for kind in ("lock", "mutex", "import_lock"):
+        heads = [
+            line for line in lines(waiting(1, kind=kind), waiting(2, kind=kind)) if "Thread" in line
+        ]
+        assert len(heads) == 2
+
+
+def test_idle_threads_are_grouped_whatever_the_objects_are() -> None:
+    queues = [
+        waiting(1, kind="queue_item", type="queue.Queue", name="jobs", address=one)
+        for one in (8, 9)
+    ]
+    assert any(line.startswith("Threads 1, 1 ") for line in lines(*queues))
+    sockets = [waiting(tid, kind="socket", target=f"TCP {tid}") for tid in (1, 2)]
+    (head,) = [line for line in lines(*sockets) if line.startswith("Threads")]
+    assert "[waiting for a socket]" in head
