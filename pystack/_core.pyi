@@ -107,6 +107,50 @@ class RawWait(TypedDict):
     command: str | None
     holders: list[RawHolder]
 
+class RawEventLoop(TypedDict):
+    id: int  # its address
+    type: str | None
+    running_task: int | None  # RawTask["id"]
+
+class RawTaskWait(TypedDict):
+    kind: Literal[
+        "other",
+        "task",
+        "future",
+        "gather",
+        "wait",
+        "task_group",
+        "sleep",
+        "lock",
+        "semaphore",
+        "condition",
+        "event",
+        "barrier",
+        "queue_get",
+        "queue_put",
+        "queue_join",
+        "stream_read",
+        "stream_write",
+        "executor",
+        "process",
+    ]
+    id: int | None  # address of the object
+    type: str | None
+    holders: list[int]  # RawTask["id"]
+    remaining_s: float | None  # of a sleep in a live process
+    pid: int | None  # of a child process
+
+class RawTask(TypedDict):
+    id: int  # its address
+    interpreter_id: int
+    name: str | None
+    state: Literal["created", "ready", "running", "waiting"] | None
+    loop: int | None  # RawEventLoop["id"]
+    waits_for: RawTaskWait | None
+    awaited_by: list[int]  # RawTask["id"]
+    problem: str | None  # why frames may be missing
+    frames: list[RawFrame | RawNativeFrame | RawGap]  # outermost first; equal ones are one object
+
 class RawThread(TypedDict):
     tid: int | None  # in the tool's pid namespace
     namespace_tid: int | None  # in the target's pid namespace, if it differs
@@ -124,6 +168,7 @@ class RawThread(TypedDict):
     stack_end: StackEnd
     stack_problem: str | None  # one sentence, if stack_end is not "complete"
     frames: list[RawFrame | RawNativeFrame | RawGap]  # outermost first
+    event_loop: RawEventLoop | None  # the asyncio loop that is running in it
 
 class RawInterpreter(TypedDict):
     id: int
@@ -146,6 +191,9 @@ class RawSnapshot(TypedDict):
     interpreters: list[RawInterpreter]
     threads: list[RawThread]
     deadlocks: list[list[int]]  # indexes into threads
+    tasks: (
+        list[RawTask] | None
+    )  # the asyncio tasks that are not done; None: not requested or not read
     problems: list[str]  # what is missing, one sentence each
 
     core: RawCore | None  # for core files only
@@ -188,6 +236,7 @@ def dump_live(
     *,
     stop: bool = True,
     exhaustive: bool = False,
+    tasks: bool = True,
     locals: RawLocals | None = None,
     native: RawNative | None = None,
     native_without_python: RawNative | None = None,  # what to read if there is no interpreter
@@ -203,6 +252,7 @@ def dump_core(
     library_root: str | None = None,
     original: str | None = None,  # the compressed file that `path` was unpacked from
     exhaustive: bool = False,
+    tasks: bool = True,
     locals: RawLocals | None = None,
     native: RawNative | None = None,
     native_without_python: RawNative | None = None,

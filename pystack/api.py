@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from pystack import errors
+from pystack import errors, path_arguments
 from pystack.model import CoreDetails, Snapshot
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Options = TypeVar("Options", Locals, Native)
 
 _MAX_PID = 2**31 - 1  # pid_t
-_ELF_MAGIC = b"\x7fELF"
 
 
 def dump(
@@ -32,6 +31,7 @@ def dump(
     *,
     block: bool = True,
     exhaustive: bool = False,
+    tasks: bool = True,
     locals: Locals | bool | None = None,
     native: Native | bool | None = None,
     raise_priority: bool = True,
@@ -47,6 +47,8 @@ def dump(
             consistent.
         exhaustive: Also search anonymous memory for the interpreter. Slower, and needed only if
             the normal search finds none.
+        tasks: Also read asyncio tasks, of Python 3.7 and later. Without `block` they are read only
+            if no thread runs meanwhile; otherwise `problems` says that they are missing.
         locals: Also read arguments and local variables, within these limits. True means
             `Locals()`. Needs `block`.
         native: Also read native frames and merge them with the Python frames. True means
@@ -84,6 +86,7 @@ def dump(
             pid,
             stop=block,
             exhaustive=exhaustive,
+            tasks=tasks,
             locals=_raw_locals(locals),
             native=_raw_native(native),
             native_without_python=None if require_python else _raw_native(native or True),
@@ -104,6 +107,7 @@ def dump_core(
     library_folders: Iterable[StrPath] = (),
     library_root: StrPath | None = None,
     exhaustive: bool = False,
+    tasks: bool = True,
     locals: Locals | bool | None = None,
     native: Native | bool | None = None,
     require_python: bool = True,
@@ -126,6 +130,7 @@ def dump_core(
         library_root: A copy of the root folder of the machine or container where the core was
             written, or any other folder, which is searched recursively.
         exhaustive: As for `dump`.
+        tasks: As for `dump`.
         locals: As for `dump`.
         native: As for `dump`.
         require_python: As for `dump`.
@@ -150,9 +155,9 @@ def dump_core(
     name = os.fsdecode(path)
     if isinstance(library_folders, str | bytes):
         raise errors.InvalidArgument(f"library_folders must be a list, not {library_folders!r}")
-    folders = [_folder(folder) for folder in library_folders]
-    root = None if library_root is None else _folder(library_root)
-    program = None if executable is None else _program(executable)
+    folders = [path_arguments.folder(folder) for folder in library_folders]
+    root = None if library_root is None else path_arguments.folder(library_root)
+    program = None if executable is None else path_arguments.program(executable)
 
     def read(file: str, original: str | None = None) -> RawSnapshot:
         from pystack import _core
@@ -164,6 +169,7 @@ def dump_core(
             library_root=root,
             original=original,
             exhaustive=exhaustive,
+            tasks=tasks,
             locals=_raw_locals(locals),
             native=_raw_native(native),
             native_without_python=None if require_python else _raw_native(native or True),
@@ -172,11 +178,11 @@ def dump_core(
 
     try:
         if not _may_be_compressed(name):
-            return _core_snapshot(read(_encodable(name)), name, None)
+            return _core_snapshot(read(path_arguments.encodable(name)), name, None)
         from pystack import core_unpack
 
         if core_unpack.compression_of(name) is None:
-            return _core_snapshot(read(_encodable(name)), name, None)
+            return _core_snapshot(read(path_arguments.encodable(name)), name, None)
         with core_unpack.unpack(name, max_bytes=max_unpacked, progress=progress) as unpacked:
             try:
                 raw = read(unpacked.path, unpacked.original)
@@ -301,50 +307,14 @@ def _may_be_compressed(path: str) -> bool:
         return False
     try:
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return is_file and os.read(descriptor, len(_ELF_MAGIC)) != _ELF_MAGIC
+        return (
+            is_file
+            and os.read(descriptor, len(path_arguments.ELF_MAGIC)) != path_arguments.ELF_MAGIC
+        )
     except OSError:
         return False
     finally:
         os.close(descriptor)
-
-
-def _folder(path: StrPath) -> str:
-    folder = _encodable(os.fsdecode(path))
-    if not os.path.isdir(folder):  # noqa: PTH112 (start-up time)
-        raise errors.InvalidArgument(f"{folder} is not a folder")
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise errors.InvalidArgument(f"the folder {folder} cannot be read")
-    return folder
-
-
-def _program(path: StrPath) -> str:
-    program = _encodable(os.fsdecode(path))
-    try:
-        with open(program, "rb") as file:
-            head = file.read(len(_ELF_MAGIC))
-    except OSError as error:
-        raise errors.InvalidArgument(
-            f"the executable {program} cannot be read: {error.strerror}"
-        ) from None
-    if head != _ELF_MAGIC:
-        raise errors.InvalidArgument(
-            f"{program} is not an ELF executable",
-            hint="Give the Python executable that ran, not the script, or omit it: the core names it.",
-        )
-    return program
-
-
-def _encodable(path: str) -> str:
-    """The C++ core accepts only UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise errors.InvalidArgument(
-            f"the name {path!a} is not UTF-8", hint="Create a link to it with another name."
-        ) from None
-    if "\0" in path:
-        raise errors.InvalidArgument(f"the name {path!a} contains a zero byte")
-    return path
 
 
 def _raw_locals(given: Locals | bool | None) -> RawLocals | None:

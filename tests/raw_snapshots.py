@@ -77,6 +77,34 @@ def raw_thread(tid: int | None = 4711, **fields: Any) -> Any:
         "stack_end": "complete",
         "stack_problem": None,
         "frames": [raw_frame()],
+        "event_loop": None,
+        **fields,
+    }
+
+
+def raw_task(name: str | None = "Task-1", **fields: Any) -> Any:
+    return {
+        "id": 0x7F0000000010,
+        "interpreter_id": 0,
+        "name": name,
+        "state": "waiting",
+        "loop": 0x7F0000000020,
+        "waits_for": None,
+        "awaited_by": [],
+        "problem": None,
+        "frames": [raw_frame()],
+        **fields,
+    }
+
+
+def raw_task_wait(kind: str = "future", **fields: Any) -> Any:
+    return {
+        "kind": kind,
+        "id": None,
+        "type": None,
+        "holders": [],
+        "remaining_s": None,
+        "pid": None,
         **fields,
     }
 
@@ -98,6 +126,7 @@ def raw_snapshot(*threads: dict[str, Any], **fields: Any) -> Any:
         "interpreters": [{"id": 0, "gc_collecting": False, "finalizing": False}],
         "threads": list(threads) or [raw_thread()],
         "deadlocks": [],
+        "tasks": [],
         "problems": [],
         "core": None,
         **fields,

@@ -99,6 +99,7 @@ thread_state                  3.6+        PyThreadState
     handled_value             3.6         exc_value
     current_exception         3.12+       current_exception
     exc_info                  3.7+        exc_info
+    dict                      3.6+        dict
 
 err_stackitem                 3.7+        _PyErr_StackItem
     exc_value                 3.7+        exc_value
@@ -248,6 +249,7 @@ unicode_object                3.6+        PyUnicodeObject
     data                      3.6+        data
 
 gen_object                    3.6+        PyGenObject
+    gi_frame                  3.6-3.10    gi_frame
     gi_name                   3.6+        gi_name
     gi_qualname               3.6+        gi_qualname
     gi_iframe                 3.11+       gi_iframe
@@ -269,6 +271,7 @@ bytearray_object              3.6+        PyByteArrayObject
     ob_start                  3.6+        ob_start
 
 function_object               3.6+        PyFunctionObject
+    func_closure              3.6+        func_closure
     func_qualname             3.6+        func_qualname
 
 method_object                 3.6+        PyMethodObject

@@ -35,7 +35,7 @@ std::optional<pystack::snapshot::LocalsOptions> locals_options(const nb::object&
     return options;
 }
 
-nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals,
+nb::dict dump_live(int pid, bool stop, bool exhaustive, bool tasks, const nb::object& locals,
                    const nb::object& native, const nb::object& native_without_python,
                    bool raise_priority, std::optional<std::uint64_t> max_memory,
                    const nb::object& cancelled) {
@@ -50,6 +50,7 @@ nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals
     const auto snapshot = call.run([&] {
         return pystack::snapshot::capture_live(pid, {.stop = stop,
                                                      .exhaustive = exhaustive,
+                                                     .tasks = tasks,
                                                      .locals = locals_wanted,
                                                      .native = native_wanted,
                                                      .native_without_python = other_wanted,
@@ -63,7 +64,7 @@ nb::dict dump_live(int pid, bool stop, bool exhaustive, const nb::object& locals
 nb::dict dump_core(const std::string& path, std::optional<std::string> executable,
                    std::vector<std::string> library_folders,
                    std::optional<std::string> library_root, std::optional<std::string> original,
-                   bool exhaustive, const nb::object& locals, const nb::object& native,
+                   bool exhaustive, bool tasks, const nb::object& locals, const nb::object& native,
                    const nb::object& native_without_python, std::optional<std::uint64_t> max_memory,
                    const nb::object& cancelled) {
     const auto locals_wanted = locals_options(locals);
@@ -80,6 +81,7 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
                                                       .library_folders = std::move(library_folders),
                                                       .library_root = std::move(library_root),
                                                       .exhaustive = exhaustive,
+                                                      .tasks = tasks,
                                                       .locals = locals_wanted,
                                                       .native = native_wanted,
                                                       .native_without_python = other_wanted,
@@ -94,17 +96,17 @@ nb::dict dump_core(const std::string& path, std::optional<std::string> executabl
 // The signatures and their meaning are in pystack/_core.pyi.
 NB_MODULE(_core, module) {
     module.def("dump_live", &dump_live, nb::arg("pid"), nb::kw_only(), nb::arg("stop") = true,
-               nb::arg("exhaustive") = false, nb::arg("locals") = nb::none(),
-               nb::arg("native") = nb::none(), nb::arg("native_without_python") = nb::none(),
-               nb::arg("raise_priority") = true, nb::arg("max_memory") = nb::none(),
-               nb::arg("cancelled") = nb::none());
-    module.def("dump_core", &dump_core, nb::arg("path"), nb::kw_only(),
-               nb::arg("executable") = nb::none(),
-               nb::arg("library_folders") = std::vector<std::string>(),
-               nb::arg("library_root") = nb::none(), nb::arg("original") = nb::none(),
-               nb::arg("exhaustive") = false, nb::arg("locals") = nb::none(),
-               nb::arg("native") = nb::none(), nb::arg("native_without_python") = nb::none(),
+               nb::arg("exhaustive") = false, nb::arg("tasks") = true,
+               nb::arg("locals") = nb::none(), nb::arg("native") = nb::none(),
+               nb::arg("native_without_python") = nb::none(), nb::arg("raise_priority") = true,
                nb::arg("max_memory") = nb::none(), nb::arg("cancelled") = nb::none());
+    module.def(
+        "dump_core", &dump_core, nb::arg("path"), nb::kw_only(), nb::arg("executable") = nb::none(),
+        nb::arg("library_folders") = std::vector<std::string>(),
+        nb::arg("library_root") = nb::none(), nb::arg("original") = nb::none(),
+        nb::arg("exhaustive") = false, nb::arg("tasks") = true, nb::arg("locals") = nb::none(),
+        nb::arg("native") = nb::none(), nb::arg("native_without_python") = nb::none(),
+        nb::arg("max_memory") = nb::none(), nb::arg("cancelled") = nb::none());
     pystack::bindings::define_files(module);
     pystack::bindings::define_sampler(module);
 }

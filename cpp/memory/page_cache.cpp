@@ -26,12 +26,11 @@ void PageCache::clear() const {
     last_page_ = nullptr;
 }
 
-void PageCache::copy_again() {
-    constexpr std::size_t kMostPages = 2048;
+void PageCache::copy_again(std::size_t most) {
     std::vector<std::uint64_t> numbers;
     for (const Place& place : places_) {
         // Those that could not be read as well: then it is known that they cannot be read now.
-        if (place.number != kNoPage && numbers.size() < kMostPages) numbers.push_back(place.number);
+        if (place.number != kNoPage && numbers.size() < most) numbers.push_back(place.number);
     }
     clear();
     misses_ = 0;

@@ -20,9 +20,9 @@ class PageCache final : public MemoryReader {
     /// Keeps the storage, so that a copy that was filled once is filled again without asking the
     /// system for memory.
     void clear() const;
-    /// Clears it and copies the pages that were wanted so far, up to 8 MiB of them, in one batch:
+    /// Clears it and copies the pages that were wanted so far, up to `most` of them, in one batch:
     /// for a second reading that will want the same.
-    void copy_again();
+    void copy_again(std::size_t most = kMostCopiedPages);
     /// From now on (or until freeze(false)) nothing is read from the source: it may have moved on.
     /// Reads of what is not here fail, and are counted.
     void freeze(bool frozen) { frozen_ = frozen; }
@@ -40,6 +40,7 @@ class PageCache final : public MemoryReader {
 
   private:
     static constexpr std::uint64_t kPageBytes = 4096;
+    static constexpr std::size_t kMostCopiedPages = 2048;  // 8 MiB
 
     using Page = std::byte[kPageBytes];
 

@@ -6,9 +6,8 @@
 #include <vector>
 
 #include "base/address.h"
-#include "model/boxed.h"
-#include "model/text.h"
-#include "model/variables.h"
+#include "model/frame.h"
+#include "model/task.h"
 #include "model/wait.h"
 
 namespace pystack::model {
@@ -30,60 +29,6 @@ constexpr bool is_lost(StackEnd end) {
 
 enum class GilState : std::uint8_t { kUnknown, kNone, kHolds, kWaits, kDropping };
 
-enum class FrameKind : std::uint8_t {
-    kPython,
-    kNative,
-    kMarker,
-    kGap,  ///< Native frames are missing here; `function` says why.
-};
-
-/// Where the name of a native function is from.
-enum class NameSource : std::uint8_t {
-    kNone,         ///< There is none: `function` is the module and the address.
-    kDebugInfo,    ///< DWARF.
-    kSymbols,      ///< A symbol table.
-    kMethodTable,  ///< The interpreter's tables of functions: the name is that in Python.
-    kPerfMap,      ///< The file in which the target names code that it made at run time.
-};
-
-/// What a native frame has that a Python frame has not.
-struct NativeDetails {
-    std::string python_name;  ///< By the interpreter's tables of functions; empty if in none.
-    std::string signature;    ///< With parameters; as `function` where that is all there is.
-    std::string symbol;       ///< As in the symbol table; empty when there is none.
-    std::string module;       ///< Path; empty for code that is in no file.
-    std::string build_id;
-    std::uint64_t address = 0;  ///< The next instruction, in the target.
-    std::uint64_t offset = 0;   ///< The same as in the module's headers.
-    bool is_inlined = false;
-    bool is_plumbing = false;
-    bool is_guess = false;  ///< There was no call frame information that leads here.
-    NameSource name_source = NameSource::kNone;
-};
-
-/// Positions as co_positions() gives them: lines from 1, columns as UTF-8 byte offsets from 0.
-struct SourcePosition {
-    std::optional<std::int32_t> line{};
-    std::optional<std::int32_t> end_line{};
-    std::optional<std::int32_t> column{};
-    std::optional<std::int32_t> end_column{};
-
-    bool operator==(const SourcePosition&) const = default;
-};
-
-struct Frame {
-    FrameKind kind = FrameKind::kPython;
-    Text function;
-    std::optional<Text> qualname;
-    Text file;
-    std::int32_t first_line = 0;
-    SourcePosition position;
-    Boxed<FrameVariables> variables;  ///< Only when they were asked for.
-    Boxed<NativeDetails> native;      ///< Only of native frames.
-    /// Of a Python frame that another interpreter runs than the thread it is listed with.
-    std::optional<std::int64_t> interpreter_id;
-};
-
 struct Thread {
     std::optional<std::int32_t> tid;            ///< In our pid namespace.
     std::optional<std::int32_t> namespace_tid;  ///< In the target's, where it differs.
@@ -101,7 +46,8 @@ struct Thread {
     Boxed<Wait> waits_for;  ///< Empty if it does not wait, or that is not known.
     StackEnd stack_end = StackEnd::kComplete;
     std::string stack_problem;
-    std::vector<Frame> frames;  ///< Outermost first.
+    std::vector<Frame> frames;            ///< Outermost first.
+    std::optional<EventLoop> event_loop;  ///< The asyncio loop that runs in it.
 };
 
 struct Interpreter {
@@ -164,6 +110,8 @@ struct Snapshot {
     std::vector<Thread> threads;
     /// Indexes into `threads`: each of these waits for the next one, and the last for the first.
     std::vector<std::vector<std::size_t>> deadlocks;
+    /// The asyncio tasks that are not done. nullopt: they were not asked for, or not read.
+    std::optional<std::vector<Task>> tasks;
     std::vector<std::string> problems;
     std::optional<CoreDetails> core;  ///< Only of core files.
 };

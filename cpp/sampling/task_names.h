@@ -4,7 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "cpython/runtime/asyncio_tasks.h"
+#include "cpython/tasks/asyncio_offsets.h"
+#include "cpython/tasks/task_name.h"
 #include "memory/read_batch.h"
 #include "sampling/frame_interner.h"
 

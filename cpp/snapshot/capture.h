@@ -19,6 +19,7 @@ struct CaptureOptions {
     bool exhaustive =
         false;  ///< Search all writable memory for the interpreter when it is nowhere else.
     std::size_t max_depth = 1'000'000;             ///< Frames of one thread.
+    bool tasks = true;                             ///< The asyncio tasks, too.
     std::optional<LocalsOptions> locals{};         ///< Variables too; only of a stopped target.
     std::optional<merge::NativeOptions> native{};  ///< Native frames too; only of a stopped target.
     /// What to read if there is no interpreter: the native stacks of all threads. Not given: that
@@ -49,6 +50,7 @@ struct CoreOptions {
     std::optional<std::string> library_root;   ///< Searched recursively.
     bool exhaustive = false;
     std::size_t max_depth = 1'000'000;
+    bool tasks = true;
     std::optional<LocalsOptions> locals{};
     std::optional<merge::NativeOptions> native{};
     std::optional<merge::NativeOptions> native_without_python{};          ///< As in CaptureOptions.

@@ -7,6 +7,7 @@
 #include "snapshot/capture.h"
 #include "snapshot/raw_snapshot.h"
 #include "snapshot/snapshot_builder.h"
+#include "snapshot/tasks_capture.h"
 #include "snapshot/waits_capture.h"
 #include "target/core_target.h"
 
@@ -258,6 +259,7 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
     if (options.locals) {
         LocalsCapture(core->memory(), runtime->layout, *options.locals).read(raw);
     }
+    if (options.tasks) TasksCapture(core->memory()).read(raw);
     if (raw.walked.interpreters.empty()) {
         return capture_without_python(*core, options,
                                       raw.walked.problem.value_or(no_interpreter(*core)));

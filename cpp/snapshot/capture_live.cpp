@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/guard.h"
+#include "process/proc_files.h"
 #include "process/realtime_priority.h"
 #include "snapshot/capture.h"
 #include "snapshot/kernel_facts.h"
@@ -14,6 +15,7 @@
 #include "snapshot/running_capture.h"
 #include "snapshot/snapshot_builder.h"
 #include "snapshot/still_threads.h"
+#include "snapshot/tasks_capture.h"
 #include "snapshot/waits_capture.h"
 #include "target/live_target.h"
 
@@ -48,6 +50,11 @@ Error exited(const target::LiveTarget& target) {
         .detail = "process " + std::to_string(target.pid()) + " went away before it could be read"};
 }
 
+/// What time.monotonic() returns.
+double monotonic_s() {
+    return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
+
 /// The steps of a live reading in the order in which they happen.
 class LiveCapture {
   public:
@@ -57,6 +64,7 @@ class LiveCapture {
           raw_(target, runtime, options.max_depth),
           waits_(target.memory(), runtime.layout, raw_.codes) {
         if (options.locals) locals_.emplace(target.memory(), runtime.layout, *options.locals);
+        if (options.tasks) tasks_.emplace(target.memory());
     }
 
     void use(std::unique_ptr<NativeCapture> native) { native_ = std::move(native); }
@@ -69,6 +77,7 @@ class LiveCapture {
     Result<void> read(bool stop) {
         begin_ = std::chrono::system_clock::now().time_since_epoch();
         stop_ = stop;
+        if (process::shares_namespace(target_.pid(), "time")) raw_.monotonic_s = monotonic_s();
         auto read = stop ? read_stopped() : read_running();
         if (!read) return fail(std::move(read).error());
         if (raw_.walked.interpreters.empty() && native_ && without_python_) {
@@ -122,7 +131,7 @@ class LiveCapture {
             const bool caught = cut || caught_between_frames();
             // Values that were not there at the rehearsal take a stop that lasts until they are
             // rendered.
-            const bool complete = !locals_ || stops > 1 || (!caught && locals_->render(raw_));
+            const bool complete = stops > 1 || (!caught && read_copies());
             const bool is_last = stops == kStops || (stops > 1 && Clock::now() > last_stop);
             if ((!caught && complete) || is_last || (cut && stops > 1)) {
                 if (cut) problems_.push_back("the process was released before everything was read");
@@ -149,6 +158,8 @@ class LiveCapture {
         waits_.copy(raw_);
         if (locals_ && stops == 1) locals_->copy(raw_);
         if (locals_ && stops > 1) locals_->read(raw_);
+        if (tasks_ && stops == 1) tasks_->copy(raw_);
+        if (tasks_ && stops > 1) tasks_->read(raw_);
         read_registers(guard);
         if (native_) native_->copy_stacks(raw_.walked.threads);
         target_.use_registers_of(nullptr);
@@ -161,6 +172,13 @@ class LiveCapture {
             if (!thread.stopped) unstopped_.push_back(thread.tid);
         }
         return {};
+    }
+
+    /// What was copied during the stop. False: something is missing from it.
+    bool read_copies() {
+        const bool has_locals = !locals_ || locals_->render(raw_);
+        const bool has_tasks = !tasks_ || tasks_->read_copy(raw_);
+        return has_locals && has_tasks;
     }
 
     /// A thread was stopped in the few instructions in which its frames are being linked.
@@ -191,6 +209,7 @@ class LiveCapture {
             thread.frames = frames;
         }
         rehearse_waits();
+        if (tasks_) tasks_->rehearse(raw_);
         raw_.clear();
     }
 
@@ -275,6 +294,11 @@ class LiveCapture {
         was_stopped_ = running.was_stopped();
         attempts_ = running.attempts();
         read_waits();
+        if (tasks_) tasks_->read_running(raw_, target_);
+        if (tasks_ && !raw_.tasks) {
+            problems_.emplace_back(
+                "the asyncio tasks are missing: the process kept running while they were read");
+        }
         raw_.calls = blocked_calls();
         raw_.match();
         look_for_waiters({});
@@ -294,6 +318,7 @@ class LiveCapture {
     RawSnapshot raw_;
     WaitsCapture waits_;
     std::optional<LocalsCapture> locals_;
+    std::optional<TasksCapture> tasks_;
     std::unique_ptr<NativeCapture> native_;
     bool without_python_ = false;
     std::optional<Error> reason_;  ///< Why there is no Python, if there is none.

@@ -88,12 +88,18 @@ void RawSnapshot::clear() {
     natives.clear();
     os_threads_.clear();
     guesses_.clear();
+    clear_tasks();
     thread_pointers.clear();
     calls.clear();
     restarts.clear();
     restarted.clear();
     outermost_.clear();
     target.limits().return_bytes(std::exchange(frame_bytes_, 0));
+}
+
+void RawSnapshot::clear_tasks() {
+    if (tasks) target.limits().return_bytes(tasks->bytes);
+    tasks.reset();
 }
 
 void RawSnapshot::read_gils() {

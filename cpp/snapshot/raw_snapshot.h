@@ -16,6 +16,7 @@
 #include "cpython/runtime/runtime_locator.h"
 #include "cpython/runtime/thread_names.h"
 #include "cpython/sync/lock_finder.h"
+#include "cpython/tasks/raw_task.h"
 #include "merge/thread_merge.h"
 #include "model/variables.h"
 #include "model/wait.h"
@@ -86,6 +87,8 @@ struct RawSnapshot {
     void read_stopped();
     /// Forgets what read_stopped read; the code objects stay known.
     void clear();
+    /// The same for the tasks alone.
+    void clear_tasks();
     void read_gils();
     void read_names();
     /// What the limits have left for frames, and for proofs of them.
@@ -112,7 +115,10 @@ struct RawSnapshot {
     std::vector<std::optional<cpython::Gil>> gils;  ///< As walked.interpreters.
     std::vector<ThreadNames> names;                 ///< As walked.interpreters.
     std::vector<NativeStack> natives;               ///< Only when they were asked for.
-    std::vector<target::ThreadInfo> infos;          ///< The OS threads.
+    std::optional<cpython::RawTasks> tasks;         ///< Only when they were asked for.
+    /// When it was read, on the target's monotonic clock; only of live targets.
+    std::optional<double> monotonic_s;
+    std::vector<target::ThreadInfo> infos;                         ///< The OS threads.
     std::unordered_map<std::int32_t, RemoteAddr> thread_pointers;  ///< By tid.
     std::unordered_map<std::int32_t, arch::Syscall> calls;         ///< By tid.
     /// By tid, of those in restart_syscall: the pc, and the number of the call that goes on.

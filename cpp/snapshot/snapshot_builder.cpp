@@ -8,13 +8,13 @@
 #include <tuple>
 #include <utility>
 
+#include "snapshot/frame_maker.h"
+#include "snapshot/task_builder.h"
 #include "snapshot/waits_builder.h"
 
 namespace pystack::snapshot {
 
 namespace {
-
-using cpython::RawFrame;
 
 /// The flag belongs to an interpreter. It is a thread's only where that is sure: nothing is
 /// collected, or there is no other thread.
@@ -45,66 +45,6 @@ void settle_collecting(std::vector<model::Thread>& threads) {
         thread.gc_collecting = true;
     }
 }
-
-void leave_out_frame(model::Thread& thread, const std::string& reason) {
-    if (thread.stack_end == model::StackEnd::kComplete)
-        thread.stack_end = model::StackEnd::kUnreadable;
-    if (thread.stack_problem.empty()) thread.stack_problem = "a frame was left out: " + reason;
-}
-
-/// The Python frames of a snapshot. Recursion makes many that are equal: each place in the code is
-/// looked up once.
-class FrameMaker {
-  public:
-    explicit FrameMaker(RawSnapshot& raw) : raw_(raw) {}
-
-    /// Nothing for frames that run no Python code, and for those that are left out.
-    void add(const RawThread& read, std::size_t index, model::Thread& thread) {
-        const RawFrame& raw_frame = read.frames[index];
-        if (raw_frame.shim) return;
-        const cpython::Code* code = raw_.codes.find(raw_frame.code);
-        if (code != nullptr && code->problem && code->problem->code == ErrorCode::kOutOfMemory) {
-            thread.frames.push_back(left_out_);
-            return;
-        }
-        if (code == nullptr || code->problem) {
-            leave_out_frame(thread,
-                            code != nullptr ? code->problem->message() : "code object unknown");
-            return;
-        }
-        if (raw_.codes.is_incomplete(*code, raw_frame)) return;
-        model::Frame frame = frame_at(*code, raw_frame);
-        if (index < read.variables.size()) frame.variables = read.variables[index];
-        const std::int64_t interpreter = raw_.walked.interpreters[read.state.interpreter].id;
-        if (thread.interpreter_id != interpreter) frame.interpreter_id = interpreter;
-        thread.frames.push_back(std::move(frame));
-    }
-
-  private:
-    const model::Frame& frame_at(const cpython::Code& code, const RawFrame& raw_frame) {
-        const auto place_in_code = raw_.codes.place(code, raw_frame);
-        const std::uint64_t key = (std::uint64_t{code.index} << 32) |
-                                  static_cast<std::uint32_t>(place_in_code.value_or(kNoPlace));
-        const auto fresh = static_cast<std::uint32_t>(frames_.size());
-        const std::uint32_t place = places_.find_or_insert(key, fresh);
-        if (place != fresh) return frames_[place];
-        model::Frame frame;
-        frame.function = code.function;
-        frame.qualname = code.qualname;
-        frame.file = code.file;
-        frame.first_line = code.identity.first_line;
-        if (place_in_code) frame.position = raw_.codes.position(code, *place_in_code);
-        return frames_.emplace_back(std::move(frame));
-    }
-
-    static constexpr std::int64_t kNoPlace = -2;
-
-    RawSnapshot& raw_;
-    /// One name for all of them: where memory is short there are many.
-    const model::Frame left_out_{.function = "<left out: memory limit>"};
-    model::IdMap places_;
-    std::vector<model::Frame> frames_;
-};
 
 /// What a native frame takes as objects of Python and as text.
 constexpr std::uint64_t kNativeFrameObjects = 1024;
@@ -340,7 +280,9 @@ model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native) {
     for (const std::vector<std::size_t>& states : raw.os_threads()) {
         if (raw.target.limits().cancelled()) break;
         snapshot.threads.push_back(build_thread(raw, OsThread(raw, states), native, maker));
+        snapshot.threads.back().event_loop = event_loop_of(raw, states);
     }
+    build_tasks(raw, maker, snapshot);
     snapshot.problems.insert(snapshot.problems.end(), raw.guesses().begin(), raw.guesses().end());
     if (native != nullptr) {
         settle_collecting(snapshot.threads);

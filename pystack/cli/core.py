@@ -103,6 +103,7 @@ def core(
         library_folders=folders,
         library_root=search_root,
         exhaustive=exhaustive,
+        tasks=output.wants_tasks,
         locals=variables,
         native=native,
         require_python=False,

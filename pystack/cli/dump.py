@@ -108,6 +108,7 @@ def dump(
             pid,
             block=not no_block,
             exhaustive=exhaustive,
+            tasks=output.wants_tasks,
             locals=variables,
             native=native,
             raise_priority=not no_priority,

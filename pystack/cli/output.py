@@ -23,6 +23,12 @@ class Output(NamedTuple):
     no_source: bool
     full: bool
     signatures: bool
+    tasks: bool | None
+
+    @property
+    def wants_tasks(self) -> bool:
+        """Whether asyncio tasks are read at all."""
+        return self.tasks is not False
 
     @property
     def wants_sources(self) -> bool:
@@ -50,6 +56,12 @@ output_options = option_group(
             is_flag=True,
             help="Show C++ and Rust functions with parameters and template arguments.",
         ),
+        click.option(
+            "--tasks/--no-tasks",
+            "tasks",
+            default=None,
+            help="Show all asyncio tasks, or none. Default: at most 20 groups of each event loop.",
+        ),
     ),
 )
 
@@ -73,6 +85,7 @@ def write_snapshot(
         full=output.full,
         plumbing=settings.verbosity > 0,
         signatures=output.signatures,
+        all_tasks=bool(output.tasks),
     )
     write_lines(render_text(snapshot, options, sources), color=options.color)
     if any(_was_not_read(frame) for thread in snapshot.threads for frame in thread.frames):

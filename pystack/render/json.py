@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,26 @@ def _pieces(snapshot: Snapshot) -> Iterator[str]:
             yield made[id(frame)]
         yield "]}"
         thread["frames"] = frames
-    yield "], " + _text({name: document[name] for name in names[at + 1 :]})[1:]
+    tasks = document.pop("tasks")
+    yield "], "
+    if tasks is None:
+        yield '"tasks": null, '
+    else:
+        yield '"tasks": ['
+        yield from _tasks(tasks)
+        yield "], "
+    yield _text({name: document[name] for name in names[at + 1 :] if name != "tasks"})[1:]
+
+
+def _tasks(tasks: list[dict[str, Any]]) -> Iterator[str]:
+    """Thousands of tasks can share the same frames."""
+    made: dict[int, str] = {}  # By identity: `tasks` keeps all of them alive.
+    for number, task in enumerate(tasks):
+        frames = task.pop("frames")
+        if id(frames) not in made:
+            made[id(frames)] = _text(frames)
+        yield f'{", " * (number > 0)}{_text(task)[:-1]}, "frames": {made[id(frames)]}}}'
+        task["frames"] = frames
 
 
 def _text(value: object) -> str:

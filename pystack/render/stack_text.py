@@ -71,6 +71,10 @@ class StackText:
             )
         elif not frames:
             yield self._remark("no Python frames")
+        yield from self.frames(frames)
+
+    def frames(self, frames: Sequence[AnyFrame]) -> Iterator[str]:
+        """The lines of the frames alone."""
         if self._options.full:
             yield from self._frames(frames)
             return

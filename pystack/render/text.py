@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pystack.model import Snapshot, Thread
 from pystack.render.escape import escape, quote_command
@@ -17,6 +18,9 @@ from pystack.render.text_options import TextOptions
 from pystack.render.thread_heads import ThreadHeads
 from pystack.render.waits import WaitText
 from pystack.render.words import count, duration, interpreter_title, with_namespace
+
+if TYPE_CHECKING:
+    from pystack.render.tasks_text import TasksText
 
 _MAX_COMMAND_CHARS = 120
 
@@ -42,6 +46,11 @@ class _Writer:
         self._waits = WaitText(snapshot)
         self._heads = ThreadHeads(snapshot, palette, options, self._waits)
         self._stacks = StackText(palette, options, sources, of_core=snapshot.core is not None)
+        self._tasks: TasksText | None = None
+        if snapshot.tasks or any(thread.event_loop for thread in snapshot.threads):
+            from pystack.render.tasks_text import TasksText
+
+            self._tasks = TasksText(snapshot, palette, options, self._stacks)
 
     def lines(self) -> Iterator[str]:
         snapshot = self._snapshot
@@ -59,6 +68,11 @@ class _Writer:
             yield ""
             yield self._heads.line(group)
             yield from self._stacks.lines(group[0])
+            if self._tasks is not None:
+                for thread in group:
+                    yield from self._tasks.of_thread(thread)
+        if self._tasks is not None and (lines := [*self._tasks.without_thread()]):
+            yield from ["", *lines]
         if core is None and snapshot.problems:
             yield ""
             yield from self._problems()
@@ -81,6 +95,8 @@ class _Writer:
             self._command(),
             count(len(snapshot.threads), "thread"),
         ]
+        if snapshot.tasks:
+            parts.append(count(len(snapshot.tasks), "asyncio task"))
         if len(snapshot.interpreters) > 1:
             parts.append(count(len(snapshot.interpreters), "interpreter"))
         if snapshot.core is None:

@@ -97,6 +97,11 @@ def comparable(document: dict[str, Any]) -> dict[str, Any]:
         {key: value for key, value in thread.items() if key not in ONLY_LIVE}
         for thread in document["threads"]
     ]
+    # A core does not say what time it was on the clock that sleeps are measured with.
+    kept["tasks"] = [
+        {**task, "waits_for": task["waits_for"] and {**task["waits_for"], "remaining_s": None}}
+        for task in document["tasks"]
+    ]
     return kept
 
 

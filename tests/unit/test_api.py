@@ -41,6 +41,7 @@ def test_dump(core: FakeCore) -> None:
     api.dump(4711, block=False, exhaustive=True, raise_priority=False)
     others = dict.fromkeys(("locals", "native", "native_without_python", "max_memory"))
     others["pid"] = 4711
+    others["tasks"] = True
     assert core.calls == [
         {**others, "stop": True, "exhaustive": False, "raise_priority": True},
         {**others, "stop": False, "exhaustive": True, "raise_priority": False},

@@ -70,7 +70,13 @@ def test_arguments(run: Run, arguments: tuple[str, ...], block: bool, exhaustive
     calls: list[Any] = []
     assert run(*arguments, calls=calls).exit_code == 0
     priority = "--no-priority" not in arguments
-    fixed = {"locals": None, "native": None, "require_python": True, "max_memory": None}
+    fixed = {
+        "tasks": True,
+        "locals": None,
+        "native": None,
+        "require_python": True,
+        "max_memory": None,
+    }
     asked = {"block": block, "exhaustive": exhaustive, "raise_priority": priority, **fixed}
     assert calls == [(7, asked)]
     run(*arguments, "--max-memory", "64M", calls=calls)

@@ -24,6 +24,9 @@ DESCRIPTIONS: dict[str, tuple[Any, str, set[str]]] = {
     "RawSnapshot": (model.Snapshot, "", {"kind"}),
     "RawInterpreter": (model.Interpreter, "interpreter", set()),
     "RawThread": (model.Thread, "thread", set()),
+    "RawEventLoop": (model.EventLoop, "event_loop", set()),
+    "RawTask": (model.Task, "task", set()),
+    "RawTaskWait": (model.TaskWait, "task_wait", set()),
     "RawFrame": (model.Frame, "frame", set()),
     "RawNativeFrame": (model.NativeFrame, "native_frame", set()),
     "RawGap": (model.Gap, "gap", set()),
@@ -54,11 +57,14 @@ def test_stub_model_and_schema_have_the_same_values() -> None:
 
     assert schema_values("thread", "gil") == set(get_args(model.GilState))
     assert schema_values("thread", "stack_end") == set(get_args(model.StackEnd))
+    assert schema_values("task", "state") == set(get_args(model.TaskState))
+    assert schema_values("task_wait", "kind") == set(get_args(model.TaskWaitKind))
     assert schema_values("native_frame", "name_source") == set(get_args(model.NameSource))
     assert schema_values("core_module", "status") == set(get_args(model.ModuleStatus))
     for stub, field, part in (
         ("RawNativeFrame", "name_source", "native_frame"),
         ("RawVariable", "kind", "variable"),
+        ("RawTaskWait", "kind", "task_wait"),
         ("RawCoreModule", "status", "core_module"),
     ):
         literal = annotated(stub)[field]

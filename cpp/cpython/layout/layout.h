@@ -81,6 +81,19 @@ enum class StackTop : std::uint8_t {
     kIndex,               ///< 3.11-3.13: an int, index into localsplus; -1 while it runs.
     kPointer,             ///< 3.14+: null while it runs.
 };
+/// How a suspended generator or coroutine says that it awaits another (or yields from one), and
+/// does not just yield. [_PyGen_yf, Objects/genobject.c]
+enum class AwaitMark : std::uint8_t {
+    kNextYieldFrom,  ///< <= 3.10: the next instruction is YIELD_FROM.
+    kNextResume,     ///< 3.11, 3.12: the next instruction is a RESUME whose argument says so.
+    kState,          ///< 3.13+: GeneratorStates::yield_from.
+};
+/// Where a thread has the asyncio event loop that runs in it.
+enum class RunningLoopPlace : std::uint8_t {
+    kThreadDict,         ///< <= 3.12: in the dict of the thread state.
+    kBehindThreadState,  ///< 3.13: the word at thread_state.struct_size [pycore_tstate.h].
+    kPublished,          ///< 3.14+: where the offsets that asyncio publishes say.
+};
 enum class IntFormat : std::uint8_t { kObSize, kTag };
 enum class DictFormat : std::uint8_t {
     kSlots,  ///< 3.6-3.10: dk_size slots, index width from it, 24-byte entries.
@@ -143,6 +156,10 @@ struct Layout {
     DictFormat dict_format = DictFormat::kLog2;
     InstanceDict instance_dict = InstanceDict::kInlineValues;
     StackTop stack_top = StackTop::kPointer;
+    AwaitMark await_mark = AwaitMark::kState;
+    /// Where on the value stack of a suspended coroutine the awaited object is: 1 is the top.
+    std::uint8_t awaited_slot = 1;
+    RunningLoopPlace running_loop = RunningLoopPlace::kPublished;
     UnicodeState unicode_state;
     GeneratorStates generator_states;
     WithHandler with_handler;

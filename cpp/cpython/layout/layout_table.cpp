@@ -79,6 +79,15 @@ void set_formats(Layout& layout, int minor) {
                        : minor >= 11 ? StackTop::kIndex
                        : minor == 10 ? StackTop::kDepth
                                      : StackTop::kPointerIfSuspended;
+    // Objects/genobject.c; 3.15: Modules/_remote_debugging/asyncio.c.
+    layout.await_mark = minor >= 13   ? AwaitMark::kState
+                        : minor >= 11 ? AwaitMark::kNextResume
+                                      : AwaitMark::kNextYieldFrom;
+    layout.awaited_slot = minor >= 15 ? 2 : 1;
+    // Modules/_asynciomodule.c.
+    layout.running_loop = minor >= 14   ? RunningLoopPlace::kPublished
+                          : minor == 13 ? RunningLoopPlace::kBehindThreadState
+                                        : RunningLoopPlace::kThreadDict;
     // cpython/longintrepr.h.
     layout.int_format = minor >= 12 ? IntFormat::kTag : IntFormat::kObSize;
     // pycore_dict.h; Objects/dict-common.h.

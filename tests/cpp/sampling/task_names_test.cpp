@@ -27,7 +27,7 @@ struct Running {
           memory(of.memory()),
           codes(of.memory(), of.layout),
           interner(codes),
-          names(memory, of.layout, {.running_task = kRunningTask, .task_name = kTaskName},
+          names(memory, of.layout, {.task_name = kTaskName, .running_task = kRunningTask},
                 interner),
           str_type(of.heap.type(TypeFlags::kUnicode, 40, 0, {})),
           int_type(of.heap.type(TypeFlags::kLong, 24, 0, {})),

@@ -132,6 +132,30 @@ std::string_view name_of(StackTop value) {
     return "?";
 }
 
+std::string_view name_of(AwaitMark value) {
+    switch (value) {
+        case AwaitMark::kNextYieldFrom:
+            return "next_yield_from";
+        case AwaitMark::kNextResume:
+            return "next_resume";
+        case AwaitMark::kState:
+            return "state";
+    }
+    return "?";
+}
+
+std::string_view name_of(RunningLoopPlace value) {
+    switch (value) {
+        case RunningLoopPlace::kThreadDict:
+            return "thread_dict";
+        case RunningLoopPlace::kBehindThreadState:
+            return "behind_thread_state";
+        case RunningLoopPlace::kPublished:
+            return "published";
+    }
+    return "?";
+}
+
 std::string_view name_of(IntFormat value) {
     return value == IntFormat::kObSize ? "ob_size" : "tag";
 }
@@ -164,6 +188,9 @@ void write_formats(std::string& out, const Layout& layout) {
     formats.text("gc_place", name_of(layout.gc_place));
     formats.text("stack_ref", name_of(layout.stack_ref));
     formats.text("stack_top", name_of(layout.stack_top));
+    formats.text("await_mark", name_of(layout.await_mark));
+    formats.number("awaited_slot", layout.awaited_slot);
+    formats.text("running_loop", name_of(layout.running_loop));
     formats.text("int_format", name_of(layout.int_format));
     formats.text("dict_format", name_of(layout.dict_format));
     formats.text("instance_dict", name_of(layout.instance_dict));

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "cpython/tasks/await_chain.h"
+#include "model/task.h"
+
+namespace pystack::cpython {
+
+/// One asyncio task that is not done, before its frames are named.
+struct RawTask {
+    RemoteAddr address;
+    std::size_t interpreter = 0;  ///< Index into WalkedInterpreters::interpreters.
+    RemoteAddr loop;              ///< Null: not known.
+    RemoteAddr waited_for;        ///< The future that it is suspended on; null: none.
+    std::optional<std::string> name;
+    model::TaskState state = model::TaskState::kUnknown;
+    AwaitChain chain;
+    std::optional<model::TaskWait> wait;
+    std::optional<double> wakes_at_s;       ///< Of a sleep: on the target's monotonic clock.
+    std::vector<std::uint64_t> awaited_by;  ///< Tasks, by address.
+};
+
+struct RawEventLoop {
+    std::size_t thread = 0;  ///< Index into WalkedInterpreters::threads.
+    RemoteAddr address;
+    RemoteAddr running_task;  ///< Null: none.
+    std::optional<std::string> type_name;
+};
+
+struct RawTasks {
+    std::vector<RawTask> tasks;
+    std::vector<RawEventLoop> loops;
+    std::vector<std::string> problems;
+    std::uint64_t bytes = 0;  ///< Taken from the limits.
+};
+
+}  // namespace pystack::cpython

@@ -1,0 +1,260 @@
+#include "cpython/tasks/wait_reasons.h"
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+#include <utility>
+
+#include "cpython/objects/instance_attributes.h"
+#include "cpython/objects/objects.h"
+#include "cpython/tasks/callbacks.h"
+
+namespace pystack::cpython {
+
+namespace {
+
+using Kind = model::TaskWaitKind;
+
+constexpr std::size_t kMostName = 128;
+constexpr std::size_t kMostCallbacks = 16;
+constexpr int kMostBases = 16;
+
+/// Functions of asyncio in which tasks wait, and for what.
+struct WaitingFunction {
+    std::string_view file;
+    std::string_view name;  ///< co_name.
+    Kind kind;
+    bool of_self;  ///< The object is its first argument, else the future that the task waits for.
+};
+constexpr std::array kFunctions{
+    WaitingFunction{"tasks.py", "sleep", Kind::kSleep, false},
+    WaitingFunction{"tasks.py", "_wait", Kind::kWait, false},
+    WaitingFunction{"tasks.py", "wait_for", Kind::kWait, false},
+    WaitingFunction{"queues.py", "get", Kind::kQueueGet, true},
+    WaitingFunction{"queues.py", "put", Kind::kQueuePut, true},
+    WaitingFunction{"queues.py", "join", Kind::kQueueJoin, true},
+    WaitingFunction{"taskgroups.py", "__aexit__", Kind::kTaskGroup, true},
+    WaitingFunction{"taskgroups.py", "_aexit", Kind::kTaskGroup, true},
+    WaitingFunction{"streams.py", "_wait_for_data", Kind::kStreamRead, true},
+    WaitingFunction{"streams.py", "_drain_helper", Kind::kStreamWrite, true},
+    WaitingFunction{"base_subprocess.py", "_wait", Kind::kProcess, true},
+};
+
+/// What is waited for in locks.py depends on the class of `self`.
+constexpr std::array kLocks{
+    std::pair{std::string_view("Lock"), Kind::kLock},
+    std::pair{std::string_view("Semaphore"), Kind::kSemaphore},
+    std::pair{std::string_view("Condition"), Kind::kCondition},
+    std::pair{std::string_view("Event"), Kind::kEvent},
+    std::pair{std::string_view("Barrier"), Kind::kBarrier},
+};
+
+bool is_in_asyncio(std::string_view path, std::string_view file) {
+    constexpr std::string_view kFolder = "asyncio/";
+    if (!path.ends_with(file)) return false;
+    path.remove_suffix(file.size());
+    if (!path.ends_with(kFolder)) return false;
+    path.remove_suffix(kFolder.size());
+    return path.empty() || path.ends_with('/');
+}
+
+bool can_be_held(Kind kind) {
+    return kind == Kind::kLock || kind == Kind::kSemaphore || kind == Kind::kCondition;
+}
+
+}  // namespace
+
+WaitReasons::WaitReasons(const memory::MemoryReader& memory, const Layout& layout, TypeCache& types,
+                         Futures& futures, const CoroutineReader& coroutines,
+                         const CodeReader& codes)
+    : memory_(memory),
+      layout_(layout),
+      types_(types),
+      futures_(futures),
+      coroutines_(coroutines),
+      codes_(codes) {}
+
+const Code* WaitReasons::asyncio_code(const AwaitingFrame& frame, std::string_view file) const {
+    const Code* code = codes_.find(frame.frame.code);
+    return code != nullptr && !code->problem && is_in_asyncio(code->file, file) ? code : nullptr;
+}
+
+bool WaitReasons::is_of_asyncio(const AwaitingFrame& frame) const {
+    const Code* code = codes_.find(frame.frame.code);
+    return code != nullptr && code->file.view().find("/asyncio/") != std::string_view::npos;
+}
+
+void WaitReasons::find(RawTask& task) {
+    if (task.state != model::TaskState::kWaiting) return;
+    const auto& frames = task.chain.frames;
+    if (!frames.empty()) {
+        task.wait = by_function(task, frames.back());
+        if (task.wait && task.wait->kind == Kind::kSleep)
+            task.wakes_at_s = wake_up_time(frames.back());
+    }
+    // Some wait by means of others.
+    for (std::size_t i = frames.size(); task.wait && i-- > 0 && is_of_asyncio(frames[i]);) {
+        auto outer = by_function(task, frames[i]);
+        if (outer && (outer->kind == Kind::kQueueJoin || outer->kind == Kind::kBarrier))
+            task.wait = std::move(outer);
+    }
+    if (!task.wait && task.waited_for) task.wait = by_future(task.waited_for);
+}
+
+/// The innermost frame: those around it wait for what it does.
+std::optional<model::TaskWait> WaitReasons::by_function(const RawTask& task,
+                                                        const AwaitingFrame& frame) {
+    if (asyncio_code(frame, "locks.py") != nullptr) {
+        const auto kind = kind_of_lock(frame.first_variable);
+        return kind ? std::optional(describe(*kind, frame.first_variable)) : std::nullopt;
+    }
+    for (const WaitingFunction& function : kFunctions) {
+        const Code* code = asyncio_code(frame, function.file);
+        if (code == nullptr || code->function != function.name) continue;
+        // It awaits the task itself from 3.12 on.
+        if (function.kind == Kind::kWait && Futures::is_task(futures_.kind_of(task.waited_for)))
+            return std::nullopt;
+        model::TaskWait wait =
+            describe(function.kind, function.of_self ? frame.first_variable : task.waited_for);
+        if (function.kind == Kind::kSleep || function.kind == Kind::kWait)
+            wait = {.kind = function.kind};
+        if (function.kind == Kind::kProcess) {
+            const auto pid = instance_attribute(memory_, layout_, frame.first_variable, "_pid");
+            if (pid && *pid) wait.pid = read_int64(memory_, layout_, **pid).value_or(std::nullopt);
+        }
+        return wait;
+    }
+    return std::nullopt;
+}
+
+model::TaskWait WaitReasons::by_future(RemoteAddr future) {
+    if (Futures::is_task(futures_.kind_of(future))) return describe(Kind::kTask, future);
+    model::TaskWait wait = describe(Kind::kFuture, future);
+    if (wait.type_name == "asyncio.tasks._GatheringFuture") {
+        wait.kind = Kind::kGather;
+    } else if (futures_.kind_of(future) == FutureKind::kNone) {
+        wait.kind = Kind::kOther;
+    } else if (waits_for_executor(future)) {
+        wait.kind = Kind::kExecutor;
+    }
+    return wait;
+}
+
+model::TaskWait WaitReasons::describe(Kind kind, RemoteAddr object) {
+    model::TaskWait wait{.kind = kind, .object = object.value};
+    if (const auto type = types_.of(object)) wait.type_name = types_.full_name(**type);
+    return wait;
+}
+
+std::optional<Kind> WaitReasons::kind_of_lock(RemoteAddr object) {
+    const auto type = types_.of(object);
+    const TypeInfo* next = type ? *type : nullptr;
+    for (int i = 0; i < kMostBases && next != nullptr; ++i) {
+        for (const auto& [name, kind] : kLocks) {
+            if (next->name == name && types_.full_name(*next) == "asyncio.locks." + next->name)
+                return kind;
+        }
+        const auto base = next->base ? types_.find(next->base) : fail(Error{});
+        next = base ? *base : nullptr;
+    }
+    return std::nullopt;
+}
+
+/// wrap_future() [asyncio/futures.py]: what becomes of an executor's future is copied to this one.
+bool WaitReasons::waits_for_executor(RemoteAddr future) {
+    const auto parts = futures_.read(future);
+    if (!parts) return false;
+    Callbacks callbacks(memory_, layout_, types_);
+    return std::ranges::any_of(
+        futures_.callbacks_of(*parts, kMostCallbacks), [&](RemoteAddr callback) {
+            return callbacks.function_name(callback) == "_chain_future.<locals>._call_check_cancel";
+        });
+}
+
+/// The timer of sleep() is a local variable of it, and knows when it rings.
+std::optional<double> WaitReasons::wake_up_time(const AwaitingFrame& sleep) {
+    for (const RemoteAddr object : coroutines_.read_values(sleep.values)) {
+        if (!object) continue;
+        const auto type = types_.of(object);
+        if (!type || (*type)->name != "TimerHandle" ||
+            types_.full_name(**type) != "asyncio.events.TimerHandle") {
+            continue;
+        }
+        for (const SlotMember& slot : types_.slots(**type)) {
+            if (slot.name != "_when" || !layout_.float_object.ob_fval) continue;
+            const auto when = memory_.read_pointer(object + slot.offset);
+            if (!when) return std::nullopt;
+            const auto when_type = types_.of(*when);
+            if (!when_type || (*when_type)->kind != ValueKind::kFloat) return std::nullopt;
+            const auto value = memory_.read_value<double>(*when + *layout_.float_object.ob_fval);
+            return value ? std::optional(*value) : std::nullopt;
+        }
+    }
+    return std::nullopt;
+}
+
+bool WaitReasons::is_exit_method(RemoteAddr function) {
+    const auto type = types_.of(function);
+    if (!type || (*type)->kind != ValueKind::kFunction) return false;
+    if (!layout_.function_object.func_qualname) return false;
+    const auto name = memory_.read_pointer(function + *layout_.function_object.func_qualname);
+    if (!name) return false;
+    const auto text = read_str(memory_, layout_, *name, kMostName);
+    return text && text->ends_with(".__aexit__");
+}
+
+/// `async with` keeps the exit method on the stack until it is called: bound to its object or, from
+/// 3.14 on, in the slot below it.
+std::vector<RemoteAddr> WaitReasons::entered(const AwaitingFrame& frame) {
+    std::vector<RemoteAddr> objects;
+    RemoteAddr before;
+    for (const RemoteAddr object : coroutines_.read_values(frame.values)) {
+        const RemoteAddr below = std::exchange(before, object);
+        if (!object) continue;
+        const auto type = types_.of(object);
+        if (!type) continue;
+        if ((*type)->kind == ValueKind::kMethod && layout_.method_object.im_func) {
+            const auto function = memory_.read_pointer(object + *layout_.method_object.im_func);
+            const auto self = memory_.read_pointer(object + *layout_.method_object.im_self);
+            if (function && self && is_exit_method(*function)) objects.push_back(*self);
+        } else if (below && is_exit_method(below)) {
+            objects.push_back(object);
+        }
+    }
+    return objects;
+}
+
+void WaitReasons::add_holders(std::vector<RawTask>& tasks) {
+    std::unordered_map<std::uint64_t, std::vector<std::uint64_t>> holders;
+    for (const RawTask& task : tasks) {
+        if (task.wait && can_be_held(task.wait->kind)) holders[task.wait->object];
+    }
+    if (holders.empty()) return;
+    for (const RawTask& task : tasks) {
+        const auto& frames = task.chain.frames;
+        for (std::size_t i = 0; i < frames.size(); ++i) {
+            for (const RemoteAddr lock : entered(frames[i])) {
+                const auto found = holders.find(lock.value);
+                if (found == holders.end()) continue;
+                // While it enters, the exit method is there already.
+                const Code* next =
+                    i + 1 < frames.size() ? codes_.find(frames[i + 1].frame.code) : nullptr;
+                const bool enters = next != nullptr && next->function == "__aenter__" &&
+                                    frames[i + 1].first_variable == lock;
+                // wait() gives the lock of a condition back for as long as it lasts.
+                const bool waits = task.wait && task.wait->kind == Kind::kCondition &&
+                                   task.wait->object == lock.value;
+                const bool is_known =
+                    !found->second.empty() && found->second.back() == task.address.value;
+                if (!enters && !waits && !is_known) found->second.push_back(task.address.value);
+            }
+        }
+    }
+    for (RawTask& task : tasks) {
+        if (!task.wait) continue;
+        const auto found = holders.find(task.wait->object);
+        if (found != holders.end()) task.wait->holders = found->second;
+    }
+}
+
+}  // namespace pystack::cpython

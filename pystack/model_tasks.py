@@ -1,0 +1,128 @@
+"""asyncio tasks and event loops. Part of `pystack.model`, which has all public names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pystack.model_frames import Frame, frames_from_raw, frames_to_json
+
+if TYPE_CHECKING:
+    from pystack._core import RawTask, RawTaskWait
+
+TaskState = Literal["created", "ready", "running", "waiting"]
+TaskWaitKind = Literal[
+    "other",
+    "task",
+    "future",
+    "gather",
+    "wait",
+    "task_group",
+    "sleep",
+    "lock",
+    "semaphore",
+    "condition",
+    "event",
+    "barrier",
+    "queue_get",
+    "queue_put",
+    "queue_join",
+    "stream_read",
+    "stream_write",
+    "executor",
+    "process",
+]
+
+
+class EventLoop(NamedTuple):
+    """The asyncio event loop that is running in a thread."""
+
+    #: Its address, which `id()` returns in the target.
+    id: int
+    #: Its class with the module, such as "uvloop.Loop".
+    type: str | None
+    #: `Task.id` of the task that is running; None if the loop is between tasks.
+    running_task: int | None
+
+
+class TaskWait(NamedTuple):
+    """What an asyncio task waits for, as far as it is proved."""
+
+    #: "other" is an awaitable that is none of the others.
+    kind: TaskWaitKind
+    #: The address of the object that is waited for; None if there is no single one.
+    id: int | None
+    #: Its class with the module, such as "asyncio.locks.Semaphore".
+    type: str | None
+    #: `Task.id` of the tasks that are suspended inside an `async with` of the object. Others may hold it.
+    holders: tuple[int, ...]
+    #: Seconds until a sleep ends, when the process was read; negative if it is over. None in cores.
+    remaining_s: float | None
+    #: The ID of a child process.
+    pid: int | None
+
+    @classmethod
+    def from_raw(cls, raw: RawTaskWait) -> TaskWait:
+        """Converts from the mapping of the C++ core."""
+        fields: dict[str, Any] = dict(raw)
+        fields["holders"] = tuple(raw["holders"])
+        return cls(**fields)
+
+
+class Task(NamedTuple):
+    """One asyncio task that is not done."""
+
+    #: Its address, which `id()` returns in the target.
+    id: int
+    interpreter_id: int
+    #: `Task.get_name()`; None below Python 3.8, where tasks have no names.
+    name: str | None
+    #: "created": the first step has not begun. "ready": the event loop will run it next. None if unknown.
+    state: TaskState | None
+    #: `EventLoop.id` of its loop, which may not be running.
+    loop: int | None
+    #: None if it does not wait, or the reason is unknown.
+    waits_for: TaskWait | None
+    #: `Task.id` of the tasks that await it.
+    awaited_by: tuple[int, ...]
+    #: Why frames may be missing.
+    problem: str | None
+    #: The coroutines and generators that await each other, outermost first. Of a running task: its calls.
+    frames: tuple[Frame, ...]
+
+    @classmethod
+    def from_raw(cls, raw: RawTask, frames: tuple[Frame, ...]) -> Task:
+        """Converts from the mapping of the C++ core; `frames` are its converted frames."""
+        fields: dict[str, Any] = dict(raw)
+        wait = raw["waits_for"]
+        if wait is not None:
+            fields["waits_for"] = TaskWait.from_raw(wait)
+        fields["awaited_by"] = tuple(raw["awaited_by"])
+        fields["frames"] = frames
+        return cls(**fields)
+
+
+def tasks_from_raw(raws: list[RawTask]) -> tuple[Task, ...]:
+    """Converts each distinct list of frames once: thousands of tasks can be at the same place."""
+    made: dict[int, tuple[Any, ...]] = {}
+    tasks = []
+    for raw in raws:
+        frames = raw["frames"]
+        if id(frames) not in made:
+            made[id(frames)] = frames_from_raw(frames)
+        tasks.append(Task.from_raw(raw, made[id(frames)]))
+    return tuple(tasks)
+
+
+def tasks_to_json(tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
+    """The inverse of `tasks_from_raw`."""
+    made: dict[int, list[dict[str, Any]]] = {}
+    items = []
+    for task in tasks:
+        if id(task.frames) not in made:
+            made[id(task.frames)] = frames_to_json(task.frames)
+        item = task._asdict()
+        if task.waits_for is not None:
+            item["waits_for"] = task.waits_for._asdict()
+        item["frames"] = made[id(task.frames)]
+        items.append(item)
+    return items

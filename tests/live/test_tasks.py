@@ -1,0 +1,149 @@
+"""asyncio tasks in dumps: the target says itself what its tasks are, for every interpreter."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interpreters import required
+from targets import PROGRAMS, Interpreter
+from task_compare import minor_version, task_differences
+from tool_runs import dump_json, run_tool
+from truthful_target import TruthfulTarget, truthful_target
+
+pytestmark = pytest.mark.live
+
+#: asyncio.run() and names of modules that the program uses came with it.
+OLDEST_MINOR = 7
+#: `python -m asyncio ps` came with it.
+PSTREE_MINOR = 14
+
+
+@pytest.fixture(
+    scope="module",
+    params=[one for one in required() if one.version[1] >= OLDEST_MINOR],
+    ids=str,
+)
+def target(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TruthfulTarget]:
+    """One process, which every test here looks at in turn."""
+    interpreter: Interpreter = request.param
+    folder = tmp_path_factory.mktemp("tasks")
+    with truthful_target(interpreter, "waiting_tasks.py", folder) as running:
+        yield running
+
+
+@pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped", "not stopped"])
+def test_tasks_are_those_of_the_target(target: TruthfulTarget, options: list[str]) -> None:
+    target.wait_for_barrier()
+    dump = dump_json(target.pid, *options)
+    assert not dump["problems"]
+    if found := task_differences(target.truth, dump):
+        pytest.fail("\n".join([f"{len(found)} differences:", *found[:40]]), pytrace=False)
+    sleeps = [task for task in dump["tasks"] if (task["waits_for"] or {}).get("kind") == "sleep"]
+    assert sleeps
+    assert all(0 < task["waits_for"]["remaining_s"] <= 100_000 for task in sleeps)
+
+
+def test_threads_have_their_loops(target: TruthfulTarget) -> None:
+    dump = dump_json(target.pid)
+    loops = {
+        thread["event_loop"]["id"]: thread for thread in dump["threads"] if thread["event_loop"]
+    }
+    assert len(loops) == 2
+    by_name = {
+        task["name"]: next(one for one in dump["tasks"] if one["id"] == task["id"])
+        for task in target.truth["tasks"]
+    }
+    assert loops[by_name["main"]["loop"]]["is_main"]
+    other = loops[by_name["other waiter"]["loop"]]
+    assert other["event_loop"]["running_task"] == by_name["runner"]["id"]
+    assert by_name["abandoned"]["loop"] not in loops
+    assert {loop["event_loop"]["type"] for loop in loops.values()} == {
+        "asyncio.unix_events._UnixSelectorEventLoop"
+    }
+
+
+def test_the_text_has_every_task(target: TruthfulTarget) -> None:
+    shown = run_tool("dump", "--tasks", target.pid)
+    assert shown.returncode == 0, shown.stderr
+    for task in target.truth["tasks"]:
+        own = [frame for frame in task["frames"] if "/asyncio/" not in frame["file"]]
+        for frame in own[-1:]:
+            place = f'File "{frame["file"]}", line {frame["line"]}, in '
+            assert place in shown.stdout, f"{task['name']} is missing:\n{shown.stdout}"
+    assert "Circle of tasks: " in shown.stdout
+    if minor_version(target.truth) >= 8:
+        assert re.search(
+            r"Circle of tasks: (ring .) awaits ring ., which awaits \1\n", shown.stdout
+        )
+    hidden = run_tool("dump", "--no-tasks", target.pid)
+    assert "Event loop" not in hidden.stdout
+    assert dump_json(target.pid, "--no-tasks")["tasks"] is None
+
+
+@pytest.mark.parametrize(
+    "interpreter", [one for one in required() if one.version[1] in (9, 12, 14)], ids=str
+)
+def test_ten_thousand_tasks(interpreter: Interpreter) -> None:
+    count = 10_000
+    with interpreter.spawn(
+        [str(PROGRAMS / "many_tasks.py"), str(count)], stdout=subprocess.PIPE, text=True
+    ) as target:
+        assert target.process.stdout is not None
+        assert target.process.stdout.readline() == "ready\n"
+        dump = dump_json(target.pid)
+        text = run_tool("dump", target.pid)
+    assert not dump["problems"]
+    main = [task["id"] for task in dump["tasks"] if not task["awaited_by"]]
+    assert len(main) == 1
+    places = [
+        [frame["function"] for frame in task["frames"]]
+        for task in dump["tasks"]
+        if task["awaited_by"] == main
+    ]
+    assert places == [["outer", "middle", "leaf", "sleep"]] * count
+    assert re.search(rf"^ +{count} tasks .*outer > middle > leaf > sleep", text.stdout, re.M)
+
+
+def test_a_program_without_asyncio_has_no_tasks(tmp_path: Any) -> None:
+    with truthful_target(required()[0], "small.py", tmp_path) as running:
+        for options in ([], ["--no-block"]):
+            dump = dump_json(running.pid, *options)
+            assert dump["tasks"] == []
+            assert {thread["event_loop"] for thread in dump["threads"]} == {None}
+
+
+@pytest.mark.parametrize(
+    "interpreter", [one for one in required() if one.version[1] >= PSTREE_MINOR], ids=str
+)
+def test_tasks_made_in_c_are_those_of_asyncio_ps(interpreter: Interpreter, tmp_path: Path) -> None:
+    """CPython's own tool says the same of the same process. It wants to run beside its target."""
+    with truthful_target(interpreter, "waiting_tasks.py", tmp_path, container=True) as running:
+        dump = dump_json(running.pid)
+        inside = ["nsenter", "--target", str(running.pid), "--mount", "--pid", "--root", "--wd=/"]
+        command = [*inside, str(interpreter.executable), "-m", "asyncio", "ps", "1"]
+        listed = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
+    tasks = {task["id"]: task for task in dump["tasks"] if "python" not in task["name"]}
+    seen: dict[int, set[int]] = {}
+    head, _, *lines = listed.stdout.strip().splitlines()
+    at_id, at_name, at_stack = map(head.index, ("task id", "task name", "coroutine stack"))
+    for line in lines:
+        task = tasks[int(line[at_id:at_name], 16)]
+        awaiter = int(line.split()[-1], 16)
+        seen.setdefault(task["id"], set()).update({awaiter} - {0})
+        # That of 3.14 reads zeros for names that are not ASCII.
+        name = line[at_name:at_stack].strip()
+        assert name == task["name"] or set(name) == {"\0"}
+        stack = re.split(r" {2,}", line[at_stack:].strip())[0].split(" -> ")
+        names = [frame["qualname"] for frame in reversed(task["frames"])]
+        # It leaves out generators, and calls of the running task.
+        if task["name"] not in ("old style", "handmade", "runner"):
+            assert stack == names
+    assert seen == {address: set(task["awaited_by"]) for address, task in tasks.items()}
