@@ -4,7 +4,8 @@
 #include <cstddef>
 #include <span>
 
-#include "cpython/frames/stack_slots.h"
+#include "cpython/frames/saved_stack.h"
+#include "cpython/objects/stack_slot.h"
 #include "memory/remote_struct.h"
 
 namespace pystack::cpython {

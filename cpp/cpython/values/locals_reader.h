@@ -11,7 +11,6 @@
 #include "base/result.h"
 #include "cpython/frames/code_reader.h"
 #include "cpython/frames/stack_reader.h"
-#include "cpython/frames/stack_slots.h"
 #include "cpython/layout/layout.h"
 #include "cpython/objects/stack_slot.h"
 #include "cpython/values/code_variables.h"

@@ -1,4 +1,6 @@
-#include "cpython/frames/stack_slots.h"
+#include "cpython/frames/saved_stack.h"
+
+#include <cstdint>
 
 namespace pystack::cpython {
 
@@ -14,18 +16,6 @@ std::optional<RemoteAddr> top_of(RemoteAddr first, std::optional<std::int32_t> c
 }
 
 }  // namespace
-
-SlotContent decode_slot(StackRef format, std::uint64_t word) {
-    if (format == StackRef::kPointer) return {.object = RemoteAddr{word}, .tagged_int = {}};
-    constexpr std::uint64_t kTagMask = 3;
-    constexpr std::uint64_t kInvalid = 2;
-    constexpr std::uint64_t kInt = 3;
-    if ((word & kTagMask) == kInt) {
-        return {.object = {}, .tagged_int = static_cast<std::int64_t>(word) >> 2};
-    }
-    if (format == StackRef::kTaggedIntInvalid && (word & kTagMask) == kInvalid) return {};
-    return {.object = RemoteAddr{word & ~kTagMask}, .tagged_int = {}};
-}
 
 std::optional<RemoteAddr> saved_stack_top(const Layout& layout, const memory::RemoteStruct& frame) {
     const auto& fields = layout.interpreter_frame;
