@@ -10,7 +10,7 @@ from pystack.model import Snapshot
 from pystack.render.text import render_text
 from raw_snapshots import raw_snapshot, raw_thread
 
-WAIT = {
+WAIT: dict[str, Any] = {
     "kind": "futex",
     "call": "futex",
     "address": None,
@@ -54,7 +54,7 @@ def state_of(tid: int, *threads: Any) -> str:
 
 
 LOCK = {"kind": "lock", "type": "_thread.lock", "name": "Account.lock"}
-IN_BLOCK = {"proof": "with_block", "file": "/srv/app.py", "line": 12}
+IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line": 12}
 
 
 @pytest.mark.parametrize(
