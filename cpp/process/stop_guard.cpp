@@ -305,8 +305,13 @@ bool StopGuard::waits_in_vain(const Limits& limits) const {
 
 void StopGuard::release() {
     if (std::exchange(released_, true)) return;
-    let_go_standing();
-    let_go_late(std::span(threads_).first(interrupted_));
+    if (is_late()) {
+        // It must not run before the next guard has it.
+        clock_->add_late_thread(only_);
+    } else {
+        let_go_standing();
+        let_go_late(std::span(threads_).first(interrupted_));
+    }
     end_ = Clock::now();
     if (clock_ != nullptr) clock_->note_running();
     // A seized thread can be let go only when it stands still. Of those that were not interrupted
@@ -320,6 +325,11 @@ void StopGuard::release() {
         let_go_late(some);
     }
     if (clock_ != nullptr) clock_->end();
+}
+
+/// Whether the only thread was asked to stop and has not been seen to.
+bool StopGuard::is_late() const {
+    return only_ != 0 && clock_ != nullptr && interrupted_ == 1 && !threads_.front().stopped;
 }
 
 /// Those that stand still now.
@@ -347,8 +357,7 @@ void StopGuard::let_go_late(std::span<StoppedThread> threads) {
             clock_->add_late_thread(thread.tid);
         }
     }
-    // The only thread was waited for.
-    const auto end = Clock::now() + (only_ != 0 ? std::chrono::milliseconds(0) : kLatePatience);
+    const auto end = Clock::now() + kLatePatience;
     for (;;) {
         std::erase_if(late, [this](StoppedThread& thread) {
             return collect(thread) && (thread.tid == 0 || let_go(thread));

@@ -84,6 +84,7 @@ class StopGuard {
     }
     void note_standstill();
     void note_uninterruptible();
+    bool is_late() const;
     void let_go_standing();
     void let_go_late(std::span<StoppedThread> threads);
     bool is_ours(pid_t tid) const;
