@@ -57,10 +57,6 @@ bool is_thread_of(pid_t pid, pid_t tid) {
     return ::syscall(SYS_tgkill, pid, tid, 0) == 0 || errno != ESRCH;
 }
 
-bool is_job_control_stop(int signal) {
-    return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
-}
-
 }  // namespace
 
 Result<StopGuard> StopGuard::stop(pid_t pid, const Limits& limits, StopClock* clock) {
@@ -229,11 +225,8 @@ bool StopGuard::collect(StoppedThread& thread) {
         return true;
     }
     thread.stopped = true;
-    if (stop->event == PTRACE_EVENT_STOP) {
-        was_stopped_ = was_stopped_ || is_job_control_stop(stop->signal);
-    } else if (stop->event == 0) {
-        thread.pending_signal = stop->signal;
-    }
+    was_stopped_ = was_stopped_ || stop->is_job_control();
+    if (stop->event == 0) thread.pending_signal = stop->signal;
     return true;
 }
 

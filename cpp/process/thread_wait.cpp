@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,6 +44,12 @@ bool is_own_child(pid_t tid) {
 }
 
 }  // namespace
+
+bool TraceStop::is_job_control() const {
+    const bool stops =
+        signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+    return event == PTRACE_EVENT_STOP && stops;
+}
 
 std::optional<TraceStop> take_stop(pid_t tid) {
     siginfo_t info{};

@@ -10,6 +10,9 @@ namespace pystack::process {
 struct TraceStop {
     int signal = 0;
     int event = 0;  ///< PTRACE_EVENT_*; 0: the signal is on its way to the thread.
+
+    /// The process was stopped before, as by SIGSTOP or a terminal.
+    bool is_job_control() const;
 };
 
 /// Takes the stop of a thread that the calling thread traces; nullopt while it does not stand
