@@ -125,7 +125,9 @@ class WaitText:
 def _file_text(wait: Wait, same: bool) -> str:
     text = _FILES[wait.kind]
     if same and wait.target is not None:
-        text += f" {escape(wait.target)}"
+        # "unix socket /run/app.sock" is a noun already.
+        noun = "for a" if wait.target.startswith("unix socket") else text
+        text = f"{noun} {escape(wait.target)}"
     elif same and wait.fd is not None:
         text += f" (fd {wait.fd})"
     if same and wait.pid is not None:

@@ -127,6 +127,10 @@ IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line"
             {"kind": "socket", "fd": 7, "target": "TCP 10.0.0.1:5 -> 10.0.0.2:5432, ESTABLISHED"},
             "waiting for a socket TCP 10.0.0.1:5 -> 10.0.0.2:5432, ESTABLISHED",
         ),
+        (
+            {"kind": "socket", "fd": 7, "target": "unix socket /run/app.sock"},
+            "waiting for a unix socket /run/app.sock",
+        ),
         ({"kind": "pipe", "fd": 7}, "waiting for a pipe (fd 7)"),
         ({"kind": "terminal", "target": "/dev/pts/3"}, "waiting for a terminal /dev/pts/3"),
         ({"kind": "descriptor", "fd": 7}, "waiting for a file (fd 7)"),
