@@ -57,7 +57,12 @@ StoppedThreads::Outcome StoppedThreads::read_ended(std::span<const std::size_t> 
                                                    NativeSampling* native) {
     if (native != nullptr) native->begin();
     read_states(states);
-    const bool left_some = std::ranges::any_of(reads_, &StateRead::is_listed);
+    // Without a number of its own (3.6), it may be a later thread's at the same address.
+    const auto is_known = [&](std::size_t state) {
+        return program_.interpreters().threads()[state].unique_id != 0;
+    };
+    const bool left_some =
+        std::ranges::any_of(reads_, &StateRead::is_listed) && std::ranges::all_of(states, is_known);
     return left_some ? Outcome::kRead : Outcome::kEnded;
 }
 

@@ -115,7 +115,7 @@ def test_target_whose_main_thread_has_ended(options: list[str], tmp_path: Path) 
             assert done.returncode == 0, done.stderr
             assert "waits (ends.py)" in output.read_text()
             # The stack that the main thread has left behind.
-            assert re.search(r"^<module> \(ends.py\) \d", output.read_text(), re.MULTILINE)
+            assert re.search(r"^<module> \(ends.py\)[ ;]", output.read_text(), re.MULTILINE)
             assert "none lost" in account_of(done.stderr)
         finally:
             process.kill()

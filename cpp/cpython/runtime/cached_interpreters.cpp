@@ -278,7 +278,20 @@ bool CachedInterpreters::is_linked(std::size_t thread) const {
 }
 
 bool CachedInterpreters::is_listed(std::size_t thread) const {
-    if (is_linked(thread)) return true;
+    return (is_linked(thread) || is_in_list(thread)) && is_same(thread);
+}
+
+/// Not another thread's, at the same address.
+bool CachedInterpreters::is_same(std::size_t thread) const {
+    const ThreadState& known = walked_.threads[thread];
+    std::array<std::byte, FrameFormat::kMostThreadBytes> bytes;
+    const RemoteRange range = format_.thread_at(known.address);
+    if (!memory_.read(range.begin, std::span(bytes).first(range.size()))) return false;
+    const auto listed = parse(known.address, known.interpreter, bytes.data());
+    return listed && listed->thread == known;
+}
+
+bool CachedInterpreters::is_in_list(std::size_t thread) const {
     const ThreadState& wanted = walked_.threads[thread];
     RemoteAddr link = walked_.interpreters[wanted.interpreter].address +
                       *runtime_.layout.interpreter_state.threads_head;

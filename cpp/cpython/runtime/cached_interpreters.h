@@ -76,8 +76,8 @@ class CachedInterpreters {
     bool read_now();
     /// Whether the list still leads to this thread.
     bool is_linked(std::size_t thread) const;
-    /// The same, also when the list has changed around it. To be trusted while the thread itself
-    /// stands still: another reading of all links is taken as the list.
+    /// The same of this thread and no later one, also when the list has changed around it. To be
+    /// trusted while the thread itself stands still: the links are not read at one moment.
     bool is_listed(std::size_t thread) const;
 
   private:
@@ -94,6 +94,8 @@ class CachedInterpreters {
         std::optional<std::size_t> gil;
     };
 
+    bool is_in_list(std::size_t thread) const;
+    bool is_same(std::size_t thread) const;
     void plan_items();
     memory::RemoteStruct item(const memory::ReadBatch& batch, std::size_t index) const;
     void read_all();

@@ -655,9 +655,14 @@ TEST_CASE("a ring or a damaged chain is no proof of anything, and ends") {
         MovingStack stack(fake, 5);
         fake.memory().put(stack.base + *fake.layout.interpreter_frame.previous,
                           fake.frame(stack.base, 4));
-        const StackOutcome outcome = stack.read(20);
+        StackOutcome outcome;
+        // On a busy machine all readings of a round can be too slow for a proof.
+        for (int round = 0; round < 1000; ++round) {
+            outcome = stack.read(20);
+            CHECK(outcome.attempts <= 20);
+            if (outcome.end != StackEnd::kTorn || outcome.problem) break;
+        }
         CHECK(outcome.end != StackEnd::kComplete);
-        CHECK(outcome.attempts <= 20);
         REQUIRE(outcome.problem);
     });
 }
