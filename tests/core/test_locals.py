@@ -25,7 +25,7 @@ from tool_runs import dump_json
 pytestmark = pytest.mark.live
 
 # For each interpreter: a full matrix has nine of them.
-CHANGED = 220
+CHANGED = 80
 
 DEPTH = 5000
 MOST_SHOWN = 5000
