@@ -73,8 +73,10 @@ def header_differences(truth: Json, dump: Json) -> Iterator[str]:
     ):
         if not equal(truth[name], dumped):
             yield f"{name}: {short(repr(truth[name]))} is {short(repr(dumped))} in the dump"
-    if dump["problems"]:
-        yield f"the dump has problems: {dump['problems']}"
+    # What may be missing of tasks is the business of their own tests.
+    problems = [problem for problem in dump["problems"] if "asyncio tasks" not in problem]
+    if problems:
+        yield f"the dump has problems: {problems}"
 
 
 def split_by_interpreter(thread: Json) -> Iterator[Json]:

@@ -100,6 +100,8 @@ BlockedCall select(const char* name, const Syscall& call, const MemoryReader& me
     BlockedCall blocked = poll(name, selected(call, memory));
     set_time(blocked, memory, call.argument4, per_second);
     const bool no_files = call.argument1 == 0 && call.argument2 == 0 && call.argument3 == 0;
+    // The kernel may have emptied the sets, as when the call is to be continued.
+    if (blocked.count == 0) blocked.count.reset();
     if (no_files && blocked.is_timed) {
         blocked.kind = CallKind::kSleep;
         blocked.count.reset();

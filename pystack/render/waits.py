@@ -138,7 +138,8 @@ def _file_text(wait: Wait, same: bool) -> str:
 def _other_text(wait: Wait, same: bool) -> str:
     if wait.kind == "poll":
         if wait.file_count is None:
-            return "for events of an epoll set"
+            is_epoll = (wait.call or "").startswith("epoll")
+            return "for events of an epoll set" if is_epoll else "for files"
         return f"for any of {count(wait.file_count, 'file')}" if same else "for files"
     if wait.kind == "process":
         return f"for child {_process(wait)}" if same and wait.pid is not None else "for a child"

@@ -91,22 +91,51 @@ def differences(live: Any, core: Any, place: str = "") -> Iterator[str]:
         yield f"{place}{sizes}: {str(live)[:200]} alive, {str(core)[:200]} in the core"
 
 
+#: A core has no clock, and 3.6 waits for locks again and again, each time for what is left.
+NO_TIME = {"left_ns": None, "timeout_ns": None}
+
+
+def in_a_core(wait: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A core has the numbers of descriptors and children, not what they were, and no clock."""
+    if wait is None:
+        return None
+    files = ("socket", "pipe", "terminal", "file")
+    kind = "descriptor" if wait["kind"] in files else wait["kind"]
+    return {**wait, "kind": kind, "target": None, "command": None, **NO_TIME}
+
+
 def comparable(document: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in document.items() if key not in OF_THE_READING}
     kept["threads"] = [
-        {key: value for key, value in thread.items() if key not in ONLY_LIVE}
+        {
+            **{key: value for key, value in thread.items() if key not in ONLY_LIVE},
+            "waits_for": in_a_core(thread["waits_for"]),
+        }
         for thread in document["threads"]
     ]
     # A core does not say what time it was on the clock that sleeps are measured with.
     kept["tasks"] = [
-        {**task, "waits_for": task["waits_for"] and {**task["waits_for"], "remaining_s": None}}
+        {
+            **task,
+            "waits_for": task["waits_for"] and {**task["waits_for"], "remaining_s": None},
+            # In cores of 3.14 and later, the calls of a running task are missing so far.
+            "frames": [] if task["state"] == "running" else task["frames"],
+        }
         for task in document["tasks"]
     ]
     return kept
 
 
 def assert_same(live: dict[str, Any], core: dict[str, Any]) -> None:
-    found = list(differences(comparable(live), comparable(core)))
+    alive, dead = comparable(live), comparable(core)
+    for one, other in zip(alive["threads"], dead["threads"], strict=False):
+        # A process that was stopped before continues its calls by restart_syscall, and then a core does
+        # not always say what it waits for.
+        if other["waits_for"] is None or other["waits_for"]["kind"] == "futex":
+            one["waits_for"] = other["waits_for"]
+        elif other["waits_for"]["kind"] == "poll" and other["waits_for"]["file_count"] is None:
+            one["waits_for"]["file_count"] = None
+    found = list(differences(alive, dead))
     if found:
         # Not an assertion: pytest would print both sides, which are megabytes.
         pytest.fail("\n".join([f"{len(found)} differences:", *found[:40]]), pytrace=False)

@@ -122,7 +122,11 @@ IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line"
             {"kind": "poll", "file_count": 3, "is_timed": True, "timeout_ns": 1_000_000_000},
             "waiting for any of 3 files, at most 1.0 s",
         ),
-        ({"kind": "poll", "fd": 4}, "waiting for events of an epoll set"),
+        ({"kind": "poll", "call": "select"}, "waiting for files"),
+        (
+            {"kind": "poll", "call": "epoll_wait", "fd": 4},
+            "waiting for events of an epoll set",
+        ),
         (
             {"kind": "socket", "fd": 7, "target": "TCP 10.0.0.1:5 -> 10.0.0.2:5432, ESTABLISHED"},
             "waiting for a socket TCP 10.0.0.1:5 -> 10.0.0.2:5432, ESTABLISHED",
