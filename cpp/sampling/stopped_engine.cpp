@@ -178,6 +178,7 @@ Result<bool> StoppedEngine::sample(Visit& visit, milliseconds patience, const Ti
         case StoppedThreads::Outcome::kRead:
             break;
     }
+    backoff_.note_stop();
     backoff_.note_success();
     note_frames(visit);
     intern(visit);
