@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,6 +48,17 @@ Result<std::string> read_proc_file(const std::string& path, std::size_t max_size
         return text.size() < max_size;
     }));
     return text;
+}
+
+Result<std::string> read_task_file(pid_t pid, pid_t tid, const char* name, std::size_t max_size) {
+    return read_proc_file(task_path(pid, tid, name), max_size);
+}
+
+std::optional<std::string> read_link(const std::string& path) {
+    std::array<char, PATH_MAX> text;
+    const ssize_t size = ::readlink(path.c_str(), text.data(), text.size());
+    if (size < 0) return std::nullopt;
+    return std::string(text.data(), static_cast<std::size_t>(size));
 }
 
 Result<void> read_proc_file_in_pieces(const std::string& path,
@@ -95,7 +107,7 @@ std::optional<std::chrono::seconds> start_time(std::uint64_t start_ticks) {
 }
 
 std::optional<ProcStat> read_stat(pid_t pid, pid_t tid) {
-    const auto text = read_proc_file(task_path(pid, tid, "stat"), 4096);
+    const auto text = read_task_file(pid, tid, "stat", 4096);
     return text ? parse_stat(*text) : std::nullopt;
 }
 
@@ -136,7 +148,7 @@ std::optional<pid_t> living_thread(pid_t pid) {
 
 std::optional<RunTimes> read_run_times(pid_t pid, pid_t tid) {
     // Documentation/scheduler/sched-stats.rst: run time, time on the run queue, time slices.
-    const auto text = read_proc_file(task_path(pid, tid, "schedstat"), 128);
+    const auto text = read_task_file(pid, tid, "schedstat", 128);
     if (!text) return std::nullopt;
     const auto run_ns = parse_number<std::uint64_t>(word(*text, 0));
     const auto wait_ns = parse_number<std::uint64_t>(word(*text, 1));

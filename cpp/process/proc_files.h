@@ -19,6 +19,13 @@ namespace pystack::process {
 /// Error::size when it cannot be read.
 Result<std::string> read_proc_file(const std::string& path, std::size_t max_size = 1 << 20);
 
+/// The same of a file of one thread: /proc/PID/task/TID/NAME.
+Result<std::string> read_task_file(pid_t pid, pid_t tid, const char* name,
+                                   std::size_t max_size = 1 << 20);
+
+/// Where a link under /proc leads; nullopt if that cannot be told.
+std::optional<std::string> read_link(const std::string& path);
+
 /// Hands a file under /proc to `take` in pieces, until that returns false. Fails as read_proc_file
 /// does.
 Result<void> read_proc_file_in_pieces(const std::string& path,

@@ -11,17 +11,19 @@
 #include <cstring>
 #include <string_view>
 
+#include "process/proc_files.h"
+
 namespace pystack::process {
 
 namespace {
 
-/// Number behind a key of /proc/TID/status; 0 if there is none.
-pid_t number_after(std::string_view text, std::string_view key) {
-    const std::size_t place = text.find(key);
-    if (place == std::string_view::npos) return 0;
-    pid_t number = 0;
-    std::from_chars(text.data() + place + key.size(), text.data() + text.size(), number);
-    return number;
+/// Whether this line of a status file has this number.
+bool has_number(std::string_view status, std::string_view key, pid_t number) {
+    const auto field = status_field(status, key);
+    pid_t value = 0;
+    return field &&
+           std::from_chars(field->data(), field->data() + field->size(), value).ec == std::errc{} &&
+           value == number;
 }
 
 /// Whether it is the main thread of a process that this one has started.
@@ -39,8 +41,7 @@ bool is_own_child(pid_t tid) {
     ::close(fd);
     if (size <= 0) return false;
     const std::string_view status(text.data(), static_cast<std::size_t>(size));
-    return number_after(status, "\nTgid:\t") == tid &&
-           number_after(status, "\nPPid:\t") == ::getpid();
+    return has_number(status, "Tgid", tid) && has_number(status, "PPid", ::getpid());
 }
 
 }  // namespace

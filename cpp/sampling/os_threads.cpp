@@ -49,9 +49,13 @@ void OsThreads::look(const ProgramReaders& program, const ThreadTable& table) {
 }
 
 void OsThreads::build(const ProgramReaders& program, ThreadTable& table) {
+    const bool is_single = !has_subinterpreters(program);
+    if (is_single && single_of_changes_ == table.changes()) return;
+    single_of_changes_.reset();
     count_ = 0;
-    if (!has_subinterpreters(program)) {
+    if (is_single) {
         for (std::size_t i = 0; i < table.size(); ++i) add_thread().push_back(i);
+        single_of_changes_ = table.changes();
         return;
     }
     look(program, table);

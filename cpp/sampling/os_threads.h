@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -56,6 +57,8 @@ class OsThreads {
 
     std::vector<std::vector<std::size_t>> threads_;  ///< Kept beyond count_, with their memory.
     std::size_t count_ = 0;
+    /// The table's changes() that threads_ are of, if there was one interpreter.
+    std::optional<std::uint64_t> single_of_changes_;
     std::vector<cpython::RawFrame> frames_;  ///< While states are looked at.
 };
 

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/nanoseconds.h"
+
 namespace pystack::sampling {
 
 namespace {
@@ -148,9 +150,8 @@ bool RunningEngine::sample_stopped(std::span<const std::size_t> states, const Ti
         activity.push_back(activity_bits(state, true, tick.now_ns));
     const auto outcome = stopped_.read(tid, states, kStopPatience, nullptr, tick.stats);
     // Beyond their share of the time, the other samples go on without stops.
-    stop_from_ns_ = pauses_.next_start(tick.now_ns,
-                                       static_cast<std::uint64_t>(target_->standing_time().count()),
-                                       options_.max_pause_share);
+    stop_from_ns_ =
+        pauses_.next_start(tick.now_ns, to_ns(target_->standing_time()), options_.max_pause_share);
     if (outcome == StoppedThreads::Outcome::kRefused) stop_from_ns_ = tick.now_ns + kNoStopsForNs;
     if (outcome != StoppedThreads::Outcome::kRead) return false;
     const auto is_read = [](const StateRead& read) {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/guard.h"
+#include "base/nanoseconds.h"
 #include "process/process_clock.h"
 #include "process/realtime_priority.h"
 #include "sampling/cpu_ceiling.h"
@@ -30,11 +31,6 @@ constexpr auto kLatePause = std::chrono::milliseconds(1);
 constexpr auto kLongestSleep = std::chrono::milliseconds(20);
 /// How long stop() may have to wait for the last sample before that is given up.
 constexpr auto kLongestLastSample = std::chrono::milliseconds(200);
-
-std::uint64_t to_ns(std::chrono::steady_clock::duration duration) {
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count());
-}
 
 /// Appends the samples of `batch` to `pending`; the table rows are moved at the hand-over.
 void append(model::Batch& pending, const model::Batch& batch) {
@@ -141,7 +137,7 @@ Result<void> Sampler::run() {
         // Reading debug information for the first time would cost samples.
         model::SamplerStats uncounted;
         model::Batch rehearsal;
-        std::ignore = engine_->sample(to_ns(Clock::now().time_since_epoch()), rehearsal, uncounted);
+        std::ignore = engine_->sample(monotonic_ns(), rehearsal, uncounted);
         // Debug information is read only once. What led to no sample will be done again.
         if (uncounted.taken != 0) ceiling.forgive_cpu(process::own_run_time_ns());
         engine_->complete(rehearsal);

@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/nanoseconds.h"
 #include "process/proc_files.h"
 
 namespace pystack::sampling {
@@ -21,11 +22,6 @@ constexpr milliseconds kMostPatience{1000};
 /// Between two looks at those that others do not wait for, and at whether the recording ends.
 constexpr auto kBetweenRounds = std::chrono::microseconds(50);
 constexpr milliseconds kLongestWait{20};
-
-std::uint64_t monotonic_ns() {
-    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch() /
-                                      std::chrono::nanoseconds(1));
-}
 
 }  // namespace
 

@@ -4,6 +4,8 @@
 #include <thread>
 #include <utility>
 
+#include "base/nanoseconds.h"
+
 namespace pystack::sampling {
 
 namespace {
@@ -12,10 +14,6 @@ using model::StackEnd;
 
 constexpr int kStops = 4;
 constexpr auto kBetweenStops = std::chrono::microseconds(50);
-
-std::uint64_t in_ns(std::chrono::nanoseconds duration) {
-    return static_cast<std::uint64_t>(duration.count());
-}
 
 }  // namespace
 
@@ -27,7 +25,7 @@ StoppedThreads::Outcome StoppedThreads::read(pid_t tid, std::span<const std::siz
         const auto stood_before = target_.standing_time();
         auto guard = tid != 0 ? target_.stop_thread(tid, patience) : target_.stop();
         if (!guard) {
-            stats.count_stop(in_ns(target_.standing_time() - stood_before));
+            stats.count_stop(to_ns(target_.standing_time() - stood_before));
             if (guard.error().code == ErrorCode::kTargetExited) return read_ended(states, native);
             error_ = std::move(guard).error();
             return Outcome::kRefused;
@@ -39,7 +37,7 @@ StoppedThreads::Outcome StoppedThreads::read(pid_t tid, std::span<const std::siz
         if (native != nullptr) copy_native_stacks(*guard, tid, states, *native);
         guard->release();
         limits.renew_steps();
-        stats.count_stop(in_ns(guard->standing_time()));
+        stats.count_stop(to_ns(guard->standing_time()));
         if (target_.stop_was_cut()) {
             error_ = {.code = ErrorCode::kSystem, .what = "the stop took too long"};
             return Outcome::kRefused;
@@ -67,7 +65,7 @@ StoppedThreads::Outcome StoppedThreads::read_ended(std::span<const std::size_t> 
 }
 
 void StoppedThreads::read_states(std::span<const std::size_t> states) {
-    read_at_ns_ = in_ns(std::chrono::steady_clock::now().time_since_epoch());
+    read_at_ns_ = monotonic_ns();
     cpython::CachedInterpreters& interpreters = program_.interpreters();
     const bool same_interpreters = interpreters.read_now();
     reads_.assign(states.size(), {});

@@ -79,8 +79,7 @@ void find_restarted_calls(const LiveTarget& target, RawSnapshot& raw) {
     for (const RawThread& thread : raw.threads) {
         if (!thread.info || !thread.call || thread.call->number != arch::kRestartSyscall) continue;
         const std::int32_t tid = raw.infos[*thread.info].tid;
-        const auto function = process::read_proc_file("/proc/" + std::to_string(target.pid()) +
-                                                      "/task/" + std::to_string(tid) + "/wchan");
+        const auto function = process::read_task_file(target.pid(), tid, "wchan");
         if (!function || target.blocked_syscall(tid) != thread.call) continue;
         for (const auto& [part, number] : kFunctions) {
             if (function->find(part) != std::string::npos) raw.restarted[tid] = number;

@@ -22,8 +22,7 @@ StillThreads::StillThreads(const target::LiveTarget& target, RawSnapshot& raw) :
 
 /// Where it has called; if it has gone on meanwhile, that is not believed.
 void StillThreads::find_restart(RawSnapshot& raw, std::int32_t tid) const {
-    const auto text = process::read_proc_file("/proc/" + std::to_string(target_.pid()) + "/task/" +
-                                              std::to_string(tid) + "/syscall");
+    const auto text = process::read_task_file(target_.pid(), tid, "syscall");
     const auto place = text ? process::parse_blocked_at(*text) : std::nullopt;
     if (place) raw.restarts[tid] = place->pc;
 }

@@ -4,7 +4,6 @@
 
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
-#include "cpython/objects/repr_strings.h"
 #include "cpython/sync/object_names.h"
 #include "cpython/sync/wait_sites.h"
 #include "waits/blocked_call.h"
@@ -23,7 +22,6 @@ using model::WaitKind;
 /// Frames of one stack that are looked at, at each of its ends: a lock is held by one of these, or
 /// its holder stays unknown.
 constexpr std::size_t kMostFrames = 2000;
-constexpr std::size_t kMostName = 256;
 
 /// The frames at the ends of a stack, innermost first.
 template <class Visit>
@@ -258,10 +256,7 @@ std::optional<std::uint64_t> WaitsCapture::identifier(RemoteAddr object,
 std::string WaitsCapture::text(RemoteAddr object, std::string_view attribute) {
     const auto value = cpython::instance_attribute(pages_, layout_, object, attribute);
     if (!value || !*value) return {};
-    const auto type = types_.of(**value);
-    if (!type || (*type)->kind != ValueKind::kStr) return {};
-    const auto prefix = cpython::read_str_prefix(pages_, layout_, **value, kMostName);
-    return prefix ? cpython::escaped_name(prefix->text) : std::string();
+    return cpython::ObjectNames(pages_, layout_, types_).text(**value);
 }
 
 void WaitsCapture::find_holders(RawSnapshot& raw) {

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <climits>
 #include <thread>
 
 #include "elf/maps_parser.h"
@@ -62,13 +61,6 @@ pid_t to_pid(std::string_view text) {
     pid_t value = 0;
     std::from_chars(text.data(), text.data() + text.size(), value);
     return value;
-}
-
-std::optional<std::string> read_link(const std::string& path) {
-    std::array<char, PATH_MAX> text;
-    const ssize_t size = ::readlink(path.c_str(), text.data(), text.size());
-    if (size < 0) return std::nullopt;
-    return std::string(text.data(), static_cast<std::size_t>(size));
 }
 
 bool is_same_file(const files::FileDescriptor& file, const elf::Module& module) {
@@ -315,7 +307,7 @@ std::optional<std::uint64_t> LiveTarget::run_time_ns(std::int32_t tid) const {
 }
 
 std::optional<std::string> LiveTarget::executable() const {
-    auto path = read_link(proc_path("exe"));
+    auto path = process::read_link(proc_path("exe"));
     constexpr std::string_view kDeleted = " (deleted)";
     if (path && path->ends_with(kDeleted)) path->resize(path->size() - kDeleted.size());
     return path;

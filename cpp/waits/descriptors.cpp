@@ -1,9 +1,7 @@
 #include "waits/descriptors.h"
 
-#include <limits.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -22,13 +20,6 @@ using model::WaitKind;
 
 constexpr std::size_t kMostCommand = 120;
 
-std::optional<std::string> link_of(const std::string& path) {
-    std::array<char, PATH_MAX> text;
-    const ssize_t size = ::readlink(path.c_str(), text.data(), text.size());
-    if (size < 0) return std::nullopt;
-    return std::string(text.data(), static_cast<std::size_t>(size));
-}
-
 /// By the device's major number: the path may be that of another mount namespace
 /// [Documentation/admin-guide/devices.txt].
 bool is_terminal(const struct ::stat& status) {
@@ -43,7 +34,7 @@ bool is_terminal(const struct ::stat& status) {
 
 std::optional<Descriptor> describe(pid_t pid, int fd) {
     const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
-    const auto link = link_of(path);
+    const auto link = process::read_link(path);
     struct ::stat status{};
     if (!link || ::stat(path.c_str(), &status) != 0) return std::nullopt;
     Descriptor found{.target = *link, .device = status.st_dev, .inode = status.st_ino};

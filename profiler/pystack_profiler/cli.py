@@ -25,7 +25,7 @@ from . import exporters, quantities
 from .interruption import Abandoned, Interruption
 from .output import STDOUT, expand
 from .session import Destination, record_command, record_process
-from .settings import DEFAULT_MAX_PROCESSES, Settings
+from .settings import DEFAULT_MAX_PAUSE, DEFAULT_MAX_PROCESSES, Settings
 from .view import MODES, Granularity, Mode, View
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ _mode_options = option_group(
     "max_pause",
     type=quantities.share,
     metavar="SHARE",
-    default="5%",
+    default=f"{DEFAULT_MAX_PAUSE:.0%}",
     show_default=True,
     help="Skip samples so that threads stand still for samples for at most this share of the time.",
 )

@@ -147,10 +147,8 @@ std::vector<RemoteAddr> FrameObjects::with_objects(const MemoryReader& memory, c
     if (!stack) return objects;
     for (const std::uint32_t slot : slots(memory, *shape, code, frame)) {
         if (slot >= shape->stack) continue;
-        const auto word = memory.read_value<std::uint64_t>(stack + slot * kWordBytes);
-        if (!word) continue;
-        if (const auto content = decode_slot(layout_.stack_ref, *word); content.object)
-            objects.push_back(content.object);
+        if (const RemoteAddr object = object_at(memory, stack + slot * kWordBytes))
+            objects.push_back(object);
     }
     return objects;
 }
@@ -160,36 +158,48 @@ std::vector<RemoteAddr> FrameObjects::all(const MemoryReader& memory, const Code
     std::vector<RemoteAddr> objects;
     const RemoteRange words = range(memory, code, frame);
     for (RemoteAddr at = words.begin; at < words.end; at = at + kWordBytes) {
-        const auto word = memory.read_value<std::uint64_t>(at);
-        if (!word) continue;
-        if (const auto content = decode_slot(layout_.stack_ref, *word); content.object)
-            objects.push_back(content.object);
+        if (const RemoteAddr object = object_at(memory, at)) objects.push_back(object);
     }
     return objects;
 }
 
-RemoteAddr FrameObjects::variable(const MemoryReader& memory, const Code& code,
-                                  const RawFrame& frame, std::uint32_t index) const {
+/// Null if it cannot be read, or holds no object.
+RemoteAddr FrameObjects::object_at(const MemoryReader& memory, RemoteAddr word) const {
+    const auto content = memory.read_value<std::uint64_t>(word);
+    return content ? decode_slot(layout_.stack_ref, *content).object : RemoteAddr{};
+}
+
+/// What a cell holds; anything else itself.
+RemoteAddr FrameObjects::held_by(const MemoryReader& memory, RemoteAddr value,
+                                 TypeCache& types) const {
+    const auto type = types.of(value);
+    if (!type || (*type)->kind != ValueKind::kCell || !layout_.cell_object.ob_ref) return value;
+    return memory.read_pointer(value + *layout_.cell_object.ob_ref).value_or(RemoteAddr{});
+}
+
+RemoteAddr FrameObjects::word_of(const MemoryReader& memory, const Code& code,
+                                 const RawFrame& frame, std::uint32_t index) const {
     const RemoteRange words = range(memory, code, frame);
     if (index >= words.size() / kWordBytes) return {};
-    const auto word = memory.read_value<std::uint64_t>(words.begin + index * kWordBytes);
-    return word ? decode_slot(layout_.stack_ref, *word).object : RemoteAddr{};
+    return object_at(memory, words.begin + index * kWordBytes);
+}
+
+RemoteAddr FrameObjects::variable(const MemoryReader& memory, const Code& code,
+                                  const RawFrame& frame, std::uint32_t index,
+                                  TypeCache& types) const {
+    const RemoteAddr value = word_of(memory, code, frame, index);
+    return value ? held_by(memory, value, types) : value;
 }
 
 RemoteAddr FrameObjects::first_argument(const MemoryReader& memory, const Code& code,
                                         const RawFrame& frame, TypeCache& types) const {
-    RemoteAddr value = variable(memory, code, frame, 0);
-    if (!value) {
-        // Below 3.11 an argument that is a cell lies behind the others.
-        CodeVariables declared;
-        const auto read = read_code_variables(memory, layout_, code, declared);
-        if (!read || declared.slots.empty()) return {};
-        value = variable(memory, code, frame, declared.slots.front().index);
-        if (!value) return {};
-    }
-    const auto type = types.of(value);
-    if (!type || (*type)->kind != ValueKind::kCell || !layout_.cell_object.ob_ref) return value;
-    return memory.read_pointer(value + *layout_.cell_object.ob_ref).value_or(RemoteAddr{});
+    const RemoteAddr value = word_of(memory, code, frame, 0);
+    if (value) return held_by(memory, value, types);
+    // Below 3.11 an argument that is a cell lies behind the others.
+    CodeVariables declared;
+    const auto read = read_code_variables(memory, layout_, code, declared);
+    if (!read || declared.slots.empty()) return {};
+    return variable(memory, code, frame, declared.slots.front().index, types);
 }
 
 }  // namespace pystack::cpython

@@ -39,9 +39,10 @@ class FrameObjects {
     /// What all words hold, variables first; on the value stack also what is stale.
     std::vector<RemoteAddr> all(const memory::MemoryReader& memory, const Code& code,
                                 const RawFrame& frame) const;
-    /// What the variable holds whose word has this index; null if it holds nothing.
+    /// What the variable holds whose word has this index, or the cell that is there; null if it
+    /// holds nothing.
     RemoteAddr variable(const memory::MemoryReader& memory, const Code& code, const RawFrame& frame,
-                        std::uint32_t index) const;
+                        std::uint32_t index, TypeCache& types) const;
 
     /// What the first argument holds, also if inner functions use it: `self` in a method.
     RemoteAddr first_argument(const memory::MemoryReader& memory, const Code& code,
@@ -59,6 +60,11 @@ class FrameObjects {
     void find_with_handlers(const memory::MemoryReader& memory, const Code& code,
                             Shape& shape) const;
     const Shape* shape_of(const Code& code) const;
+    RemoteAddr object_at(const memory::MemoryReader& memory, RemoteAddr word) const;
+    RemoteAddr held_by(const memory::MemoryReader& memory, RemoteAddr value,
+                       TypeCache& types) const;
+    RemoteAddr word_of(const memory::MemoryReader& memory, const Code& code, const RawFrame& frame,
+                       std::uint32_t index) const;
     /// Where the value stack begins; null if it cannot be read.
     RemoteAddr stack_of(const memory::MemoryReader& memory, const Shape& shape,
                         const RawFrame& frame) const;

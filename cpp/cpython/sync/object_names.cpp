@@ -32,13 +32,7 @@ std::vector<ObjectNames::Variable> ObjectNames::variables(const Code& code, cons
     if (!read_code_variables(memory_, layout_, code, declared)) return found;
     for (const CodeVariables::Slot& slot : declared.slots) {
         if (found.size() >= kMostVariables) break;
-        RemoteAddr value = objects.variable(memory_, code, frame, slot.index);
-        if (!value) continue;
-        const auto type = types_.of(value);
-        if (type && (*type)->kind == ValueKind::kCell && layout_.cell_object.ob_ref) {
-            value =
-                memory_.read_pointer(value + *layout_.cell_object.ob_ref).value_or(RemoteAddr{});
-        }
+        const RemoteAddr value = objects.variable(memory_, code, frame, slot.index, types_);
         if (value) found.push_back({escaped_name(slot.name), value});
     }
     return found;

@@ -22,6 +22,9 @@ class ObjectNames {
     std::string find(RemoteAddr object, const Code& code, const RawFrame& frame,
                      const FrameObjects& objects);
 
+    /// A str, escaped and cut; empty if it is none.
+    std::string text(RemoteAddr str) const;
+
   private:
     struct Variable {
         std::string name;
@@ -31,7 +34,6 @@ class ObjectNames {
                                     const FrameObjects& objects);
     std::string find_attribute(RemoteAddr object, RemoteAddr instance);
     std::string find_in_dict(RemoteAddr object, RemoteAddr dict);
-    std::string text(RemoteAddr str) const;
 
     const memory::MemoryReader& memory_;
     const Layout& layout_;

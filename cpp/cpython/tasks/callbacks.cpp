@@ -34,8 +34,12 @@ RemoteAddr Callbacks::function_of(RemoteAddr callback) {
 
 std::string Callbacks::function_name(RemoteAddr callback) {
     const RemoteAddr function = function_of(callback);
+    return function ? qualified_name(function) : std::string();
+}
+
+std::string Callbacks::qualified_name(RemoteAddr function) {
     const FieldOffset field = layout_.function_object.func_qualname;
-    if (!function || !field) return {};
+    if (!field) return {};
     const auto type = types_.of(function);
     if (!type || (*type)->kind != ValueKind::kFunction) return {};
     const auto name = memory_.read_pointer(function + *field);

@@ -20,6 +20,8 @@ class Callbacks {
     /// The qualified name of a function, of a method's, or of the one that a functools.partial
     /// calls. Empty: it is none of them.
     std::string function_name(RemoteAddr callback);
+    /// The qualified name of a function; empty if it is none.
+    std::string qualified_name(RemoteAddr function);
     /// The objects that it works on: the contents of its closure, a method's `self`, a partial's
     /// arguments. At most some.
     std::vector<RemoteAddr> subjects(RemoteAddr callback);

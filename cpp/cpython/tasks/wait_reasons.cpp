@@ -15,7 +15,6 @@ namespace {
 
 using Kind = model::TaskWaitKind;
 
-constexpr std::size_t kMostName = 128;
 constexpr std::size_t kMostCallbacks = 16;
 constexpr int kMostBases = 16;
 
@@ -194,13 +193,7 @@ std::optional<double> WaitReasons::wake_up_time(const AwaitingFrame& sleep) {
 }
 
 bool WaitReasons::is_exit_method(RemoteAddr function) {
-    const auto type = types_.of(function);
-    if (!type || (*type)->kind != ValueKind::kFunction) return false;
-    if (!layout_.function_object.func_qualname) return false;
-    const auto name = memory_.read_pointer(function + *layout_.function_object.func_qualname);
-    if (!name) return false;
-    const auto text = read_str(memory_, layout_, *name, kMostName);
-    return text && text->ends_with(".__aexit__");
+    return Callbacks(memory_, layout_, types_).qualified_name(function).ends_with(".__aexit__");
 }
 
 /// `async with` keeps the exit method on the stack until it is called: bound to its object or, from
