@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace pystack::memory {
 
 namespace {
+
+using std::chrono::nanoseconds;
 
 /// One batched read takes 1 to 2 us for a shallow stack. One that took much longer was interrupted
 /// half way (another program, the hypervisor), and a program that repeats itself may look the same
@@ -16,23 +19,43 @@ constexpr auto kLongestSwiftRead = std::chrono::microseconds(1);
 /// times what they take when nothing disturbs.
 constexpr std::int64_t kLongestReadInPieces = 4;
 constexpr std::int64_t kLongestSwiftReadInPieces = 2;
-constexpr std::chrono::nanoseconds kLongestReadPerMiB = std::chrono::milliseconds(1);
+constexpr nanoseconds kLongestReadPerMiB = std::chrono::milliseconds(1);
+/// A slow machine takes longer than all that: there, what counts is the least that it takes.
+constexpr int kSwiftMargin = 4;  ///< A quarter more than that is swift.
+constexpr int kLongestReadInLeast = 4;
+/// How many reads the least is taken of.
+constexpr int kWindow = 256;
 
 }  // namespace
 
-ReadTiming TimedReader::read(ReadBatch& batch) {
-    last_begin_ = std::chrono::steady_clock::now();
-    batch.read(memory_);
-    last_end_ = std::chrono::steady_clock::now();
-    const std::chrono::nanoseconds took = last_end_ - last_begin_;
+void RecentLeast::note(nanoseconds time) {
+    now_ = std::min(now_, time);
+    if (++count_ < kWindow) return;
+    count_ = 0;
+    before_ = std::exchange(now_, nanoseconds::max());
+}
+
+std::optional<nanoseconds> RecentLeast::get() const {
+    if (before_ == nanoseconds::max()) return std::nullopt;
+    return std::min(now_, before_);
+}
+
+ReadTiming TimedReader::judge(const ReadBatch& batch, nanoseconds took) {
     const auto pieces = static_cast<std::int64_t>(batch.size());
-    fastest_piece_ns_ = std::min<std::int64_t>(fastest_piece_ns_, took.count() / pieces);
-    const auto for_pieces = std::chrono::nanoseconds(pieces * fastest_piece_ns_);
+    RecentLeast& usual = usual_[std::min(batch.size(), kSizes - 1)];
+    // A read that fails half way is faster than any other.
+    if (batch.complete(batch.size() - 1)) {
+        fastest_piece_ns_ = std::min<std::int64_t>(fastest_piece_ns_, took.count() / pieces);
+        usual.note(took);
+    }
+    const auto for_pieces = nanoseconds(pieces * fastest_piece_ns_);
     const auto for_bytes = kLongestReadPerMiB * batch.total_bytes() / (1 << 20);
-    if (took <= kLongestSwiftRead + kLongestSwiftReadInPieces * for_pieces + for_bytes)
-        return ReadTiming::kFast;
-    if (took <= kLongestRead + kLongestReadInPieces * for_pieces + for_bytes)
-        return ReadTiming::kNormal;
+    const nanoseconds least = usual.get().value_or(nanoseconds::zero());
+    const nanoseconds swift =
+        kLongestSwiftRead + kLongestSwiftReadInPieces * for_pieces + for_bytes;
+    if (took <= std::max(swift, least + least / kSwiftMargin)) return ReadTiming::kFast;
+    const nanoseconds normal = kLongestRead + kLongestReadInPieces * for_pieces + for_bytes;
+    if (took <= std::max(normal, least * kLongestReadInLeast)) return ReadTiming::kNormal;
     return ReadTiming::kInterrupted;
 }
 

@@ -29,7 +29,8 @@ MAX_TORN_SHARE = 0.2
 # As fast as it goes, so many that are not as the one before.
 SAMPLES = 5_000
 MOST_SAMPLING_S = 5.0
-MAX_LOST_SHARE = 0.01
+# A busy machine interrupts many reads.
+MAX_LOST_SHARE = 0.05
 
 each_root = pytest.mark.parametrize("root", ROOTS)
 
