@@ -42,9 +42,7 @@ output_options = option_group(
         click.option(
             "-j", "--json", "as_json", is_flag=True, help="Print JSON. The schema is dump-v1."
         ),
-        click.option(
-            "--no-group", is_flag=True, help="List every thread, even identical idle ones."
-        ),
+        click.option("--no-group", is_flag=True, help="List every thread, even identical ones."),
         click.option("--no-source", is_flag=True, help="Do not read source files."),
         click.option(
             "--full",

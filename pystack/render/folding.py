@@ -1,18 +1,19 @@
-"""Shows repetition once: folds repeated frames and groups identical idle threads."""
+"""Shows repetition once: folds repeated frames and groups identical threads."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pystack.model import AnyFrame, Gap, Thread
+from pystack.waits import Wait
 
 # As in CPython's traceback module: a line is shown three times before repeats are counted.
 _SHOWN_REPEATS = 3
 # The longest cycle of mutually recursive functions that is folded.
 _MAX_PERIOD = 16
 _MIN_ROUNDS = 4
-# Blocked by one of these, a thread is not idle, even if others look the same.
+# A thread that one of these blocks is not idle: which lock it is, and who holds it, matters.
 _LOCKS = ("lock", "mutex", "import_lock")
 
 
@@ -70,44 +71,47 @@ def _repetition(keys: Sequence[int], start: int) -> tuple[int, int]:
     return 1, 1
 
 
-def group_threads(threads: Iterable[Thread], special_tid: int | None = None) -> list[list[Thread]]:
-    """Groups idle threads with equal stack and state, at the position of the first of them.
+def group_threads(
+    threads: Iterable[Thread], special_tids: Collection[int | None] = ()
+) -> list[list[Thread]]:
+    """Groups threads with equal stack and state, at the position of the first of them.
 
-    The thread `special_tid` is never grouped.
+    Threads that run, or hold the GIL, are not grouped, nor those with one of the `special_tids`.
+    Idle threads may wait for different objects; threads that a lock blocks must wait for the same.
     """
     groups: dict[Hashable, list[Thread]] = {}
     for index, thread in enumerate(threads):
-        is_special = special_tid is not None and thread.tid == special_tid
-        alone = is_special or not is_idle(thread)
+        is_special = thread.tid is not None and thread.tid in special_tids
+        alone = is_special or _is_at_work(thread)
         groups.setdefault(index if alone else _likeness(thread), []).append(thread)
     return list(groups.values())
 
 
-def is_idle(thread: Thread) -> bool:
-    """Whether the thread neither runs, nor holds the GIL, nor is kept from running by a lock."""
-    if thread.waits_for is not None and thread.waits_for.kind in _LOCKS:
-        return False
-    return thread.gil not in ("holds", "dropping") and thread.run_state != "R"
+def _is_at_work(thread: Thread) -> bool:
+    return thread.gil in ("holds", "dropping") or thread.run_state == "R"
 
 
 def _likeness(thread: Thread) -> Hashable:
-    wait = thread.waits_for
     return thread._replace(
         tid=None,
         namespace_tid=None,
         python_thread_id=0,
         name=None,
         kernel_name=None,
-        waits_for=wait
-        and wait._replace(
-            address=None,
-            left_ns=None,
-            timeout_ns=None,
-            fd=None,
-            file_count=None,
-            target=None,
-            pid=None,
-            command=None,
-            holders=(),
-        ),
+        waits_for=thread.waits_for and _wait_likeness(thread.waits_for),
+    )
+
+
+def _wait_likeness(wait: Wait) -> Wait:
+    wait = wait._replace(left_ns=None, timeout_ns=None)
+    if wait.kind in _LOCKS:
+        return wait
+    return wait._replace(
+        address=None,
+        fd=None,
+        file_count=None,
+        target=None,
+        pid=None,
+        command=None,
+        holders=(),
     )

@@ -80,12 +80,14 @@ class _Writer:
     def _groups(self) -> list[list[Thread]]:
         core = self._snapshot.core
         dead_tid = None if core is None else core.terminating_tid
+        circles = self._snapshot.deadlocks
+        special = {dead_tid, *(self._snapshot.threads[i].tid for circle in circles for i in circle)}
         # In a crash, the thread that crashed matters most.
         threads = sorted(
             self._snapshot.threads, key=lambda thread: dead_tid is None or thread.tid != dead_tid
         )
         if self._options.group:
-            return group_threads(threads, dead_tid)
+            return group_threads(threads, special)
         return [[thread] for thread in threads]
 
     def _header(self) -> str:

@@ -10,7 +10,7 @@ class TextOptions(NamedTuple):
 
     #: Use escape sequences of the terminal.
     color: bool = False
-    #: Show idle threads with the same stack and state once.
+    #: Show threads with the same stack and state once.
     group: bool = True
     #: Do not fold repeated frames or truncate long lines and values.
     full: bool = False

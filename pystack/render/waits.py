@@ -42,12 +42,14 @@ class WaitText:
         wait = thread.waits_for
         if wait is None or wait.kind == "gil":
             return None
-        same = all(other.waits_for == wait for other in others)
+        same = all(_without_times(other.waits_for) == _without_times(wait) for other in others)
+        same_times = all(other.waits_for == wait for other in others)
         parts = [f"waiting {self._what(wait, same)}" if wait.kind != "timer" else "in a sleep"]
-        if same:
+        if same_times:
             parts += self._when(wait)
-            if wait.kind in ("lock", "mutex"):
-                parts.append(self._held_by(wait, thread) or "holder unknown")
+        if same and wait.kind in ("lock", "mutex"):
+            # Of several threads, not each waits for itself.
+            parts.append(self._held_by(wait, None if others else thread) or "holder unknown")
         return ", ".join(parts)
 
     def deadlocks(self) -> Iterator[str]:
@@ -93,12 +95,12 @@ class WaitText:
     def _importer(self, wait: Wait, same: bool) -> str:
         return f" by {self._name(wait.holders[0])}" if same and wait.holders else ""
 
-    def _held_by(self, wait: Wait, thread: Thread) -> str | None:
+    def _held_by(self, wait: Wait, thread: Thread | None) -> str | None:
         if wait.kind not in ("lock", "mutex") or not wait.holders:
             return None
         texts = []
         for holder in wait.holders:
-            itself = holder.tid is not None and holder.tid == thread.tid
+            itself = thread is not None and holder.tid is not None and holder.tid == thread.tid
             text = "held by itself" if itself else f"held by {self._name(holder)}"
             if holder.proof == "with_block" and holder.file is not None:
                 line = "" if holder.line is None else f":{holder.line}"
@@ -120,6 +122,10 @@ class WaitText:
             yield f"{duration(max(wait.left_ns, 0))} left"
         elif wait.timeout_ns is not None:
             yield f"at most {duration(wait.timeout_ns)}"
+
+
+def _without_times(wait: Wait | None) -> Wait | None:
+    return wait and wait._replace(left_ns=None, timeout_ns=None)
 
 
 def _file_text(wait: Wait, same: bool) -> str:

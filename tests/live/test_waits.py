@@ -143,6 +143,20 @@ def test_the_wait_of_a_thread_is_in_its_head(waiting: Waiting) -> None:
 
 
 @pytest.mark.parametrize("interpreter", required(), ids=str)
+def test_threads_that_wait_for_one_lock_are_shown_once(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    with started(interpreter, tmp_path, "one_lock.py", "100") as target:
+        arrive(target, tmp_path)
+        lines = run_tool("dump", target.pid).stdout.splitlines()
+        assert len(dump_json(target.pid)["threads"]) == 101
+    (head,) = [line for line in lines if line.startswith("Threads")]
+    assert ", 92 more " in head
+    assert "[waiting for a lock (LOCK), holder unknown] (100 threads, most recent call" in head
+    assert sum("in take" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("interpreter", required(), ids=str)
 def test_in_a_core(interpreter: Interpreter, tmp_path: Path) -> None:
     need_kernel_cores()
     with started(interpreter, tmp_path, "waits.py") as target:

@@ -166,12 +166,43 @@ def test_a_deadlock_is_the_first_thing_that_is_said() -> None:
     )
 
 
-def test_threads_that_a_lock_keeps_from_running_are_not_grouped() -> None:
-    for kind in ("lock", "mutex", "import_lock"):
-        heads = [
-            line for line in lines(waiting(1, kind=kind), waiting(2, kind=kind)) if "Thread" in line
-        ]
-        assert len(heads) == 2
+def heads(*threads: Any, **fields: Any) -> list[str]:
+    return [line for line in lines(*threads, **fields) if line.startswith("Thread")]
+
+
+@pytest.mark.parametrize("kind", ["lock", "mutex", "import_lock"])
+def test_threads_that_one_lock_keeps_from_running_are_one_group(kind: str) -> None:
+    owner = holder(99, **IN_BLOCK)
+    waiters = [
+        waiting(tid, kind=kind, address=8, is_timed=True, left_ns=tid, holders=[owner])
+        for tid in range(1, 51)
+    ]
+    (head,) = heads(*waiters)
+    assert head.startswith('Threads 1, 2, 3, 4, 5, 6, 7, 8, 42 more "thread-1", ')
+    assert head.endswith("(50 threads, most recent call last):")
+    assert "99" in head
+    assert "left" not in head
+
+
+def test_threads_that_different_locks_keep_from_running_are_not_grouped() -> None:
+    assert len(heads(*[waiting(tid, **LOCK, address=tid) for tid in (1, 2)])) == 2
+    imports = [waiting(tid, kind="import_lock", name=f"module{tid}") for tid in (1, 2)]
+    assert len(heads(*imports)) == 2
+    holders = [waiting(tid, **LOCK, holders=[holder(tid + 5)]) for tid in (1, 2)]
+    assert len(heads(*holders)) == 2
+
+
+def test_threads_of_a_circle_are_not_grouped() -> None:
+    waiters = [waiting(tid, **LOCK, holders=[holder(1, **IN_BLOCK)]) for tid in (1, 2, 3)]
+    one, others = heads(*waiters, deadlocks=[[0]])
+    assert "held by itself in a with block" in one
+    assert others.startswith("Threads 2, 3 ")
+
+
+def test_not_each_thread_of_a_group_waits_for_itself() -> None:
+    waiters = [waiting(tid, **LOCK, holders=[holder(1, **IN_BLOCK)]) for tid in (1, 2)]
+    (head,) = heads(*waiters)
+    assert 'held by 1 "thread-1" in a with block' in head
 
 
 def test_idle_threads_are_grouped_whatever_the_objects_are() -> None:
