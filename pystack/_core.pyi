@@ -399,6 +399,10 @@ class Sampler:
     @property
     def python_version(self) -> str: ...
     @property
+    def other_interpreters(
+        self,
+    ) -> list[str]: ...  # "CPython 3.13.5 (file)": loaded beside the one that is sampled
+    @property
     def end_reason(self) -> Literal["running", "stopped", "target_exited", "failed"]: ...
     @property
     def error(self) -> str | None: ...

@@ -147,6 +147,7 @@ class FakeSampler:
     """
 
     python_version = "3.13.5"
+    other_interpreters: Sequence[str] = ()
 
     def __init__(
         self,

@@ -229,6 +229,13 @@ class PySampler {
 
     std::string python_version() const { return sampler_->python_version(); }
 
+    nb::list other_interpreters() const {
+        nb::list items;
+        if (is_in_forked_child()) return items;
+        for (const std::string& other : sampler_->other_runtimes()) items.append(to_str(other));
+        return items;
+    }
+
     const char* end_reason() const {
         if (is_in_forked_child()) return "stopped";
         switch (sampler_->end()) {
@@ -335,6 +342,7 @@ void define_sampler(nb::module_& module) {
         .def("stop", &PySampler::stop)
         .def("next_batch", &PySampler::next_batch, nb::arg("timeout_s"))
         .def_prop_ro("python_version", &PySampler::python_version)
+        .def_prop_ro("other_interpreters", &PySampler::other_interpreters)
         .def_prop_ro("end_reason", &PySampler::end_reason)
         .def_prop_ro("error", &PySampler::error);
     define_constants(module);

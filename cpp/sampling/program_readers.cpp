@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cpython/runtime/other_runtimes.h"
 #include "model/sample.h"
 
 namespace pystack::sampling {
@@ -14,8 +15,8 @@ namespace {
 constexpr std::uint64_t kPartOfDropped = 2;
 constexpr std::uint64_t kPartOfCodes = 8;
 constexpr std::uint64_t kRenewCodesEveryNs = 1'000'000'000;
-constexpr std::uint64_t kFirstFindTasksPauseNs = 20'000'000;
-constexpr std::uint64_t kLongestFindTasksPauseNs = 2'000'000'000;
+constexpr std::uint64_t kFirstFindPauseNs = 20'000'000;
+constexpr std::uint64_t kLongestFindPauseNs = 2'000'000'000;
 
 /// Tables grow only, so they have limits of their own: code objects are read when they are full,
 /// too.
@@ -44,7 +45,9 @@ void ProgramReaders::use(cpython::Runtime runtime) {
     interner_->set_stopped(stops_);
     tasks_.reset();
     find_tasks_at_ns_ = 0;
-    find_tasks_pause_ns_ = kFirstFindTasksPauseNs;
+    find_tasks_pause_ns_ = find_others_pause_ns_ = kFirstFindPauseNs;
+    others_.clear();
+    find_others_at_ns_ = 0;
 }
 
 void ProgramReaders::use_new_codes() {
@@ -71,12 +74,24 @@ bool ProgramReaders::find_tasks(std::uint64_t now_ns) {
     if (tasks_ || now_ns < find_tasks_at_ns_ || !find_tasks_pace_.is_due()) return false;
     const auto begin = Pace::Clock::now();
     find_tasks_at_ns_ = now_ns + find_tasks_pause_ns_;
-    find_tasks_pause_ns_ = std::min(find_tasks_pause_ns_ * 2, kLongestFindTasksPauseNs);
+    find_tasks_pause_ns_ = std::min(find_tasks_pause_ns_ * 2, kLongestFindPauseNs);
     const auto offsets = cpython::find_asyncio(target_, runtime_);
     find_tasks_pace_.worked_since(begin);
     if (!offsets || !stacks_->add_running_task(offsets->running_task)) return false;
     tasks_ = std::make_unique<TaskNames>(target_.memory(), runtime_.layout, *offsets, *interner_);
     return true;
+}
+
+void ProgramReaders::find_others(std::uint64_t now_ns) {
+    if (now_ns < find_others_at_ns_ || !find_others_pace_.is_due()) return;
+    const auto begin = Pace::Clock::now();
+    find_others_at_ns_ = now_ns + find_others_pause_ns_;
+    find_others_pause_ns_ = std::min(find_others_pause_ns_ * 2, kLongestFindPauseNs);
+    // One that has ended was there all the same.
+    for (std::string& other : cpython::other_runtimes(target_, runtime_)) {
+        if (std::ranges::find(others_, other) == others_.end()) others_.push_back(std::move(other));
+    }
+    find_others_pace_.worked_since(begin);
 }
 
 std::uint8_t ProgramReaders::gil_bits(const cpython::ThreadState& state) const {

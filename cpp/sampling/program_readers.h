@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/pace.h"
 #include "base/work_limits.h"
@@ -37,6 +39,10 @@ class ProgramReaders {
     /// ReadPlan is of use any more.
     bool find_tasks(std::uint64_t now_ns);
 
+    /// Looks for other interpreters in the process (`cpython::other_runtimes`), which programs load
+    /// when they like, less and less often.
+    void find_others(std::uint64_t now_ns);
+
     const target::Target& target() const { return target_; }
     const cpython::Runtime& runtime() const { return runtime_; }
     cpython::StackReader& stacks() const { return *stacks_; }
@@ -46,6 +52,8 @@ class ProgramReaders {
     CodeValidator& code_validator() const { return *code_validator_; }
     /// Null until asyncio was found.
     TaskNames* tasks() const { return tasks_.get(); }
+
+    const std::vector<std::string>& others() const { return others_; }
 
     /// What the interpreters, as they were read last, say of the GIL: model::SampleState bits.
     std::uint8_t gil_bits(const cpython::ThreadState& state) const;
@@ -73,6 +81,10 @@ class ProgramReaders {
     std::uint64_t find_tasks_at_ns_ = 0;
     std::uint64_t find_tasks_pause_ns_ = 0;
     Pace find_tasks_pace_;
+    std::vector<std::string> others_;
+    std::uint64_t find_others_pause_ns_ = 0;
+    std::uint64_t find_others_at_ns_ = 0;
+    Pace find_others_pace_;
 };
 
 }  // namespace pystack::sampling

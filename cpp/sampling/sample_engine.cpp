@@ -74,6 +74,7 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
     if (program_.find_tasks(now_ns)) {
         for (TrackedThread* thread : threads_) thread->forget_stack();
     }
+    program_.find_others(now_ns);
     if (previous_ns_ == 0) previous_ns_ = now_ns;
     const std::uint64_t since_last = now_ns - std::min(now_ns, previous_ns_);
     const std::uint64_t most_weight = spacing_.add(since_last);

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "cpython/runtime/runtime_locator.h"
@@ -55,6 +57,8 @@ class SampleEngine {
     std::chrono::nanoseconds standing_time() const { return target_->standing_time(); }
 
     const cpython::PythonVersion& version() const { return program_.runtime().version; }
+    /// Other interpreters of the process, which are not sampled; see `cpython::other_runtimes`.
+    const std::vector<std::string>& other_runtimes() const { return program_.others(); }
 
   protected:
     SampleEngine(std::unique_ptr<target::LiveTarget> target, const SamplerOptions& options);

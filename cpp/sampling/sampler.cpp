@@ -173,6 +173,7 @@ Result<void> Sampler::run() {
         batch.stats = std::exchange(stats, {});
         const std::lock_guard lock(mutex_);
         append(pending_, batch);
+        other_runtimes_ = engine_->other_runtimes();
         batch = {};
         progress_.notify_all();
     };
@@ -272,6 +273,11 @@ std::optional<model::Batch> Sampler::next_batch(std::chrono::nanoseconds timeout
 /// Whether samples or counts wait to be taken. Rows of the tables alone can wait longer.
 bool Sampler::has_news() const {
     return !pending_.time_ns.empty() || pending_.stats != model::SamplerStats{};
+}
+
+std::vector<std::string> Sampler::other_runtimes() const {
+    const std::lock_guard lock(mutex_);
+    return other_runtimes_;
 }
 
 Sampler::End Sampler::end() const {

@@ -6,7 +6,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "sampling/sample_engine.h"
 
@@ -34,6 +36,8 @@ class Sampler {
     void stop();
 
     std::string python_version() const { return version_; }
+    /// Other interpreters of the process, found until now: version and file. They are not sampled.
+    std::vector<std::string> other_runtimes() const;
     End end() const;
     std::optional<Error> error() const;
 
@@ -58,6 +62,7 @@ class Sampler {
     std::atomic<bool> stop_asked_ = false;
     bool final_batch_taken_ = false;
     model::Batch pending_;
+    std::vector<std::string> other_runtimes_;
     End end_ = End::kRunning;
     std::optional<Error> error_;
 };

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "cpython/runtime/other_runtimes.h"
 #include "snapshot/frame_maker.h"
 #include "snapshot/task_builder.h"
 #include "snapshot/waits_builder.h"
@@ -284,6 +285,10 @@ model::Snapshot build_snapshot(RawSnapshot& raw, NativeCapture* native) {
     }
     build_tasks(raw, maker, snapshot);
     snapshot.problems.insert(snapshot.problems.end(), raw.guesses().begin(), raw.guesses().end());
+    for (const std::string& other : cpython::other_runtimes(raw.target, raw.runtime)) {
+        snapshot.problems.push_back("the process also runs " + other +
+                                    ", whose threads and stacks are not shown");
+    }
     if (native != nullptr) {
         settle_collecting(snapshot.threads);
         add_native_threads(raw, *native, maker, snapshot.threads);

@@ -43,6 +43,8 @@ class Sampler(Protocol):
     @property
     def python_version(self) -> str: ...
     @property
+    def other_interpreters(self) -> Sequence[str]: ...
+    @property
     def end_reason(self) -> EndReason: ...
     @property
     def error(self) -> str | None: ...
@@ -166,6 +168,7 @@ class ProcessRecorder:
             if not self.receive(POLL_S):
                 break
         process = self.profile.process
+        process.other_interpreters = tuple(sampler.other_interpreters)
         if process.end_reason == "running":
             process.end_reason, process.error = sampler.end_reason, sampler.error
         self.profile.finish()

@@ -85,6 +85,7 @@ def _process(profile: Profile) -> dict[str, Any]:
         "pid": process.pid,
         "command": list(process.command),
         "python_version": process.python_version,
+        "other_interpreters": list(process.other_interpreters),
         "duration_ns": max(0, profile.end_ns - profile.start_ns),
         "end_reason": process.end_reason,
         "error": process.error,

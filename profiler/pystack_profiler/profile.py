@@ -42,6 +42,8 @@ class ProcessFacts:
     pid: int
     command: tuple[str, ...] = ()
     python_version: str = ""
+    #: Version and file of those that were loaded beside the recorded one; known at the end.
+    other_interpreters: tuple[str, ...] = ()
     start_ns: int = 0  # monotonic clock, as the samples' times
     end_ns: int = 0
     end_reason: EndReason = "running"

@@ -77,6 +77,12 @@ def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
         children = plural(recording.python_children, "child process", "es")
         verb, them = ("runs", "it") if recording.python_children == 1 else ("run", "them")
         lines.append(f"{children} {verb} Python, too: -s records {them}")
+    lines += [
+        f"Warning: process {profile.process.pid} also runs {escape(other)}, whose threads and stacks are not"
+        " recorded"
+        for profile in recording.profiles
+        for other in profile.process.other_interpreters
+    ]
     if recording.stats["maps_left_out"]:
         lines.append(
             "Warning: mapped files were left out because of the memory limit: the process has too many"

@@ -240,6 +240,7 @@ def hostile_batch() -> FakeBatch:
 
 class HostileSampler(FakeSampler):
     python_version = HOSTILE
+    other_interpreters = (HOSTILE,)
 
 
 @pytest.mark.parametrize("name", ["html", "speedscope", "folded"])

@@ -72,6 +72,23 @@ class Locator {
         return fail(not_python(target_));
     }
 
+    std::optional<Runtime> from_symbols(Module& module) {
+        if (!target_.open_module(module)) return std::nullopt;
+        const elf::ElfImage& image = *module.image;
+        // Its own section since 3.10 [Python/pylifecycle.c]: survives strip.
+        if (const auto section = image.section(".PyRuntime")) {
+            if (auto runtime = accept(module, {section->address + module.bias})) return runtime;
+        }
+        if (const auto symbol = image.symbol("_PyRuntime")) {
+            if (auto runtime = accept(module, {symbol->address + module.bias})) return runtime;
+        }
+        if (const auto symbol = image.symbol("interp_head")) {
+            const RemoteAddr head{symbol->address + module.bias};
+            return accept_guesses(module, [&](const Layout&) { return std::optional(head); });
+        }
+        return std::nullopt;
+    }
+
   private:
     /// Files named as interpreters are first, then the program, then everything else.
     void sort_by_promise() {
@@ -92,23 +109,6 @@ class Locator {
             if (auto runtime = from_shape(module)) return runtime;
         }
         return options_.exhaustive ? from_anonymous_memory() : std::nullopt;
-    }
-
-    std::optional<Runtime> from_symbols(Module& module) {
-        if (!target_.open_module(module)) return std::nullopt;
-        const elf::ElfImage& image = *module.image;
-        // Its own section since 3.10 [Python/pylifecycle.c]: survives strip.
-        if (const auto section = image.section(".PyRuntime")) {
-            if (auto runtime = accept(module, {section->address + module.bias})) return runtime;
-        }
-        if (const auto symbol = image.symbol("_PyRuntime")) {
-            if (auto runtime = accept(module, {symbol->address + module.bias})) return runtime;
-        }
-        if (const auto symbol = image.symbol("interp_head")) {
-            const RemoteAddr head{symbol->address + module.bias};
-            return accept_guesses(module, [&](const Layout&) { return std::optional(head); });
-        }
-        return std::nullopt;
     }
 
     /// A runtime at a known address: by its table, or by every layout that may fit.
@@ -385,6 +385,10 @@ class Locator {
 
 Result<Runtime> locate_runtime(const target::Target& target, const LocateOptions& options) {
     return Locator(target, options).locate();
+}
+
+std::optional<Runtime> runtime_of_file(const target::Target& target, elf::Module& module) {
+    return Locator(target, {}).from_symbols(module);
 }
 
 }  // namespace pystack::cpython

@@ -34,4 +34,7 @@ struct LocateOptions {
 /// know.
 Result<Runtime> locate_runtime(const target::Target& target, const LocateOptions& options = {});
 
+/// The runtime that one file holds, by section and symbol.
+std::optional<Runtime> runtime_of_file(const target::Target& target, elf::Module& module);
+
 }  // namespace pystack::cpython
