@@ -18,6 +18,7 @@ WaitKind = Literal[
     "queue_item",
     "queue_space",
     "queue_tasks",
+    "work",
     "thread",
     "future",
     "import_lock",

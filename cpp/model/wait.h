@@ -18,9 +18,10 @@ namespace pystack::model {
     X(kEvent, "event")            /* threading.Event */                                   \
     X(kSemaphore, "semaphore")    /* threading.Semaphore */                               \
     X(kBarrier, "barrier")        /* threading.Barrier */                                 \
-    X(kQueueItem, "queue_item")   /* an item of a queue.Queue */                          \
+    X(kQueueItem, "queue_item")   /* an item of a Queue or SimpleQueue of queue */        \
     X(kQueueSpace, "queue_space") /* room in a queue.Queue */                             \
     X(kQueueTasks, "queue_tasks") /* until all items of a queue.Queue are done */         \
+    X(kWork, "work")              /* an idle worker of a ThreadPoolExecutor */            \
     X(kThread, "thread")          /* the end of a thread */                               \
     X(kFuture, "future")          /* the result of a concurrent.futures.Future */         \
     X(kImportLock, "import_lock") /* another thread that imports the module */            \

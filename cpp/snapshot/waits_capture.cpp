@@ -5,6 +5,7 @@
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
 #include "cpython/sync/object_names.h"
+#include "cpython/sync/simple_queues.h"
 #include "cpython/sync/wait_sites.h"
 #include "waits/blocked_call.h"
 
@@ -160,10 +161,12 @@ std::optional<RawWait> WaitsCapture::find_wait(const RawSnapshot& raw, const Raw
     wait.call = thread.call;
     if (futex) {
         find_lock(raw, thread, *futex, wait);
-        if (is_guess && !wait.lock) return std::nullopt;
-        if (wait.lock && locks_.may_be_woken(*futex)) return std::nullopt;
+        if (!wait.lock) find_simple_queue(raw, thread, *futex, wait);
+        if (is_guess && !wait.object) return std::nullopt;
+        if (wait.object && locks_.may_be_woken(*futex)) return std::nullopt;
         find_site(raw, thread, wait);
         find_name(raw, thread, wait);
+        find_pool(raw, thread, wait);
     }
     return wait;
 }
@@ -183,20 +186,34 @@ arch::Syscall WaitsCapture::original(const RawSnapshot& raw, const RawThread& th
     return call;
 }
 
+/// Of the innermost Python frame.
+std::vector<RemoteAddr> WaitsCapture::innermost_objects(const RawSnapshot& raw,
+                                                        const RawThread& thread) const {
+    const auto first = python_frame(thread.frames, 0);
+    const Code* code = first ? code_of(raw, thread.frames[*first]) : nullptr;
+    if (code == nullptr) return {};
+    return objects_.all(pages_, *code, thread.frames[*first]);
+}
+
 void WaitsCapture::find_lock(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
                              RawWait& wait) {
-    std::vector<RemoteAddr> objects;
-    if (const auto first = python_frame(thread.frames, 0)) {
-        if (const Code* code = code_of(raw, thread.frames[*first]))
-            objects = objects_.all(pages_, *code, thread.frames[*first]);
-    }
-    const auto lock = locks_.waited_lock(futex, objects);
+    const auto lock = locks_.waited_lock(futex, innermost_objects(raw, thread));
     if (!lock) return;
     wait.lock = *lock;
     wait.wait.kind = WaitKind::kLock;
     wait.wait.address = lock->object.value;
     wait.object = lock->object;
     if (const auto type = types_.of(lock->object)) wait.wait.type = types_.full_name(**type);
+}
+
+void WaitsCapture::find_simple_queue(const RawSnapshot& raw, const RawThread& thread,
+                                     RemoteAddr futex, RawWait& wait) {
+    wait.object = cpython::waited_simple_queue(pages_, layout_, types_, futex,
+                                               innermost_objects(raw, thread));
+    if (!wait.object) return;
+    wait.wait.kind = WaitKind::kQueueItem;
+    wait.wait.address = wait.object.value;
+    if (const auto type = types_.of(wait.object)) wait.wait.type = types_.full_name(**type);
 }
 
 /// The call of the standard library that waits, if it says more than its lock.
@@ -240,6 +257,20 @@ void WaitsCapture::find_name(const RawSnapshot& raw, const RawThread& thread, Ra
     if (code == nullptr) return;
     wait.wait.name = cpython::ObjectNames(pages_, layout_, types_)
                          .find(wait.object, *code, thread.frames[*user], objects_);
+}
+
+/// A worker of a ThreadPoolExecutor is idle in the function that fetches its work
+/// [Lib/concurrent/futures/thread.py, 3.6 to 3.15].
+void WaitsCapture::find_pool(const RawSnapshot& raw, const RawThread& thread, RawWait& wait) {
+    if (wait.wait.kind != WaitKind::kQueueItem || wait.wait.name != "work_queue") return;
+    const auto user = python_frame(thread.frames, wait.site_frame ? *wait.site_frame + 1 : 0);
+    const Code* code = user ? code_of(raw, thread.frames[*user]) : nullptr;
+    if (code == nullptr || code->function.view() != "_worker" ||
+        !code->file.view().ends_with("concurrent/futures/thread.py")) {
+        return;
+    }
+    wait.wait.kind = WaitKind::kWork;
+    wait.wait.name.clear();
 }
 
 std::optional<std::uint64_t> WaitsCapture::identifier(RemoteAddr object,

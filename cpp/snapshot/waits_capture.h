@@ -47,13 +47,18 @@ class WaitsCapture {
     arch::Syscall original(const RawSnapshot& raw, const RawThread& thread) const;
     void find_lock(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
                    RawWait& wait);
+    void find_simple_queue(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
+                           RawWait& wait);
     void find_site(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
     void find_target(RemoteAddr object, RawWait& wait);
+    void find_pool(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
     void find_name(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
     void find_holders(RawSnapshot& raw);
     std::vector<Held> with_blocks(const RawSnapshot& raw);
     bool may_have_released(const RawSnapshot& raw, const RawThread& thread, std::size_t frame,
                            const cpython::FoundLock& lock);
+    std::vector<RemoteAddr> innermost_objects(const RawSnapshot& raw,
+                                              const RawThread& thread) const;
     std::optional<std::uint64_t> identifier(RemoteAddr object, std::string_view attribute);
     std::string text(RemoteAddr object, std::string_view attribute);
 

@@ -71,6 +71,8 @@ class WaitText:
         kind = base_name((wait.type or "").replace(".", "/"))
         if wait.kind in _OBJECTS:
             return _OBJECTS[wait.kind].format(type=escape(kind)) + name
+        if wait.kind == "work":
+            return "for work in a thread pool"
         if wait.kind == "lock":
             return ("for an RLock" if kind == "RLock" else "for a lock") + name
         if wait.kind == "mutex":

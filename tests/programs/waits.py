@@ -172,6 +172,23 @@ def gets_from_queue():
     empty.get()
 
 
+if hasattr(queue, "SimpleQueue"):
+    simple, simple_in_python = queue.SimpleQueue(), queue._PySimpleQueue()
+
+    @case("queue_item", type="_queue.SimpleQueue", name="simple", holder=None)
+    def gets_from_simple_queue():
+        simple.get()
+
+    @case("queue_item", type="_queue.SimpleQueue", name="simple", is_timed=True)
+    def gets_from_simple_queue_with_timeout():
+        get = simple.get
+        get(True, 100000)
+
+    @case("queue_item", type="queue._PySimpleQueue", name="simple_in_python", holder=None)
+    def gets_from_simple_queue_in_python():
+        simple_in_python.get()
+
+
 @case("queue_space", type="queue.Queue", name="full", holder=None)
 def puts_into_queue():
     full.put(2)
@@ -306,6 +323,12 @@ again = open(os.path.join(FOLDER, "locked"), "w")
 @case("file_lock", fd=again.fileno(), target=locked.name, pid=os.getpid())
 def locks_file():
     fcntl.flock(again, fcntl.LOCK_EX)
+
+
+pool = concurrent.futures.ThreadPoolExecutor(1, "pool")
+pool.submit(int).result()
+pool_queue = "_queue.SimpleQueue" if hasattr(queue, "SimpleQueue") else "queue.Queue"
+FACTS["pool_0"] = {"kind": "work", "type": pool_queue, "name": None, "is_timed": False}
 
 
 child = subprocess.Popen(

@@ -101,6 +101,7 @@ IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line"
             {"kind": "queue_item", "type": "queue.Queue", "name": "jobs"},
             "waiting for an item of a Queue (jobs)",
         ),
+        ({"kind": "work", "type": "_queue.SimpleQueue"}, "waiting for work in a thread pool"),
         ({"kind": "queue_space", "type": "queue.LifoQueue"}, "waiting for space in a LifoQueue"),
         ({"kind": "queue_tasks", "type": "queue.Queue"}, "waiting for all tasks of a Queue"),
         (

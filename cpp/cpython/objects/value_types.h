@@ -71,8 +71,10 @@ enum class ValueKind : std::uint8_t {
     kQueue,
     kBarrier,
     kThread,
-    kFuture,      ///< Of concurrent.futures.
-    kModuleLock,  ///< importlib's: who imports a module.
+    kFuture,         ///< Of concurrent.futures.
+    kModuleLock,     ///< importlib's: who imports a module.
+    kSimpleQueue,    ///< queue.SimpleQueue in C.
+    kPySimpleQueue,  ///< The same in Python, where there is no C.
 };
 
 /// What is known of one type object. Names are escaped.

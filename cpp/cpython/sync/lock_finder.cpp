@@ -1,17 +1,10 @@
 #include "cpython/sync/lock_finder.h"
 
 #include "cpython/objects/instance_attributes.h"
+#include "cpython/sync/bound_methods.h"
+#include "cpython/sync/parking.h"
 
 namespace pystack::cpython {
-
-namespace {
-
-/// struct wait_entry {void *park_arg; uintptr_t addr; _PySemaphore sema; ...}, which is on the
-/// stack of a thread that waits for a PyMutex [Python/parking_lot.c, 3.13 to 3.15].
-constexpr std::uint64_t kSemaphoreInEntry = 16;
-constexpr std::uint64_t kAddressInEntry = 8;
-
-}  // namespace
 
 std::optional<FoundLock> LockFinder::primitive(RemoteAddr object) const {
     const auto type = types_.of(object);
@@ -27,31 +20,20 @@ std::optional<FoundLock> LockFinder::lock_of_condition(RemoteAddr object) const 
 }
 
 std::optional<FoundLock> LockFinder::lock_of(RemoteAddr object) const {
-    auto type = types_.of(object);
+    object = self_or_object(memory_, layout_, types_, object);
+    const auto type = object ? types_.of(object) : fail(Error{});
     if (!type) return std::nullopt;
-    FieldOffset self;
-    if ((*type)->kind == ValueKind::kBuiltin) self = layout_.cfunction_object.m_self;
-    if ((*type)->kind == ValueKind::kMethod) self = layout_.method_object.im_self;
-    if (self) {
-        const auto bound = memory_.read_pointer(object + *self);
-        if (!bound) return std::nullopt;
-        object = *bound;
-        type = types_.of(object);
-        if (!type) return std::nullopt;
-    }
     if ((*type)->kind == ValueKind::kCondition) return lock_of_condition(object);
     return primitive(object);
 }
 
-/// From 3.13 on: a thread that waits for a PyMutex is blocked in a semaphore on its own stack.
 std::optional<FoundLock> LockFinder::parked_lock(RemoteAddr futex) const {
-    if (!layout_.lock_object.mutex || futex.value < kSemaphoreInEntry) return std::nullopt;
-    const RemoteAddr entry{futex.value - kSemaphoreInEntry};
-    const auto parked_at = memory_.read_pointer(entry + kAddressInEntry);
-    if (!parked_at || parked_at->value < *layout_.lock_object.mutex) return std::nullopt;
+    if (!layout_.lock_object.mutex) return std::nullopt;
+    const auto address = parked_at(memory_, futex);
+    if (!address || address->value < *layout_.lock_object.mutex) return std::nullopt;
     // Both kinds of locks begin with their mutex.
-    const auto lock = primitive({parked_at->value - *layout_.lock_object.mutex});
-    if (!lock || lock_address(memory_, layout_, lock->object, lock->kind) != *parked_at)
+    const auto lock = primitive({address->value - *layout_.lock_object.mutex});
+    if (!lock || lock_address(memory_, layout_, lock->object, lock->kind) != *address)
         return std::nullopt;
     return lock;
 }

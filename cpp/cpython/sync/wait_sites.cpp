@@ -25,6 +25,8 @@ constexpr KnownCall kCalls[] = {
     {"_wait", ValueKind::kBarrier, WaitKind::kBarrier},
     {"_enter", ValueKind::kBarrier, WaitKind::kBarrier},
     {"get", ValueKind::kQueue, WaitKind::kQueueItem},
+    {"get", ValueKind::kSimpleQueue, WaitKind::kQueueItem},
+    {"get", ValueKind::kPySimpleQueue, WaitKind::kQueueItem},
     {"put", ValueKind::kQueue, WaitKind::kQueueSpace},
     {"join", ValueKind::kQueue, WaitKind::kQueueTasks},
     {"join", ValueKind::kThread, WaitKind::kThread},

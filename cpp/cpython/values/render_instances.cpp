@@ -94,6 +94,7 @@ bool is_plain_instance(const Value& value) {
         case ValueKind::kThread:
         case ValueKind::kFuture:
         case ValueKind::kModuleLock:
+        case ValueKind::kPySimpleQueue:
             return true;
         default:
             return false;

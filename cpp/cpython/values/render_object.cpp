@@ -93,6 +93,8 @@ Result<void> render(Rendering& r, const Value& value) {
         case ValueKind::kThread:
         case ValueKind::kFuture:
         case ValueKind::kModuleLock:
+        case ValueKind::kSimpleQueue:
+        case ValueKind::kPySimpleQueue:
             break;
     }
     return render_instance(r, value);
