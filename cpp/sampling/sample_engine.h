@@ -56,7 +56,7 @@ class SampleEngine {
     /// How long the target has stood still until now.
     std::chrono::nanoseconds standing_time() const { return target_->standing_time(); }
 
-    const cpython::PythonVersion& version() const { return program_.runtime().version; }
+    std::string python_version() const { return program_.runtime().version_text(); }
     /// Other interpreters of the process, which are not sampled; see `cpython::other_runtimes`.
     const std::vector<std::string>& other_runtimes() const { return program_.others(); }
 

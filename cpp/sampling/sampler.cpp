@@ -84,7 +84,7 @@ Result<std::unique_ptr<Sampler>> Sampler::open(int pid, const SamplerOptions& op
 }
 
 Sampler::Sampler(std::unique_ptr<SampleEngine> engine, const SamplerOptions& options)
-    : options_(options), version_(engine->version().to_string()), engine_(std::move(engine)) {}
+    : options_(options), version_(engine->python_version()), engine_(std::move(engine)) {}
 
 Sampler::~Sampler() {
     stop();

@@ -1,7 +1,5 @@
 #include <algorithm>
-#include <array>
 
-#include "cpython/layout/debug_offsets.h"
 #include "cpython/layout/version_guesses.h"
 #include "files/file_root.h"
 #include "snapshot/capture.h"
@@ -130,13 +128,7 @@ void tell_missing_binary(const CoreTarget& core, const cpython::Runtime& runtime
     const auto* binary = missing_binary(core, runtime);
     if (binary == nullptr) return;
     std::string lost = "names of built-in types are unknown";
-    std::array<std::byte, cpython::kDebugOffsetsMaxSize> table;
-    const std::size_t size = core.memory().read_up_to(runtime.address, table);
-    if (!cpython::parse_debug_offsets_header(std::span(table).first(size))) {
-        snapshot.version =
-            std::to_string(runtime.version.major) + "." + std::to_string(runtime.version.minor);
-        lost += ", and so is the exact version";
-    }
+    if (!runtime.is_version_exact) lost += ", and so is the exact version";
     snapshot.problems.push_back("the interpreter is " + wanted(*binary) + ": " + lost);
 }
 

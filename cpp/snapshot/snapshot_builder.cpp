@@ -324,7 +324,7 @@ void describe_target(const RawSnapshot& raw, model::Snapshot& snapshot) {
     snapshot.namespace_pid = raw.target.namespace_pid();
     snapshot.executable = raw.target.executable();
     snapshot.command = raw.target.command();
-    snapshot.version = raw.runtime.version.to_string();
+    snapshot.version = raw.runtime.version_text();
     snapshot.free_threaded = raw.runtime.layout.free_threaded;
     snapshot.debug = raw.runtime.debug;
 }

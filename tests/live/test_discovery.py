@@ -17,7 +17,7 @@ import pytest
 from interpreters import FULL_MATRIX_VARIABLE, required
 from marks import each_of
 from targets import PROGRAMS, Interpreter
-from tool_runs import dump_json
+from tool_runs import dump_json, run_tool
 from truth_compare import differences
 from truthful_target import TruthfulTarget, truthful_process, truthful_target
 
@@ -238,6 +238,55 @@ def test_memory_by_file(interpreter: Interpreter, tmp_path: Path) -> None:
 def test_exhaustive_finds_the_same(interpreter: Interpreter, tmp_path: Path) -> None:
     with Installation(interpreter, tmp_path).started() as target:
         check(target, "--exhaustive")
+
+
+# What packers of executables (UPX) leave: the interpreter in memory of no file.
+UNMAP_FILE = """
+#define _GNU_SOURCE
+#include <string.h>
+#include <sys/mman.h>
+
+int unmap_file(void *begin, unsigned long size, int access) {
+    void *copy = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memcpy(copy, begin, size);
+    mprotect(copy, size, access);
+    return mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, begin) == begin;
+}
+"""
+UNPACKED = """
+import ctypes, os, re, runpy, sys
+unmap_file = ctypes.PyDLL(sys.argv[1]).unmap_file
+with open("/proc/self/maps") as maps:
+    rows = [line.split() for line in maps]
+for row in rows:
+    if len(row) < 6 or not re.match("(lib)?python", os.path.basename(row[5])):
+        continue
+    begin, end = (int(part, 16) for part in row[0].split("-"))
+    access = 4 * ("x" in row[1]) + 2 * ("w" in row[1]) + 1
+    assert unmap_file(ctypes.c_void_p(begin), ctypes.c_ulong(end - begin), access)
+del sys.argv[:2]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+# Only symbols tell a debug build.
+@each_of(one for one in DIFFERENT_FILES if not one.debug)
+def test_exhaustive_finds_an_interpreter_in_memory_of_no_file(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    truth = tmp_path / "truth.json"
+    source, library = tmp_path / "unmap.c", tmp_path / "unmap.so"
+    source.write_text(UNMAP_FILE)
+    subprocess.run(["cc", "-shared", "-fPIC", source, "-o", library], check=True)
+    program = PROGRAMS / "small.py"
+    command = interpreter.command("-c", UNPACKED, str(library), str(program), str(truth))
+    with truthful_process(command, tmp_path, {}) as target:
+        target.wait_for_barrier()
+        if interpreter.version < (3, 13):
+            assert "--exhaustive" in run_tool("dump", target.pid).stderr
+        dump = dump_json(target.pid, "--exhaustive")
+        assert differences(target.truth, dump) == []
 
 
 # -- Programs that are not Python and run it --

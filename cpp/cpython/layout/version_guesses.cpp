@@ -51,29 +51,9 @@ std::optional<PythonVersion> parse_version(std::string_view text) {
     return cursor == end ? std::optional(version) : std::nullopt;
 }
 
-/// PY_VERSION is a string in the read-only data [Python/getversion.c], of its own or, where the
-/// linker has merged it, the end of another. Libraries linked into the same file have such strings
-/// too, so all that CPython can be are returned.
 std::vector<PythonVersion> versions_in_data(const elf::ElfImage& image) {
-    std::vector<PythonVersion> found;
     const auto section = image.section(".rodata");
-    const auto bytes = section ? image.section_bytes(*section) : image.bytes();
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    constexpr std::string_view kStart = "3.";
-    constexpr std::string_view kNotBefore = "0123456789.";
-    constexpr std::size_t kLongest = 16;
-    for (std::size_t at = text.find(kStart); at != std::string_view::npos;
-         at = text.find(kStart, at + 1)) {
-        if (at > 0 && kNotBefore.find(text[at - 1]) != std::string_view::npos) continue;
-        const std::string_view rest = text.substr(at, kLongest);
-        const std::size_t end = rest.find('\0');
-        if (end == std::string_view::npos) continue;
-        const auto version = parse_version(rest.substr(0, end));
-        if (!version || version->has_offset_table()) continue;
-        if (std::find(found.begin(), found.end(), *version) == found.end())
-            found.push_back(*version);
-    }
-    return found;
+    return versions_in(section ? image.section_bytes(*section) : image.bytes());
 }
 
 std::vector<PythonVersion> guesses(const memory::MemoryReader& memory, const elf::Module& module) {
@@ -94,6 +74,26 @@ std::vector<PythonVersion> guesses(const memory::MemoryReader& memory, const elf
 }
 
 }  // namespace
+
+std::vector<PythonVersion> versions_in(std::span<const std::byte> bytes) {
+    std::vector<PythonVersion> found;
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    constexpr std::string_view kStart = "3.";
+    constexpr std::string_view kNotBefore = "0123456789.";
+    constexpr std::size_t kLongest = 16;
+    for (std::size_t at = text.find(kStart); at != std::string_view::npos;
+         at = text.find(kStart, at + 1)) {
+        if (at > 0 && kNotBefore.find(text[at - 1]) != std::string_view::npos) continue;
+        const std::string_view rest = text.substr(at, kLongest);
+        const std::size_t end = rest.find('\0');
+        if (end == std::string_view::npos) continue;
+        const auto version = parse_version(rest.substr(0, end));
+        if (!version || version->has_offset_table()) continue;
+        if (std::find(found.begin(), found.end(), *version) == found.end())
+            found.push_back(*version);
+    }
+    return found;
+}
 
 bool is_interpreter_name(std::string_view path) {
     const std::string_view name = base_name(path);

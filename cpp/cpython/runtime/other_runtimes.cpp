@@ -18,7 +18,7 @@ std::vector<std::string> other_runtimes(const target::Target& target, const Runt
         // A program can share the variable of its library.
         if (!other || std::ranges::find(known, other->interpreters_head) != known.end()) continue;
         known.push_back(other->interpreters_head);
-        found.push_back("CPython " + other->version.to_string() + " (" + other->binary + ")");
+        found.push_back("CPython " + other->version_text() + " (" + other->binary + ")");
     }
     return found;
 }

@@ -11,8 +11,8 @@
 #include "cpython/layout/layout_table.h"
 #include "cpython/layout/version_guesses.h"
 #include "cpython/runtime/gil_symbols.h"
+#include "cpython/runtime/interpreter_pointers.h"
 #include "cpython/runtime/interpreter_shape.h"
-#include "memory/page_cache.h"
 
 namespace pystack::cpython {
 
@@ -164,13 +164,15 @@ class Locator {
         RemoteAddr address;
         if (const auto offset = layout.runtime_state.interpreters_head) address = head - *offset;
         const PythonVersion version = layout.version;
-        Runtime runtime{.layout = std::move(layout),
-                        .version = version,
-                        .debug = has_debug_symbols(module),
-                        .address = address,
-                        .interpreters_head = head,
-                        .gil_symbols = {},
-                        .binary = module.path};
+        Runtime runtime{
+            .layout = std::move(layout),
+            .version = version,
+            .is_version_exact = layout_is_certain_ || module.image || module.path.empty(),
+            .debug = has_debug_symbols(module),
+            .address = address,
+            .interpreters_head = head,
+            .gil_symbols = {},
+            .binary = module.path};
         if (runtime.layout.gil_place == GilPlace::kSymbols)
             runtime.gil_symbols = find_gil_symbols(module);
         return runtime;
@@ -256,59 +258,16 @@ class Locator {
         constexpr std::size_t kBatch = 1024;
         std::vector<std::size_t> indices;
         for (std::size_t i = 0; i < words.size(); ++i) {
-            const bool plausible = words[i] % alignof(void*) == 0 && is_data_address({words[i]});
-            if (plausible) indices.push_back(i);
+            if (pointers_.may_be_pointer(words[i])) indices.push_back(i);
             if (indices.size() < kBatch && i + 1 < words.size()) continue;
             if (!target_.limits().charge_steps(indices.size())) return std::nullopt;
-            for (const std::size_t index : interpreters_among(layout, words, indices)) {
+            for (const std::size_t index : pointers_.among(layout, words, indices)) {
                 const RemoteAddr head = at + index * sizeof(std::uint64_t);
                 if (auto runtime = accept_layout(module, layout, head)) return runtime;
             }
             indices.clear();
         }
         return std::nullopt;
-    }
-
-    /// Two batched reads for a thousand candidates: the candidate's first thread, and that thread's
-    /// interpreter.
-    std::vector<std::size_t> interpreters_among(const Layout& layout,
-                                                std::span<const std::uint64_t> words,
-                                                std::span<const std::size_t> indices) {
-        std::vector<std::uint64_t> threads(indices.size());
-        read_words(threads, [&](std::size_t i) {
-            return RemoteAddr{words[indices[i]]} + *layout.interpreter_state.threads_head;
-        });
-        std::vector<std::size_t> likely;
-        for (std::size_t i = 0; i < threads.size(); ++i) {
-            if (is_data_address({threads[i]})) likely.push_back(i);
-        }
-        std::vector<std::uint64_t> owners(likely.size());
-        read_words(owners, [&](std::size_t i) {
-            return RemoteAddr{threads[likely[i]]} + *layout.thread_state.interp;
-        });
-        std::vector<std::size_t> found;
-        for (std::size_t i = 0; i < likely.size(); ++i) {
-            const std::size_t index = indices[likely[i]];
-            if (owners[i] == words[index]) found.push_back(index);
-        }
-        return found;
-    }
-
-    template <class AddressOf>
-    void read_words(std::span<std::uint64_t> destination, AddressOf address_of) {
-        std::vector<memory::ReadRequest> requests(destination.size());
-        for (std::size_t i = 0; i < destination.size(); ++i) {
-            destination[i] = 0;
-            requests[i] = {address_of(i), std::as_writable_bytes(destination.subspan(i, 1))};
-        }
-        candidates_.read_many(requests);
-    }
-
-    bool is_data_address(RemoteAddr address) {
-        const auto after = std::upper_bound(
-            data_.begin(), data_.end(), address,
-            [](RemoteAddr wanted, const RemoteRange& range) { return wanted < range.begin; });
-        return after != data_.begin() && std::prev(after)->contains(address);
     }
 
     std::optional<Runtime> from_shape(Module& module) {
@@ -342,39 +301,49 @@ class Locator {
         const bool is_program = module.path == target_.executable().value_or("");
         if (!named && !exports && !(is_program && !opened)) return false;
         shape_versions_ = possible_versions(memory_, module);
-        if (data_.empty()) {
-            if (const auto mappings = target_.mappings()) {
-                for (const Mapping& mapping : *mappings) {
-                    if (mapping.readable && mapping.writable) data_.push_back(mapping.range);
-                }
-                std::sort(data_.begin(), data_.end());
-            }
+        if (!pointers_.knows_mappings()) {
+            if (const auto mappings = target_.mappings()) pointers_.use(*mappings);
         }
         return true;
     }
 
+    /// Tables, which are sure, come first, and then shapes of the versions that strings in the
+    /// program's memory name: a shape alone does not tell 3.9 from 3.10.
     std::optional<Runtime> from_anonymous_memory() {
         const auto mappings = target_.mappings();
         if (!mappings) return std::nullopt;
+        pointers_.use(*mappings);
         for (const Mapping& mapping : *mappings) {
             if (!mapping.readable || !mapping.writable) continue;
-            Module nameless;
-            nameless.mappings.push_back(mapping);
-            if (auto runtime = search_cookie(nameless, mapping.range)) return runtime;
-            shape_versions_ = possible_versions(memory_, nameless);
-            if (auto runtime = search_shape(nameless, mapping.range)) return runtime;
+            if (auto runtime = search_cookie({}, mapping.range)) return runtime;
+        }
+        note_versions(*mappings);
+        for (const Mapping& mapping : *mappings) {
+            if (!mapping.readable || !mapping.writable) continue;
+            if (auto runtime = search_shape({}, mapping.range)) return runtime;
         }
         return std::nullopt;
     }
 
+    void note_versions(std::span<const Mapping> mappings) {
+        shape_versions_.clear();
+        for (const Mapping& mapping : mappings) {
+            if (!mapping.readable || mapping.writable || !mapping.path.empty()) continue;
+            search(mapping.range, [&](RemoteAddr, std::span<const std::byte> bytes) {
+                for (const PythonVersion& version : versions_in(bytes)) {
+                    if (std::ranges::find(shape_versions_, version) == shape_versions_.end())
+                        shape_versions_.push_back(version);
+                }
+                return std::optional<Runtime>();
+            });
+        }
+    }
+
     const target::Target& target_;
     const MemoryReader& memory_;
-    /// Many words point at the same few pages. A page is read once; what is found in it is looked
-    /// at again.
-    memory::PageCache candidates_{memory_};
+    InterpreterPointers pointers_{memory_};
     LocateOptions options_;
     std::vector<Module> modules_;
-    std::vector<RemoteRange> data_;  ///< Readable and writable memory, sorted.
     std::vector<PythonVersion> shape_versions_;
     std::uint64_t searched_ = 0;
     bool layout_is_certain_ = false;

@@ -14,11 +14,19 @@ namespace pystack::cpython {
 struct Runtime {
     Layout layout;  ///< Checked.
     PythonVersion version;
-    bool debug = false;  ///< Built with Py_DEBUG, as far as its symbols tell.
+    bool is_version_exact = true;  ///< Else only major and minor are known.
+    bool debug = false;            ///< Built with Py_DEBUG, as far as its symbols tell.
     RemoteAddr address;  ///< _PyRuntime; null where only the interpreter list was found (3.6).
     RemoteAddr interpreters_head;  ///< Address OF the pointer to the first interpreter.
     GilSymbols gil_symbols;        ///< Only with GilPlace::kSymbols.
-    std::string binary;            ///< Path of the file that holds it.
+    std::string binary;            ///< Path of the file that holds it; "" in anonymous memory.
+
+    /// The version, as far as it is known.
+    std::string version_text() const {
+        return is_version_exact
+                   ? version.to_string()
+                   : std::to_string(version.major) + "." + std::to_string(version.minor);
+    }
 };
 
 struct LocateOptions {

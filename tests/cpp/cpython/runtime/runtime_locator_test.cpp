@@ -113,18 +113,25 @@ TEST_CASE("a runtime is found by its shape or its table, without any file") {
 TEST_CASE("memory of no file is searched when that is asked for") {
     for_each_version<FakeRuntime>([](FakeRuntime& fake) {
         make_runtime(fake);
+        const RemoteAddr texts = fake.allocate(4096);
         FakeTarget target(fake);
         for (elf::Mapping& map : target.maps) {
             map.path = {};
             map.inode = 0;
         }
+        target.maps.push_back({.range = {texts, texts + 4096}, .readable = true});
         CHECK(error_of(target) == ErrorCode::kNotPython);
+        // A shape alone does not tell 3.9 from 3.10.
+        if (!has_table(fake.layout))
+            CHECK(error_of(target, {.exhaustive = true}) == ErrorCode::kNotPython);
+        const std::string version = "3." + std::to_string(fake.layout.version.minor) + ".7";
+        fake.memory().put_text(texts + 64, version + '\0');
         const auto runtime = locate_runtime(target, {.exhaustive = true});
-        // Without a name a version below 3.13 can only be guessed.
-        if (has_table(fake.layout)) {
-            REQUIRE(runtime);
-            CHECK(runtime->interpreters_head == fake.runtime.interpreters_head);
-        }
+        REQUIRE(runtime);
+        CHECK(runtime->interpreters_head == fake.runtime.interpreters_head);
+        CHECK(runtime->is_version_exact);
+        if (!has_table(fake.layout)) CHECK(runtime->version.to_string() == version);
+        CHECK(runtime->version.minor == fake.layout.version.minor);
     });
 }
 
