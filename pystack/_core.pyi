@@ -91,6 +91,10 @@ class RawHolder(TypedDict):
     file: str | None
     line: int | None
 
+class RawProcessName(TypedDict):
+    pid: int
+    command: str | None
+
 class RawWait(TypedDict):
     kind: str  # a word of cpp/model/wait.h
     call: str | None
@@ -105,6 +109,7 @@ class RawWait(TypedDict):
     target: str | None
     pid: int | None
     command: str | None
+    other_ends: list[RawProcessName]
     holders: list[RawHolder]
 
 class RawEventLoop(TypedDict):

@@ -51,6 +51,13 @@ class Holder(NamedTuple):
     line: int | None
 
 
+class ProcessName(NamedTuple):
+    """Another process."""
+
+    pid: int
+    command: str | None
+
+
 class Wait(NamedTuple):
     """What a thread waits for. None means that it is unknown, or that this kind does not have it."""
 
@@ -74,9 +81,12 @@ class Wait(NamedTuple):
     file_count: int | None
     #: What `fd` is: a path, or the addresses and the state of a socket.
     target: str | None
-    #: The child, the owner of a file lock, or the process at the other end of a pipe.
+    #: The child, or the owner of a file lock.
     pid: int | None
     command: str | None
+    #: The processes that have the other end of a pipe or a connected unix socket, as far as they
+    #: can be seen from here: at most 8, maybe the process itself.
+    other_ends: tuple[ProcessName, ...]
     #: Who can end the wait, as far as it is proved.
     holders: tuple[Holder, ...]
 
@@ -84,9 +94,14 @@ class Wait(NamedTuple):
     def from_raw(cls, raw: RawWait) -> Wait:
         """Converts from the mapping of the C++ core."""
         fields: dict[str, Any] = dict(raw)
+        fields["other_ends"] = tuple([ProcessName(**end) for end in raw["other_ends"]])
         fields["holders"] = tuple([Holder(**holder) for holder in raw["holders"]])
         return cls(**fields)
 
     def to_json_dict(self) -> dict[str, Any]:
         """The object in the JSON output."""
-        return {**self._asdict(), "holders": [holder._asdict() for holder in self.holders]}
+        return {
+            **self._asdict(),
+            "other_ends": [end._asdict() for end in self.other_ends],
+            "holders": [holder._asdict() for holder in self.holders],
+        }

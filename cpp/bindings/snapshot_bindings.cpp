@@ -80,6 +80,14 @@ nb::dict to_dict(const model::Wait& wait) {
     item["target"] = wait.target.empty() ? nb::none() : to_os_str(wait.target);
     item["pid"] = optional_number(wait.pid);
     item["command"] = wait.command.empty() ? nb::none() : to_os_str(wait.command);
+    nb::list ends;
+    for (const model::ProcessName& process : wait.other_ends) {
+        nb::dict end;
+        end["pid"] = process.pid;
+        end["command"] = process.command.empty() ? nb::none() : to_os_str(process.command);
+        ends.append(end);
+    }
+    item["other_ends"] = ends;
     nb::list holders;
     for (const model::Holder& holder : wait.holders) holders.append(to_dict(holder));
     item["holders"] = holders;

@@ -71,6 +71,12 @@ struct Holder {
     std::optional<std::int32_t> line;
 };
 
+/// A process, for a human.
+struct ProcessName {
+    std::int32_t pid = 0;
+    std::string command;
+};
+
 /// What is not known is absent.
 struct Wait {
     WaitKind kind = WaitKind::kFutex;
@@ -84,8 +90,11 @@ struct Wait {
     std::optional<std::int32_t> fd;
     std::optional<std::uint64_t> count;  ///< Of the files of a set.
     std::string target;                  ///< What `fd` is: a path, the addresses of a socket.
-    std::optional<std::int32_t> pid;     ///< Of the child, the owner of a lock, or the other end.
+    std::optional<std::int32_t> pid;     ///< Of the child, or the owner of a lock.
     std::string command;                 ///< Of that process.
+    /// The processes that have the other end of a pipe or a connected unix socket, as far as they
+    /// can be seen; maybe the process itself.
+    std::vector<ProcessName> other_ends;
     std::vector<Holder> holders;
 };
 

@@ -3,14 +3,18 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "process/proc_files.h"
 #include "waits/descriptors.h"
+#include "waits/other_ends.h"
+#include "waits/unix_peers.h"
 
 namespace pystack::snapshot {
 
@@ -27,19 +31,26 @@ bool has_descriptor(const RawThread& thread) {
     return kind == WaitKind::kDescriptor || kind == WaitKind::kFileLock;
 }
 
-void add_descriptors(const LiveTarget& target, std::vector<RawThread>& threads) {
-    std::vector<RawThread*> waiting;
+/// A wait, and what its descriptor is.
+struct OpenFile {
+    model::Wait* wait = nullptr;
+    waits::Descriptor file;
+};
+
+std::vector<OpenFile> add_descriptors(const LiveTarget& target, std::vector<RawThread>& threads) {
+    std::vector<model::Wait*> waiting;
     std::vector<int> fds;
     for (RawThread& thread : threads) {
         if (!has_descriptor(thread)) continue;
-        waiting.push_back(&thread);
+        waiting.push_back(&thread.wait->wait);
         fds.push_back(*thread.wait->wait.fd);
     }
-    if (fds.empty()) return;
-    const auto found = waits::describe_descriptors(target.pid(), fds);
+    std::vector<OpenFile> files;
+    if (fds.empty()) return files;
+    auto found = waits::describe_descriptors(target.pid(), fds);
     for (std::size_t i = 0; i < waiting.size(); ++i) {
         if (!found[i]) continue;
-        model::Wait& wait = waiting[i]->wait->wait;
+        model::Wait& wait = *waiting[i];
         wait.target = found[i]->target;
         if (wait.kind != WaitKind::kFileLock) {
             wait.kind = found[i]->kind;
@@ -47,6 +58,47 @@ void add_descriptors(const LiveTarget& target, std::vector<RawThread>& threads) 
             wait.pid = *owner;
             wait.command = waits::command_of(*owner);
         }
+        files.push_back({&wait, *std::move(found[i])});
+    }
+    return files;
+}
+
+bool is_write(const model::Wait& wait) {
+    return wait.call.starts_with("write") || wait.call == "sendfile";
+}
+
+/// The other ends of pipes, and of connected unix sockets.
+void add_other_ends(const LiveTarget& target, const std::vector<OpenFile>& files) {
+    std::vector<model::Wait*> waiting;
+    std::vector<waits::FileEnd> ends;
+    std::vector<model::Wait*> connected;
+    std::vector<std::uint64_t> sockets;
+    for (const auto& [wait, file] : files) {
+        if (wait->kind == WaitKind::kPipe) {
+            waiting.push_back(wait);
+            ends.push_back({.link = file.link,
+                            .device = file.device,
+                            .inode = file.inode,
+                            .writes = !is_write(*wait)});
+        } else if (wait->kind == WaitKind::kSocket && file.target.starts_with("unix socket")) {
+            connected.push_back(wait);
+            sockets.push_back(file.inode);
+        }
+    }
+    // The kernel is asked for sockets of our network namespace.
+    if (!sockets.empty() && process::shares_namespace(target.pid(), "net")) {
+        const auto peers = waits::find_unix_peers(sockets);
+        for (std::size_t i = 0; i < peers.size(); ++i) {
+            if (!peers[i]) continue;
+            waiting.push_back(connected[i]);
+            ends.push_back({.link = "socket:[" + std::to_string(*peers[i]) + "]"});
+        }
+    }
+    if (ends.empty()) return;
+    const auto users = waits::find_users(ends);
+    for (std::size_t i = 0; i < waiting.size(); ++i) {
+        for (const pid_t pid : users[i])
+            waiting[i]->other_ends.push_back({.pid = pid, .command = waits::command_of(pid)});
     }
 }
 
@@ -56,11 +108,30 @@ void add_time_left(RawWait& wait) {
     wait.wait.left_ns = *wait.deadline_ns - (now.tv_sec * kNsPerSecond + now.tv_nsec);
 }
 
-/// What was asked after the reading is of the wait that was read only if that still goes on.
-bool has_moved(const LiveTarget& target, const RawSnapshot& raw, const RawThread& thread,
-               const std::optional<arch::Syscall>& call) {
-    return !thread.info || target.blocked_syscall(raw.infos[*thread.info].tid) != call;
-}
+/// Whether a thread has gone on. One that was interrupted by the stop may still be on its way back
+/// into its call, which takes longer where there is no free CPU: it is waited for, but not for
+/// long.
+class Movement {
+  public:
+    explicit Movement(const LiveTarget& target) : target_(target) {}
+
+    bool of(const RawSnapshot& raw, const RawThread& thread,
+            const std::optional<arch::Syscall>& expected) {
+        if (!thread.info) return true;
+        const std::int32_t tid = raw.infos[*thread.info].tid;
+        for (;;) {
+            const auto call = target_.blocked_syscall(tid);
+            if (call || looks_left_ == 0) return call != expected;
+            --looks_left_;
+            std::this_thread::sleep_for(kBetweenLooks);
+        }
+    }
+
+  private:
+    static constexpr std::chrono::microseconds kBetweenLooks{500};
+    const LiveTarget& target_;
+    int looks_left_ = 100;
+};
 
 void forget(model::Wait& wait) {
     if (wait.kind == WaitKind::kFileLock) wait.pid.reset();
@@ -68,6 +139,7 @@ void forget(model::Wait& wait) {
         wait.kind = WaitKind::kDescriptor;
     wait.target.clear();
     wait.command.clear();
+    wait.other_ends.clear();
 }
 
 }  // namespace
@@ -88,7 +160,8 @@ void find_restarted_calls(const LiveTarget& target, RawSnapshot& raw) {
 }
 
 void add_kernel_facts(const LiveTarget& target, RawSnapshot& raw) {
-    add_descriptors(target, raw.threads);
+    add_other_ends(target, add_descriptors(target, raw.threads));
+    Movement movement(target);
     for (RawThread& thread : raw.threads) {
         if (!thread.wait) continue;
         add_time_left(*thread.wait);
@@ -97,8 +170,9 @@ void add_kernel_facts(const LiveTarget& target, RawSnapshot& raw) {
         if (target.namespace_pid() && wait.kind == WaitKind::kProcess) wait.pid.reset();
         if (wait.kind == WaitKind::kProcess && wait.pid)
             wait.command = waits::command_of(*wait.pid);
-        const bool asked = !wait.target.empty() || !wait.command.empty();
-        if (asked && has_moved(target, raw, thread, thread.wait->call)) forget(wait);
+        const bool asked =
+            !wait.target.empty() || !wait.command.empty() || !wait.other_ends.empty();
+        if (asked && movement.of(raw, thread, thread.wait->call)) forget(wait);
     }
 }
 

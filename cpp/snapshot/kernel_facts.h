@@ -10,9 +10,9 @@ namespace pystack::snapshot {
 void find_restarted_calls(const target::LiveTarget& target, RawSnapshot& raw);
 
 /// Completes the waits of a running process by what the kernel tells of it: what the descriptors
-/// are, who holds file locks, commands of children, how long timers still run. Facts of threads
-/// that have gone on since are left out. Takes its time, so the process must not stand still for
-/// it.
+/// are, who has their other ends, who holds file locks, commands of children, how long timers still
+/// run. Facts of threads that have gone on since are left out. Takes its time, so the process must
+/// not stand still for it.
 void add_kernel_facts(const target::LiveTarget& target, RawSnapshot& raw);
 
 }  // namespace pystack::snapshot

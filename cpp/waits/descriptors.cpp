@@ -37,7 +37,8 @@ std::optional<Descriptor> describe(pid_t pid, int fd) {
     const auto link = process::read_link(path);
     struct ::stat status{};
     if (!link || ::stat(path.c_str(), &status) != 0) return std::nullopt;
-    Descriptor found{.target = *link, .device = status.st_dev, .inode = status.st_ino};
+    Descriptor found{
+        .target = *link, .link = *link, .device = status.st_dev, .inode = status.st_ino};
     if (S_ISSOCK(status.st_mode)) {
         found.kind = WaitKind::kSocket;
         found.target.clear();

@@ -16,6 +16,7 @@ namespace pystack::waits {
 struct Descriptor {
     model::WaitKind kind = model::WaitKind::kDescriptor;
     std::string target;  ///< Its path, or the addresses and the state of a socket; may be empty.
+    std::string link;    ///< As /proc/PID/fd has it: "pipe:[4711]".
     std::uint64_t device = 0;
     std::uint64_t inode = 0;
 };

@@ -113,5 +113,6 @@ def _wait_likeness(wait: Wait) -> Wait:
         target=None,
         pid=None,
         command=None,
+        other_ends=(),
         holders=(),
     )

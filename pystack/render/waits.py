@@ -32,6 +32,7 @@ class WaitText:
     """Makes the texts of one snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:
+        self._pid = snapshot.pid
         self._threads = snapshot.threads
         self._deadlocks = snapshot.deadlocks
 
@@ -83,7 +84,7 @@ class WaitText:
             name = f" of {escape(wait.name)}" if same and wait.name is not None else ""
             return f"for the import{name}{self._importer(wait, same)}"
         if wait.kind in _FILES:
-            return _file_text(wait, same)
+            return _file_text(wait, same) + (self._other_end(wait) if same else "")
         return _other_text(wait, same)
 
     def _thread(self, wait: Wait, same: bool) -> str:
@@ -109,6 +110,15 @@ class WaitText:
                 text += f" in a with block at {escape(base_name(holder.file))}{line}"
             texts.append(text)
         return " and ".join(texts)
+
+    def _other_end(self, wait: Wait) -> str:
+        others = [_process(end.pid, end.command) for end in wait.other_ends if end.pid != self._pid]
+        if not wait.other_ends:
+            return ""
+        if not others:
+            return ", whose other end only this process is seen to have"
+        itself = ["this process"] if len(others) < len(wait.other_ends) else []
+        return ", other end: " + ", ".join(others + itself)
 
     def _name(self, holder: Holder) -> str:
         for thread in self._threads:
@@ -138,8 +148,6 @@ def _file_text(wait: Wait, same: bool) -> str:
         text = f"{noun} {escape(wait.target)}"
     elif same and wait.fd is not None:
         text += f" (fd {wait.fd})"
-    if same and wait.pid is not None:
-        text += f", other end: {_process(wait)}"
     return text
 
 
@@ -150,10 +158,16 @@ def _other_text(wait: Wait, same: bool) -> str:
             return "for events of an epoll set" if is_epoll else "for files"
         return f"for any of {count(wait.file_count, 'file')}" if same else "for files"
     if wait.kind == "process":
-        return f"for child {_process(wait)}" if same and wait.pid is not None else "for a child"
+        return (
+            f"for child {_process(wait.pid, wait.command)}"
+            if same and wait.pid is not None
+            else "for a child"
+        )
     if wait.kind == "file_lock":
         target = f" of {escape(wait.target)}" if same and wait.target is not None else ""
-        owner = f", held by {_process(wait)}" if same and wait.pid is not None else ""
+        owner = (
+            f", held by {_process(wait.pid, wait.command)}" if same and wait.pid is not None else ""
+        )
         return f"for a file lock{target}{owner}"
     if wait.kind == "signal":
         return "for a signal"
@@ -162,5 +176,5 @@ def _other_text(wait: Wait, same: bool) -> str:
     return "for a lock or condition that is unknown"
 
 
-def _process(wait: Wait) -> str:
-    return f"{wait.pid}" + (f" ({escape(wait.command)})" if wait.command else "")
+def _process(pid: int, command: str | None) -> str:
+    return f"{pid}" + (f" ({escape(command)})" if command else "")

@@ -286,7 +286,7 @@ def receives():
     client.recv(1)
 
 
-@case("socket", fd=here.fileno(), target="unix socket")
+@case("socket", fd=here.fileno(), target="unix socket", other_ends=[os.getpid()])
 def receives_from_unix_socket():
     here.recv(1)
 
@@ -301,7 +301,7 @@ def receives_datagrams():
     datagrams.recv(1)
 
 
-@case("pipe", fd=NEVER)
+@case("pipe", fd=NEVER, other_ends=[os.getpid()])
 def reads_pipe():
     wait_for_ever()
 
@@ -310,9 +310,51 @@ os.mkfifo(os.path.join(FOLDER, "fifo"))
 fifo = os.open(os.path.join(FOLDER, "fifo"), os.O_RDWR)
 
 
-@case("pipe", fd=fifo, target=os.path.join(FOLDER, "fifo"))
+@case("pipe", fd=fifo, target=os.path.join(FOLDER, "fifo"), other_ends=[os.getpid()])
 def reads_fifo():
     os.read(fifo, 1)
+
+
+def child_that_waits(*files, **pipes):
+    """It has the files open, and ends with this process."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "import os; os.read(%d, 1)" % NEVER],
+        pass_fds=[NEVER, *files],
+        stderr=subprocess.DEVNULL,
+        **pipes,
+    )
+
+
+writer = child_that_waits(stdout=subprocess.PIPE)
+reader = child_that_waits(stdin=subprocess.PIPE)
+# Until it is full: a write that is interrupted returns if it has written something.
+os.set_blocking(reader.stdin.fileno(), False)
+try:
+    while True:
+        os.write(reader.stdin.fileno(), bytes(4096))
+except BlockingIOError:
+    os.set_blocking(reader.stdin.fileno(), True)
+
+
+@case("pipe", fd=writer.stdout.fileno(), other_ends=[writer.pid])
+def reads_from_child():
+    os.read(writer.stdout.fileno(), 1)
+
+
+@case("pipe", fd=reader.stdin.fileno(), other_ends=[reader.pid])
+def writes_to_child():
+    os.write(reader.stdin.fileno(), bytes(1))
+
+
+mine, of_child = socket.socketpair()
+os.set_inheritable(of_child.fileno(), True)
+connected = child_that_waits(of_child.fileno())
+of_child.close()
+
+
+@case("socket", fd=mine.fileno(), target="unix socket", other_ends=[connected.pid])
+def receives_from_child():
+    mine.recv(1)
 
 
 locked = open(os.path.join(FOLDER, "locked"), "w")

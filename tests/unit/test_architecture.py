@@ -34,7 +34,7 @@ ARROW: dict[str, tuple[str, ...]] = {
     "cpython/tasks": ("cpython/runtime",),
     "cpython/values": ("cpython/frames",),
     "cpython/sync": ("cpython/values",),
-    "waits": ("process", "model"),
+    "waits": ("process", "files", "model"),
     "merge": ("cpython/runtime", "symbols"),
     "snapshot": ("merge", "cpython/sync", "cpython/tasks", "waits"),
     "sampling": ("merge", "cpython/tasks"),

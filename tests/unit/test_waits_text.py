@@ -24,6 +24,7 @@ WAIT: dict[str, Any] = {
     "target": None,
     "pid": None,
     "command": None,
+    "other_ends": [],
     "holders": [],
 }
 
@@ -137,6 +138,22 @@ IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line"
             "waiting for a unix socket /run/app.sock",
         ),
         ({"kind": "pipe", "fd": 7}, "waiting for a pipe (fd 7)"),
+        (
+            {"kind": "pipe", "fd": 7, "other_ends": [{"pid": 99, "command": "cat"}]},
+            "waiting for a pipe (fd 7), other end: 99 (cat)",
+        ),
+        (
+            {
+                "kind": "pipe",
+                "fd": 7,
+                "other_ends": [{"pid": pid, "command": None} for pid in (4711, 98, 99)],
+            },
+            "waiting for a pipe (fd 7), other end: 98, 99, this process",
+        ),
+        (
+            {"kind": "pipe", "fd": 7, "other_ends": [{"pid": 4711, "command": "a"}]},
+            "waiting for a pipe (fd 7), whose other end only this process is seen to have",
+        ),
         ({"kind": "terminal", "target": "/dev/pts/3"}, "waiting for a terminal /dev/pts/3"),
         ({"kind": "descriptor", "fd": 7}, "waiting for a file (fd 7)"),
         (

@@ -13,8 +13,8 @@ RemoteAddr waited_simple_queue(const memory::MemoryReader& memory, const Layout&
         const RemoteAddr queue = self_or_object(memory, layout, types, object);
         const auto type = queue ? types.of(queue) : fail(Error{});
         if (!type || (*type)->kind != ValueKind::kSimpleQueue) continue;
-        // Behind its head it has a pointer to a semaphore (up to 3.12), or the flag that its waiters
-        // are parked at [Modules/_queuemodule.c].
+        // Behind its head it has a pointer to a semaphore (up to 3.12), or the flag that its
+        // waiters are parked at [Modules/_queuemodule.c].
         const RemoteAddr first = queue + layout.pyobject.struct_size;
         const auto semaphore = memory.read_pointer(first);
         if (semaphore && *semaphore == futex) return queue;

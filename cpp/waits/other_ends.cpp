@@ -1,0 +1,94 @@
+#include "waits/other_ends.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+namespace pystack::waits {
+
+namespace {
+
+/// A dump must not take long on machines with very many processes.
+constexpr std::size_t kMostFiles = 100'000;
+
+using Folder = std::unique_ptr<::DIR, decltype([](::DIR* folder) { ::closedir(folder); })>;
+
+std::optional<pid_t> to_pid(std::string_view name) {
+    pid_t pid = 0;
+    const auto read = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (read.ec != std::errc{} || read.ptr != name.data() + name.size()) return std::nullopt;
+    return pid;
+}
+
+class Search {
+  public:
+    explicit Search(std::span<const FileEnd> ends) : ends_(ends), users_(ends.size()) {}
+
+    /// False: there are too many files.
+    bool look_at(pid_t pid) {
+        const std::string path = "/proc/" + std::to_string(pid) + "/fd";
+        const Folder files(::opendir(path.c_str()));
+        if (!files) return true;
+        while (const ::dirent* file = ::readdir(files.get())) {
+            if (++looked_at_ > kMostFiles) return false;
+            look_at_file(pid, ::dirfd(files.get()), file->d_name);
+        }
+        return true;
+    }
+
+    std::vector<std::vector<pid_t>> users() { return std::move(users_); }
+
+  private:
+    void look_at_file(pid_t pid, int folder, const char* name) {
+        std::array<char, PATH_MAX> text;
+        const ssize_t size = ::readlinkat(folder, name, text.data(), text.size());
+        if (size <= 0) return;
+        const std::string_view link(text.data(), static_cast<std::size_t>(size));
+        for (std::size_t i = 0; i < ends_.size(); ++i) {
+            std::vector<pid_t>& users = users_[i];
+            if (link != ends_[i].link || !is_end(folder, name, ends_[i])) continue;
+            const bool is_known = !users.empty() && users.back() == pid;
+            if (!is_known && users.size() < kMostUsers) users.push_back(pid);
+        }
+    }
+
+    /// The permissions of the link say how the file was opened.
+    static bool is_end(int folder, const char* name, const FileEnd& end) {
+        if (end.link.starts_with("socket:")) return true;
+        struct ::stat link{};
+        if (::fstatat(folder, name, &link, AT_SYMLINK_NOFOLLOW) != 0) return false;
+        if ((link.st_mode & (end.writes ? S_IWUSR : S_IRUSR)) == 0) return false;
+        if (!end.link.starts_with('/')) return true;
+        struct ::stat file{};
+        return ::fstatat(folder, name, &file, 0) == 0 && file.st_dev == end.device &&
+               file.st_ino == end.inode;
+    }
+
+    std::span<const FileEnd> ends_;
+    std::vector<std::vector<pid_t>> users_;
+    std::size_t looked_at_ = 0;
+};
+
+}  // namespace
+
+std::vector<std::vector<pid_t>> find_users(std::span<const FileEnd> ends) {
+    Search search(ends);
+    const Folder processes(::opendir("/proc"));
+    if (!processes || ends.empty()) return search.users();
+    while (const ::dirent* process = ::readdir(processes.get())) {
+        const auto pid = to_pid(process->d_name);
+        if (pid && !search.look_at(*pid)) return std::vector<std::vector<pid_t>>(ends.size());
+    }
+    return search.users();
+}
+
+}  // namespace pystack::waits
