@@ -290,7 +290,7 @@ class Batch:
 
     # One element per row. A row is a sequence of equal samples of a thread without a gap.
     @property
-    def time_ns(self) -> Sequence[int]: ...  # CLOCK_MONOTONIC of the last sample, uint64
+    def time_ns(self) -> Sequence[int]: ...  # CLOCK_MONOTONIC: until then the row speaks, uint64
     @property
     def weight_ns(
         self,

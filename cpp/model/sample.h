@@ -146,7 +146,7 @@ inline void add_stats(SamplerStats& total, const SamplerStats& part) {
 /// Samples since the last batch, as columns of equal length, and the rows that are new in the
 /// tables. Neighbouring samples of a thread that are equal are one row.
 struct Batch {
-    std::vector<std::uint64_t> time_ns;  ///< CLOCK_MONOTONIC; of the last sample of the row.
+    std::vector<std::uint64_t> time_ns;  ///< CLOCK_MONOTONIC: until then the row speaks.
     /// Since the previous attempt on the same thread, or less (Tick::most_weight_ns); summed up.
     std::vector<std::uint64_t> weight_ns;
     std::vector<std::uint32_t> count;   ///< Samples in the row.

@@ -23,24 +23,24 @@ void BatchWriter::add(const Tick& tick, TrackedThread& thread, model::StackId st
     if (thread.is_left_out) return lose(tick, thread, tick.stats.failed);
     ++tick.stats.attempted;
     ++tick.stats.taken;
-    const std::uint64_t since_last = tick.now_ns - std::min(tick.now_ns, thread.last_ns);
+    const std::uint64_t since_last = tick.until_ns - std::min(tick.until_ns, thread.last_ns);
     const std::uint64_t weight = std::min(since_last, tick.most_weight_ns);
-    thread.last_ns = tick.now_ns;
+    thread.last_ns = tick.until_ns;
     thread.cpu.sampled_ns += weight;
     thread.cpu.gaps_ns += since_last - weight;
     if ((state & model::kOnCpu) != 0) thread.cpu.running_ns += weight;
     if (thread.row_batch == batch_number_ &&
-        tick.batch.extend(thread.row, tick.now_ns, weight, stack, state))
+        tick.batch.extend(thread.row, tick.until_ns, weight, stack, state))
         return;
     thread.row_batch = batch_number_;
-    thread.row = tick.batch.add(tick.now_ns, weight, thread.index, stack, state);
+    thread.row = tick.batch.add(tick.until_ns, weight, thread.index, stack, state);
 }
 
 void BatchWriter::lose(const Tick& tick, TrackedThread& thread, std::uint64_t& count) const {
     ++tick.stats.attempted;
     ++(thread.is_left_out ? tick.stats.failed : count);
-    thread.cpu.gaps_ns += tick.now_ns - std::min(tick.now_ns, thread.last_ns);
-    thread.last_ns = tick.now_ns;
+    thread.cpu.gaps_ns += tick.until_ns - std::min(tick.until_ns, thread.last_ns);
+    thread.last_ns = tick.until_ns;
 }
 
 void BatchWriter::add_new_rows(model::Batch& batch, const FrameInterner& tables,

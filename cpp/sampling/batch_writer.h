@@ -12,8 +12,8 @@
 namespace pystack::sampling {
 
 /// Writes samples as rows of batches, and counts what became of each. A sample weighs the time
-/// since the last attempt on its thread, so a lost one leaves a gap, and so does a time without
-/// ticks (Tick::most_weight_ns).
+/// from where the last attempt on its thread ended (Tick::until_ns), so a lost one leaves a gap,
+/// and so does a time without ticks (Tick::most_weight_ns).
 class BatchWriter {
   public:
     /// A sample with this stack. `state`: model::SampleState bits.

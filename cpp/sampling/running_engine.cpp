@@ -193,7 +193,7 @@ void RunningEngine::record(std::span<const std::size_t> innermost_first,
     model::SamplerStats& stats = tick.stats;
     // The others of a thread have no samples of their own.
     for (const std::size_t state : innermost_first) {
-        if (&threads_[state] != &thread) threads_[state].last_ns = tick.now_ns;
+        if (&threads_[state] != &thread) threads_[state].last_ns = tick.until_ns;
     }
     const auto is_linked = [&](std::size_t state) {
         return program_.interpreters().is_linked(state);

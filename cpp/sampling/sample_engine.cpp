@@ -66,7 +66,8 @@ Result<void> SampleEngine::find_again() {
 }
 
 Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
-                                  model::SamplerStats& stats) {
+                                  model::SamplerStats& stats, std::uint64_t until_ns) {
+    until_ns = std::max(until_ns, now_ns);
     ++stats.ticks;
     stats.maps_left_out = target_->has_left_out_parts() ? 1 : 0;
     options_.limits->renew_steps();
@@ -76,20 +77,25 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
     }
     program_.find_others(now_ns);
     if (previous_ns_ == 0) previous_ns_ = now_ns;
-    const std::uint64_t since_last = now_ns - std::min(now_ns, previous_ns_);
+    if (from_ns_ == 0) from_ns_ = now_ns;
+    const std::uint64_t since_last = until_ns - std::min(until_ns, from_ns_);
     const std::uint64_t most_weight = spacing_.add(since_last);
     if (since_last > most_weight) stats.not_sampled_ns += since_last - most_weight;
     const Tick tick{.now_ns = now_ns,
+                    .from_ns = from_ns_,
+                    .until_ns = until_ns,
                     .previous_ns = previous_ns_,
                     .most_weight_ns = most_weight,
                     .batch = batch,
                     .stats = stats};
     looked_until_ns_ = now_ns;
+    speaks_until_ns_ = until_ns;
     Result<void> result = take_samples(tick);
     cpu_shares_.follow(threads_, tick);
     // It executes another program, which is not Python, or not yet.
     if (threads_.size() == 0) stats.not_sampled_ns += std::min(since_last, most_weight);
     previous_ns_ = looked_until_ns_;
+    from_ns_ = speaks_until_ns_;
     if (result && program_.interpreters().interpreters().empty() && now_ns >= retry_find_at_ns_) {
         retry_find_at_ns_ = now_ns + kFindAgainEveryNs;
         result = find_again();
@@ -99,6 +105,7 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
 
 void SampleEngine::begin(std::uint64_t now_ns) {
     previous_ns_ = 0;
+    from_ns_ = now_ns;
     for (TrackedThread* thread : threads_) thread->last_ns = now_ns;
 }
 

@@ -31,9 +31,11 @@ class SampleEngine {
     virtual ~SampleEngine() = default;
 
     /// Adds one sample per thread to `batch`, at the time `now_ns` (CLOCK_MONOTONIC), and counts
-    /// what happened in `stats`. An error ends the recording: kTargetExited, mostly. A sample that
+    /// what happened in `stats`. The samples speak for the time up to `until_ns`, or to `now_ns` if
+    /// that is later. An error ends the recording: kTargetExited, mostly. A sample that
     /// fails leaves a gap: the next one's weight begins where it was tried.
-    Result<void> sample(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats);
+    Result<void> sample(std::uint64_t now_ns, model::Batch& batch, model::SamplerStats& stats,
+                        std::uint64_t until_ns = 0);
 
     /// Completes `batch`, which is then handed over: adds what the kernel says of the threads'
     /// times, and moves the table rows that are new since the last call there. The next sample
@@ -72,8 +74,11 @@ class SampleEngine {
     /// No code object is known any more.
     virtual void forget_codes() = 0;
 
-    /// In this tick, what a thread does is known up to then.
-    void note_looked_until(std::uint64_t ns) { looked_until_ns_ = std::max(looked_until_ns_, ns); }
+    /// A thread was looked at as late as that.
+    void note_looked_until(std::uint64_t ns) {
+        looked_until_ns_ = std::max(looked_until_ns_, ns);
+        speaks_until_ns_ = std::max(speaks_until_ns_, ns);
+    }
     /// Looks for the interpreter again: the target may have executed another program.
     Result<void> find_again();
 
@@ -89,7 +94,10 @@ class SampleEngine {
     const CpuShares cpu_shares_;
     TickSpacing spacing_;
     std::uint64_t previous_ns_ = 0;  ///< Until when the last tick has looked.
+    std::uint64_t from_ns_ = 0;      ///< For the time up to here, its samples speak.
+    // Of the tick that is being taken:
     std::uint64_t looked_until_ns_ = 0;
+    std::uint64_t speaks_until_ns_ = 0;
     std::uint64_t retry_find_at_ns_ = 0;
 };
 

@@ -15,6 +15,7 @@
 #include "process/process_clock.h"
 #include "process/realtime_priority.h"
 #include "sampling/cpu_ceiling.h"
+#include "sampling/sample_instants.h"
 
 namespace pystack::sampling {
 
@@ -120,8 +121,7 @@ Result<void> Sampler::run() {
     ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     // A sample that comes late is a sample of another moment.
     if (options_.raise_priority) process::raise_niceness(::gettid());
-    std::minstd_rand random(std::random_device{}());
-    std::uniform_real_distribution<double> instant(0.0, 1.0);
+    SampleInstants instants(std::random_device{}());
     const std::chrono::duration<double> interval(1.0 / options_.rate_hz);
     model::Batch batch;
     const auto ceiling_begin = Clock::now();
@@ -155,6 +155,9 @@ Result<void> Sampler::run() {
     const auto slot_at = [&](Clock::time_point time) {
         return static_cast<std::uint64_t>(std::max(time - begin, Clock::duration(0)) / interval);
     };
+    const auto time_of = [&](double slots) {
+        return begin + std::chrono::duration_cast<Clock::duration>(interval * slots);
+    };
     const auto ceiling_slot_at = [&](std::uint64_t ns) {
         return slot_at(ceiling_begin + std::chrono::nanoseconds(ns));
     };
@@ -178,8 +181,7 @@ Result<void> Sampler::run() {
         progress_.notify_all();
     };
     for (;;) {
-        const auto planned = begin + std::chrono::duration_cast<Clock::duration>(
-                                         interval * (static_cast<double>(slot) + instant(random)));
+        const auto planned = time_of(static_cast<double>(slot) + instants.next());
         if (!sleep_until(planned)) {
             hand_over();
             finish(End::kStopped, std::nullopt);
@@ -189,7 +191,9 @@ Result<void> Sampler::run() {
         const bool late = now - planned > interval / 2;
         if (late) ++stats.late;
         engine_->note_lateness(late, to_ns(now.time_since_epoch()));
-        auto sampled = engine_->sample(to_ns(now.time_since_epoch()), batch, stats);
+        const auto interval_end = time_of(static_cast<double>(slot) + 1);
+        auto sampled = engine_->sample(to_ns(now.time_since_epoch()), batch, stats,
+                                       to_ns(interval_end.time_since_epoch()));
         if (options_.limits->cancelled()) {
             // Of this sample nothing is sure, and the batch has it in its rows.
             for (const std::uint32_t count : batch.count) {

@@ -16,9 +16,10 @@ namespace pystack::sampling {
 
 /// A thread that takes samples by the clock and hands them over in batches.
 ///
-/// One sample in each interval, at a random instant of it: a program with a period of its own is
-/// not met always at the same place, and the samples stay as even as the clock. An interval that is
-/// over before its turn comes is skipped and counted, never made up for.
+/// One sample in each interval, at an instant of it that nobody can know (SampleInstants): a
+/// program with a period of its own is not met always at the same place, and the samples stay as
+/// even as the clock. A sample speaks for its interval. An interval that is over before its turn
+/// comes is skipped and counted, never made up for.
 class Sampler {
   public:
     enum class End : std::uint8_t { kRunning, kStopped, kTargetExited, kFailed };

@@ -182,6 +182,7 @@ Result<bool> StoppedEngine::sample(Visit& visit, milliseconds patience, const Ti
     Tick moment = tick;
     moment.now_ns = stopped_.read_at_ns();
     moment.most_weight_ns += moment.now_ns - visit.asked_ns;
+    moment.until_ns = std::max(moment.until_ns, moment.now_ns);
     note_looked_until(moment.now_ns);
     add(visit, moment);
     return true;
@@ -323,7 +324,7 @@ void StoppedEngine::add_thread(std::span<const std::size_t> states,
                                std::span<const StateRead> reads, const Tick& tick) {
     TrackedThread& thread = threads_[OsThreads::first_state(program_, states)];
     for (const std::size_t state : states) {
-        if (&threads_[state] != &thread) threads_[state].last_ns = tick.now_ns;
+        if (&threads_[state] != &thread) threads_[state].last_ns = tick.until_ns;
     }
     const auto is_lost_read = [](const StateRead& read) { return is_lost(read.outcome.end); };
     const auto lost = std::ranges::find_if(reads, is_lost_read);

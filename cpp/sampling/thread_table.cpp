@@ -27,7 +27,7 @@ void ThreadTable::update(const cpython::CachedInterpreters& interpreters, const 
             thread->index = identities_.add(tick.now_ns);
             thread->is_left_out = identities_.is_left_out(thread->index);
             thread->unique_id = state.unique_id;
-            thread->last_ns = tick.previous_ns;
+            thread->last_ns = tick.from_ns;
         }
         order_.push_back(thread.get());
         indices_.push_back(thread->index);

@@ -22,7 +22,7 @@ struct TrackedThread {
     bool is_left_out = false;  ///< There was no room for its identity: it has no samples.
 
     // Written by BatchWriter.
-    std::uint64_t last_ns = 0;  ///< When it was last tried.
+    std::uint64_t last_ns = 0;  ///< Until then the last try speaks.
     std::uint64_t row_batch = 0;
     std::size_t row = 0;  ///< In that batch, to which an equal sample is added.
 

@@ -22,7 +22,7 @@ const std::vector<UnclaimedThreads::Entry>& UnclaimedThreads::update(
             thread = std::make_unique<TrackedThread>();
             thread->index = identities_.add_known(std::move(who));
             thread->is_left_out = identities_.is_left_out(thread->index);
-            thread->last_ns = tick.previous_ns;
+            thread->last_ns = tick.from_ns;
         }
         order_.emplace_back(tid, thread.get());
     }

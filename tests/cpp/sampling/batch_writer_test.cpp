@@ -21,6 +21,8 @@ constexpr std::uint64_t kMs = 1'000'000;
 struct Written {
     Tick tick(std::uint64_t now_ns, std::uint64_t most_weight_ns = kAnyWeight) {
         return {.now_ns = now_ns,
+                .from_ns = now_ns,
+                .until_ns = now_ns,
                 .previous_ns = now_ns,
                 .most_weight_ns = most_weight_ns,
                 .batch = batch,
@@ -49,6 +51,19 @@ TEST_CASE("a sample weighs the time since the last attempt, and equal ones are o
     CHECK(written.batch.time_ns == std::vector<std::uint64_t>{4 * kMs, 5 * kMs});
     CHECK(written.stats.attempted == 3);
     CHECK(written.stats.taken == 3);
+}
+
+TEST_CASE("a sample speaks until its interval ends") {
+    Written written;
+    written.thread.last_ns = kMs;
+    for (const auto& [now, until] : {std::pair(kMs + 1, 2 * kMs), {3 * kMs - 1, 3 * kMs}}) {
+        Tick tick = written.tick(now);
+        tick.until_ns = until;
+        written.writer.add(tick, written.thread, written.thread.stack.id(), model::kOnCpu);
+    }
+    CHECK(written.batch.weight_ns == std::vector<std::uint64_t>{2 * kMs});
+    CHECK(written.batch.time_ns == std::vector<std::uint64_t>{3 * kMs});
+    CHECK(written.thread.last_ns == 3 * kMs);
 }
 
 TEST_CASE("a lost sample leaves a gap") {

@@ -38,6 +38,8 @@ struct Shares {
 
     Tick tick(std::uint64_t now_ns, std::uint64_t most_weight_ns = kAnyWeight) {
         return {.now_ns = now_ns,
+                .from_ns = now_ns,
+                .until_ns = now_ns,
                 .previous_ns = now_ns,
                 .most_weight_ns = most_weight_ns,
                 .batch = batch,

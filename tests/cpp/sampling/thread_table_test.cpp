@@ -28,6 +28,8 @@ struct Table {
     void update(std::uint64_t now_ns) {
         interpreters.read();
         threads.update(interpreters, {.now_ns = now_ns,
+                                      .from_ns = now_ns - 10,
+                                      .until_ns = now_ns,
                                       .previous_ns = now_ns - 10,
                                       .most_weight_ns = kAnyWeight,
                                       .batch = batch,

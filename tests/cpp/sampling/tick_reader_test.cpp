@@ -30,6 +30,8 @@ struct Ticked {
 
     void read() {
         reader.read({.now_ns = ++now,
+                     .from_ns = now,
+                     .until_ns = now,
                      .previous_ns = now,
                      .most_weight_ns = kAnyWeight,
                      .batch = batch,

@@ -21,7 +21,9 @@ TEST_CASE("threads that no interpreter knows have the kernel's names, and are kn
     model::Batch batch;
     model::SamplerStats stats;
     const Tick tick{.now_ns = 100,
-                    .previous_ns = 90,
+                    .from_ns = 90,
+                    .until_ns = 100,
+                    .previous_ns = 85,
                     .most_weight_ns = kAnyWeight,
                     .batch = batch,
                     .stats = stats};
