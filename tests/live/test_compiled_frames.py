@@ -78,6 +78,26 @@ def test_compiled_frames_have_their_lines(interpreter: Interpreter, tmp_path: Pa
 
 
 @each_interpreter
+def test_the_variables_of_compiled_frames_are_unknown(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    said = "compiled: variables are not in the frame"
+    with compiled_target(interpreter, "blocked", tmp_path) as (target, _):
+        wait_until(lambda: readers(target.pid) == 4, "all threads read")
+        dump = dump_json(target.pid, "--locals")
+        text = run_tool("dump", "--locals", target.pid).stdout
+    frames = [frame for thread in dump["threads"] for frame in thread["frames"]]
+    compiled = [frame for frame in frames if frame["function"].startswith("compiled_")]
+    assert len(compiled) == 7
+    for frame in frames:
+        if frame in compiled:
+            assert (frame["variables"], frame["variables_problem"]) == ([], said)
+        else:
+            assert frame["variables_problem"] is None
+    assert text.count(f"[{said}]") == len(compiled)
+
+
+@each_interpreter
 def test_a_core_has_the_lines_of_compiled_frames(interpreter: Interpreter, tmp_path: Path) -> None:
     need_kernel_cores()
     with compiled_target(interpreter, "blocked", tmp_path) as (target, told):

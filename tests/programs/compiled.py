@@ -21,16 +21,16 @@ told = threading.Semaphore(0)
 
 
 # Never executed: their code objects are those of the compiled frames.
-def compiled_outer():
-    pass
+def compiled_outer(argument=None):
+    return argument
 
 
-def compiled_middle():
-    pass
+def compiled_middle(argument=None):
+    return argument
 
 
-def compiled_inner():
-    pass
+def compiled_inner(argument=None):
+    return argument
 
 
 def stack_above(frame):

@@ -21,6 +21,10 @@ constexpr std::uint64_t kWordBytes = 8;
 /// Of a dict: more cannot be, whatever it says.
 constexpr std::int64_t kMostUsed = 1 << 30;
 
+Error not_in_frame() {
+    return Error{.code = ErrorCode::kNotPython, .what = "compiled: variables are not in the frame"};
+}
+
 }  // namespace
 
 RemoteRange locals_range(const Layout& layout, const CodeVariables& variables,
@@ -94,6 +98,11 @@ LocalsReader::FoundFrame LocalsReader::find(const Frame& frame, const MemoryRead
     if (variables.has_namespace && fields.locals) {
         find_in_namespace(words.pointer(*fields.locals).value_or(RemoteAddr{}), renderer, found);
     }
+    if (frame.raw->compiled) {
+        // They are variables of C, which only its code knows; the slots of the frame stay empty.
+        if (found.variables.empty() && !found.problem) found.problem = not_in_frame();
+        return found;
+    }
     for (const CodeVariables::Slot& slot : variables.slots) {
         const auto word = words.get<std::uint64_t>(*fields.localsplus + slot.index * kWordBytes);
         const SlotContent content = decode_slot(layout_.stack_ref, word.value_or(0));
@@ -120,6 +129,7 @@ std::size_t LocalsReader::most_variables(const Code& code) {
 }
 
 std::uint64_t LocalsReader::count(const Frame& frame, const MemoryReader& frame_memory) {
+    if (frame.raw->compiled) return 0;
     const CodeVariables& variables = variables_of(*frame.code);
     const RemoteRange range = locals_range(layout_, variables, *frame.raw);
     const auto bytes = frame_memory.read_bytes(range.begin, range.size());

@@ -36,7 +36,8 @@ RemoteRange locals_range(const Layout& layout, const CodeVariables& variables,
 ///     auto found = locals.find(frames of one thread, copy, renderer);
 ///     locals.render(found, renderer);                    // still stopped, or `renderer` is sealed
 ///
-/// A variable that has no value is left out. A value that cannot be read says so in its place.
+/// Of a frame of compiled code only a namespace is read. A variable that has no value is left out.
+/// A value that cannot be read says so in its place.
 class LocalsReader {
   public:
     struct Frame {
