@@ -1,6 +1,6 @@
 """Finds a process and its descendants soon after they start.
 
-Without root there is no event to wait for, so the tree is polled. That is cheap: the kernel publishes
+The tree is polled; `fork_events` says where a look is worth while. That is cheap: the kernel publishes
 the pid that it assigned last. While it does not change, there are no new processes; if it changes,
 only the pids in between are new.
 

@@ -28,6 +28,7 @@ from pystack.errors import (
 
 from .dead_children import DeadChildren
 from .driver import ProcessRecorder, Sampler, program_of
+from .fork_events import ForkEvents
 from .process_tree import ProcessTree
 from .settings import DEFAULT_MAX_PROCESSES
 
@@ -175,13 +176,14 @@ class ProcessFamily:
 
     def _find(self) -> None:
         soon = 0
-        while True:
+        events = ForkEvents()
+        while not self._closing.is_set():
             new = self._tree.look()
             for pid in new:
                 self._found.put(pid)
             soon = _SOON if new else max(0, soon - 1)
-            if self._closing.wait(_LOOK_SOON_S if soon else LOOK_EVERY_S):
-                return
+            events.wait(_LOOK_SOON_S if soon else LOOK_EVERY_S, self._tree.members)
+        events.close()
 
     def _look_after_all(self) -> None:
         while not self._closing.is_set():
