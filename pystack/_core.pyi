@@ -109,6 +109,8 @@ class RawWait(TypedDict):
     target: str | None
     pid: int | None
     command: str | None
+    kernel_function: str | None
+    kernel_stack: list[str]
     other_ends: list[RawProcessName]
     holders: list[RawHolder]
 

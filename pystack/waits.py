@@ -84,6 +84,10 @@ class Wait(NamedTuple):
     #: The child, or the owner of a file lock.
     pid: int | None
     command: str | None
+    #: In uninterruptible sleep: the function of the kernel. And, as root, the functions on the
+    #: kernel's stack, the innermost first.
+    kernel_function: str | None
+    kernel_stack: tuple[str, ...]
     #: The processes that have the other end of a pipe or a connected unix socket, as far as they
     #: can be seen from here: at most 8, maybe the process itself.
     other_ends: tuple[ProcessName, ...]
@@ -94,6 +98,7 @@ class Wait(NamedTuple):
     def from_raw(cls, raw: RawWait) -> Wait:
         """Converts from the mapping of the C++ core."""
         fields: dict[str, Any] = dict(raw)
+        fields["kernel_stack"] = tuple(raw["kernel_stack"])
         fields["other_ends"] = tuple([ProcessName(**end) for end in raw["other_ends"]])
         fields["holders"] = tuple([Holder(**holder) for holder in raw["holders"]])
         return cls(**fields)
@@ -102,6 +107,7 @@ class Wait(NamedTuple):
         """The object in the JSON output."""
         return {
             **self._asdict(),
+            "kernel_stack": list(self.kernel_stack),
             "other_ends": [end._asdict() for end in self.other_ends],
             "holders": [holder._asdict() for holder in self.holders],
         }

@@ -80,6 +80,10 @@ nb::dict to_dict(const model::Wait& wait) {
     item["target"] = wait.target.empty() ? nb::none() : to_os_str(wait.target);
     item["pid"] = optional_number(wait.pid);
     item["command"] = wait.command.empty() ? nb::none() : to_os_str(wait.command);
+    item["kernel_function"] = str_or_none(wait.kernel_function);
+    nb::list functions;
+    for (const std::string& function : wait.kernel_stack) functions.append(to_os_str(function));
+    item["kernel_stack"] = functions;
     nb::list ends;
     for (const model::ProcessName& process : wait.other_ends) {
         nb::dict end;

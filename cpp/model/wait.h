@@ -92,6 +92,9 @@ struct Wait {
     std::string target;                  ///< What `fd` is: a path, the addresses of a socket.
     std::optional<std::int32_t> pid;     ///< Of the child, or the owner of a lock.
     std::string command;                 ///< Of that process.
+    /// In uninterruptible sleep: the kernel's function, and those that called it, innermost first.
+    std::string kernel_function;
+    std::vector<std::string> kernel_stack;
     /// The processes that have the other end of a pipe or a connected unix socket, as far as they
     /// can be seen; maybe the process itself.
     std::vector<ProcessName> other_ends;

@@ -13,6 +13,7 @@
 
 #include "process/proc_files.h"
 #include "waits/descriptors.h"
+#include "waits/kernel_stack.h"
 #include "waits/other_ends.h"
 #include "waits/unix_peers.h"
 
@@ -24,6 +25,7 @@ using model::WaitKind;
 using target::LiveTarget;
 
 constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+constexpr char kUninterruptible = 'D';
 
 bool has_descriptor(const RawThread& thread) {
     if (!thread.wait || !thread.wait->wait.fd) return false;
@@ -142,6 +144,23 @@ void forget(model::Wait& wait) {
     wait.other_ends.clear();
 }
 
+/// Of a thread that sleeps uninterruptibly: where, and how it came there, which only root may know.
+void add_kernel_state(const LiveTarget& target, const RawSnapshot& raw, RawThread& thread) {
+    if (!thread.info || raw.infos[*thread.info].run_state != kUninterruptible) return;
+    const std::int32_t tid = raw.infos[*thread.info].tid;
+    const auto function = process::read_task_file(target.pid(), tid, "wchan");
+    const auto stack = process::read_task_file(target.pid(), tid, "stack");
+    const auto stat = process::read_stat(target.pid(), tid);
+    if (!stat || stat->state != kUninterruptible) return;
+    if (!thread.wait) {
+        thread.wait.emplace();
+        thread.wait->wait.kind = WaitKind::kKernel;
+    }
+    // "0": it is hidden, or the thread runs.
+    if (function && *function != "0") thread.wait->wait.kernel_function = *function;
+    if (stack) thread.wait->wait.kernel_stack = waits::parse_kernel_stack(*stack);
+}
+
 }  // namespace
 
 void find_restarted_calls(const LiveTarget& target, RawSnapshot& raw) {
@@ -163,6 +182,7 @@ void add_kernel_facts(const LiveTarget& target, RawSnapshot& raw) {
     add_other_ends(target, add_descriptors(target, raw.threads));
     Movement movement(target);
     for (RawThread& thread : raw.threads) {
+        add_kernel_state(target, raw, thread);
         if (!thread.wait) continue;
         add_time_left(*thread.wait);
         model::Wait& wait = thread.wait->wait;

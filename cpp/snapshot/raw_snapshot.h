@@ -26,6 +26,12 @@ namespace pystack::snapshot {
 
 using cpython::ThreadNames;
 
+/// Where a with block is: indexes into RawSnapshot::threads, and into the frames of that thread.
+struct BlockPlace {
+    std::size_t thread = 0;
+    std::size_t frame = 0;
+};
+
 /// What a thread waits for, before it is known which threads of the target are meant.
 struct RawWait {
     model::Wait wait;
@@ -37,9 +43,8 @@ struct RawWait {
     std::optional<std::size_t> site_frame{};      ///< The call of the standard library.
     std::optional<std::uint64_t> holder_ident{};  ///< Python's id of the thread that can end it.
     model::HolderProof proof = model::HolderProof::kOwner;  ///< Of holder_ident.
-    /// Or one that is in a with block: indexes into RawSnapshot::threads, and into its frames.
-    std::optional<std::size_t> with_thread{};
-    std::size_t with_frame = 0;
+    std::optional<std::int32_t> holder_tid{};               ///< Or the OS thread that can end it.
+    std::vector<BlockPlace> with_blocks{};  ///< Or those of threads that can end it.
 };
 
 /// What is read of one thread state, before anything is looked up or decoded.

@@ -47,11 +47,22 @@ void StillThreads::check(RawSnapshot& raw) {
         }
         return false;
     };
+    const auto stands_still = [&](std::int32_t tid) {
+        bool is_known = false;
+        for (std::size_t i = 0; i < raw.threads.size(); ++i) {
+            if (!raw.threads[i].info || raw.infos[*raw.threads[i].info].tid != tid) continue;
+            if (!still[i]) return false;
+            is_known = true;
+        }
+        return is_known;
+    };
     for (std::size_t i = 0; i < raw.threads.size(); ++i) {
         auto& wait = raw.threads[i].wait;
         if (!still[i]) wait.reset();
         if (!wait) continue;
-        if (wait->with_thread && !still[*wait->with_thread]) wait->with_thread.reset();
+        std::erase_if(wait->with_blocks,
+                      [&](const BlockPlace& place) { return !still[place.thread]; });
+        if (wait->holder_tid && !stands_still(*wait->holder_tid)) wait->holder_tid.reset();
         // A thread that is waited for is the same, whatever it does.
         const bool can_change = wait->proof == model::HolderProof::kOwner;
         if (wait->holder_ident && can_change && has_moved(*wait->holder_ident))

@@ -45,9 +45,26 @@ void add_owner(const RawSnapshot& raw, const RawThread& read, model::Wait& wait)
     }
 }
 
-void add_with_block(RawSnapshot& raw, const RawWait& read, model::Wait& wait) {
-    const RawThread& thread = raw.threads[*read.with_thread];
-    const cpython::RawFrame& frame = thread.frames[read.with_frame];
+void add_owner_thread(const RawSnapshot& raw, std::int32_t tid, model::Wait& wait) {
+    const auto is_owner = [&](const RawThread& thread) {
+        return thread.info && raw.infos[*thread.info].tid == tid;
+    };
+    const auto thread = std::ranges::find_if(raw.threads, is_owner);
+    if (thread != raw.threads.end()) {
+        wait.holders.push_back(to_holder(raw, *thread, HolderProof::kOwner));
+    } else {
+        // Python does not know it.
+        wait.holders.push_back({.tid = tid,
+                                .python_thread_id = {},
+                                .proof = HolderProof::kOwner,
+                                .file = {},
+                                .line = {}});
+    }
+}
+
+void add_with_block(RawSnapshot& raw, const BlockPlace& block, model::Wait& wait) {
+    const RawThread& thread = raw.threads[block.thread];
+    const cpython::RawFrame& frame = thread.frames[block.frame];
     model::Holder holder = to_holder(raw, thread, HolderProof::kWithBlock);
     const cpython::Code* code = raw.codes.find(frame.code);
     const auto place =
@@ -107,7 +124,8 @@ model::Boxed<model::Wait> build_wait(RawSnapshot& raw, const RawThread& read, mo
     if (!read.wait) return {};
     model::Wait wait = read.wait->wait;
     if (read.wait->holder_ident) add_owner(raw, read, wait);
-    if (read.wait->with_thread) add_with_block(raw, *read.wait, wait);
+    if (read.wait->holder_tid) add_owner_thread(raw, *read.wait->holder_tid, wait);
+    for (const BlockPlace& block : read.wait->with_blocks) add_with_block(raw, block, wait);
     return wait;
 }
 

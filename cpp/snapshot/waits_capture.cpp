@@ -7,7 +7,9 @@
 #include "cpython/sync/object_names.h"
 #include "cpython/sync/simple_queues.h"
 #include "cpython/sync/wait_sites.h"
+#include "snapshot/stack_ends.h"
 #include "waits/blocked_call.h"
+#include "waits/mutexes.h"
 
 namespace pystack::snapshot {
 
@@ -15,28 +17,9 @@ namespace {
 
 using cpython::Code;
 using cpython::FoundLock;
-using cpython::LockKind;
 using cpython::RawFrame;
 using cpython::ValueKind;
 using model::WaitKind;
-
-/// Frames of one stack that are looked at, at each of its ends: a lock is held by one of these, or
-/// its holder stays unknown.
-constexpr std::size_t kMostFrames = 2000;
-
-/// The frames at the ends of a stack, innermost first.
-template <class Visit>
-void for_each_end(std::span<const RawFrame> frames, Visit visit) {
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-        if (i == kMostFrames && frames.size() > 2 * kMostFrames) i = frames.size() - kMostFrames;
-        if (!frames[i].shim) visit(i);
-    }
-}
-
-const Code* code_of(const RawSnapshot& raw, const RawFrame& frame) {
-    const Code* code = frame.shim ? nullptr : raw.codes.find(frame.code);
-    return code == nullptr || code->problem ? nullptr : code;
-}
 
 /// The first frame from `first` on that runs Python code.
 std::optional<std::size_t> python_frame(std::span<const RawFrame> frames, std::size_t first) {
@@ -91,7 +74,8 @@ WaitsCapture::WaitsCapture(const memory::MemoryReader& memory, const cpython::La
       pages_(memory),
       types_(pages_, layout_),
       locks_(pages_, layout_, types_),
-      objects_(layout_, codes) {}
+      objects_(layout_, codes),
+      holders_(pages_, layout_, types_, locks_, objects_) {}
 
 void WaitsCapture::rehearse(RawSnapshot& raw) {
     load_codes(raw);
@@ -143,7 +127,7 @@ void WaitsCapture::load_codes(const RawSnapshot& raw) {
 
 void WaitsCapture::find_all(RawSnapshot& raw) {
     for (RawThread& thread : raw.threads) thread.wait = find_wait(raw, thread);
-    find_holders(raw);
+    holders_.find(raw);
 }
 
 std::optional<RawWait> WaitsCapture::find_wait(const RawSnapshot& raw, const RawThread& thread) {
@@ -162,7 +146,8 @@ std::optional<RawWait> WaitsCapture::find_wait(const RawSnapshot& raw, const Raw
     if (futex) {
         find_lock(raw, thread, *futex, wait);
         if (!wait.lock) find_simple_queue(raw, thread, *futex, wait);
-        if (is_guess && !wait.object) return std::nullopt;
+        if (!wait.object) find_mutex(raw, made, wait);
+        if (is_guess && !wait.object && !wait.holder_tid) return std::nullopt;
         if (wait.object && locks_.may_be_woken(*futex)) return std::nullopt;
         find_site(raw, thread, wait);
         find_name(raw, thread, wait);
@@ -214,6 +199,17 @@ void WaitsCapture::find_simple_queue(const RawSnapshot& raw, const RawThread& th
     wait.wait.kind = WaitKind::kQueueItem;
     wait.wait.address = wait.object.value;
     if (const auto type = types_.of(wait.object)) wait.wait.type = types_.full_name(**type);
+}
+
+void WaitsCapture::find_mutex(const RawSnapshot& raw, const arch::Syscall& call, RawWait& wait) {
+    const auto owner = waits::mutex_owner(call, pages_);
+    const auto is_owner = [&](const target::ThreadInfo& info) {
+        return info.namespace_tid.value_or(info.tid) == owner;
+    };
+    const auto found = std::ranges::find_if(raw.infos, is_owner);
+    if (!owner || found == raw.infos.end()) return;
+    wait.wait.kind = WaitKind::kMutex;
+    wait.holder_tid = found->tid;
 }
 
 /// The call of the standard library that waits, if it says more than its lock.
@@ -288,63 +284,6 @@ std::string WaitsCapture::text(RemoteAddr object, std::string_view attribute) {
     const auto value = cpython::instance_attribute(pages_, layout_, object, attribute);
     if (!value || !*value) return {};
     return cpython::ObjectNames(pages_, layout_, types_).text(**value);
-}
-
-void WaitsCapture::find_holders(RawSnapshot& raw) {
-    std::vector<Held> held;
-    const bool any_plain = std::ranges::any_of(raw.threads, [](const RawThread& thread) {
-        return thread.wait && thread.wait->lock && thread.wait->lock->kind == LockKind::kLock;
-    });
-    if (any_plain) held = with_blocks(raw);
-    for (RawThread& thread : raw.threads) {
-        if (!thread.wait || !thread.wait->lock) continue;
-        RawWait& wait = *thread.wait;
-        const auto state = cpython::read_lock(pages_, layout_, wait.lock->object, wait.lock->kind);
-        if (!state || !state->locked) continue;
-        if (wait.lock->kind == LockKind::kRLock) {
-            if (state->owner != 0) wait.holder_ident = state->owner;
-            continue;
-        }
-        // Two with blocks of one lock: one of them has released it, and nobody knows which.
-        const auto is_it = [&](const Held& one) { return one.lock == *wait.lock; };
-        const auto found = std::ranges::find_if(held, is_it);
-        if (found == held.end() || std::ranges::count_if(held, is_it) != 1) continue;
-        wait.with_thread = found->thread;
-        wait.with_frame = found->frame;
-    }
-}
-
-std::vector<WaitsCapture::Held> WaitsCapture::with_blocks(const RawSnapshot& raw) {
-    std::vector<Held> held;
-    for (std::size_t t = 0; t < raw.threads.size(); ++t) {
-        const RawThread& thread = raw.threads[t];
-        for_each_end(thread.frames, [&](std::size_t i) {
-            const RawFrame& frame = thread.frames[i];
-            const Code* code = code_of(raw, frame);
-            if (code == nullptr || !objects_.has_with_blocks(*code)) return;
-            for (const RemoteAddr object : objects_.with_objects(pages_, *code, frame)) {
-                const auto lock = locks_.lock_of(object);
-                if (!lock || lock->kind != LockKind::kLock) continue;
-                if (!may_have_released(raw, thread, i, *lock)) held.push_back({*lock, t, i});
-            }
-        });
-    }
-    return held;
-}
-
-/// Whether a call that the frame has made waits for a condition that uses the lock, so that it has
-/// released it; or may do so, as far as can be read.
-bool WaitsCapture::may_have_released(const RawSnapshot& raw, const RawThread& thread,
-                                     std::size_t frame, const FoundLock& lock) {
-    for (std::size_t i = 0; i <= frame; ++i) {
-        const auto condition =
-            cpython::condition_of_wait(pages_, thread.frames[i], raw.codes, objects_, types_);
-        if (!condition) return true;
-        if (!*condition) continue;
-        const auto used = locks_.lock_of(*condition);
-        if (!used || *used == lock) return true;
-    }
-    return false;
 }
 
 }  // namespace pystack::snapshot

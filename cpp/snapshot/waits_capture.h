@@ -10,6 +10,7 @@
 #include "cpython/sync/lock_finder.h"
 #include "memory/page_cache.h"
 #include "model/wait.h"
+#include "snapshot/lock_holders.h"
 #include "snapshot/raw_snapshot.h"
 
 namespace pystack::snapshot {
@@ -34,13 +35,6 @@ class WaitsCapture {
     void read(RawSnapshot& raw);
 
   private:
-    /// A with block of a lock.
-    struct Held {
-        cpython::FoundLock lock;
-        std::size_t thread = 0;  ///< Index into RawSnapshot::threads.
-        std::size_t frame = 0;   ///< Index into its frames.
-    };
-
     void load_codes(const RawSnapshot& raw);
     void find_all(RawSnapshot& raw);
     std::optional<RawWait> find_wait(const RawSnapshot& raw, const RawThread& thread);
@@ -49,14 +43,11 @@ class WaitsCapture {
                    RawWait& wait);
     void find_simple_queue(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
                            RawWait& wait);
+    void find_mutex(const RawSnapshot& raw, const arch::Syscall& call, RawWait& wait);
     void find_site(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
     void find_target(RemoteAddr object, RawWait& wait);
     void find_pool(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
     void find_name(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
-    void find_holders(RawSnapshot& raw);
-    std::vector<Held> with_blocks(const RawSnapshot& raw);
-    bool may_have_released(const RawSnapshot& raw, const RawThread& thread, std::size_t frame,
-                           const cpython::FoundLock& lock);
     std::vector<RemoteAddr> innermost_objects(const RawSnapshot& raw,
                                               const RawThread& thread) const;
     std::optional<std::uint64_t> identifier(RemoteAddr object, std::string_view attribute);
@@ -69,6 +60,7 @@ class WaitsCapture {
     cpython::TypeCache types_;
     cpython::LockFinder locks_;
     cpython::FrameObjects objects_;
+    LockHolders holders_;
 };
 
 }  // namespace pystack::snapshot

@@ -114,5 +114,6 @@ def _wait_likeness(wait: Wait) -> Wait:
         pid=None,
         command=None,
         other_ends=(),
+        kernel_stack=(),
         holders=(),
     )

@@ -48,9 +48,14 @@ class WaitText:
         parts = [f"waiting {self._what(wait, same)}" if wait.kind != "timer" else "in a sleep"]
         if same_times:
             parts += self._when(wait)
-        if same and wait.kind in ("lock", "mutex"):
-            # Of several threads, not each waits for itself.
-            parts.append(self._held_by(wait, None if others else thread) or "holder unknown")
+        # Of several threads, not each waits for itself.
+        held = self._held_by(wait, None if others else thread) if same else None
+        if held is not None:
+            parts.append(held)
+        elif same and wait.kind in ("lock", "mutex"):
+            parts.append("holder unknown")
+        if same and wait.kernel_function is not None:
+            parts.append(f"at {escape(wait.kernel_function)} of the kernel")
         return ", ".join(parts)
 
     def deadlocks(self) -> Iterator[str]:
@@ -99,7 +104,7 @@ class WaitText:
         return f" by {self._name(wait.holders[0])}" if same and wait.holders else ""
 
     def _held_by(self, wait: Wait, thread: Thread | None) -> str | None:
-        if wait.kind not in ("lock", "mutex") or not wait.holders:
+        if wait.kind not in ("lock", "mutex", "semaphore") or not wait.holders:
             return None
         texts = []
         for holder in wait.holders:
@@ -172,7 +177,7 @@ def _other_text(wait: Wait, same: bool) -> str:
     if wait.kind == "signal":
         return "for a signal"
     if wait.kind == "kernel":
-        return "in the kernel" + (f" ({escape(wait.target)})" if wait.target else "")
+        return "in the kernel"
     return "for a lock or condition that is unknown"
 
 

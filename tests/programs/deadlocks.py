@@ -93,6 +93,28 @@ def held_after_an_exception():
     return [(fail, (one, other)), (fail, (other, one))]
 
 
+def mutexes():
+    """Of native code: the circle has a pthread mutex and a lock of Python."""
+    if "CS_GNU_LIBC_VERSION" not in os.confstr_names or not os.confstr("CS_GNU_LIBC_VERSION"):
+        return plain()
+    import ctypes  # noqa: PLC0415
+
+    libc, mutex, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64), threading.Lock()
+
+    def mutex_first():
+        libc.pthread_mutex_lock(mutex)
+        READY.wait()
+        with lock:
+            pass
+
+    def lock_first():
+        with lock:
+            READY.wait()
+            libc.pthread_mutex_lock(mutex)
+
+    return [(mutex_first, ()), (lock_first, ())]
+
+
 def not_one():
     """Each waits for a lock, but one wait ends by itself."""
     one, other = threading.Lock(), threading.Lock()

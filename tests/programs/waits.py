@@ -9,11 +9,13 @@ from a pipe that nobody writes to.
 
 import concurrent.futures
 import fcntl
+import importlib.util
 import json
 import os
 import queue
 import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -160,6 +162,72 @@ def waits_for_event_with_timeout():
 def waits_for_semaphore():
     with semaphore:
         pass
+
+
+shared, has_shared = threading.Semaphore(2), threading.Barrier(3)
+
+
+def holds_shared():
+    with shared:
+        has_shared.wait()
+        wait_for_ever()
+
+
+sharers = [threading.Thread(target=holds_shared, name="sharer %d" % i, daemon=True) for i in (1, 2)]
+for sharer in sharers:
+    sharer.start()
+has_shared.wait()
+
+
+@case(
+    "semaphore",
+    type="threading.Semaphore",
+    name="shared",
+    holders=[("sharer 1", "with_block"), ("sharer 2", "with_block")],
+)
+def waits_for_held_semaphore():
+    shared.acquire()
+
+
+has_glibc = "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION")
+if has_glibc and importlib.util.find_spec("_ctypes"):
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    mutexes = [ctypes.create_string_buffer(64) for _ in range(2)]
+    attributes = ctypes.create_string_buffer(16)
+    libc.pthread_mutexattr_init(attributes)
+    libc.pthread_mutexattr_settype(attributes, 1)  # PTHREAD_MUTEX_RECURSIVE
+    libc.pthread_mutex_init(mutexes[1], attributes)
+
+    def hold_mutex(mutex):
+        has_it = threading.Event()
+
+        def hold():
+            libc.pthread_mutex_lock(mutex)
+            has_it.set()
+            wait_for_ever()
+
+        holder = threading.Thread(target=hold, daemon=True)
+        holder.start()
+        has_it.wait()
+        return holder.name
+
+    @case("mutex", address=ctypes.addressof(mutexes[0]), holder=(hold_mutex(mutexes[0]), "owner"))
+    def locks_mutex():
+        libc.pthread_mutex_lock(mutexes[0])
+
+    @case("mutex", address=ctypes.addressof(mutexes[1]), holder=(hold_mutex(mutexes[1]), "owner"))
+    def locks_recursive_mutex():
+        libc.pthread_mutex_lock(mutexes[1])
+
+    # Words that no mutex has: its owner is no thread.
+    no_mutex = ctypes.create_string_buffer(64)
+    no_mutex[:20] = struct.pack("iiiii", 2, 0, 1, 1, 0)
+
+    @case("futex", address=ctypes.addressof(no_mutex), holder=None)
+    def waits_for_unknown_word():
+        libc.syscall(202, no_mutex, 128, 2, None, None, 0)  # FUTEX_WAIT_PRIVATE
 
 
 @case("barrier", type="threading.Barrier", name="barrier", holder=None)

@@ -24,6 +24,8 @@ WAIT: dict[str, Any] = {
     "target": None,
     "pid": None,
     "command": None,
+    "kernel_function": None,
+    "kernel_stack": [],
     "other_ends": [],
     "holders": [],
 }
@@ -166,6 +168,23 @@ IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line"
             "waiting for a file lock of /x\\x1b, held by 9 (a)",
         ),
         ({"kind": "signal"}, "waiting for a signal"),
+        (
+            {
+                "kind": "semaphore",
+                "type": "threading.Semaphore",
+                "holders": [holder(2, **IN_BLOCK)],
+            },
+            'waiting for a Semaphore, held by 2 "thread-2" in a with block at app.py:12',
+        ),
+        ({"kind": "kernel"}, "waiting in the kernel"),
+        (
+            {"kind": "kernel", "kernel_function": "kernel_clone"},
+            "waiting in the kernel, at kernel_clone of the kernel",
+        ),
+        (
+            {"kind": "file", "target": "/mnt/a", "kernel_function": "nfs_wait"},
+            "waiting for a file /mnt/a, at nfs_wait of the kernel",
+        ),
     ],
 )
 def test_waits(wait: dict[str, Any], text: str) -> None:
