@@ -19,6 +19,7 @@ from pystack.model_frames import (
     frames_from_raw,
     frames_to_json,
 )
+from pystack.model_progress import Unmoved, Watched
 from pystack.model_tasks import (
     EventLoop,
     Task,
@@ -54,8 +55,10 @@ __all__ = [
     "TaskWait",
     "TaskWaitKind",
     "Thread",
+    "Unmoved",
     "Variable",
     "VariableKind",
+    "Watched",
 ]
 
 #: Version of the JSON output. It changes if a field changes its meaning or is removed. Readers must
@@ -103,6 +106,8 @@ class Thread(NamedTuple):
     waits_for: Wait | None = None
     #: None if no asyncio event loop is running in the thread, or tasks were not read.
     event_loop: EventLoop | None = None
+    #: None if it moved since the dump before, or there was none to compare with.
+    unmoved: Unmoved | None = None
 
     @classmethod
     def from_raw(cls, raw: RawThread) -> Thread:
@@ -119,6 +124,7 @@ class Thread(NamedTuple):
         fields["frames"] = frames_to_json(self.frames)
         fields["waits_for"] = None if self.waits_for is None else self.waits_for.to_json_dict()
         fields["event_loop"] = None if self.event_loop is None else self.event_loop._asdict()
+        fields["unmoved"] = None if self.unmoved is None else self.unmoved._asdict()
         return fields
 
     @property
@@ -240,6 +246,8 @@ class Snapshot(NamedTuple):
     #: The asyncio tasks that are not done, by address. None if they were not requested or could not be
     #: read.
     tasks: tuple[Task, ...] | None = None
+    #: The dumps that it was compared with; None if there are none.
+    watched: Watched | None = None
 
     @classmethod
     def from_raw(cls, raw: RawSnapshot, core: CoreDetails | None = None) -> Snapshot:
@@ -275,6 +283,7 @@ class Snapshot(NamedTuple):
         document["threads"] = [thread.to_json_dict() for thread in self.threads]
         document["deadlocks"] = [list(circle) for circle in self.deadlocks]
         document["tasks"] = None if self.tasks is None else tasks_to_json(self.tasks)
+        document["watched"] = None if self.watched is None else self.watched._asdict()
         document["problems"] = list(self.problems)
         if self.core is not None:
             document["core"] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pystack.model_frames import Frame, frames_from_raw, frames_to_json
+from pystack.model_progress import Unmoved
 
 if TYPE_CHECKING:
     from pystack._core import RawTask, RawTaskWait
@@ -88,6 +89,8 @@ class Task(NamedTuple):
     problem: str | None
     #: The coroutines and generators that await each other, outermost first. Of a running task: its calls.
     frames: tuple[Frame, ...]
+    #: None if it moved since the dump before, or there was none to compare with.
+    unmoved: Unmoved | None = None
 
     @classmethod
     def from_raw(cls, raw: RawTask, frames: tuple[Frame, ...]) -> Task:
@@ -123,6 +126,7 @@ def tasks_to_json(tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
         item = task._asdict()
         if task.waits_for is not None:
             item["waits_for"] = task.waits_for._asdict()
+        item["unmoved"] = None if task.unmoved is None else task.unmoved._asdict()
         item["frames"] = made[id(task.frames)]
         items.append(item)
     return items

@@ -121,6 +121,19 @@ def command_name(pid: int, proc: Path = Path("/proc")) -> str:
     return (_text(proc / str(pid) / "comm") or "?").rstrip("\n")
 
 
+def thread_run_time_ns(pid: int, tid: int, proc: Path = Path("/proc")) -> int | None:
+    """How long the thread has run so far."""
+    # "run wait timeslices" (Documentation/scheduler/sched-stats.rst).
+    words = (_text(proc / str(pid) / "task" / str(tid) / "schedstat") or "").split()
+    return _number(words[0]) if words else None
+
+
+def thread_state(pid: int, tid: int, proc: Path = Path("/proc")) -> str:
+    """The letter in /proc/PID/task/TID/stat; "X" if there is no such thread."""
+    stat = _text(proc / str(pid) / "task" / str(tid) / "stat") or ""
+    return stat.rpartition(")")[2].strip()[:1] or "X"
+
+
 def children(pid: int, proc: Path = Path("/proc")) -> list[int]:
     """The direct child processes that the kernel lists."""
     found: list[int] = []

@@ -6,12 +6,10 @@ import re
 
 import click
 
+from pystack.cli.quantities import seconds
+
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m)?(?:hz)?", re.IGNORECASE | re.ASCII)
-_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:ms|s|m|h)\s*)+", re.ASCII)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)", re.ASCII)
 _HERTZ = {"": 1.0, "k": 1e3, "m": 1e6}
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?", re.ASCII)
 
 
@@ -28,21 +26,9 @@ def rate(text: str) -> float:
 
 def duration(text: str) -> float | None:
     """Converts `30`, `30s`, `500ms`, `1m30s` or `1h` to seconds, and `unlimited` to None."""
-    text = text.strip()
-    if text == "unlimited":
+    if text.strip() == "unlimited":
         return None
-    seconds = 0.0
-    if _NUMBER.fullmatch(text):
-        seconds = float(text)
-    elif _DURATION.fullmatch(text):
-        seconds = sum(
-            float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)
-        )
-    if not seconds:
-        raise click.BadParameter(
-            f"{text!r} is not a duration; write it like 30, 30s, 500ms, 1m30s, 1h or unlimited."
-        )
-    return seconds
+    return seconds(text, " or unlimited")
 
 
 def share(text: str) -> float:

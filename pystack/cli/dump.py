@@ -21,11 +21,13 @@ from pystack.cli.options import (
 from pystack.cli.output import Output, output_options, write_snapshot
 from pystack.cli.quantities import pid as pid_type
 from pystack.cli.screen import print_status, write_lines
+from pystack.cli.watch import Watching, WatchPlan, watch_options
 from pystack.errors import NoSuchProcess, NotPython, PystackError, TargetExited, UnsupportedTarget
 from pystack.render.words import interpreter_title
 
 if TYPE_CHECKING:
     from pystack.locals_options import Locals
+    from pystack.model import Snapshot
     from pystack.native_options import Native
     from pystack.render.source import SourceReader
 
@@ -58,6 +60,7 @@ _ALL_REPORTED: Errors = ()
 @click.option("--full-filenames", is_flag=True, expose_value=False, hidden=True)
 @priority_flag
 @exhaustive_flag
+@watch_options
 @output_options
 @native_options
 @locals_options
@@ -73,6 +76,7 @@ def dump(
     no_block: bool,
     no_priority: bool,
     exhaustive: bool,
+    plan: WatchPlan | None,
     output: Output,
     native: Native | None,
     variables: Locals | None,
@@ -101,10 +105,8 @@ def dump(
     # One process is shown even if it is not Python's, as far as its native frames are wanted.
     is_only = len(asked) == 1 and not subprocesses
 
-    def show(pid: int) -> None:
-        # Before the process is read, because it may exit afterwards.
-        sources = _sources_of(pid) if output.wants_sources else None
-        snapshot = api.dump(
+    def take(pid: int) -> Snapshot:
+        return api.dump(
             pid,
             block=not no_block,
             exhaustive=exhaustive,
@@ -115,6 +117,14 @@ def dump(
             require_python=native is None or not is_only,
             max_memory=max_memory,
         )
+
+    processes = _with_descendants(asked) if subprocesses else dict.fromkeys(asked, _ALL_REPORTED)
+    watching = None if plan is None else Watching(plan, processes, take)
+
+    def show(pid: int) -> None:
+        # Before the process is read, because it may exit afterwards.
+        sources = _sources_of(pid) if output.wants_sources else None
+        snapshot = take(pid) if watching is None else watching.look(pid)
         if settings.verbosity:
             print_status(
                 f"{snapshot.executable or 'executable unknown'},"
@@ -127,7 +137,8 @@ def dump(
         if not snapshot.interpreters:
             context.exit(NotPython.exit_code)
 
-    processes = _with_descendants(asked) if subprocesses else dict.fromkeys(asked, _ALL_REPORTED)
+    if watching is not None:
+        watching.look_until_last(settings.verbosity)
     if len(processes) > 1:
         context.exit(_show_all(processes, show, settings.verbosity))
     show(asked[0])

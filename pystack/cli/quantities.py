@@ -1,4 +1,4 @@
-"""Parses process IDs and sizes such as 64K. Each parser is a click type."""
+"""Parses process IDs, sizes such as 64K and times such as 1m30s. Each parser is a click type."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import click
 
 _PID = r"0x[0-9a-f]{1,16}|\d{1,16}"
 _SIZE = r"(\d+)\s*([kmg]?)(?:i?b)?"
+_NUMBER = r"\d+(?:\.\d+)?"
+_TIME_PART = rf"({_NUMBER})\s*(ms|s|m|h)"
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -31,3 +34,19 @@ def size(text: str) -> int:
     if match is None or not int(match[1]) or len(match[1]) > 12:
         raise click.BadParameter(f"{text!r} is not a size; write it like 65536, 64K or 1M.")
     return int(match[1]) * _BYTES[match[2].lower()]
+
+
+def seconds(text: str, others: str = "") -> float:
+    """Converts `30`, `30s`, `500ms`, `1m30s` or `1h` to seconds. `others` are for the error's text."""
+    text = text.strip()
+    total = 0.0
+    if re.fullmatch(_NUMBER, text, re.ASCII):
+        total = float(text)
+    elif re.fullmatch(rf"(?:{_TIME_PART}\s*)+", text, re.ASCII):
+        parts = re.findall(_TIME_PART, text, re.ASCII)
+        total = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not total:
+        raise click.BadParameter(
+            f"{text!r} is not a duration; write it like 30, 30s, 500ms, 1m30s, 1h{others}."
+        )
+    return total

@@ -99,6 +99,7 @@ def _likeness(thread: Thread) -> Hashable:
         name=None,
         kernel_name=None,
         waits_for=thread.waits_for and _wait_likeness(thread.waits_for),
+        unmoved=thread.unmoved and thread.unmoved._replace(span_ns=0, cpu_ns=None),
     )
 
 

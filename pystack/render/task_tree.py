@@ -92,6 +92,7 @@ def _likeness(task: Task) -> Hashable:
         id(task.frames),
         task.state,
         task.problem,
+        task.unmoved and task.unmoved.dumps,
         None if wait is None else (wait.kind, wait.type, wait.holders),
     )
 

@@ -11,6 +11,7 @@ from pystack.render.stack_text import StackText
 from pystack.render.task_tree import TaskGroup, task_tree, walk
 from pystack.render.terminal import Palette
 from pystack.render.text_options import TextOptions
+from pystack.render.watched import unmoved_text
 from pystack.render.words import count
 
 _MAX_GROUPS = 20
@@ -127,6 +128,8 @@ class TasksText:
             yield "the reason for waiting is unknown"
         if first.problem is not None:
             yield self._palette.paint(self._palette.bad, escape(first.problem))
+        if first.unmoved is not None:
+            yield unmoved_text([first.unmoved])
         awaiters = {one for task in tasks for one in task.awaited_by}
         unlisted = [one for one in awaiters if one not in self._by_id]
         if unlisted:

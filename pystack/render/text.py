@@ -17,6 +17,7 @@ from pystack.render.terminal import COLOURS, PLAIN
 from pystack.render.text_options import TextOptions
 from pystack.render.thread_heads import ThreadHeads
 from pystack.render.waits import WaitText
+from pystack.render.watched import watched_text
 from pystack.render.words import count, duration, interpreter_title, with_namespace
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class _Writer:
         snapshot = self._snapshot
         core = snapshot.core
         yield self._header()
+        if snapshot.watched is not None:
+            yield watched_text(snapshot, snapshot.watched)
         if core is not None:
             from pystack.render.core_text import core_lines
 

@@ -9,6 +9,7 @@ from pystack.render.escape import escape
 from pystack.render.terminal import Palette
 from pystack.render.text_options import TextOptions
 from pystack.render.waits import WaitText
+from pystack.render.watched import unmoved_text
 from pystack.render.words import base_name, run_state, short_name, thread_name, with_namespace
 
 _MAX_LISTED = 8
@@ -95,6 +96,9 @@ class ThreadHeads:
             yield palette.paint(palette.bad, f"raising {escape(thread.raising)}")
         if thread.handling is not None:
             yield f"handling {escape(thread.handling)}"
+        unmoved = [one.unmoved for one in (thread, *others) if one.unmoved is not None]
+        if unmoved:
+            yield palette.paint(palette.waiting, unmoved_text(unmoved))
         state = thread.run_state
         # A stopped process is reported once, at the top.
         if state is None or (state == "T" and self._snapshot.was_stopped):

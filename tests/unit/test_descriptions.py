@@ -21,11 +21,11 @@ SCHEMA: dict[str, Any] = json.loads(
 
 #: In the stub, the model and the schema; and what the model adds.
 DESCRIPTIONS: dict[str, tuple[Any, str, set[str]]] = {
-    "RawSnapshot": (model.Snapshot, "", {"kind"}),
+    "RawSnapshot": (model.Snapshot, "", {"kind", "watched"}),
     "RawInterpreter": (model.Interpreter, "interpreter", set()),
-    "RawThread": (model.Thread, "thread", set()),
+    "RawThread": (model.Thread, "thread", {"unmoved"}),
     "RawEventLoop": (model.EventLoop, "event_loop", set()),
-    "RawTask": (model.Task, "task", set()),
+    "RawTask": (model.Task, "task", {"unmoved"}),
     "RawTaskWait": (model.TaskWait, "task_wait", set()),
     "RawFrame": (model.Frame, "frame", set()),
     "RawNativeFrame": (model.NativeFrame, "native_frame", set()),

@@ -113,7 +113,9 @@ def test_json_has_the_fields_of_the_core() -> None:
     frames = [raw_frame(), raw_native_frame(), raw_gap(), raw_frame(interpreter_id=1)]
     raw = raw_snapshot(raw_thread(frames=frames))
     document = read(raw).to_json_dict()
-    ours = {"schema_version", "tool", "time", "kind"}
+    ours = {"schema_version", "tool", "time", "kind", "watched"}
+    # Only a watch knows what has not moved.
+    assert [thread.pop("unmoved") for thread in document["threads"]] == [None]
     assert {key: value for key, value in document.items() if key not in ours} == raw
     assert document["kind"] == "live"
     assert document["time"] == "2023-11-14T22:13:20.123456Z"
