@@ -91,6 +91,9 @@ class Wait(NamedTuple):
     #: The processes that have the other end of a pipe or a connected unix socket, as far as they
     #: can be seen from here: at most 8, maybe the process itself.
     other_ends: tuple[ProcessName, ...]
+    #: What the child, or the one other process that has the other end, waits for itself: what only
+    #: this process can end.
+    peer_wait: WaitKind | None
     #: Who can end the wait, as far as it is proved.
     holders: tuple[Holder, ...]
 

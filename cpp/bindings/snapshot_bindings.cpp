@@ -92,6 +92,8 @@ nb::dict to_dict(const model::Wait& wait) {
         ends.append(end);
     }
     item["other_ends"] = ends;
+    item["peer_wait"] = wait.peer_wait ? nb::object(nb::str(model::wait_word(*wait.peer_wait)))
+                                       : nb::object(nb::none());
     nb::list holders;
     for (const model::Holder& holder : wait.holders) holders.append(to_dict(holder));
     item["holders"] = holders;

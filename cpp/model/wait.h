@@ -98,6 +98,11 @@ struct Wait {
     /// The processes that have the other end of a pipe or a connected unix socket, as far as they
     /// can be seen; maybe the process itself.
     std::vector<ProcessName> other_ends;
+    /// What the child, or the one other process that has the other end, waits for itself without a
+    /// timeout: what only this process can end, as far as can be seen.
+    std::optional<WaitKind> peer_wait;
+    /// And this thread is the only one of its process, and nobody else could end its wait.
+    bool is_process_circle = false;
     std::vector<Holder> holders;
 };
 

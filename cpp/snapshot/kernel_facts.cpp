@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "process/proc_files.h"
+#include "snapshot/peer_waits.h"
+#include "waits/blocked_call.h"
 #include "waits/descriptors.h"
 #include "waits/kernel_stack.h"
 #include "waits/other_ends.h"
@@ -35,16 +37,16 @@ bool has_descriptor(const RawThread& thread) {
 
 /// A wait, and what its descriptor is.
 struct OpenFile {
-    model::Wait* wait = nullptr;
+    RawWait* raw = nullptr;
     waits::Descriptor file;
 };
 
 std::vector<OpenFile> add_descriptors(const LiveTarget& target, std::vector<RawThread>& threads) {
-    std::vector<model::Wait*> waiting;
+    std::vector<RawWait*> waiting;
     std::vector<int> fds;
     for (RawThread& thread : threads) {
         if (!has_descriptor(thread)) continue;
-        waiting.push_back(&thread.wait->wait);
+        waiting.push_back(&*thread.wait);
         fds.push_back(*thread.wait->wait.fd);
     }
     std::vector<OpenFile> files;
@@ -52,7 +54,7 @@ std::vector<OpenFile> add_descriptors(const LiveTarget& target, std::vector<RawT
     auto found = waits::describe_descriptors(target.pid(), fds);
     for (std::size_t i = 0; i < waiting.size(); ++i) {
         if (!found[i]) continue;
-        model::Wait& wait = *waiting[i];
+        model::Wait& wait = waiting[i]->wait;
         wait.target = found[i]->target;
         if (wait.kind != WaitKind::kFileLock) {
             wait.kind = found[i]->kind;
@@ -60,30 +62,27 @@ std::vector<OpenFile> add_descriptors(const LiveTarget& target, std::vector<RawT
             wait.pid = *owner;
             wait.command = waits::command_of(*owner);
         }
-        files.push_back({&wait, *std::move(found[i])});
+        files.push_back({waiting[i], *std::move(found[i])});
     }
     return files;
 }
 
-bool is_write(const model::Wait& wait) {
-    return wait.call.starts_with("write") || wait.call == "sendfile";
-}
-
 /// The other ends of pipes, and of connected unix sockets.
 void add_other_ends(const LiveTarget& target, const std::vector<OpenFile>& files) {
-    std::vector<model::Wait*> waiting;
+    std::vector<RawWait*> waiting;
     std::vector<waits::FileEnd> ends;
-    std::vector<model::Wait*> connected;
+    std::vector<RawWait*> connected;
     std::vector<std::uint64_t> sockets;
-    for (const auto& [wait, file] : files) {
-        if (wait->kind == WaitKind::kPipe) {
-            waiting.push_back(wait);
+    for (const auto& [raw, file] : files) {
+        const model::Wait& wait = raw->wait;
+        if (wait.kind == WaitKind::kPipe) {
+            waiting.push_back(raw);
             ends.push_back({.link = file.link,
                             .device = file.device,
                             .inode = file.inode,
-                            .writes = !is_write(*wait)});
-        } else if (wait->kind == WaitKind::kSocket && file.target.starts_with("unix socket")) {
-            connected.push_back(wait);
+                            .writes = !waits::is_write(wait.call)});
+        } else if (wait.kind == WaitKind::kSocket && file.target.starts_with("unix socket")) {
+            connected.push_back(raw);
             sockets.push_back(file.inode);
         }
     }
@@ -99,8 +98,9 @@ void add_other_ends(const LiveTarget& target, const std::vector<OpenFile>& files
     if (ends.empty()) return;
     const auto users = waits::find_users(ends);
     for (std::size_t i = 0; i < waiting.size(); ++i) {
-        for (const pid_t pid : users[i])
-            waiting[i]->other_ends.push_back({.pid = pid, .command = waits::command_of(pid)});
+        for (const pid_t pid : users.pids[i])
+            waiting[i]->wait.other_ends.push_back({.pid = pid, .command = waits::command_of(pid)});
+        waiting[i]->ends_complete = users.complete;
     }
 }
 
@@ -142,6 +142,8 @@ void forget(model::Wait& wait) {
     wait.target.clear();
     wait.command.clear();
     wait.other_ends.clear();
+    wait.peer_wait.reset();
+    wait.is_process_circle = false;
 }
 
 /// Of a thread that sleeps uninterruptibly: where, and how it came there, which only root may know.
@@ -180,6 +182,7 @@ void find_restarted_calls(const LiveTarget& target, RawSnapshot& raw) {
 
 void add_kernel_facts(const LiveTarget& target, RawSnapshot& raw) {
     add_other_ends(target, add_descriptors(target, raw.threads));
+    add_peer_waits(target, raw);
     Movement movement(target);
     for (RawThread& thread : raw.threads) {
         add_kernel_state(target, raw, thread);

@@ -44,6 +44,7 @@ struct RawWait {
     std::optional<std::uint64_t> holder_ident{};  ///< Python's id of the thread that can end it.
     model::HolderProof proof = model::HolderProof::kOwner;  ///< Of holder_ident.
     std::optional<std::int32_t> holder_tid{};               ///< Or the OS thread that can end it.
+    bool ends_complete = false;             ///< Nobody else has the other end of its pipe.
     std::vector<BlockPlace> with_blocks{};  ///< Or those of threads that can end it.
 };
 

@@ -103,6 +103,7 @@ bool can_block_for_ever(const model::Wait& wait) {
 std::vector<std::optional<std::size_t>> find_edges(const std::vector<model::Thread>& threads) {
     std::vector<std::optional<std::size_t>> next(threads.size());
     for (std::size_t i = 0; i < threads.size(); ++i) {
+        if (threads[i].waits_for && threads[i].waits_for->is_process_circle) next[i] = i;
         if (!threads[i].waits_for || !can_block_for_ever(*threads[i].waits_for)) continue;
         const model::Holder& holder = threads[i].waits_for->holders.front();
         const auto is_holder = [&](const model::Thread& thread) {

@@ -169,6 +169,10 @@ std::optional<std::int64_t> call_before(const MemoryReader& memory, RemoteAddr p
     return number;
 }
 
+bool is_write(std::string_view name) {
+    return name.starts_with("write") || name == "sendfile";
+}
+
 std::optional<BlockedCall> describe_call(const Syscall& call, const MemoryReader& memory) {
     switch (call.number) {
         case SYS_futex:

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "arch/registers.h"
 #include "base/address.h"
@@ -43,6 +44,9 @@ std::optional<BlockedCall> describe_call(const arch::Syscall& call,
 /// The number of the system call whose instruction ends at `pc`, if the instruction before it says
 /// so: restart_syscall is made with the registers of the call that it continues, at the same place.
 std::optional<std::int64_t> call_before(const memory::MemoryReader& memory, RemoteAddr pc);
+
+/// Whether a call that waits for a descriptor writes to it; `name` is that of BlockedCall.
+bool is_write(std::string_view name);
 
 /// Whether the thread waits in a futex, and its address: a wait, not a wake.
 std::optional<RemoteAddr> waited_futex(const arch::Syscall& call);

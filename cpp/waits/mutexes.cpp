@@ -27,7 +27,9 @@ constexpr std::int32_t kLastKind = 3;
 constexpr std::int32_t kIgnoredKindBits = 0x380;
 constexpr std::uint32_t kMostUsers = 1 << 22;  // PID_MAX_LIMIT
 
-bool is_recursive(const Mutex& mutex) { return (mutex.kind & kLastKind) == 1; }
+bool is_recursive(const Mutex& mutex) {
+    return (mutex.kind & kLastKind) == 1;
+}
 
 }  // namespace
 

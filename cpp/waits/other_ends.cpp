@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <memory>
 #include <optional>
 #include <string_view>
+
+#include "process/proc_files.h"
 
 namespace pystack::waits {
 
@@ -29,15 +32,27 @@ std::optional<pid_t> to_pid(std::string_view name) {
     return pid;
 }
 
+/// A thread of the kernel: it has no files.
+bool is_of_kernel(pid_t pid) {
+    constexpr std::uint32_t kKernelThread = 0x200000;  // PF_KTHREAD [include/linux/sched.h]
+    const auto stat = process::read_stat(pid, pid);
+    return stat && (stat->flags & kKernelThread) != 0;
+}
+
 class Search {
   public:
-    explicit Search(std::span<const FileEnd> ends) : ends_(ends), users_(ends.size()) {}
+    explicit Search(std::span<const FileEnd> ends) : ends_(ends) {
+        found_.pids.resize(ends.size());
+    }
 
     /// False: there are too many files.
     bool look_at(pid_t pid) {
         const std::string path = "/proc/" + std::to_string(pid) + "/fd";
         const Folder files(::opendir(path.c_str()));
-        if (!files) return true;
+        if (!files) {
+            found_.complete &= errno == ENOENT || errno == ESRCH || is_of_kernel(pid);
+            return true;
+        }
         while (const ::dirent* file = ::readdir(files.get())) {
             if (++looked_at_ > kMostFiles) return false;
             look_at_file(pid, ::dirfd(files.get()), file->d_name);
@@ -45,7 +60,7 @@ class Search {
         return true;
     }
 
-    std::vector<std::vector<pid_t>> users() { return std::move(users_); }
+    EndUsers found() { return std::move(found_); }
 
   private:
     void look_at_file(pid_t pid, int folder, const char* name) {
@@ -54,10 +69,11 @@ class Search {
         if (size <= 0) return;
         const std::string_view link(text.data(), static_cast<std::size_t>(size));
         for (std::size_t i = 0; i < ends_.size(); ++i) {
-            std::vector<pid_t>& users = users_[i];
+            std::vector<pid_t>& users = found_.pids[i];
             if (link != ends_[i].link || !is_end(folder, name, ends_[i])) continue;
             const bool is_known = !users.empty() && users.back() == pid;
             if (!is_known && users.size() < kMostUsers) users.push_back(pid);
+            found_.complete &= users.size() < kMostUsers;
         }
     }
 
@@ -74,21 +90,23 @@ class Search {
     }
 
     std::span<const FileEnd> ends_;
-    std::vector<std::vector<pid_t>> users_;
+    EndUsers found_;
     std::size_t looked_at_ = 0;
 };
 
 }  // namespace
 
-std::vector<std::vector<pid_t>> find_users(std::span<const FileEnd> ends) {
+EndUsers find_users(std::span<const FileEnd> ends) {
     Search search(ends);
     const Folder processes(::opendir("/proc"));
-    if (!processes || ends.empty()) return search.users();
+    if (!processes)
+        return {.pids = std::vector<std::vector<pid_t>>(ends.size()), .complete = false};
     while (const ::dirent* process = ::readdir(processes.get())) {
         const auto pid = to_pid(process->d_name);
-        if (pid && !search.look_at(*pid)) return std::vector<std::vector<pid_t>>(ends.size());
+        if (pid && !search.look_at(*pid))
+            return {.pids = std::vector<std::vector<pid_t>>(ends.size()), .complete = false};
     }
-    return search.users();
+    return search.found();
 }
 
 }  // namespace pystack::waits

@@ -20,8 +20,13 @@ struct FileEnd {
 /// As many processes are found of one end.
 inline constexpr std::size_t kMostUsers = 8;
 
-/// The processes that have the ends open, in the order of `ends`: as far as this process may look.
-/// Empty where there are none, or too many files to look at.
-std::vector<std::vector<pid_t>> find_users(std::span<const FileEnd> ends);
+struct EndUsers {
+    /// The processes that have each of the ends open, in the order of the ends. Empty where there
+    /// are none, or too many files to look at.
+    std::vector<std::vector<pid_t>> pids;
+    /// Whether all processes that are visible here could be looked at.
+    bool complete = true;
+};
+EndUsers find_users(std::span<const FileEnd> ends);
 
 }  // namespace pystack::waits

@@ -115,6 +115,7 @@ def _wait_likeness(wait: Wait) -> Wait:
         pid=None,
         command=None,
         other_ends=(),
+        peer_wait=None,
         kernel_stack=(),
         holders=(),
     )

@@ -26,6 +26,10 @@ _FILES = {
     "file": "for a file",
     "descriptor": "for a file",
 }
+_PEER_WAITS = {
+    "pipe": "a pipe whose other end only this process has",
+    "process": "this process to end",
+}
 
 
 class WaitText:
@@ -54,6 +58,8 @@ class WaitText:
             parts.append(held)
         elif same and wait.kind in ("lock", "mutex"):
             parts.append("holder unknown")
+        if same and wait.peer_wait is not None:
+            parts.append(f"which waits for {_PEER_WAITS[wait.peer_wait]}")
         if same and wait.kernel_function is not None:
             parts.append(f"at {escape(wait.kernel_function)} of the kernel")
         return ", ".join(parts)
@@ -70,6 +76,8 @@ class WaitText:
                 verb = " waits " if number == 0 else ", which waits "
                 held = self._held_by(wait, thread)
                 text += f"{verb}{self._what(wait, True)}{f' {held}' if held else ''}"
+                if wait.peer_wait is not None:
+                    text += f", which waits for {_PEER_WAITS[wait.peer_wait]}"
             yield f"Deadlock: {text}."
 
     def _what(self, wait: Wait, same: bool) -> str:

@@ -219,6 +219,34 @@ def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     assert text.count("Threads ") == 0
 
 
+PROCESS_CIRCLES = ["pipes", "with_another_thread", "with_another_process", "full_pipe"]
+
+
+@pytest.mark.parametrize("kind", PROCESS_CIRCLES)
+@pytest.mark.parametrize("interpreter", required(), ids=str)
+def test_processes_that_wait_for_each_other(
+    interpreter: Interpreter, tmp_path: Path, kind: str
+) -> None:
+    with started(interpreter, tmp_path, "process_circles.py", kind) as target:
+        facts = arrive(target, tmp_path).facts
+        child, call = facts["child"], {"read": "0", "write": "1"}[facts["child_call"]]
+        wait_until(
+            lambda: at_rest(child, 1) and system_call(child, child)[0] == call, "the child at rest"
+        )
+        documents = [dump_json(target.pid), dump_json(target.pid, "--no-block")]
+        text = run_tool("dump", target.pid).stdout
+    for document in documents:
+        (main,) = [thread for thread in document["threads"] if thread["is_main"]]
+        wait = main["waits_for"]
+        assert (wait["kind"], wait["peer_wait"]) == (facts["kind"], facts["peer_wait"])
+        assert document["deadlocks"] == ([[0]] if facts["circle"] else [])
+    first = text.splitlines()[1]
+    assert first.startswith("Deadlock: ") == facts["circle"]
+    if facts["circle"]:
+        assert f" {child} (" in first
+        assert first.endswith(", which waits for a pipe whose other end only this process has.")
+
+
 TRAFFIC_DUMPS = 100
 
 

@@ -27,6 +27,7 @@ WAIT: dict[str, Any] = {
     "kernel_function": None,
     "kernel_stack": [],
     "other_ends": [],
+    "peer_wait": None,
     "holders": [],
 }
 
@@ -164,6 +165,10 @@ IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line"
         ),
         ({"kind": "process"}, "waiting for a child"),
         (
+            {"kind": "process", "pid": 99, "command": "a", "peer_wait": "pipe"},
+            "waiting for child 99 (a), which waits for a pipe whose other end only this process has",
+        ),
+        (
             {"kind": "file_lock", "target": "/x\x1b", "pid": 9, "command": "a"},
             "waiting for a file lock of /x\\x1b, held by 9 (a)",
         ),
@@ -200,6 +205,14 @@ def test_a_deadlock_is_the_first_thing_that_is_said() -> None:
     assert lines(*threads, deadlocks=[[1, 2]])[1] == (
         'Deadlock: 2 "thread-2" waits for a lock (Account.lock) held by 3 "thread-3" in a with'
         ' block at app.py:12, which waits for thread 2 "thread-2" to end.'
+    )
+
+
+def test_a_deadlock_of_two_processes() -> None:
+    child = waiting(1, kind="process", pid=99, command="make", peer_wait="pipe")
+    assert lines(child, deadlocks=[[0]])[1] == (
+        'Deadlock: 1 "thread-1" waits for child 99 (make), which waits for a pipe whose other end only'
+        " this process has."
     )
 
 

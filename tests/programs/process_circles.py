@@ -1,0 +1,85 @@
+"""Two processes that wait for each other: process_circles.py FACTS_FILE KIND
+
+The facts have the child and the call that it will be blocked in, what this process waits for, what
+the child waits for as far as a reader of this process can prove it, and whether that is a circle.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+FACTS_FILE, KIND = sys.argv[1:]
+
+
+def tell(child, kind, peer_wait, circle, threads=1, child_call="read"):
+    facts = {
+        "child": child,
+        "kind": kind,
+        "peer_wait": peer_wait,
+        "circle": circle,
+        "threads": threads,
+        "child_call": child_call,
+    }
+    with open(FACTS_FILE + ".part", "w") as file:
+        json.dump(facts, file)
+    os.rename(FACTS_FILE + ".part", FACTS_FILE)
+
+
+def read_from_each_other():
+    """Returns the child and what to read from it. The child waits for this process."""
+    to_child, to_parent = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(to_child[1])
+        os.close(to_parent[0])
+        os.read(to_child[0], 1)
+        os._exit(0)
+    os.close(to_child[0])
+    os.close(to_parent[1])
+    return child, to_parent[0]
+
+
+def pipes():
+    child, file = read_from_each_other()
+    tell(child, "pipe", "pipe", True)
+    os.read(file, 1)
+
+
+def with_another_thread():
+    """Which could write to the child."""
+    child, file = read_from_each_other()
+    threading.Thread(target=os.read, args=(os.pipe()[0], 1), daemon=True).start()
+    tell(child, "pipe", "pipe", False, threads=2)
+    os.read(file, 1)
+
+
+def with_another_process():
+    """Which could write to both."""
+    to_child, to_parent = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(to_child[1])
+        os.read(to_child[0], 1)
+        os._exit(0)
+    never = os.pipe()
+    if os.fork() == 0:
+        os.close(never[1])
+        os.read(never[0], 1)
+        os._exit(0)
+    os.close(to_parent[1])
+    tell(child, "pipe", None, False)
+    os.read(to_parent[0], 1)
+
+
+def full_pipe():
+    """The child writes more than this process, which waits for its end, has read."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import os; os.write(1, bytes(1 << 20))"], stdout=subprocess.PIPE
+    )
+    tell(child.pid, "process", "pipe", True, child_call="write")
+    child.wait()
+
+
+globals()[KIND]()
