@@ -125,6 +125,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
         "child_watch",
         "counts",
         "dead_children",
+        "fork_events",
         "interruption",
         "output",
         "process_tree",
