@@ -5,6 +5,7 @@
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
 #include "cpython/sync/object_names.h"
+#include "cpython/sync/process_semaphores.h"
 #include "cpython/sync/simple_queues.h"
 #include "cpython/sync/wait_sites.h"
 #include "snapshot/stack_ends.h"
@@ -145,7 +146,7 @@ std::optional<RawWait> WaitsCapture::find_wait(const RawSnapshot& raw, const Raw
     wait.call = thread.call;
     if (futex) {
         find_lock(raw, thread, *futex, wait);
-        if (!wait.lock) find_simple_queue(raw, thread, *futex, wait);
+        if (!wait.lock) find_object(raw, thread, *futex, wait);
         if (!wait.object) find_mutex(raw, made, wait);
         if (is_guess && !wait.object && !wait.holder_tid) return std::nullopt;
         if (wait.object && locks_.may_be_woken(*futex)) return std::nullopt;
@@ -191,12 +192,17 @@ void WaitsCapture::find_lock(const RawSnapshot& raw, const RawThread& thread, Re
     if (const auto type = types_.of(lock->object)) wait.wait.type = types_.full_name(**type);
 }
 
-void WaitsCapture::find_simple_queue(const RawSnapshot& raw, const RawThread& thread,
-                                     RemoteAddr futex, RawWait& wait) {
-    wait.object = cpython::waited_simple_queue(pages_, layout_, types_, futex,
-                                               innermost_objects(raw, thread));
-    if (!wait.object) return;
+/// What is written in C and has a semaphore of its own.
+void WaitsCapture::find_object(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
+                               RawWait& wait) {
+    const auto objects = innermost_objects(raw, thread);
+    wait.object = cpython::waited_simple_queue(pages_, layout_, types_, futex, objects);
     wait.wait.kind = WaitKind::kQueueItem;
+    if (!wait.object) {
+        wait.object = cpython::waited_process_semaphore(pages_, layout_, types_, futex, objects);
+        wait.wait.kind = wait.object ? WaitKind::kSemaphore : WaitKind::kFutex;
+    }
+    if (!wait.object) return;
     wait.wait.address = wait.object.value;
     if (const auto type = types_.of(wait.object)) wait.wait.type = types_.full_name(**type);
 }

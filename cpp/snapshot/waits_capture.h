@@ -41,8 +41,8 @@ class WaitsCapture {
     arch::Syscall original(const RawSnapshot& raw, const RawThread& thread) const;
     void find_lock(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
                    RawWait& wait);
-    void find_simple_queue(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
-                           RawWait& wait);
+    void find_object(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
+                     RawWait& wait);
     void find_mutex(const RawSnapshot& raw, const arch::Syscall& call, RawWait& wait);
     void find_site(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
     void find_target(RemoteAddr object, RawWait& wait);

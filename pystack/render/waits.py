@@ -83,6 +83,8 @@ class WaitText:
     def _what(self, wait: Wait, same: bool) -> str:
         name = f" ({escape(wait.name)})" if same and wait.name is not None else ""
         kind = base_name((wait.type or "").replace(".", "/"))
+        if wait.type == "_multiprocessing.SemLock":
+            return "for a semaphore of multiprocessing" + name
         if wait.kind in _OBJECTS:
             return _OBJECTS[wait.kind].format(type=escape(kind)) + name
         if wait.kind == "work":

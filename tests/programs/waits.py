@@ -189,6 +189,28 @@ def waits_for_held_semaphore():
     shared.acquire()
 
 
+try:
+    import multiprocessing
+
+    # Its memory is in cores, as its file has no name.
+    of_processes = multiprocessing.get_context("fork").Lock()
+except (ImportError, OSError):  # Where there is no /dev/shm.
+    pass
+else:
+    SEM_LOCK = "_multiprocessing.SemLock"
+    of_processes.acquire()
+
+    @case("semaphore", type=SEM_LOCK, name="Lock._semlock", holder=None, is_timed=False)
+    def with_lock_of_processes():
+        with of_processes:
+            pass
+
+    @case("semaphore", type=SEM_LOCK, name="Lock._semlock", holder=None, is_timed=True)
+    def acquires_lock_of_processes():
+        mine = of_processes
+        mine.acquire(True, 100000)
+
+
 has_glibc = "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION")
 if has_glibc and importlib.util.find_spec("_ctypes"):
     import ctypes

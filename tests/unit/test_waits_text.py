@@ -100,6 +100,10 @@ IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line"
             "waiting for an Event to be set, 2.0 s left",
         ),
         ({"kind": "semaphore", "type": "threading.Semaphore"}, "waiting for a Semaphore"),
+        (
+            {"kind": "semaphore", "type": "_multiprocessing.SemLock", "name": "Lock._semlock"},
+            "waiting for a semaphore of multiprocessing (Lock._semlock)",
+        ),
         ({"kind": "barrier", "type": "threading.Barrier"}, "waiting at a Barrier"),
         (
             {"kind": "queue_item", "type": "queue.Queue", "name": "jobs"},
