@@ -377,6 +377,7 @@ class SamplerStats(TypedDict):
     stop_ns_max: int
     stops: list[int]  # histogram: less than 1 us, 2 us, 4 us, ...; the last: all longer ones
     partly_merged: int  # taken, but without some native frames
+    guessed_order: int  # taken, but which of the thread's interpreters called which is a guess
     maps_left_out: int  # 1, once: the target has too many or too long mappings or mapped files
 
 # How the counts of two stretches of time become those of both, by name.

@@ -71,6 +71,9 @@ struct SamplerStats {
     /// Samples whose native frames are not all there, or of which some Python frame has no place
     /// among them. They are among the taken ones.
     std::uint64_t partly_merged = 0;
+    /// Of the taken: the thread runs code of several interpreters, and which of them called which
+    /// is a guess.
+    std::uint64_t guessed_order = 0;
     /// 1: mappings or mapped files were left out, see Target::left_out_parts.
     /// Only in the first stretch that knows of it.
     std::uint64_t maps_left_out = 0;
@@ -117,6 +120,7 @@ constexpr void for_each_count(Visit visit) {
     visit("stop_ns_max", &SamplerStats::stop_ns_max, kMaximum);
     visit("stops", &SamplerStats::stops, kHistogram);
     visit("partly_merged", &SamplerStats::partly_merged, kSum);
+    visit("guessed_order", &SamplerStats::guessed_order, kSum);
     visit("maps_left_out", &SamplerStats::maps_left_out, kSum);
 }
 

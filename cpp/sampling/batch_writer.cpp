@@ -23,6 +23,7 @@ void BatchWriter::add(const Tick& tick, TrackedThread& thread, model::StackId st
     if (thread.is_left_out) return lose(tick, thread, tick.stats.failed);
     ++tick.stats.attempted;
     ++tick.stats.taken;
+    if (thread.is_order_guessed) ++tick.stats.guessed_order;
     const std::uint64_t since_last = tick.until_ns - std::min(tick.until_ns, thread.last_ns);
     const std::uint64_t weight = std::min(since_last, tick.most_weight_ns);
     thread.last_ns = tick.until_ns;

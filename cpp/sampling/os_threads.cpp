@@ -72,6 +72,7 @@ void OsThreads::build(const ProgramReaders& program, ThreadTable& table) {
         add_thread().push_back(i);
     }
     for (std::vector<std::size_t>& states : std::span(threads_).first(count_)) {
+        table[states.front()].is_order_guessed = false;
         if (states.size() > 1) sort(program, table, states);
         const std::size_t first = first_state(program, states);
         for (const std::size_t state : states)
@@ -104,14 +105,16 @@ void OsThreads::sort(const ProgramReaders& program, const ThreadTable& table,
                      std::span<std::size_t> states) {
     std::vector<cpython::NestedState> nested;
     for (const std::size_t i : states) {
-        const std::uint8_t gil = program.gil_bits(program.interpreters().threads()[i]);
+        // Of a target that runs, the GIL was read at another moment than the frames.
+        const std::uint8_t gil =
+            program.stops() ? program.gil_bits(program.interpreters().threads()[i]) : 0;
         nested.push_back({.state = i,
                           .runs_python = table[i].runs_python,
                           .place = table[i].place,
                           .holds_gil = (gil & model::kHoldsGil) != 0,
                           .interpreter_id = interpreter_id(program, i)});
     }
-    cpython::sort_innermost_first(nested);
+    table[first_state(program, states)].is_order_guessed = !cpython::sort_innermost_first(nested);
     for (std::size_t k = 0; k < states.size(); ++k) states[k] = nested[k].state;
 }
 

@@ -37,7 +37,8 @@ class OsThreads {
     /// Notes it, where there are several interpreters.
     static void note_frames(const ProgramReaders& program, std::size_t state, const Frames& read,
                             TrackedThread& thread);
-    /// Sorts the states of one thread by what was noted last: innermost first.
+    /// Sorts the states of one thread by what was noted last: innermost first. Notes in the first
+    /// state whether that is a guess.
     static void sort(const ProgramReaders& program, const ThreadTable& table,
                      std::span<std::size_t> states);
     /// The state that has the samples of a thread: that of the interpreter in which it began.

@@ -45,6 +45,7 @@ class ProgramReaders {
 
     const target::Target& target() const { return target_; }
     const cpython::Runtime& runtime() const { return runtime_; }
+    bool stops() const { return stops_; }  ///< Threads stand still while they are read.
     cpython::StackReader& stacks() const { return *stacks_; }
     cpython::CodeReader& codes() const { return *codes_; }
     cpython::CachedInterpreters& interpreters() const { return *interpreters_; }

@@ -44,6 +44,7 @@ struct TrackedThread {
     bool runs_python = false;
     std::optional<RemoteAddr> place{};  ///< See cpython::place_on_c_stack.
     RemoteAddr outermost;               ///< The frame that `place` was searched for.
+    bool is_order_guessed = false;      ///< Of the first state: that of the thread's states.
 
     // Of a running target, written by ThreadProver.
     cpython::ReadPlan plan;

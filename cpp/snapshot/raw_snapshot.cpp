@@ -179,12 +179,12 @@ void RawSnapshot::sort_innermost_first(std::vector<std::size_t>& states) {
         const auto* gil = state.interpreter < gils.size() && gils[state.interpreter]
                               ? &*gils[state.interpreter]
                               : nullptr;
-        nested.push_back(
-            {.state = i,
-             .runs_python = thread.runs_python(),
-             .place = thread.place,
-             .holds_gil = gil != nullptr && gil->locked && gil->holder == state.address,
-             .interpreter_id = walked.interpreters[state.interpreter].id});
+        nested.push_back({.state = i,
+                          .runs_python = thread.runs_python(),
+                          .place = thread.place,
+                          .holds_gil = gil != nullptr && gil->locked &&
+                                       gil->holder == state.address && are_gils_of_stacks,
+                          .interpreter_id = walked.interpreters[state.interpreter].id});
     }
     if (!cpython::sort_innermost_first(nested)) {
         guesses_.push_back("thread " + std::to_string(infos[*threads[states.front()].info].tid) +

@@ -119,6 +119,7 @@ struct RawSnapshot {
     cpython::WalkedInterpreters walked;
     std::vector<RawThread> threads;                 ///< As walked.threads.
     std::vector<std::optional<cpython::Gil>> gils;  ///< As walked.interpreters.
+    bool are_gils_of_stacks = true;                 ///< Of the same moment: the target did not run.
     std::vector<ThreadNames> names;                 ///< As walked.interpreters.
     std::vector<NativeStack> natives;               ///< Only when they were asked for.
     std::optional<cpython::RawTasks> tasks;         ///< Only when they were asked for.

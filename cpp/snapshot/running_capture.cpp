@@ -29,11 +29,14 @@ constexpr auto kAllProofsBudget = std::chrono::milliseconds(2500);
 constexpr auto kNamesBudget = std::chrono::milliseconds(300);
 /// Walks of the thread list until two agree.
 constexpr int kListAttempts = 20;
+/// Proofs of a thread that moves from one interpreter into another while it is read.
+constexpr int kNestedProofs = 10;
 
 }  // namespace
 
 Result<void> RunningCapture::read() {
     WorkLimits& limits = target_.limits();
+    raw_.are_gils_of_stacks = false;
     read_lists();
     raw_.match();
     const auto all_end = Clock::now() + kAllProofsBudget;
@@ -43,6 +46,7 @@ Result<void> RunningCapture::read() {
         raw_.take_frames(thread);
         attempts_ += thread.outcome.attempts;
     }
+    PYSTACK_CHECK(prove_nested(all_end));
     affinity_.unpin();
     limits.renew_steps();
     limits.end_at(Clock::now() + kNamesBudget);
@@ -98,6 +102,42 @@ void RunningCapture::prove(RawThread& thread, Clock::time_point all_end) {
     if (thread.outcome.end == model::StackEnd::kTorn) thread.frames = {};
     const bool is_cut = thread.outcome.end == model::StackEnd::kDepthLimit;
     if (is_cut && thread.frames.size() < raw_.stacks.max_depth()) target_.limits().refuse_bytes();
+}
+
+/// The thread states of one OS thread were proved at instants of their own. While one runs, those
+/// that called it stand still: so the stacks belong together if the outer ones are the same after
+/// the innermost one was proved.
+Result<void> RunningCapture::prove_nested(Clock::time_point all_end) {
+    if (raw_.walked.interpreters.size() < 2) return {};
+    raw_.match();
+    for (std::vector<std::size_t> states : raw_.os_threads()) {
+        std::erase_if(states,
+                      [&](std::size_t state) { return !raw_.threads[state].runs_python(); });
+        if (states.size() < 2) continue;
+        bool is_same = false;
+        for (int round = 0; round < kNestedProofs && !is_same; ++round) {
+            if (target_.limits().cancelled()) return fail(cancelled());
+            prove_again(raw_.threads[states.front()], all_end);
+            is_same = true;
+            for (const std::size_t outer : std::span(states).subspan(1)) {
+                const std::vector<RawFrame> before = raw_.threads[outer].frames;
+                prove_again(raw_.threads[outer], all_end);
+                is_same = is_same && raw_.threads[outer].frames == before;
+            }
+        }
+        if (is_same) continue;
+        for (const std::size_t state : states) {
+            raw_.threads[state].outcome.end = model::StackEnd::kTorn;
+            raw_.threads[state].frames = {};
+        }
+    }
+    return {};
+}
+
+void RunningCapture::prove_again(RawThread& thread, Clock::time_point all_end) {
+    prove(thread, all_end);
+    raw_.take_frames(thread);
+    attempts_ += thread.outcome.attempts;
 }
 
 /// The names belong to the stack only if the code objects were known before it was proved and

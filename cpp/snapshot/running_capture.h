@@ -33,6 +33,8 @@ class RunningCapture {
     void read_lists();
     void prove(RawThread& thread, Clock::time_point all_end);
     void prove_until(RawThread& thread, Clock::time_point deadline);
+    Result<void> prove_nested(Clock::time_point all_end);
+    void prove_again(RawThread& thread, Clock::time_point all_end);
     void go_where_it_runs(const RawThread& thread);
     bool all_known(std::span<const cpython::RawFrame> frames) const;
     void read_exceptions_of_still_thread(RawThread& thread, cpython::ReadPlan& plan);

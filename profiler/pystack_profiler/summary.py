@@ -55,6 +55,11 @@ def account(recording: Recording) -> list[str]:
         lines.append(f"pauses: {_pauses(recording)}")
     if stats["partly_merged"]:
         lines.append(f"native frames missing in {plural(stats['partly_merged'], 'sample')}")
+    if stats["guessed_order"]:
+        guessed = plural(stats["guessed_order"], "sample")
+        lines.append(
+            f"which interpreter called which is a guess in {guessed} of nested interpreters"
+        )
     left_out = recording.left_out_samples
     if left_out:
         lines.append(f"memory limit reached, frames left out in {plural(left_out, 'sample')}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import pystack
 from interpreters import required
 from marks import each_of
 from targets import Interpreter, Target
@@ -89,6 +90,45 @@ def test_a_dump_has_one_stack(interpreter: Interpreter) -> None:
             if not interpreter.free_threaded:
                 assert runner["gil"] == "holds"
                 assert by_name["MainThread"]["gil"] == "none"
+
+
+# Which function of the outer interpreter runs and which of the inner one belong together.
+ALTERNATING = """
+import sys
+try:
+    import _interpreters as interpreters
+    inner = interpreters.create("legacy")
+    run = interpreters.exec
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    inner = interpreters.create()
+    run = interpreters.run_string
+
+def outer_a(): run(inner, "inner_a()")
+def outer_b(): run(inner, "inner_b()")
+run(inner, '''
+def inner_a(): sum(range(3000))
+def inner_b(): sum(range(3000))
+''')
+print(flush=True)
+while True:
+    outer_a()
+    outer_b()
+"""
+
+
+@with_interpreters
+def test_stacks_read_without_a_stop_belong_together(interpreter: Interpreter) -> None:
+    seen: Counter[tuple[str, ...]] = Counter()
+    with interpreter.spawn(["-c", ALTERNATING], stdout=subprocess.PIPE) as target:
+        assert target.process.stdout is not None
+        target.process.stdout.readline()
+        for _ in range(100):
+            (thread,) = pystack.dump(target.pid, block=False).threads
+            names = [frame.function for frame in thread.frames if isinstance(frame, pystack.Frame)]
+            seen[tuple(name for name in names if name.startswith(("outer", "inner")))] += 1
+    nested = {names for names in seen if len(names) == 2}
+    assert nested == {("outer_a", "inner_a"), ("outer_b", "inner_b")}, seen
 
 
 RECORDINGS = [

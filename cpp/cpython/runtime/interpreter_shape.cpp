@@ -9,6 +9,8 @@ using memory::MemoryReader;
 
 namespace {
 
+constexpr int kMaxLooks = 1000;
+
 bool is_dict(const MemoryReader& memory, const Layout& layout, RemoteAddr address_of_pointer) {
     const auto object = memory.read_pointer(address_of_pointer);
     if (!object || !*object) return false;
@@ -19,16 +21,23 @@ bool is_dict(const MemoryReader& memory, const Layout& layout, RemoteAddr addres
 }  // namespace
 
 bool is_interpreter(const MemoryReader& memory, const Layout& layout, RemoteAddr interpreter) {
-    if (!interpreter || interpreter.value % alignof(void*) != 0) return false;
-    const auto thread = memory.read_pointer(interpreter + *layout.interpreter_state.threads_head);
-    if (!thread || !*thread || thread->value % alignof(void*) != 0) return false;
-    const auto back = memory.read_pointer(*thread + *layout.thread_state.interp);
-    return back && *back == interpreter;
+    const auto& fields = layout.interpreter_state;
+    for (int i = 0; i < kMaxLooks; ++i) {
+        if (!interpreter || interpreter.value % alignof(void*) != 0) return false;
+        const auto thread = memory.read_pointer(interpreter + *fields.threads_head);
+        if (!thread || thread->value % alignof(void*) != 0) return false;
+        if (*thread) {
+            const auto back = memory.read_pointer(*thread + *layout.thread_state.interp);
+            return back && *back == interpreter;
+        }
+        // From 3.13 on, one that runs nothing has no thread state.
+        interpreter = memory.read_pointer(interpreter + *fields.next).value_or(RemoteAddr{});
+    }
+    return false;
 }
 
 bool has_interpreter_dicts(const MemoryReader& memory, const Layout& layout,
                            RemoteAddr interpreter) {
-    constexpr int kMaxLooks = 1000;
     const auto& fields = layout.interpreter_state;
     for (int i = 0; i < kMaxLooks && interpreter; ++i) {
         if (is_dict(memory, layout, interpreter + *fields.sysdict) &&

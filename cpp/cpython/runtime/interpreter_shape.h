@@ -6,7 +6,7 @@
 namespace pystack::cpython {
 
 /// Follows the list of interpreters far enough to be sure that it is one: the first thread of the
-/// first interpreter points back at it.
+/// first interpreter that has threads points back at it.
 bool is_interpreter(const memory::MemoryReader& memory, const Layout& layout,
                     RemoteAddr interpreter);
 

@@ -53,6 +53,16 @@ TEST_CASE("a sample weighs the time since the last attempt, and equal ones are o
     CHECK(written.stats.taken == 3);
 }
 
+TEST_CASE("samples with a guessed order of interpreters are counted") {
+    Written written;
+    for (const bool is_guessed : {true, false, true}) {
+        written.thread.is_order_guessed = is_guessed;
+        written.writer.add(written.tick(kMs), written.thread, written.thread.stack.id(), 0);
+    }
+    CHECK(written.stats.taken == 3);
+    CHECK(written.stats.guessed_order == 2);
+}
+
 TEST_CASE("a sample speaks until its interval ends") {
     Written written;
     written.thread.last_ns = kMs;

@@ -71,6 +71,13 @@ def test_pauses_have_a_line() -> None:
     ]
 
 
+def test_a_guessed_order_of_interpreters_has_a_line() -> None:
+    recording = recording_of(a_second(), guessed_order=3)
+    assert account(recording)[-1] == (
+        "which interpreter called which is a guess in 3 samples of nested interpreters"
+    )
+
+
 def test_time_that_was_not_sampled_is_told() -> None:
     recording = recording_of(
         a_second(), ticks=75, elapsed_ns=1000 * MS, attempted=75, taken=75, not_sampled_ns=250 * MS

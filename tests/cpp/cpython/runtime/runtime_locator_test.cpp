@@ -135,6 +135,21 @@ TEST_CASE("memory of no file is searched when that is asked for") {
     });
 }
 
+TEST_CASE("the youngest interpreter may run nothing") {
+    for_each_version<FakeRuntime>([](FakeRuntime& fake) {
+        make_runtime(fake);
+        if (!has_table(fake.layout)) return;  // It has a thread state all the same.
+        const RemoteAddr first =
+            fake.memory().read_pointer(fake.runtime.interpreters_head).value_or(RemoteAddr{});
+        const RemoteAddr idle = fake.add_interpreter(1);
+        fake.memory().put(fake.runtime.interpreters_head, idle);
+        fake.memory().put(idle + *fake.layout.interpreter_state.next, first);
+        const auto runtime = locate_runtime(FakeTarget(fake));
+        REQUIRE_MESSAGE(runtime, runtime.error().message());
+        CHECK(runtime->interpreters_head == fake.runtime.interpreters_head);
+    });
+}
+
 TEST_CASE("a process without Python, and one whose interpreter has not started") {
     for_each_version<FakeRuntime>([](FakeRuntime& fake) {
         FakeTarget target(fake);
