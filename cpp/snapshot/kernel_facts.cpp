@@ -100,7 +100,7 @@ void add_other_ends(const LiveTarget& target, const std::vector<OpenFile>& files
     for (std::size_t i = 0; i < waiting.size(); ++i) {
         for (const pid_t pid : users.pids[i])
             waiting[i]->wait.other_ends.push_back({.pid = pid, .command = waits::command_of(pid)});
-        waiting[i]->ends_complete = users.complete;
+        waiting[i]->ends_complete = users.complete && waits::is_private(ends[i]);
     }
 }
 
@@ -111,8 +111,8 @@ void add_time_left(RawWait& wait) {
 }
 
 /// Whether a thread has gone on. One that was interrupted by the stop may still be on its way back
-/// into its call, which takes longer where there is no free CPU: it is waited for, but not for
-/// long.
+/// into its call, which takes longer where there is no free CPU: it is waited for, until it has run
+/// for longer than that takes.
 class Movement {
   public:
     explicit Movement(const LiveTarget& target) : target_(target) {}
@@ -121,9 +121,11 @@ class Movement {
             const std::optional<arch::Syscall>& expected) {
         if (!thread.info) return true;
         const std::int32_t tid = raw.infos[*thread.info].tid;
+        const std::uint64_t ran_before = target_.run_time_ns(tid).value_or(0);
         for (;;) {
             const auto call = target_.blocked_syscall(tid);
             if (call || looks_left_ == 0) return call != expected;
+            if (target_.run_time_ns(tid).value_or(0) - ran_before > kWayBackNs) return true;
             --looks_left_;
             std::this_thread::sleep_for(kBetweenLooks);
         }
@@ -131,8 +133,9 @@ class Movement {
 
   private:
     static constexpr std::chrono::microseconds kBetweenLooks{500};
+    static constexpr std::uint64_t kWayBackNs = 500'000;
     const LiveTarget& target_;
-    int looks_left_ = 100;
+    int looks_left_ = 500;  ///< At all threads.
 };
 
 void forget(model::Wait& wait) {

@@ -44,6 +44,7 @@ bool waits_for_pipe_of(pid_t pid, const waits::BlockedCall& call, pid_t other) {
                              .device = files.front()->device,
                              .inode = files.front()->inode,
                              .writes = !waits::is_write(call.name)};
+    if (!waits::is_private(end)) return false;
     const auto users = waits::find_users(std::span(&end, 1));
     const auto is_one = [&](pid_t user) { return user == pid || user == other; };
     return users.complete && std::ranges::all_of(users.pids.front(), is_one) &&

@@ -96,6 +96,10 @@ class Search {
 
 }  // namespace
 
+bool is_private(const FileEnd& end) {
+    return end.link.starts_with("pipe:");
+}
+
 EndUsers find_users(std::span<const FileEnd> ends) {
     Search search(ends);
     const Folder processes(::opendir("/proc"));

@@ -20,6 +20,9 @@ struct FileEnd {
 /// As many processes are found of one end.
 inline constexpr std::size_t kMostUsers = 8;
 
+/// Whether only those who have the pipe can hand it on: a FIFO can be opened by others.
+bool is_private(const FileEnd& end);
+
 struct EndUsers {
     /// The processes that have each of the ends open, in the order of the ends. Empty where there
     /// are none, or too many files to look at.

@@ -219,7 +219,7 @@ def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     assert text.count("Threads ") == 0
 
 
-PROCESS_CIRCLES = ["pipes", "with_another_thread", "with_another_process", "full_pipe"]
+PROCESS_CIRCLES = ["pipes", "with_another_thread", "with_another_process", "fifos", "full_pipe"]
 
 
 @pytest.mark.parametrize("kind", PROCESS_CIRCLES)

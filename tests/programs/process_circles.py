@@ -73,6 +73,22 @@ def with_another_process():
     os.read(to_parent[0], 1)
 
 
+def fifos():
+    """Which another process could open at any time."""
+    paths = [FACTS_FILE + name for name in (".to_child", ".to_parent")]
+    for path in paths:
+        os.mkfifo(path)
+    child = os.fork()
+    if child == 0:
+        os.open(paths[1], os.O_WRONLY)
+        os.read(os.open(paths[0], os.O_RDONLY), 1)
+        os._exit(0)
+    file = os.open(paths[1], os.O_RDONLY)
+    os.open(paths[0], os.O_WRONLY)
+    tell(child, "pipe", None, False)
+    os.read(file, 1)
+
+
 def full_pipe():
     """The child writes more than this process, which waits for its end, has read."""
     child = subprocess.Popen(
