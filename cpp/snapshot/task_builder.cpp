@@ -33,7 +33,9 @@ class TaskFrames {
         }
     }
 
-    Frames of(const RawTask& task) {
+    /// `lacks_calls` is set if what a running task has called is not known.
+    Frames of(const RawTask& task, bool& lacks_calls) {
+        lacks_calls = false;
         if (task.state == model::TaskState::kRunning && !task.chain.frames.empty()) {
             const auto place = places_.find(task.chain.frames.front().frame.address);
             if (place != places_.end()) {
@@ -44,6 +46,7 @@ class TaskFrames {
                     thread->frames.rend());
                 return shared();
             }
+            lacks_calls = true;
         }
         outermost_first_.clear();
         for (const cpython::AwaitingFrame& frame : task.chain.frames)
@@ -114,8 +117,11 @@ void build_tasks(RawSnapshot& raw, FrameMaker& maker, model::Snapshot& snapshot)
         task.name = std::move(read.name);
         task.state = read.state;
         if (read.loop) task.loop = read.loop.value;
-        task.frames = frames.of(read);
+        bool lacks_calls = false;
+        task.frames = frames.of(read, lacks_calls);
         task.problem = problem_of(read);
+        if (lacks_calls && task.problem.empty())
+            task.problem = "its calls are missing, as the stack of its thread is";
         task.waits_for = std::move(read.wait);
         if (task.waits_for && read.wakes_at_s && raw.monotonic_s)
             task.waits_for->remaining_s = *read.wakes_at_s - *raw.monotonic_s;

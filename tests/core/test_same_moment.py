@@ -96,12 +96,12 @@ NO_TIME = {"left_ns": None, "timeout_ns": None}
 
 
 def in_a_core(wait: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A core has the numbers of descriptors and children, not what they were, and no clock."""
+    """A core has the numbers of descriptors and children, not what they were, other processes and no clock."""
     if wait is None:
         return None
     files = ("socket", "pipe", "terminal", "file")
     kind = "descriptor" if wait["kind"] in files else wait["kind"]
-    return {**wait, "kind": kind, "target": None, "command": None, **NO_TIME}
+    return {**wait, "kind": kind, "target": None, "command": None, "other_ends": [], **NO_TIME}
 
 
 def comparable(document: dict[str, Any]) -> dict[str, Any]:
@@ -118,8 +118,7 @@ def comparable(document: dict[str, Any]) -> dict[str, Any]:
         {
             **task,
             "waits_for": task["waits_for"] and {**task["waits_for"], "remaining_s": None},
-            # In cores of 3.14 and later, the calls of a running task are missing so far.
-            "frames": [] if task["state"] == "running" else task["frames"],
+            "frames": task["frames"],
         }
         for task in document["tasks"]
     ]
@@ -161,18 +160,27 @@ def as_seen_inside(live: dict[str, Any], interpreter: Interpreter) -> dict[str, 
 def without_lost_stacks(
     live: dict[str, Any], core: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both without the stacks that older gdbs write as zeros: from 3.15 on, frames begin there.
+    """Both without the stacks that older gdbs write as zeros, on which frames begin from 3.15 on.
 
     The core has to say that they are missing, and must still have all threads.
     """
     if not any("no stack memory" in problem for problem in core["problems"]):
         return live, core
+    assert {"its calls are missing, as the stack of its thread is", None} >= {
+        task["problem"] for task in core["tasks"]
+    }
+    cut = [one["id"] for one in core["tasks"] if one["problem"] is not None]
+    assert {one["state"] for one in core["tasks"] if one["id"] in cut} <= {"running"}
     lost = {one["tid"] for one in core["threads"] if one["stack_end"] == "unreadable"}
     gone = {"frames": [], "stack_end": "unreadable", "stack_problem": ""}
     pair = tuple(
         {
             **document,
             "problems": [],
+            "tasks": [
+                {**one, "frames": [], "problem": ""} if one["id"] in cut else one
+                for one in document["tasks"]
+            ],
             "threads": [
                 {**one, **gone} if one["tid"] in lost else one for one in document["threads"]
             ],
