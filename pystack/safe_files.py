@@ -119,6 +119,17 @@ def find_folder(path: str, *, create: bool = False) -> Folder:
         return walk.to_folder(create=create)
 
 
+def fixed_path(folder: Folder) -> str | None:
+    """The folder's path, if nobody else can make it lead elsewhere or put anything into the folder."""
+    path = os.readlink(f"/proc/self/fd/{folder.descriptor}")  # noqa: PTH115 (as here)
+    parts = path.split("/")
+    above = ("/".join(parts[:count]) or "/" for count in range(1, len(parts)))
+    if folder.others_can_write or parts[0] or not all(map(_keeps_entries, above)):
+        return None
+    same = os.path.samestat(os.stat(path), os.fstat(folder.descriptor))  # noqa: PTH116 (often)
+    return path if same else None
+
+
 def place_in(folder: Folder, name: str) -> Place:
     """Finds a name in a folder where nobody else can write. The place takes ownership of the folder."""
     try:
@@ -190,6 +201,14 @@ def open_special(place: Place, on_wait: Callable[[], None]) -> int:
         return os.open(place.entry_path, flags)
     os.set_blocking(descriptor, True)
     return descriptor
+
+
+def _keeps_entries(path: str) -> bool:
+    """Whether only we, root, and the owners of its entries can rename what is in the folder."""
+    status = os.lstat(path)
+    if status.st_uid not in _trusted_users():
+        return False
+    return not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or bool(status.st_mode & stat.S_ISVTX)
 
 
 def _trusted_users() -> tuple[int, ...]:

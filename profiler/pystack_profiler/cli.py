@@ -21,18 +21,19 @@ from pystack.cli.quantities import is_pid, size
 from pystack.cli.quantities import pid as pid_type
 from pystack.cli.screen import print_status
 
-from . import exporters, quantities
+from . import quantities
+from .destination import Destination
+from .format_options import chosen_format, format_option, frame_options, mode_options
 from .interruption import Abandoned, Interruption
-from .output import STDOUT, expand
-from .session import Destination, record_command, record_process
+from .output import expand
+from .session import record_command, record_process
 from .settings import DEFAULT_MAX_PAUSE, DEFAULT_MAX_PROCESSES, Settings
-from .view import MODES, Granularity, Mode, View
+from .view import Granularity, Mode, View
 
 if TYPE_CHECKING:
     from pystack.native_options import Native
 
 _DEFAULT_NAME = "pystack-%p-%t"
-_FORMAT_NAMES = ", ".join(known.name for known in exporters.FORMATS)
 _COMMAND = "pystack_profiler.command"  # key in click's context: the arguments after `--`
 
 
@@ -96,35 +97,6 @@ _native_options = option_group(
 )
 
 
-def _mode_of(*, mode: Mode | None, idle: bool, gil: bool) -> Mode:
-    chosen: dict[str, Mode] = {}
-    if mode is not None:
-        chosen[f"--mode {mode}"] = mode
-    if idle:
-        chosen["--idle (-i)"] = "wall"
-    if gil:
-        chosen["--gil (-g)"] = "gil"
-    if len(set(chosen.values())) > 1:
-        raise click.UsageError(f"{' and '.join(chosen)} exclude each other.")
-    return next(iter(chosen.values()), "wall")
-
-
-_mode_options = option_group(
-    "mode",
-    _mode_of,
-    (
-        click.option(
-            "--mode",
-            type=click.Choice(MODES),
-            help="Show all time (wall), time on a CPU (cpu), time with the GIL (gil), or time in which a"
-            " thread was ready to run but had no CPU (runnable). Default: wall.",
-        ),
-        click.option("-i", "--idle", is_flag=True, help="Same as --mode wall."),
-        click.option("-g", "--gil", is_flag=True, help="Same as --mode gil."),
-    ),
-)
-
-
 @click.command("record", cls=_RecordCommand, context_settings=HELP_FLAGS)
 @click.argument("pid", type=pid_type, required=False)
 @click.option(
@@ -137,14 +109,7 @@ _mode_options = option_group(
     help="Write to FILE; `-` is stdout. %p is the pid, %t the time."
     f" Default: {_DEFAULT_NAME} with the suffix of the format.",
 )
-@click.option(
-    "-f",
-    "--format",
-    "format_name",
-    metavar="FORMAT",
-    help=f"Write this format: {_FORMAT_NAMES}. Default: by the suffix of FILE, else"
-    f" {exporters.DEFAULT.name}; on stdout {exporters.DEFAULT_ON_STDOUT.name}.",
-)
+@format_option
 @click.option(
     "-r",
     "--rate",
@@ -164,7 +129,7 @@ _mode_options = option_group(
     help="Record for this time: 30, 30s, 1m30s, 1h, unlimited. Default: until Ctrl-C or until the target"
     " exits.",
 )
-@_mode_options
+@mode_options
 @click.option("-t", "--threads", is_flag=True, help="Show threads, and processes, as root frames.")
 @click.option(
     "-s",
@@ -207,21 +172,7 @@ _mode_options = option_group(
     help="Skip samples so that threads stand still for samples for at most this share of the time.",
 )
 @priority_flag
-@click.option(
-    "-F",
-    "--function",
-    "--nolineno",
-    "granularity",
-    flag_value="function",
-    default="function",
-    help="Merge the lines of a function into one frame. The default.",
-)
-@click.option("--lines", "granularity", flag_value="line", help="Show one frame per line.")
-@click.option(
-    "--full-filenames",
-    is_flag=True,
-    help="Show whole paths in the names of frames. Default: as much as tells files apart.",
-)
+@frame_options
 @exhaustive_flag
 @memory_option
 @common_options
@@ -260,7 +211,7 @@ def record(
     """
     command: list[str] | None = ctx.meta.get(_COMMAND)
     target = _target(pid, pid_option, command)
-    chosen = _format(output, format_name)
+    chosen = chosen_format(output, format_name)
     if output is None:
         output = _DEFAULT_NAME + chosen.suffixes[0]
     view = View(mode, granularity, threads, full_filenames)
@@ -303,29 +254,3 @@ def _target(pid: int | None, pid_option: int | None, command: list[str] | None) 
     if len(pids) + (command is not None) != 1 or command == []:
         raise click.UsageError("Give either one PID or `-- COMMAND...`.")
     return pids[0] if pids else None
-
-
-def _format(output: str | None, name: str | None) -> exporters.Format:
-    if name is not None:
-        chosen = exporters.by_name(name)
-        if chosen is None:
-            raise click.UsageError(f"Unknown format {name!r}; known formats: {_FORMAT_NAMES}.")
-        named = None if output is None else exporters.by_suffix(output)
-        if named not in (None, chosen) or (output is not None and exporters.is_foreign(output)):
-            raise click.UsageError(
-                f"The format {name} does not fit the name {output!r}: end the name with"
-                f" {' or '.join(chosen.suffixes)}{', or omit -f' if named else ''}."
-            )
-        return chosen
-    if output is None:
-        return exporters.DEFAULT
-    if output == STDOUT:
-        return exporters.DEFAULT_ON_STDOUT
-    chosen = exporters.by_suffix(output)
-    if chosen is None:
-        known = ", ".join(suffix for known in exporters.FORMATS for suffix in known.suffixes)
-        raise click.UsageError(
-            f"Cannot tell the format from the name {output!r}; known suffixes: {known}. Use one of these"
-            f"{'' if exporters.is_foreign(output) else ', or give the format with -f'}."
-        )
-    return chosen

@@ -83,6 +83,12 @@ def open_sampler(
     return sampler
 
 
+class BatchLog(Protocol):
+    """Whoever wants each batch as it came, besides the profiles."""
+
+    def append(self, profile: Profile, batch: Batch) -> None: ...
+
+
 class ProcessRecorder:
     """A sampler and the profile that it fills."""
 
@@ -113,7 +119,7 @@ class ProcessRecorder:
         """Whether the current window has threads, or is likely to get some."""
         return bool(self.profile.tracks) or (self.profile.was_seen and not self.has_ended)
 
-    def receive(self, timeout_s: float) -> bool:
+    def receive(self, timeout_s: float, log: BatchLog | None = None) -> bool:
         """Waits for samples; returns whether there were any. A failure ends the recorder, and is stored
         in the profile."""
         if self._sampler is None:
@@ -127,6 +133,8 @@ class ProcessRecorder:
             return False
         if batch is not None:
             self.profile.append(batch)
+            if log is not None:
+                log.append(self.profile, batch)
             self.has_ended = batch.finished
             # Before, its command line may have been that of its parent.
             if self.profile.knows_threads and time.monotonic() >= self._read_title_at_s:
@@ -157,7 +165,7 @@ class ProcessRecorder:
             process.command = command_line(process.pid) or process.command
             self._program = program
 
-    def complete(self) -> None:
+    def complete(self, log: BatchLog | None = None) -> None:
         """Receives the last samples of the stopped sampler, and closes the profile."""
         sampler = self._sampler
         if sampler is None:
@@ -165,7 +173,7 @@ class ProcessRecorder:
         self.stop()
         deadline_s = time.monotonic() + _DRAIN_S
         while not self.has_ended and time.monotonic() < deadline_s:
-            if not self.receive(POLL_S):
+            if not self.receive(POLL_S, log):
                 break
         process = self.profile.process
         process.other_interpreters = tuple(sampler.other_interpreters)
@@ -231,11 +239,12 @@ def record_targets(
     stop_requested: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda _: None,
     pause: Callable[[float], object] = time.sleep,
+    log: BatchLog | None = None,
 ) -> None:
     """Records until the duration ends, a stop is requested, or the targets end.
 
     `recording` is up to date whenever `on_progress` is called. `pause` waits for that many seconds, or
-    less. All samplers are stopped when this returns or raises. A failure does not lose what was
+    less. `log` gets each batch, on this thread. All samplers are stopped when this returns or raises. A failure does not lose what was
     recorded before: that of a process is in its profile, and that of a callback is raised. Raises the
     first process's error if no process ran Python.
     """
@@ -256,7 +265,7 @@ def record_targets(
         recording.ended_ns = time.monotonic_ns()
         for recorder in targets.recorders:
             if recorder not in completed:
-                recorder.complete()
+                recorder.complete(log)
         update()
         recording.dead_children_ns = targets.dead_children_ns
 
@@ -272,10 +281,10 @@ def record_targets(
                 break
             timeout_s = POLL_S if duration_s is None else min(POLL_S, duration_s - elapsed_s)
             recorders = list(targets.recorders)
-            _receive([one for one in recorders if one not in completed], timeout_s, pause)
+            _receive([one for one in recorders if one not in completed], timeout_s, pause, log)
             for ended in [one for one in recorders if one.has_ended and one not in completed]:
                 completed.add(ended)
-                ended.complete()
+                ended.complete(log)
             update()
             on_progress(_progress(time.monotonic() - begin_s, targets, recording))
         end()
@@ -325,15 +334,18 @@ def program_of(pid: int) -> str | None:
 
 
 def _receive(
-    recorders: Sequence[ProcessRecorder], timeout_s: float, pause: Callable[[float], object]
+    recorders: Sequence[ProcessRecorder],
+    timeout_s: float,
+    pause: Callable[[float], object],
+    log: BatchLog | None,
 ) -> None:
     """Waits for the samples of one recorder, or polls several."""
     if len(recorders) == 1:
-        recorders[0].receive(timeout_s)
+        recorders[0].receive(timeout_s, log)
         return
     pause(max(0.0, timeout_s))
     for recorder in recorders:
-        recorder.receive(0)
+        recorder.receive(0, log)
 
 
 def _update(recording: Recording, targets: Targets) -> None:

@@ -71,6 +71,10 @@ class Profile:
         self._identities: list[ThreadIdentity] = []
 
     @property
+    def only_own_threads(self) -> bool:
+        return self._only_own_threads
+
+    @property
     def tracks(self) -> list[Track]:
         return self.window.tracks
 

@@ -53,6 +53,11 @@ class Window:
             self._contention.add_up(self.tracks, self.end_ns, self.called_interpreters())
         return self._contention
 
+    @property
+    def numbers(self) -> dict[Track, int]:
+        """The sampler's number of each thread."""
+        return {track: thread for thread, track in self._track_of_thread.items()}
+
     def identify(self, thread: int, identity: ThreadIdentity) -> None:
         """Adds a thread, or gives it another identity."""
         track = self._track_of_thread.get(thread)

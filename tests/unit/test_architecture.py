@@ -138,12 +138,13 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     ("window",),
     ("profile",),
     ("driver", "grouping", "naming", "stats"),
-    ("aggregate", "launched_command", "progress", "tree_recording"),
-    ("metadata", "recorder", "summary"),
+    ("aggregate", "launched_command", "progress", "recording_file", "tree_recording"),
+    ("metadata", "recorder", "selection_options", "summary"),
     ("exporters",),
-    ("sinks",),
+    ("format_options", "sinks"),
+    ("destination",),
     ("session",),
-    ("cli", "pystack_profiler"),
+    ("cli", "convert_cli", "pystack_profiler"),
 )
 
 # They hold the layouts, or find out what the version is. All else asks the Layout. (ELF and DWARF

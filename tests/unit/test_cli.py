@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pystack import Native, __version__, api, errors, process_facts
-from pystack.cli import cli
+from pystack.cli import _COMMANDS, cli
 from pystack.cli.hints import in_options
 from pystack.model import Snapshot
 from raw_snapshots import raw_frame, raw_snapshot, raw_thread
@@ -284,12 +284,14 @@ def test_help_and_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         """Sample it."""
         click.get_current_context().exit(42)
 
-    module = ModuleType("pystack_profiler.cli")
-    module.record = record  # type: ignore[attr-defined]
     package = ModuleType("pystack_profiler")
     package.__path__ = []
     monkeypatch.setitem(sys.modules, "pystack_profiler", package)
-    monkeypatch.setitem(sys.modules, "pystack_profiler.cli", module)
+    for name, attribute in _COMMANDS.values():
+        if name.startswith("pystack_profiler."):
+            module = ModuleType(name)
+            setattr(module, attribute, record)
+            monkeypatch.setitem(sys.modules, name, module)
     for flag in ("-h", "--help"):
         text = run(flag).stdout
         assert "dump" in text

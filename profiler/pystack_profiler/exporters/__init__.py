@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .. import recording_file
 from ..profile import Recording
 from ..view import DEFAULT_VIEW, View
 from . import folded, html, speedscope
@@ -52,7 +53,17 @@ FOLDED = Format(
     holds_command_line=False,
 )
 
-FORMATS = (HTML, SPEEDSCOPE, FOLDED)
+PYSTACK = Format(
+    "pystack",
+    ("recording",),
+    (".pystack",),
+    recording_file.export,
+    "pystack convert {path} -o out.html",
+    holds_command_line=True,
+    is_binary=True,
+)
+
+FORMATS = (HTML, SPEEDSCOPE, FOLDED, PYSTACK)
 #: Suffixes of formats that other profilers write, and of compressed files.
 FOREIGN_SUFFIXES = (
     *(".svg", ".png", ".pdf", ".pb", ".pprof", ".prof", ".pstats", ".perf", ".data"),

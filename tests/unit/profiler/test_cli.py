@@ -165,9 +165,9 @@ def test_formats(world: World, arguments: list[str], begin: str) -> None:
         ([PID, "-g", "-i"], "--idle (-i) and --gil (-g) exclude each other"),
         ([PID, "--mode", "cpu", "-g"], "--mode cpu and --gil (-g) exclude each other"),
         ([PID, "-o", "out.pdf"], "known suffixes: .html, .htm, .json, .txt, .folded, .collapsed"),
-        ([PID, "-o", "out.svg"], ".collapsed. Use one of these."),
-        ([PID, "-o", "out.log"], ".collapsed. Use one of these, or give the format with -f."),
-        ([PID, "-f", "pdf"], "known formats: html, speedscope, folded"),
+        ([PID, "-o", "out.svg"], ".pystack. Use one of these."),
+        ([PID, "-o", "out.log"], ".pystack. Use one of these, or give the format with -f."),
+        ([PID, "-f", "pdf"], "known formats: html, speedscope, folded, pystack"),
         ([PID, "-f", "flamegraph", "-o", "x.svg"], "end the name with .html or .htm."),
         (
             [PID, "-f", "speedscope", "-o", "a.HTML"],
@@ -318,7 +318,7 @@ def test_a_signal_while_the_file_is_written(world: World, monkeypatch: pytest.Mo
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("it was not abandoned")
 
-    monkeypatch.setattr("pystack_profiler.session.findings", export)
+    monkeypatch.setattr("pystack_profiler.destination.findings", export)
     result = world.run("4711", "-o", "out.json")
     assert result.exit_code == 128 + signal.SIGTERM
 

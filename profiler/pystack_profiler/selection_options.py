@@ -1,0 +1,56 @@
+"""The options that select a part of a recording file."""
+
+from __future__ import annotations
+
+from math import inf
+
+import click
+
+from pystack.cli.options import option_group
+from pystack.cli.quantities import seconds
+
+from .recording_file import Selection
+
+
+def _moment(text: str) -> float:
+    """Converts `10`, `1m30s` or `500ms` to seconds; 0 is the begin."""
+    return 0.0 if text.strip() in ("0", "0s") else seconds(text)
+
+
+def _selection_of(
+    *, from_s: float | None, to_s: float | None, thread_names: tuple[str, ...]
+) -> Selection:
+    begin_s, end_s = from_s or 0.0, inf if to_s is None else to_s
+    if begin_s >= end_s:
+        raise click.UsageError("--from must be before --to.")
+    return Selection(begin_s, end_s, thread_names)
+
+
+selection_options = option_group(
+    "selection",
+    _selection_of,
+    (
+        click.option(
+            "--from",
+            "from_s",
+            type=_moment,
+            metavar="TIME",
+            help="Begin this long after the begin of the recording: 10, 500ms, 1m30s.",
+        ),
+        click.option(
+            "--to",
+            "to_s",
+            type=_moment,
+            metavar="TIME",
+            help="End this long after the begin of the recording. Default: at its end.",
+        ),
+        click.option(
+            "--thread",
+            "thread_names",
+            multiple=True,
+            metavar="NAME",
+            help="Only threads with this name or ID; a pattern such as 'worker-*' selects several. Repeat"
+            " for more.",
+        ),
+    ),
+)

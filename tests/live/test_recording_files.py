@@ -1,0 +1,165 @@
+"""Recording files of real processes: equal to what the recording was, whatever ended it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from interpreters import required
+from marks import each_of
+from process_state import wait_until
+from pystack_profiler import exporters
+from pystack_profiler.driver import new_recording, record_targets
+from pystack_profiler.profile import Recording
+from pystack_profiler.recorder import open_targets
+from pystack_profiler.recording_file import BadRecordingFile, LiveFile, load
+from pystack_profiler.settings import Settings
+from pystack_profiler.view import MODES, View
+from targets import PROGRAMS, Interpreter
+from tool_runs import TOOL, TOOL_FOLDER, run_tool
+
+pytestmark = pytest.mark.live
+
+_RELEASES = [one for one in required() if not (one.debug or one.jit) and one.version >= (3, 8)]
+each = each_of(dict.fromkeys([_RELEASES[0], _RELEASES[-1]]))
+
+
+def texts(recording: Recording) -> dict[tuple[str, View], str]:
+    """What all exporters of text make of a recording."""
+    written = {}
+    for known in exporters.FORMATS:
+        for mode in MODES:
+            for view in (View(mode), View(mode, "line", threads=True)):
+                if not known.is_binary:
+                    stream = io.StringIO()
+                    known.export(recording, stream, view)
+                    written[known.name, view] = stream.getvalue()
+    return written
+
+
+@each
+@pytest.mark.parametrize(("program", "processes"), [("gil_contended.py", 1), ("family.py", 4)])
+def test_all_formats_say_what_the_recording_said(
+    interpreter: Interpreter, program: str, processes: int, tmp_path: Path
+) -> None:
+    arguments = ["30", "0"] if program == "family.py" else [str(tmp_path / "roles")]
+    settings = Settings(rate_hz=500.0, subprocesses=True)
+    path = tmp_path / "x.pystack"
+
+    def is_enough() -> bool:
+        return len(recording.profiles) >= processes and recording.sample_count > 1000
+
+    command = interpreter.command(str(PROGRAMS / program), *arguments)
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+        targets = open_targets(child.pid, settings)
+        recording = new_recording(child.pid, settings)
+        live = LiveFile(str(path), recording.began_ns)
+        record_targets(
+            targets,
+            recording,
+            60,
+            stop_requested=is_enough,
+            on_progress=lambda _: live.update(recording),
+            log=live,
+        )
+        live.close(recording)
+        for profile in recording.profiles:
+            os.kill(profile.process.pid, signal.SIGKILL)
+    assert is_enough()
+    assert texts(load(str(path))) == texts(recording)
+
+
+def test_record_and_convert(tmp_path: Path) -> None:
+    path = tmp_path / "x.pystack"
+    program = "import time; print(5); time.sleep(1)"
+    done = run_tool("record", "-o", path, "-r", "200", "--", sys.executable, "-c", program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "5\n"
+    (told,) = [line for line in done.stderr.splitlines() if " (requested " in line]
+    for name in ("x.html", "x.json", "x.txt", "again.pystack"):
+        done = run_tool("convert", path, "-o", tmp_path / name, "--lines")
+        assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "x.json").read_text())
+    samples = sum(thread["samples"] for thread in document["pystack"]["threads"])
+    assert f"{samples:,} sample" in told
+    assert document["pystack"]["target"]["command"][-1] == program
+    stdout = run_tool("convert", tmp_path / "again.pystack", "-o", "-", "-f", "folded", "--lines")
+    assert stdout.stdout == (tmp_path / "x.txt").read_text()
+    refused = run_tool("convert", path, "-o", "-", "--thread", "nobody")
+    assert refused.returncode == 2
+    assert "nobody" in refused.stderr
+
+
+def test_a_killed_recorder_leaves_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.pystack"
+    busy = "while True: sum(range(100))"
+
+    def has_samples() -> bool:
+        try:
+            return load(str(path)).sample_count > 100
+        except (FileNotFoundError, BadRecordingFile):
+            return False
+
+    with subprocess.Popen([sys.executable, "-c", busy]) as target:
+        arguments = [*TOOL, "record", "-r", "1000", "-o", str(path), str(target.pid)]
+        with subprocess.Popen(arguments, cwd=TOOL_FOLDER) as recorder:
+            wait_until(has_samples, "samples in the file")  # which can be read while it grows
+            recorder.send_signal(signal.SIGKILL)
+        target.kill()
+    recording = load(str(path))
+    assert recording.sample_count > 100
+    assert recording.end_reason == "running"
+    done = run_tool("convert", path, "-o", tmp_path / "x.html")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_full_disk_is_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.pystack"
+    program = """
+def f(n):
+    exec(compile(f"def g{n}(): sum(range(99)); f({n} + 1)\\ng{n}()", f"/srv/{n}.py", "exec"), globals())
+import sys
+sys.setrecursionlimit(500)
+for turn in range(10**9):
+    try: f(1000 * turn)
+    except RecursionError: pass
+"""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+
+    with subprocess.Popen([sys.executable, "-c", program]) as target:
+        done = run_tool("record", "-r", "1000", "-o", path, target.pid, preexec_fn=limit)
+        target.kill()
+    assert done.returncode == 1
+    assert f"cannot write {path}" in done.stderr
+    assert "recording ends" in done.stderr
+    assert load(str(path)).sample_count
+    assert path.stat().st_size <= 2_000_000
+
+
+def test_no_python_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.pystack"
+    done = run_tool("record", "-s", "-o", path, "--", "sh", "-c", "sleep 0.3; exit 4")
+    assert done.returncode == 4
+    assert not [*tmp_path.iterdir()]
+    assert os.path.basename(path) not in done.stderr  # noqa: PTH119
+
+
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3\0" + bytes(200), b"\x7fELF"])
+def test_other_files_are_refused_in_a_sentence(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.pystack"
+    path.write_bytes(content)
+    done = run_tool("convert", path, "-o", tmp_path / "x.html")
+    assert done.returncode == 1
+    assert "is not a recording of pystack" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x.html").exists()
