@@ -119,6 +119,7 @@ class RawEventLoop(TypedDict):
     id: int  # its address
     type: str | None
     running_task: int | None  # RawTask["id"]
+    busy_s: float | None
 
 class RawTaskWait(TypedDict):
     kind: Literal[

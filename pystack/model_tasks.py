@@ -43,6 +43,9 @@ class EventLoop(NamedTuple):
     type: str | None
     #: `Task.id` of the task that is running; None if the loop is between tasks.
     running_task: int | None
+    #: Seconds since asyncio's loop came back from waiting for events; it has been calling callbacks
+    #: since then. None if it is waiting, or is not asyncio's own, and in cores.
+    busy_s: float | None
 
 
 class TaskWait(NamedTuple):

@@ -16,6 +16,10 @@ nanobind::object optional_number(const std::optional<Value>& value) {
     return value ? nanobind::object(nanobind::int_(*value)) : nanobind::none();
 }
 
+inline nanobind::object optional_number(const std::optional<double>& value) {
+    return value ? nanobind::object(nanobind::float_(*value)) : nanobind::none();
+}
+
 inline nanobind::object optional_bool(const std::optional<bool>& value) {
     return value ? nanobind::object(nanobind::bool_(*value)) : nanobind::none();
 }

@@ -43,7 +43,7 @@ nb::dict to_dict(const model::TaskWait& wait) {
     item["id"] = wait.object != 0 ? nb::object(nb::int_(wait.object)) : nb::none();
     item["type"] = optional_str(wait.type_name);
     item["holders"] = to_list(wait.holders);
-    item["remaining_s"] = wait.remaining_s ? nb::object(nb::float_(*wait.remaining_s)) : nb::none();
+    item["remaining_s"] = optional_number(wait.remaining_s);
     item["pid"] = optional_number(wait.pid);
     return item;
 }
@@ -55,6 +55,7 @@ nb::dict event_loop_dict(const model::EventLoop& loop) {
     item["id"] = loop.id;
     item["type"] = optional_str(loop.type_name);
     item["running_task"] = optional_number(loop.running_task);
+    item["busy_s"] = optional_number(loop.busy_s);
     return item;
 }
 

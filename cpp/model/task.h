@@ -95,6 +95,8 @@ struct EventLoop {
     std::uint64_t id = 0;  ///< Its address.
     std::optional<std::string> type_name;
     std::optional<std::uint64_t> running_task;  ///< Task::id; nullopt: none.
+    /// Since when it has been calling callbacks without waiting; only of asyncio's own loops.
+    std::optional<double> busy_s;
 };
 
 }  // namespace pystack::model

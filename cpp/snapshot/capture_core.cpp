@@ -251,7 +251,7 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
     if (options.locals) {
         LocalsCapture(core->memory(), runtime->layout, *options.locals).read(raw);
     }
-    if (options.tasks) TasksCapture(core->memory()).read(raw);
+    if (options.tasks) TasksCapture(core->memory(), runtime->layout, raw.codes).read(raw);
     if (raw.walked.interpreters.empty()) {
         return capture_without_python(*core, options,
                                       raw.walked.problem.value_or(no_interpreter(*core)));

@@ -64,7 +64,7 @@ class LiveCapture {
           raw_(target, runtime, options.max_depth),
           waits_(target.memory(), runtime.layout, raw_.codes) {
         if (options.locals) locals_.emplace(target.memory(), runtime.layout, *options.locals);
-        if (options.tasks) tasks_.emplace(target.memory());
+        if (options.tasks) tasks_.emplace(target.memory(), runtime.layout, raw_.codes);
     }
 
     void use(std::unique_ptr<NativeCapture> native) { native_ = std::move(native); }

@@ -141,6 +141,8 @@ std::optional<model::EventLoop> event_loop_of(const RawSnapshot& raw,
     if (loop == loops.end()) return std::nullopt;
     model::EventLoop found{.id = loop->address.value, .type_name = loop->type_name};
     if (loop->running_task) found.running_task = loop->running_task.value;
+    if (loop->returned_s && raw.monotonic_s && *loop->returned_s <= *raw.monotonic_s)
+        found.busy_s = *raw.monotonic_s - *loop->returned_s;
     return found;
 }
 

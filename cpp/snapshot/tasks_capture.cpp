@@ -81,6 +81,10 @@ bool TasksCapture::read_pages(RawSnapshot& raw, const cpython::WalkedInterpreter
         tasks.problems.emplace_back(
             "the layout of asyncio tasks was not found: those made in C are missing");
     }
+    for (cpython::RawEventLoop& loop : tasks.loops) {
+        const auto returned = returned_s_.find(loop.thread);
+        if (returned != returned_s_.end()) loop.returned_s = returned->second;
+    }
     raw.tasks = std::move(tasks);
     return all_known;
 }
@@ -89,6 +93,7 @@ void TasksCapture::rehearse(RawSnapshot& raw) {
     const auto walked = cpython::walk_interpreters(
         raw.target.memory(), raw.runtime, cpython::most_thread_states(raw.target.thread_count()));
     if (!find_asyncio(raw, walked)) return;
+    loop_times_.find_code(raw);
     WorkLimits limits;  // What is read now is forgotten.
     read_pages(raw, walked, limits, true);
     raw.tasks.reset();
@@ -97,6 +102,7 @@ void TasksCapture::rehearse(RawSnapshot& raw) {
 void TasksCapture::copy(RawSnapshot& raw) {
     if (!has_asyncio_) return;
     pages_.copy_again(kMostCopiedPages);
+    returned_s_ = loop_times_.read(raw);
     // Those that have changed are not known any more.
     raw.codes.verify(code_frames_);
 }
@@ -115,6 +121,8 @@ bool TasksCapture::read_copy(RawSnapshot& raw) {
 void TasksCapture::read(RawSnapshot& raw) {
     if (!find_asyncio(raw, raw.walked)) return;
     pages_.copy_again(kMostCopiedPages);
+    loop_times_.find_code(raw);
+    returned_s_ = loop_times_.read(raw);
     raw.codes.verify(code_frames_);
     read_pages(raw, raw.walked, raw.target.limits(), true);
 }

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "cpython/frames/frame_format.h"
 #include "cpython/tasks/asyncio_offsets.h"
 #include "memory/page_cache.h"
+#include "snapshot/loop_times.h"
 #include "snapshot/raw_snapshot.h"
 #include "target/live_target.h"
 
@@ -21,7 +23,9 @@ namespace pystack::snapshot {
 ///
 class TasksCapture {
   public:
-    explicit TasksCapture(const memory::MemoryReader& memory) : pages_(memory) {}
+    TasksCapture(const memory::MemoryReader& memory, const cpython::Layout& layout,
+                 cpython::CodeReader& codes)
+        : pages_(memory), loop_times_(memory, layout, codes) {}
 
     void rehearse(RawSnapshot& raw);
     void copy(RawSnapshot& raw);
@@ -41,6 +45,8 @@ class TasksCapture {
                     bool may_load);
 
     memory::PageCache pages_;
+    LoopTimes loop_times_;
+    std::unordered_map<std::size_t, double> returned_s_;  ///< As LoopTimes::read().
     std::optional<cpython::AsyncioOffsets> offsets_;
     bool has_asyncio_ = false;                    ///< If not, there are no tasks.
     std::vector<cpython::RawFrame> code_frames_;  ///< One of each code object.

@@ -12,7 +12,7 @@ from pystack.render.task_tree import TaskGroup, task_tree, walk
 from pystack.render.terminal import Palette
 from pystack.render.text_options import TextOptions
 from pystack.render.watched import unmoved_text
-from pystack.render.words import count
+from pystack.render.words import count, duration
 
 _MAX_GROUPS = 20
 _MAX_NAMES = 3
@@ -68,6 +68,8 @@ class TasksText:
             what = "a task is running"
         else:
             what = "no task is running"
+        if loop.busy_s is not None:
+            what += f", not back in the loop for {duration(round(loop.busy_s * 1e9))}"
         yield self._palette.paint(
             self._palette.head, f"  Event loop of this thread: {count(len(tasks), 'task')}, {what}"
         )

@@ -110,6 +110,7 @@ def comparable(document: dict[str, Any]) -> dict[str, Any]:
         {
             **{key: value for key, value in thread.items() if key not in ONLY_LIVE},
             "waits_for": in_a_core(thread["waits_for"]),
+            "event_loop": thread["event_loop"] and {**thread["event_loop"], "busy_s": None},
         }
         for thread in document["threads"]
     ]

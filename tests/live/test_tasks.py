@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from interpreters import required
+from process_state import wait_until
 from targets import PROGRAMS, Interpreter
 from task_compare import minor_version, task_differences
 from tool_runs import dump_json, run_tool
@@ -20,13 +22,14 @@ pytestmark = pytest.mark.live
 
 #: asyncio.run() and names of modules that the program uses came with it.
 OLDEST_MINOR = 7
+WITH_TASKS = [one for one in required() if one.version[1] >= OLDEST_MINOR]
 #: `python -m asyncio ps` came with it.
 PSTREE_MINOR = 14
 
 
 @pytest.fixture(
     scope="module",
-    params=[one for one in required() if one.version[1] >= OLDEST_MINOR],
+    params=WITH_TASKS,
     ids=str,
 )
 def target(
@@ -154,3 +157,52 @@ def test_tasks_made_in_c_are_those_of_asyncio_ps(interpreter: Interpreter, tmp_p
         for address, task in tasks.items()
         if task["loop"] in listed_loops
     }
+
+
+# A loop that is kept from its work, one that waits, and when the first one began to be kept.
+KEPT = """
+import asyncio, os, sys, threading, time
+
+async def kept(path):
+    await asyncio.sleep(0.01)
+    with open(path + ".new", "w") as file:
+        file.write(repr(time.monotonic()))
+    os.rename(path + ".new", path)
+    os.read(os.pipe()[0], 1)
+
+async def waits():
+    await asyncio.get_event_loop().create_future()
+
+def run(main):
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(main)
+
+threading.Thread(target=run, args=(waits(),), name="waiting", daemon=True).start()
+threading.Thread(target=run, args=(kept(sys.argv[1]),), name="kept", daemon=True).start()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped", "not stopped"])
+@pytest.mark.parametrize("interpreter", WITH_TASKS, ids=str)
+def test_how_long_a_loop_has_not_come_back(
+    interpreter: Interpreter, tmp_path: Path, options: list[str]
+) -> None:
+    since = tmp_path / "since"
+    with interpreter.spawn(["-c", KEPT, str(since)], stdin=subprocess.PIPE) as target:
+        wait_until(since.exists, "the loop that is kept")
+
+        def loops() -> dict[str, Any]:
+            threads = dump_json(target.pid, *options)["threads"]
+            return {thread["name"]: thread["event_loop"] for thread in threads}
+
+        # The other one may still be on its way.
+        wait_until(lambda: (loops()["waiting"] or {"busy_s": 0})["busy_s"] is None, "both loops")
+        before = time.monotonic()
+        found = loops()
+        after = time.monotonic()
+    kept_since = float(since.read_text())
+    # It came back from its sleep a moment before it took the time.
+    assert before - kept_since <= found["kept"]["busy_s"] <= after - kept_since + 1
+    assert found["MainThread"] is None

@@ -13,8 +13,10 @@ from raw_snapshots import raw_frame, raw_snapshot, raw_task, raw_task_wait, raw_
 LOOP = 0x7F0000000020
 
 
-def snapshot_of(*tasks: dict[str, Any], running: int | None = None) -> Snapshot:
-    loop = {"id": LOOP, "type": "uvloop.Loop", "running_task": running}
+def snapshot_of(
+    *tasks: dict[str, Any], running: int | None = None, busy_s: float | None = None
+) -> Snapshot:
+    loop = {"id": LOOP, "type": "uvloop.Loop", "running_task": running, "busy_s": busy_s}
     return Snapshot.from_raw(raw_snapshot(raw_thread(event_loop=loop), tasks=list(tasks)))
 
 
@@ -82,6 +84,12 @@ def test_the_running_task_is_named() -> None:
     lines = lines_of(raw_task("busy", id=7, state="running"), running=7)
     assert lines[0] == "  Event loop of this thread: 1 task, task busy is running"
     assert lines[1] == "    busy: work (running)"
+
+
+def test_a_loop_that_is_kept_from_waiting() -> None:
+    snapshot = snapshot_of(raw_task("busy", id=7, state="running"), running=7, busy_s=3.25)
+    (line,) = [line for line in render_text(snapshot) if "Event loop" in line]
+    assert line.endswith("task busy is running, not back in the loop for 3.2 s")
 
 
 def test_details() -> None:

@@ -31,6 +31,7 @@ struct RawEventLoop {
     RemoteAddr address;
     RemoteAddr running_task;  ///< Null: none.
     std::optional<std::string> type_name;
+    std::optional<double> returned_s;  ///< When it last came back from waiting, on its clock.
 };
 
 struct RawTasks {
