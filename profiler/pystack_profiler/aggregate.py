@@ -68,7 +68,7 @@ def function_totals(
     self_ns = [0] * len(grouping.frames)
     for stack in range(1, len(own_ns)):
         self_ns[grouping.frame[stack]] += own_ns[stack]
-    total_ns = _inclusive(grouping, own_ns)
+    total_ns = inclusive(grouping, own_ns)
     totals = [
         FunctionTotal(label, self_ns[frame], total_ns[frame])
         for frame, label in enumerate(grouping.frames)
@@ -138,7 +138,7 @@ def display_order(tracks: Sequence[tuple[Profile, Track]]) -> list[int]:
     return sorted(range(len(tracks)), key=key)
 
 
-def _inclusive(grouping: Grouping, own_ns: list[int]) -> list[int]:
+def inclusive(grouping: Grouping, own_ns: list[int]) -> list[int]:
     """The weight of all stacks that contain a frame, per frame. Recursive calls count once."""
     subtree_ns = own_ns[:]
     children: list[list[int]] = [[] for _ in own_ns]

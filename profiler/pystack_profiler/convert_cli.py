@@ -6,13 +6,11 @@ import click
 
 from pystack.cli.options import HELP_FLAGS, common_options
 from pystack.cli.screen import print_status
-from pystack.errors import InvalidArgument
 
 from .format_options import chosen_format, format_option, frame_options, mode_options
 from .output import STDOUT
-from .profile import Recording
 from .recording_file import Selection, load
-from .selection_options import selection_options
+from .selection_options import check_selected, selection_options
 from .sinks import FileSink
 from .stats import format_time, plural
 from .view import Granularity, Mode, View
@@ -57,13 +55,3 @@ def convert(
     if output != STDOUT:
         samples = plural(recording.sample_count, "sample")
         print_status(f"{output}: {samples} over {format_time(recording.duration_ns)}")
-
-
-def check_selected(recording: Recording, selection: Selection) -> None:
-    """Raises InvalidArgument if the recording has other threads only."""
-    if selection.threads and not any(profile.tracks for profile in recording.profiles):
-        names = " or ".join(selection.threads)
-        raise InvalidArgument(
-            f"no thread of the recording is named {names}",
-            hint="`pystack report FILE` lists the threads. A name can be a pattern: 'worker-*'.",
-        )

@@ -8,7 +8,9 @@ import click
 
 from pystack.cli.options import option_group
 from pystack.cli.quantities import seconds
+from pystack.errors import InvalidArgument
 
+from .profile import Recording
 from .recording_file import Selection
 
 
@@ -54,3 +56,13 @@ selection_options = option_group(
         ),
     ),
 )
+
+
+def check_selected(recording: Recording, selection: Selection) -> None:
+    """Raises InvalidArgument if the recording has other threads only."""
+    if selection.threads and not any(profile.tracks for profile in recording.profiles):
+        names = " or ".join(selection.threads)
+        raise InvalidArgument(
+            f"no thread of the recording is named {names}",
+            hint="`pystack report FILE` lists the threads. A name can be a pattern: 'worker-*'.",
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,6 +89,22 @@ class Track:
         self._stack = array("I")
         self._state = array("H")
         self._samples = array("I")
+
+    @classmethod
+    def of_runs(
+        cls, identity: ThreadIdentity, runs: Iterable[Run], end_ns: int, changes: int
+    ) -> Track:
+        """A track of runs whose order is lost, such as the sums of equal ones. The first one's start
+        counts, and they may be gaps."""
+        track = cls(identity)
+        for run in runs:
+            if not len(track._stack):
+                track.start_ns = run.start_ns
+            track.states |= run.state
+            track._add(run)
+        track.end_ns = end_ns
+        track.changes = changes
+        return track
 
     @property
     def run_count(self) -> int:

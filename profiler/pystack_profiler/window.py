@@ -35,6 +35,16 @@ class Window:
         #: `SymbolTables.called_interpreters` of the tables of the stacks.
         self.called_interpreters: Callable[[], Mapping[int, int]] = dict
 
+    @classmethod
+    def of_tracks(cls, tracks: Mapping[int, Track], contention: Contention) -> Window:
+        """A window that does not grow. Its contention need not follow from its tracks, whose order may
+        be lost."""
+        window = cls()
+        window.tracks = list(tracks.values())
+        window._track_of_thread = dict(tracks)
+        window._contention = contention
+        return window
+
     @property
     def start_ns(self) -> int | None:
         """The start of the first weight; None without samples."""

@@ -26,6 +26,7 @@ _COMMANDS = {
     "dump": ("pystack.cli.dump", "dump"),
     "core": ("pystack.cli.core", "core"),
     "record": ("pystack_profiler.cli", "record"),
+    "report": ("pystack_profiler.report_cli", "report"),
     "convert": ("pystack_profiler.convert_cli", "convert"),
 }
 _ALIASES = {"remote": "dump"}

@@ -163,3 +163,30 @@ def test_other_files_are_refused_in_a_sentence(content: bytes, tmp_path: Path) -
     assert "is not a recording of pystack" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "x.html").exists()
+
+
+def test_report_of_a_file_and_of_a_process(tmp_path: Path) -> None:
+    path = tmp_path / "x.pystack"
+    program = """
+def busy():
+    while True: sum(range(100))
+def main():
+    busy()
+main()
+"""
+    with subprocess.Popen([sys.executable, "-c", program]) as target:
+        done = run_tool("record", "-d", "1s", "-r", "200", "-o", path, target.pid)
+        assert done.returncode == 0, done.stderr
+        live = run_tool("report", target.pid, "-d", "500ms", "--json")
+        target.kill()
+    assert json.loads(live.stdout)["functions"][0]["name"] == "busy", live.stderr
+    text = run_tool("report", path)
+    assert text.returncode == 0, text.stderr
+    assert len(text.stdout.splitlines()) <= 60
+    assert text.stdout == run_tool("report", path).stdout
+    assert "busy (<string>:2)" in text.stdout
+    assert json.loads(run_tool("report", path, "--json").stdout)["functions"][0]["name"] == "busy"
+    assert "main (<string>:4)" in run_tool("report", path, "callers", "busy").stdout
+    refused = run_tool("report", path, "callers", "nothing")
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr

@@ -58,7 +58,7 @@ PYSTACK = Format(
     ("recording",),
     (".pystack",),
     recording_file.export,
-    "pystack convert {path} -o out.html",
+    "pystack report {path}, or pystack convert {path} -o out.html",
     holds_command_line=True,
     is_binary=True,
 )

@@ -24,6 +24,7 @@ from .batches import SampleColumns, batch_of_samples
 from .opening import opened
 from .schema import BadRecordingFile
 from .selection import EVERYTHING, Selection
+from .totals import read_contention, read_tracks
 from .values import MOST_NS, number_of, recording_of, text_of, texts_of, unsigned
 
 if TYPE_CHECKING:
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 _ROWS_PER_READ = 50_000
 
 
-def load(path: str, selection: Selection = EVERYTHING) -> Recording:
-    """The recording, or a part of it. Raises `BadRecordingFile` or OSError."""
+def load(path: str, selection: Selection = EVERYTHING, *, in_order: bool = True) -> Recording:
+    """The recording, or a part of it. Without `in_order`, equal samples of a thread can be one run,
+    and all other runs are in any order; this is much faster. Raises `BadRecordingFile` or OSError.
+    """
     with opened(path) as connection:
         try:
-            return _Loader(connection, selection).load()
+            return _Loader(connection, selection).load(in_order=in_order)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise BadRecordingFile(f"{path} is damaged: {error}") from error
 
@@ -62,7 +65,7 @@ class _Loader:
         self._processes: dict[int, _Process] = {}
         self._threads: dict[int, _Thread] = {}
 
-    def load(self) -> Recording:
+    def load(self, *, in_order: bool) -> Recording:
         facts = dict(self._rows("SELECT name, value FROM metadata"))
         recording = recording_of(facts)
         self._base_ns = number_of(facts.get("base_ns", 0))
@@ -73,7 +76,11 @@ class _Loader:
                 Profile(process, tables, Window(), only_own_threads=only_own)
             )
         self._read_threads()
-        self._read_samples()
+        # Threads that were chosen may have waited for others: the order tells how long.
+        if in_order or self._selection != EVERYTHING or not facts.get("is_complete"):
+            self._read_samples()
+        else:
+            self._read_totals()
         self._read_counts()
         profiles = [process.profile for process in self._processes.values()]
         for profile in profiles:
@@ -158,6 +165,33 @@ class _Loader:
             if self._selection.is_all_time and self._selection.has_thread(identity):
                 into.profile.window.identify(number, identity)
             self._threads[id] = _Thread(process, number, identity)
+
+    def _read_totals(self) -> None:
+        identities = {id: thread.identity for id, thread in self._threads.items()}
+        tracks = read_tracks(self._connection, identities, self._base_ns)
+        for process, into in self._processes.items():
+            stacks = len(into.profile.tables.stack_parent)
+            own = {
+                id: track for id, track in tracks.items() if self._threads[id].process == process
+            }
+            contention = read_contention(self._connection, process, own)
+            blamed = [stack for _, stack in contention.blamed_ns]
+            for of in (blamed, *([run.stack for run in track.runs()] for track in own.values())):
+                _check_below("stack of a total", array("I", of), stacks)
+            numbered = {self._threads[id].number: track for id, track in own.items()}
+            into.profile.window = Window.of_tracks(numbered, contention)
+            if into.profile.only_own_threads:
+                self._uncount_foreign_samples(process)
+
+    def _uncount_foreign_samples(self, process: int) -> None:
+        """What `Profile.finish` does if it finds samples of threads that are not the process's."""
+        for id, thread in self._threads.items():
+            if thread.process == process and not thread.identity.tid:
+                query = "SELECT total(samples) FROM sample WHERE thread = ?"
+                ((samples,),) = self._rows(query, id)
+                stats = self._processes[process].profile.stats
+                stats["attempted"] -= int(samples)
+                stats["taken"] -= int(samples)
 
     def _read_samples(self) -> None:
         late: dict[int, list[tuple[int, int, int]]] = {}

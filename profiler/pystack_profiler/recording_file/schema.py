@@ -91,6 +91,23 @@ TABLES = {
     stack INTEGER,
     waited_ns INTEGER NOT NULL
 )""",
+    "thread_total": """CREATE TABLE thread_total(
+    thread INTEGER PRIMARY KEY,
+    start_ns INTEGER NOT NULL,
+    end_ns INTEGER NOT NULL,
+    changes INTEGER NOT NULL,
+    late_cpu_ns INTEGER NOT NULL,
+    late_runnable_ns INTEGER NOT NULL
+)""",
+    "stack_total": """CREATE TABLE stack_total(
+    thread INTEGER NOT NULL,
+    stack INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    samples INTEGER NOT NULL,
+    weight_ns INTEGER NOT NULL,
+    cpu_ns INTEGER NOT NULL,
+    runnable_ns INTEGER NOT NULL
+)""",
     "counts": """CREATE TABLE counts(
     process INTEGER NOT NULL,
     end_ns INTEGER NOT NULL,

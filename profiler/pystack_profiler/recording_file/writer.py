@@ -15,6 +15,7 @@ from ..batch import Batch
 from ..counts import add_stats, no_stats
 from ..profile import Profile, Recording
 from ..track import Track
+from .totals import write_totals
 from .values import facts_of, signed, text_or_bytes
 
 
@@ -69,7 +70,14 @@ class RecordingWriter:
         self.flush(recording)
         with self._transaction():
             for profile in recording.profiles:
-                self._write_blame(profile, numbers(profile))
+                numbers_of = numbers(profile)
+                self._write_blame(profile, numbers_of)
+                ids = self._processes[profile].threads
+                write_totals(
+                    self._connection,
+                    ((ids[numbers_of[track]], track) for track in profile.tracks),
+                    self._base_ns,
+                )
             self._connection.execute("REPLACE INTO metadata VALUES('is_complete', 1)")
 
     @contextmanager

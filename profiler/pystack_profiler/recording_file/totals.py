@@ -1,0 +1,89 @@
+"""The sums of equal samples, which are written at the end so that a report need not read all of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+
+from ..contention import Contention
+from ..track import Run, ThreadIdentity, Track
+from .values import MOST_NS
+
+
+def write_totals(
+    connection: sqlite3.Connection, tracks: Iterable[tuple[int, Track]], base_ns: int
+) -> None:
+    """`tracks`: with the file's ID of each thread."""
+    for id, track in tracks:
+        connection.execute(
+            "INSERT INTO thread_total VALUES(?,?,?,?,?,?)",
+            (
+                *(id, track.start_ns - base_ns, track.end_ns - base_ns, track.changes),
+                *(track.late_cpu_ns, track.late_runnable_ns),
+            ),
+        )
+        connection.executemany("INSERT INTO stack_total VALUES(?,?,?,?,?,?,?)", _sums(id, track))
+
+
+def _sums(id: int, track: Track) -> Iterator[tuple[int, ...]]:
+    sums: dict[tuple[int, int, bool], list[int]] = {}
+    for _, weight_ns, stack, state, samples, cpu_ns, runnable_ns in track.runs():
+        key = (stack, state, samples == 0)
+        known = sums.get(key)
+        if known is None:
+            sums[key] = [samples, weight_ns, cpu_ns, runnable_ns]
+        else:
+            known[0] += samples
+            known[1] += weight_ns
+            known[2] += cpu_ns
+            known[3] += runnable_ns
+    return ((id, stack, state, *values) for (stack, state, _), values in sums.items())
+
+
+def read_tracks(
+    connection: sqlite3.Connection, identities: Mapping[int, ThreadIdentity], base_ns: int
+) -> dict[int, Track]:
+    """The tracks of the threads by their IDs in the file. Raises ValueError or the like for damage."""
+    runs: dict[int, list[Run]] = {id: [] for id in identities}
+    for id, stack, state, samples, *times_ns in connection.execute(
+        "SELECT thread, stack, state, samples, weight_ns, cpu_ns, runnable_ns FROM stack_total"
+        " ORDER BY rowid"
+    ):
+        if min(array("q", times_ns)) < 0 or max(times_ns) >= MOST_NS:
+            raise ValueError("a total is out of range")
+        if id in runs:
+            weight_ns, cpu_ns, runnable_ns = times_ns
+            runs[id].append(Run(0, weight_ns, stack, state, samples, cpu_ns, runnable_ns))
+    tracks = {}
+    for id, start_ns, end_ns, changes, late_cpu_ns, late_runnable_ns in connection.execute(
+        "SELECT * FROM thread_total ORDER BY thread"
+    ):
+        if id not in runs:
+            continue
+        if not 0 <= base_ns + start_ns <= base_ns + end_ns < MOST_NS:
+            raise ValueError("a thread ends before it begins")
+        first = [run._replace(start_ns=base_ns + start_ns) for run in runs[id][:1]]
+        tracks[id] = track = Track.of_runs(
+            identities[id], [*first, *runs[id][1:]], base_ns + end_ns, changes
+        )
+        track.late_cpu_ns, track.late_runnable_ns = array("q", (late_cpu_ns, late_runnable_ns))
+    return tracks
+
+
+def read_contention(
+    connection: sqlite3.Connection, process: int, tracks: Mapping[int, Track]
+) -> Contention:
+    """Who was waited for. `tracks`: by the IDs in the file; others were not selected."""
+    contention = Contention()
+    for thread, stack, waited_ns in connection.execute(
+        "SELECT thread, stack, waited_ns FROM gil_blame WHERE process = ? ORDER BY rowid",
+        (process,),
+    ):
+        if not 0 <= waited_ns < MOST_NS:
+            raise ValueError("a waiting time is out of range")
+        if thread is None:
+            contention.unexplained_ns += waited_ns
+        elif thread in tracks:
+            contention.blamed_ns[tracks[thread], stack] = waited_ns
+    return contention

@@ -1,0 +1,143 @@
+"""The overview and answers as text: some 110 columns, and at most 60 lines with 15 functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pystack.render.escape import escape
+
+from ..grouping import FrameLabel
+from ..stats import format_share, format_time, plural
+from .overview import Overview
+from .questions import Answer
+from .weights import uncertainty
+
+_WIDTH = 110
+_NAME_WIDTH = 70
+_THREADS = 8
+_FINDINGS = 10
+_MODE_WORDS = {
+    "wall": "time",
+    "cpu": "CPU time",
+    "gil": "time with the GIL",
+    "runnable": "time without a CPU",
+}
+
+
+def overview_text(report: Overview) -> list[str]:
+    base = f"{_MODE_WORDS[report.view.mode]} of all threads in Python code"
+    lines = [report.title, *report.account]
+    points = 100 * uncertainty(0.1, report.samples)
+    lines.append(
+        f"100 % is {format_time(report.base_ns)}, the {base}; a share of 10 % is sure to"
+        f" ±{points:.2g} points (95 %)"
+    )
+    lines += ["", f"{'self':>7} {'':>9} {'total':>7} {'':>9} {'CPU':>9}  function"]
+    for row in report.functions:
+        lines.append(
+            f"{_percent(row.own.time_ns, report.base_ns)} {format_time(row.own.time_ns):>9}"
+            f" {_percent(row.total_ns, report.base_ns)} {format_time(row.total_ns):>9}"
+            f" {format_time(row.own.cpu_ns):>9}  {_place(row.label)}"
+        )
+    if report.more_functions:
+        lines.append(f"        and {plural(report.more_functions, 'more function')} (--limit)")
+    if report.paths:
+        lines += ["", "heaviest paths"]
+    for path, weight in report.paths:
+        lines.append(f"{_percent(weight.time_ns, report.base_ns)}  {_chain(path)}")
+    lines += ["", *_threads(report.metadata["threads"])]
+    closing = [*report.findings[:_FINDINGS]]
+    if len(report.findings) > _FINDINGS:
+        closing.append(f"and {plural(len(report.findings) - _FINDINGS, 'more finding')} (--json)")
+    closing += [f"hint: {hint}" for hint in report.hints]
+    return [*lines, *([""] if closing else []), *closing]
+
+
+def answer_text(answer: Answer) -> list[str]:
+    names = [_place(label) for label in answer.functions]
+    share = format_share(answer.total_ns, answer.base_ns)
+    first = (
+        f"{names[0] if names else ''}: total {format_time(answer.total_ns)} ({share} of the"
+        f" {_MODE_WORDS[answer.view.mode]} of all threads in Python code), self"
+        f" {format_time(answer.self_ns)}"
+    )
+    lines = [first]
+    if len(names) > 1:
+        lines += [f"  and {name}" for name in names[1:4]]
+        if len(names) > 4:
+            lines.append(f"  and {plural(len(names) - 4, 'more function')} of this name")
+    heading = {
+        "callers": "called by",
+        "callees": "calls",
+        "lines": "lines (with what they call)",
+        "path": "paths",
+    }[answer.question]
+    lines += ["", f"{'share':>7} {'time':>9}  {heading}"]
+    for labels, time_ns in answer.rows:
+        if answer.question == "path":
+            text = _chain(labels)
+        else:
+            text = _place(labels[0]) if labels else "nothing: it is the outermost function"
+        lines.append(f"{_percent(time_ns, answer.total_ns)} {format_time(time_ns):>9}  {text}")
+    if answer.question == "callees" and answer.self_ns:
+        own = f"{_percent(answer.self_ns, answer.total_ns)} {format_time(answer.self_ns):>9}"
+        lines.append(f"{own}  (itself)")
+    if answer.more_rows:
+        lines.append(f"        and {plural(answer.more_rows, 'more row')} (--limit)")
+    return lines
+
+
+def _threads(threads: Sequence[dict[str, Any]]) -> list[str]:
+    busiest = sorted(
+        threads,
+        key=lambda one: (-(one["on_cpu_ns"] or 0), -one["seen_ns"], one["pid"], one["tid"]),
+    )
+    lines = [f"{plural(len(threads), 'thread')}, busiest first"] if threads else []
+    for thread in busiest[:_THREADS]:
+        facts = [f"seen {format_time(thread['seen_ns'])}"]
+        for key, words in (
+            ("on_cpu_ns", "on CPU"),
+            ("gil_held_ns", "with the GIL"),
+            ("gil_wait_ns", "waited for the GIL"),
+            ("gc_ns", "collected garbage"),
+        ):
+            if thread[key]:
+                facts.append(f"{words} {format_share(thread[key], thread['seen_ns'])}")
+        name = f' "{_shortened(escape(thread["name"]), 30)}"' if thread["name"] else ""
+        lines.append(f"  {thread['pid']}/{thread['tid']}{name}: {', '.join(facts)}")
+    if len(threads) > _THREADS:
+        lines.append(f"  and {plural(len(threads) - _THREADS, 'more thread')} (--json)")
+    return lines
+
+
+def _percent(part_ns: int, whole_ns: int) -> str:
+    return f"{100 * part_ns / whole_ns if whole_ns else 0.0:5.1f} %"
+
+
+def _place(label: FrameLabel) -> str:
+    """`fib (app.py:7)`"""
+    function = label.function
+    if not label.file:
+        return _shortened(function, _NAME_WIDTH)
+    line = "" if label.line is None else f":{label.line}"
+    return f"{_shortened(function, _NAME_WIDTH)} ({_shortened(label.short_file, 40)}{line})"
+
+
+def _chain(path: Sequence[FrameLabel]) -> str:
+    """`main > run > … > fib`, as many of the innermost as fit, and the outermost."""
+    names = [_shortened(label.name, 40) for label in path]
+    text = " > ".join(names)
+    if len(text) <= _WIDTH:
+        return text
+    kept = names[-1]
+    for name in reversed(names[1:-1]):
+        longer = f"{name} > {kept}"
+        if len(names[0]) + len(longer) > _WIDTH - 7:
+            break
+        kept = longer
+    return f"{names[0]} > … > {kept}"
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,107 @@
+"""The time of each stack of a recording, in one pass over its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+
+from pystack.sampling import SampleState
+
+from ..grouping import NOT_SAMPLED, FrameLabel, Grouping
+from ..profile import Recording
+from ..track import EMPTY_STACK
+from ..view import View, time_in_mode
+
+_Z_95 = 1.96  # the normal distribution: 95 of 100 are within so many standard deviations
+
+
+@dataclass(slots=True)
+class Weight:
+    """Times in nanoseconds; `time_ns` is that of the mode."""
+
+    time_ns: int = 0
+    cpu_ns: int = 0
+    gil_ns: int = 0
+    samples: int = 0
+
+    def add(self, other: Weight) -> None:
+        self.time_ns += other.time_ns
+        self.cpu_ns += other.cpu_ns
+        self.gil_ns += other.gil_ns
+        self.samples += other.samples
+
+
+class StackWeights:
+    """Which stacks had which time. What was not sampled, and where no Python ran, is no stack."""
+
+    def __init__(self, recording: Recording, view: View) -> None:
+        self.grouping = Grouping(
+            recording.profiles, view.granularity, full_filenames=view.full_filenames
+        )
+        self.of_stack: dict[int, Weight] = {}
+        self.sum = Weight()
+        for profile, track in recording.tracks():
+            for run in track.runs():
+                time_ns = time_in_mode(view.mode, run)
+                if not run.samples or not (time_ns or run.cpu_ns):
+                    continue
+                weight = Weight(
+                    time_ns,
+                    run.cpu_ns,
+                    run.weight_ns if run.state & SampleState.HOLDS_GIL else 0,
+                    run.samples,
+                )
+                stack = self.grouping.stack_of_run(profile, run)
+                if stack == EMPTY_STACK:
+                    continue
+                known = self.of_stack.get(stack)
+                if known is None:
+                    self.of_stack[stack] = weight
+                else:
+                    known.add(weight)
+                self.sum.add(weight)
+
+    def paths(self) -> Iterator[tuple[list[int], Weight]]:
+        """The frames of each stack, root first."""
+        for stack, weight in self.of_stack.items():
+            yield self.grouping.path(stack), weight
+
+    def calls(self) -> dict[tuple[int, ...], Weight]:
+        """As `paths`, but calls of a function by itself are one, however many there are."""
+        found: dict[tuple[int, ...], Weight] = {}
+        for path, weight in self.paths():
+            key = without_recursion(path)
+            if key in found:
+                found[key].add(weight)
+            else:
+                found[key] = replace(weight)
+        return found
+
+    def own(self) -> list[int]:
+        """The time in the mode of each stack, by its number."""
+        own_ns = [0] * len(self.grouping.parent)
+        for stack, weight in self.of_stack.items():
+            own_ns[stack] = weight.time_ns
+        return own_ns
+
+    def is_shown(self, frame: int) -> bool:
+        return self.grouping.frames[frame] != NOT_SAMPLED
+
+
+def without_recursion(path: Sequence[int]) -> tuple[int, ...]:
+    return tuple(frame for place, frame in enumerate(path) if not place or frame != path[place - 1])
+
+
+def label_order(label: FrameLabel) -> tuple[str, str, int, int]:
+    """A key to sort labels by, so that equal times are always in the same order."""
+    return label.name, label.file, label.first_line or -1, label.at or -1
+
+
+def uncertainty(share: float, samples: int) -> float:
+    """Half the width of the 95 % interval of a share that so many samples tell.
+
+    Each sample counts as independent. Samples of a program with long phases are less.
+    """
+    share = min(max(share, 0.0), 1.0)
+    return _Z_95 * sqrt(share * (1 - share) / samples) if samples else 1.0

@@ -1,0 +1,118 @@
+"""The command line of `pystack report`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from pystack.cli.options import HELP_FLAGS, common_options
+from pystack.cli.quantities import is_pid
+from pystack.cli.screen import write_lines
+
+from . import quantities
+from .format_options import frame_options, mode_options
+from .interruption import Abandoned, Interruption
+from .profile import Recording
+from .recorder import record
+from .recording_file import Selection, load
+from .report import QUESTIONS, Question, answer, answer_text, overview, overview_text
+from .selection_options import check_selected, selection_options
+from .view import Granularity, Mode, View
+
+_DEFAULT_DURATION_S = 5.0
+
+
+@click.command("report", context_settings=HELP_FLAGS)
+@click.argument("file")
+@click.argument("question", type=click.Choice(QUESTIONS), required=False)
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with a versioned schema.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=15,
+    show_default=True,
+    help="Print at most N functions or rows.",
+)
+@click.option(
+    "-d",
+    "--duration",
+    "duration_s",
+    type=quantities.duration,
+    metavar="TIME",
+    help=f"With a PID: record for this time. Default: {_DEFAULT_DURATION_S:g}s.",
+)
+@click.option(
+    "-r",
+    "--rate",
+    "rate_hz",
+    type=quantities.rate,
+    metavar="RATE",
+    default="100",
+    show_default=True,
+    help="With a PID: samples per second.",
+)
+@selection_options
+@mode_options
+@frame_options
+@common_options
+@click.pass_context
+def report(
+    ctx: click.Context,
+    file: str,
+    question: Question | None,
+    name: str | None,
+    as_json: bool,
+    limit: int,
+    duration_s: float | None,
+    rate_hz: float,
+    selection: Selection,
+    mode: Mode,
+    granularity: Granularity,
+    full_filenames: bool,
+) -> None:
+    """Say what a recording (FILE.pystack) or a process (PID) spends its time with.
+
+    \b
+        pystack report x.pystack
+        pystack report 4711 -d 10s
+        pystack report x.pystack callers parse
+        pystack report x.pystack lines parse --mode cpu
+
+    QUESTION is callers, callees, lines or path, of the function NAME. Per cents of the overview are those of
+    the time of all threads.
+    """
+    if (question is None) != (name is None):
+        raise click.UsageError("A QUESTION needs the NAME of a function.")
+    view = View(mode, granularity, full_filenames=full_filenames)
+    if is_pid(file) and not Path(file).exists():
+        if selection != Selection():
+            raise click.UsageError("--from, --to and --thread need a FILE.")
+        seconds = _DEFAULT_DURATION_S if duration_s is None else duration_s
+        recording = _recorded(ctx, int(file, 0), seconds, rate_hz)
+    else:
+        recording = load(file, selection, in_order=False)
+        check_selected(recording, selection)
+    if question is not None and name is not None:
+        found = answer(recording, view, question, name, limit)
+        document, lines = found.to_json(), answer_text(found)
+    else:
+        seen = overview(recording, view, limit)
+        document, lines = seen.to_json(), overview_text(seen)
+    write_lines(json.dumps(document, indent=2).splitlines() if as_json else lines)
+
+
+def _recorded(ctx: click.Context, pid: int, duration_s: float | None, rate_hz: float) -> Recording:
+    with Interruption() as interruption:
+        try:
+            return record(
+                pid,
+                duration_s=duration_s,
+                rate_hz=rate_hz,
+                stop_requested=lambda: interruption.requested,
+            )
+        except Abandoned as abandoned:
+            ctx.exit(abandoned.exit_status)
