@@ -50,7 +50,7 @@ class Output:
         path = expand(self._destination.pattern, recording.pid)
         if self._destination.format is exporters.PYSTACK and is_replaceable(path):
             try:
-                self._live = LiveFile(path, recording.began_ns)
+                self._live = LiveFile(path, recording)
             except OSError as error:
                 print_status(
                     f"Warning: cannot write {_shown(path)} while recording: {error.strerror}; trying again"

@@ -42,9 +42,9 @@ _JOURNAL = "-journal"
 class LiveFile:
     """Takes the batches of a recording, and writes them to the disk once or twice a second."""
 
-    def __init__(self, path: str, base_ns: int) -> None:
+    def __init__(self, path: str, recording: Recording) -> None:
         """Creates the file, or replaces it. Raises OSError if that fails. `path` is a regular file or
-        none; times in the file count from `base_ns`, of the monotonic clock."""
+        none."""
         self.path = path
         #: Where the data is until `close`.
         self.growing_path = path
@@ -67,9 +67,10 @@ class LiveFile:
             # is complete without it between transactions. It is truncated, never created by name.
             self._connection.execute("PRAGMA journal_mode = TRUNCATE")
             self._connection.execute("PRAGMA synchronous = FULL")
-        self._writer = RecordingWriter(self._connection, base_ns)
+        self._writer = RecordingWriter(self._connection, recording.began_ns)
         self._flush_every_s = _FLUSH_EVERY_S
         self._flush_at_s = 0.0
+        self.update(recording)  # Its begin is known whatever comes.
 
     def append(self, profile: Profile, batch: Batch) -> None:
         self._writer.append(profile, batch)

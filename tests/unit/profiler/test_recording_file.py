@@ -108,7 +108,7 @@ def test_a_file_that_grew_is_the_recording(seed: int, tmp_path: Path) -> None:
         batches.append(writer.batch())
     path = tmp_path / "x.pystack"
     recording, record = sampled(*batches, attempted=9, taken=7, torn=2, stops=[1, 0, 5])
-    record(LiveFile(str(path), recording.began_ns))
+    record(LiveFile(str(path), recording))
     loaded = load(str(path))
     assert texts(loaded) == texts(recording)
     assert thread_totals(loaded) == thread_totals(recording)
@@ -193,8 +193,8 @@ from pystack_profiler.recording_file import LiveFile
 from pystack_profiler.report import overview
 from pystack_profiler.settings import Settings
 recording = new_recording(os.getpid(), Settings())
-live = LiveFile(sys.argv[1], recording.began_ns)
-live._flush_every_s = 0
+live = LiveFile(sys.argv[1], recording)
+live._flush_every_s = live._flush_at_s = 0
 profile = profile_of(BatchWriter())
 recording.profiles.append(profile)
 writer = BatchWriter()
@@ -248,11 +248,11 @@ def test_a_transaction_that_was_cut_is_undone_and_nothing_written(tmp_path: Path
 def test_a_full_disk_keeps_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "x.pystack"
     recording = new_recording(os.getpid(), Settings())
-    live = LiveFile(str(path), recording.began_ns)
+    live = LiveFile(str(path), recording)
     recording.profiles = recording_of(BatchWriter()).profiles
     writer = BatchWriter()
     thread = writer.thread(1)
-    live._flush_every_s = 0
+    live._flush_every_s = live._flush_at_s = 0
     (pages,) = live._connection.execute("PRAGMA page_count").fetchone()
     live._connection.execute(f"PRAGMA max_page_count = {pages + 20}")
     written: list[int] = []
@@ -277,7 +277,7 @@ def test_a_shared_folder_gets_the_file_at_the_end(tmp_path: Path) -> None:
     shared.chmod(0o1777)
     (shared / "x.pystack-journal").symlink_to("/etc/passwd")
     recording, record = sampled(BatchWriter().batch())
-    live = LiveFile(str(shared / "x.pystack"), recording.began_ns)
+    live = LiveFile(str(shared / "x.pystack"), recording)
     assert not (shared / "x.pystack").exists()
     growing = Path(live.growing_path)
     assert growing.exists()
@@ -291,12 +291,12 @@ def test_a_shared_folder_gets_the_file_at_the_end(tmp_path: Path) -> None:
 def test_an_old_journal_is_not_applied_to_a_new_file(tmp_path: Path) -> None:
     (tmp_path / "x.pystack-journal").write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" * 100)
     recording, record = sampled(BatchWriter().batch())
-    record(LiveFile(str(tmp_path / "x.pystack"), recording.began_ns))
+    record(LiveFile(str(tmp_path / "x.pystack"), recording))
     assert load(str(tmp_path / "x.pystack")).profiles
 
 
 def test_discard_leaves_nothing(tmp_path: Path) -> None:
-    LiveFile(str(tmp_path / "x.pystack"), 1).discard()
+    LiveFile(str(tmp_path / "x.pystack"), recording_of()).discard()
     assert not [*tmp_path.iterdir()]
 
 
