@@ -16,6 +16,7 @@ pytestmark = pytest.mark.live
 SEED = 20
 CORES = 120
 LIVE_S = 5.0
+MOST_ROUNDS = 6
 
 
 @each_of(fuzz_cores.chosen_interpreters())
@@ -29,6 +30,11 @@ def test_damaged_cores(interpreter: Interpreter, tmp_path: Path) -> None:
 
 @each_of(fuzz_live.chosen_interpreters())
 def test_target_that_rewrites_itself(interpreter: Interpreter, tmp_path: Path) -> None:
-    runs = list(fuzz_live.fuzz(interpreter, LIVE_S, SEED, tmp_path))
-    assert [run for run in runs if run.failure is not None] == []
-    assert any(run.status == 0 for run in runs)
+    runs: list[fuzz_live.Run] = []
+    # What can be read of such a target is chance; a busy machine has few tries in its time.
+    for seed in range(SEED, SEED + MOST_ROUNDS):
+        runs += fuzz_live.fuzz(interpreter, LIVE_S, seed, tmp_path)
+        assert [run for run in runs if run.failure is not None] == []
+        if any(run.status == 0 for run in runs):
+            return
+    pytest.fail(f"nothing was read: {fuzz_live.summary(runs)}")
