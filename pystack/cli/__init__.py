@@ -28,6 +28,8 @@ _COMMANDS = {
     "record": ("pystack_profiler.cli", "record"),
     "report": ("pystack_profiler.report_cli", "report"),
     "convert": ("pystack_profiler.convert_cli", "convert"),
+    "diff": ("pystack_profiler.compare_cli", "diff"),
+    "merge": ("pystack_profiler.compare_cli", "merge"),
 }
 _ALIASES = {"remote": "dump"}
 

@@ -138,13 +138,21 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     ("window",),
     ("profile",),
     ("driver", "grouping", "naming", "stats"),
-    ("aggregate", "launched_command", "progress", "recording_file", "tree_recording"),
+    (
+        "aggregate",
+        "combine",
+        "comparison",
+        "launched_command",
+        "progress",
+        "recording_file",
+        "tree_recording",
+    ),
     ("metadata", "recorder", "selection_options", "summary"),
     ("exporters", "report"),
     ("format_options", "sinks"),
     ("destination",),
     ("session",),
-    ("cli", "convert_cli", "pystack_profiler", "report_cli"),
+    ("cli", "compare_cli", "convert_cli", "pystack_profiler", "report_cli"),
 )
 
 # They hold the layouts, or find out what the version is. All else asks the Layout. (ELF and DWARF

@@ -33,13 +33,19 @@ if TYPE_CHECKING:
 _ROWS_PER_READ = 50_000
 
 
-def load(path: str, selection: Selection = EVERYTHING, *, in_order: bool = True) -> Recording:
-    """The recording, or a part of it. Without `in_order`, equal samples of a thread can be one run,
+def load(
+    path: str,
+    selection: Selection = EVERYTHING,
+    *,
+    in_order: bool = True,
+    begin_ns: int | None = None,
+) -> Recording:
+    """The recording, or a part of it. `begin_ns` moves all times so that it begins then. Without `in_order`, equal samples of a thread can be one run,
     and all other runs are in any order; this is much faster. Raises `BadRecordingFile` or OSError.
     """
     with opened(path) as connection:
         try:
-            return _Loader(connection, selection).load(in_order=in_order)
+            return _Loader(connection, selection, begin_ns).load(in_order=in_order)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise BadRecordingFile(f"{path} is damaged: {error}") from error
 
@@ -58,9 +64,12 @@ class _Process:
 
 
 class _Loader:
-    def __init__(self, connection: sqlite3.Connection, selection: Selection) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, selection: Selection, begin_ns: int | None
+    ) -> None:
         self._connection = connection
         self._selection = selection
+        self._begin_ns = begin_ns
         self._base_ns = 0
         self._processes: dict[int, _Process] = {}
         self._threads: dict[int, _Thread] = {}
@@ -69,6 +78,10 @@ class _Loader:
         facts = dict(self._rows("SELECT name, value FROM metadata"))
         recording = recording_of(facts)
         self._base_ns = number_of(facts.get("base_ns", 0))
+        if self._begin_ns is not None:
+            later_ns, self._base_ns = self._begin_ns - self._base_ns, self._begin_ns
+            recording.began_ns += later_ns if recording.began_ns else 0
+            recording.ended_ns += later_ns if recording.ended_ns else 0
         strings = self._strings()
         for id, process, only_own in self._process_rows():
             tables = self._tables(id, strings)

@@ -1,0 +1,153 @@
+"""`diff` and `merge`: what chance explains is no change, and what is slower is found."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from pystack.errors import InvalidArgument
+from pystack_profiler import exporters, function_totals
+from pystack_profiler.compare_cli import diff, merge
+from pystack_profiler.comparison import Comparison, compare, comparison_text, parse_condition
+from pystack_profiler.profile import Recording
+from pystack_profiler.recording_file import load
+from pystack_profiler.sinks import FileSink
+from pystack_profiler.view import View
+from random_recordings import random_recording
+
+_FUNCTIONS = 30
+
+
+def a_run(seed: int, *, slower: float = 1.0, ticks: int = 2000, phases: bool = False) -> Recording:
+    """A program of 30 functions, sampled at random; the first one has a fifth of the time. Its second
+    half is of other functions if it has phases."""
+    chance = random.Random(seed)
+    weights = [0.2 * slower, *(0.8 / (_FUNCTIONS - 1) for _ in range(_FUNCTIONS - 1))]
+    writer = BatchWriter()
+    thread = writer.thread(100, "main")
+    for tick in range(1, ticks + 1):
+        (number,) = chance.choices(range(_FUNCTIONS), weights)
+        name = f"f{number}_{2 * tick // ticks}" if phases else f"f{number}"
+        writer.sample(thread, tick * MS, MS, [Frame("main"), Frame(name)])
+    return recording_of(writer, start_ns=1, end_ns=ticks * MS)
+
+
+def changed(comparison: Comparison) -> set[str]:
+    return {one.key.function for one in comparison.functions if one.is_significant}
+
+
+@pytest.mark.parametrize("phases", [False, True])
+def test_two_runs_of_a_program_do_not_differ(phases: bool) -> None:
+    found = [
+        changed(compare([a_run(2 * n, phases=phases)], [a_run(2 * n + 1, phases=phases)], View()))
+        for n in range(20)
+    ]
+    assert sum(bool(names) for names in found) <= 2  # 5 of 100
+
+
+def test_a_slower_function_is_found() -> None:
+    for n in range(3):
+        # A tenth more of a fifth.
+        before = [a_run(1000 + 10 * n + run, ticks=30_000) for run in range(2)]
+        after = [a_run(2000 + 10 * n + run, ticks=30_000, slower=1.1) for run in range(2)]
+        comparison = compare(before, after, View())
+        assert "f0" in changed(comparison)
+        (row,) = [one for one in comparison.functions if one.key.function == "f0"]
+        share = 0.22 / 1.02
+        assert row.self_change.after == pytest.approx(share, abs=0.01)
+        assert abs(row.self_change.points - (share - 0.2)) < row.self_change.margin
+
+
+def test_runs_that_differ_by_themselves_are_not_a_change() -> None:
+    """Within a run it looks sure; between runs it is not."""
+
+    def run(seed: int) -> Recording:
+        return a_run(seed, slower=random.Random(seed).uniform(0.5, 2.0))
+
+    for n in range(4):
+        before = [run(100 * n + number) for number in range(6)]
+        after = [run(100 * n + 50 + number) for number in range(6)]
+        assert "f0" not in changed(compare(before, after, View()))
+
+
+def test_nothing_on_one_side() -> None:
+    empty = recording_of(BatchWriter())
+    comparison = compare([empty], [a_run(1, ticks=500)], View())
+    assert comparison_text(comparison, 5)
+    assert not compare([empty], [empty], View()).functions
+    assert json.loads(json.dumps(comparison.to_json()))["samples"] == [0, 500]
+
+
+def saved(recordings: Sequence[Recording], folder: Path) -> list[str]:
+    paths = [str(folder / f"{number}.pystack") for number in range(len(recordings))]
+    for path, recording in zip(paths, recordings, strict=True):
+        FileSink(path, exporters.PYSTACK).write(recording)
+    return paths
+
+
+def test_conditions_decide_the_exit_status(tmp_path: Path) -> None:
+    before, after = saved([a_run(1, ticks=8000), a_run(2, ticks=8000, slower=3.0)], tmp_path)
+
+    def run(*conditions: str) -> Result:
+        flags = [part for text in conditions for part in ("--fail-if", text)]
+        return CliRunner().invoke(diff, [before, after, *flags])
+
+    assert run().exit_code == 0
+    assert "f0 (app.py)" in run().stdout
+    assert run("f0:self>+5pp").exit_code == 1
+    assert run("f0:self>+50pp").exit_code == 0
+    assert run("f0:total>+20%").exit_code == 1
+    assert run("f1:self<-0.1pp", "f0:self>+50pp").exit_code == 1
+    assert run("total>+5%").exit_code == 0  # as long
+    assert "failed: f0:self>+5pp" in run("f0:self>+5pp").stderr
+    with pytest.raises(InvalidArgument, match="named nothing"):
+        raise run("nothing:self>+1pp").exception or AssertionError
+    document = CliRunner().invoke(diff, [before, after, "--json"]).stdout
+    assert json.loads(document)["functions"][0]["function"] == "f0"
+
+
+def test_the_whole_programs_time() -> None:
+    comparison = compare([a_run(1, ticks=1000)], [a_run(2, ticks=1100)], View())
+    assert parse_condition("total>+5%").is_met(comparison)
+    assert not parse_condition("total > +11%").is_met(comparison)
+    assert not parse_condition("total<-5%").is_met(comparison)
+
+
+@pytest.mark.parametrize("text", ["", "total", "self>+5%", "total>5pp", "f:self>x%", "f:own>+1%"])
+def test_what_is_no_condition(text: str) -> None:
+    with pytest.raises(InvalidArgument):
+        parse_condition(text)
+
+
+def test_a_merged_file_has_the_processes_of_all(tmp_path: Path) -> None:
+    recordings = [random_recording(seed) for seed in (1, 2, 3)]
+    recordings[1].start_time_ns = recordings[0].start_time_ns + 10**15  # at another time
+    paths = saved(recordings, tmp_path)
+    done = CliRunner().invoke(merge, [*paths, "-o", str(tmp_path / "all.pystack")])
+    assert done.exit_code == 0, done.output
+    merged = load(str(tmp_path / "all.pystack"))
+    assert len(merged.profiles) == 3
+    assert merged.duration_ns <= max(one.duration_ns for one in recordings)
+    sums: dict[str, int] = {}
+    for recording in recordings:
+        for total in function_totals(recording):
+            sums[total.label.name] = sums.get(total.label.name, 0) + total.total_ns
+    assert {one.label.name: one.total_ns for one in function_totals(merged)} == sums
+    assert merged.stats["taken"] == sum(one.stats["taken"] for one in recordings)
+
+
+def test_recordings_of_the_same_time_keep_their_distance(tmp_path: Path) -> None:
+    recordings = [a_run(1, ticks=1000), a_run(2, ticks=1000)]
+    recordings[1].start_time_ns = recordings[0].start_time_ns + 300 * MS
+    paths = saved(recordings, tmp_path)
+    CliRunner().invoke(merge, [*paths, "-o", str(tmp_path / "all.pystack")])
+    merged = load(str(tmp_path / "all.pystack"))
+    first, second = (profile.tracks[0].start_ns for profile in merged.profiles)
+    assert second - first == 300 * MS
+    assert 1299 * MS <= merged.duration_ns <= 1300 * MS
