@@ -287,9 +287,10 @@ def test_help_and_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     package = ModuleType("pystack_profiler")
     package.__path__ = []
     monkeypatch.setitem(sys.modules, "pystack_profiler", package)
+    modules: dict[str, ModuleType] = {}
     for name, attribute in _COMMANDS.values():
         if name.startswith("pystack_profiler."):
-            module = ModuleType(name)
+            module = modules.setdefault(name, ModuleType(name))
             setattr(module, attribute, record)
             monkeypatch.setitem(sys.modules, name, module)
     for flag in ("-h", "--help"):

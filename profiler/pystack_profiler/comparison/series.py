@@ -85,15 +85,13 @@ def share_and_error(
         return 0.0, 0.0
     share = sum(map(sum, (times_ns for times_ns, _ in side))) / whole_ns
     errors = [sqrt(share * (1 - share) / samples)] if 0 < share < 1 else [0.0]
-    # Deviations from the share, in time: their neighbours' differences tell the variance.
+    # Differences from the share, in time: those of neighbours tell the variance.
     squares = count = 0.0
     for times_ns, series in side:
-        deviations = [
-            part_ns - share * base_ns
-            for part_ns, base_ns in zip(times_ns, series.base_ns, strict=True)
-        ]
-        squares += sum((after - before) ** 2 / 2 for before, after in pairwise(deviations))
-        count += len(deviations) / (len(deviations) - 1)
+        parts = zip(times_ns, series.base_ns, strict=True)
+        off_ns = [part_ns - share * base_ns for part_ns, base_ns in parts]
+        squares += sum((after - before) ** 2 / 2 for before, after in pairwise(off_ns))
+        count += len(off_ns) / (len(off_ns) - 1)
     errors.append(sqrt(squares * count / len(side)) / whole_ns)
     if len(side) >= 3:
         squares = sum(
