@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from .. import recording_file
 from ..profile import Recording
 from ..view import DEFAULT_VIEW, View
-from . import folded, html, speedscope
+from . import folded, html, pprof, speedscope, svg
 
 
 class Export(Protocol):
@@ -63,10 +63,28 @@ PYSTACK = Format(
     is_binary=True,
 )
 
-FORMATS = (HTML, SPEEDSCOPE, FOLDED, PYSTACK)
+SVG = Format(
+    "svg",
+    (),
+    (".svg",),
+    svg.export,
+    "open {path} in a browser, or put it into a document",
+    holds_command_line=True,
+)
+PPROF = Format(
+    "pprof",
+    (),
+    (".pb.gz", ".pprof"),
+    pprof.export,
+    "go tool pprof -http=: {path}",
+    holds_command_line=True,
+    is_binary=True,
+)
+
+FORMATS = (HTML, SPEEDSCOPE, FOLDED, SVG, PPROF, PYSTACK)
 #: Suffixes of formats that other profilers write, and of compressed files.
 FOREIGN_SUFFIXES = (
-    *(".svg", ".png", ".pdf", ".pb", ".pprof", ".prof", ".pstats", ".perf", ".data"),
+    *(".png", ".pdf", ".pb", ".prof", ".pstats", ".perf", ".data"),
     *(".gz", ".bz2", ".xz", ".zst", ".zip"),
 )
 DEFAULT = HTML
@@ -84,4 +102,4 @@ def by_suffix(path: str) -> Format | None:
 
 def is_foreign(path: str) -> bool:
     """Whether the suffix of the path belongs to a format that is not written here."""
-    return path.lower().endswith(FOREIGN_SUFFIXES)
+    return by_suffix(path) is None and path.lower().endswith(FOREIGN_SUFFIXES)
