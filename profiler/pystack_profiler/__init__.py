@@ -18,7 +18,9 @@ from .aggregate import (
 from .driver import Progress
 from .exporters.folded import export as export_folded
 from .exporters.html import export as export_html
+from .exporters.pprof import export as export_pprof
 from .exporters.speedscope import export as export_speedscope
+from .exporters.svg import export as export_svg
 from .profile import ProcessFacts, Profile, Recording
 from .recorder import Recorder, record
 from .track import Run, ThreadIdentity
@@ -39,7 +41,9 @@ __all__ = [
     "blamed_stacks",
     "export_folded",
     "export_html",
+    "export_pprof",
     "export_speedscope",
+    "export_svg",
     "function_totals",
     "record",
     "thread_totals",

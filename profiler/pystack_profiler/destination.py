@@ -6,16 +6,19 @@ import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pystack.cli.screen import print_status
 
 from . import exporters
 from .output import STDOUT, expand, is_replaceable, only_owner_can_read, other_paths
 from .profile import Recording
-from .recording_file import LiveFile
 from .sinks import FileSink, Sink
 from .summary import account, details, findings
 from .view import View
+
+if TYPE_CHECKING:
+    from .recording_file import LiveFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Output:
         user wants no file."""
         path = expand(self._destination.pattern, recording.pid)
         if self._destination.format is exporters.PYSTACK and is_replaceable(path):
+            from .recording_file import LiveFile  # needs SQLite, as no other format does
+
             try:
                 self._live = LiveFile(path, recording)
             except OSError as error:

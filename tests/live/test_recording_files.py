@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import resource
@@ -13,16 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from exported import exported
 from interpreters import required
 from marks import each_of
 from process_state import wait_until
-from pystack_profiler import exporters
 from pystack_profiler.driver import new_recording, record_targets
-from pystack_profiler.profile import Recording
 from pystack_profiler.recorder import open_targets
 from pystack_profiler.recording_file import BadRecordingFile, LiveFile, load
 from pystack_profiler.settings import Settings
-from pystack_profiler.view import MODES, View
 from targets import PROGRAMS, Interpreter
 from tool_runs import TOOL, TOOL_FOLDER, run_tool
 
@@ -30,19 +27,6 @@ pytestmark = pytest.mark.live
 
 _RELEASES = [one for one in required() if not (one.debug or one.jit) and one.version >= (3, 8)]
 each = each_of(dict.fromkeys([_RELEASES[0], _RELEASES[-1]]))
-
-
-def texts(recording: Recording) -> dict[tuple[str, View], str]:
-    """What all exporters of text make of a recording."""
-    written = {}
-    for known in exporters.FORMATS:
-        for mode in MODES:
-            for view in (View(mode), View(mode, "line", threads=True)):
-                if not known.is_binary:
-                    stream = io.StringIO()
-                    known.export(recording, stream, view)
-                    written[known.name, view] = stream.getvalue()
-    return written
 
 
 @each
@@ -74,7 +58,7 @@ def test_all_formats_say_what_the_recording_said(
         for profile in recording.profiles:
             os.kill(profile.process.pid, signal.SIGKILL)
     assert is_enough()
-    assert texts(load(str(path))) == texts(recording)
+    assert exported(load(str(path))) == exported(recording)
 
 
 def test_record_and_convert(tmp_path: Path) -> None:

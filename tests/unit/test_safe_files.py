@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from pystack.safe_files import check_place, find_folder, find_place, new_file, place_in
+from pystack.safe_files import (
+    check_place,
+    find_folder,
+    find_place,
+    fixed_path,
+    new_file,
+    place_in,
+)
 
 
 def write(path: str | Path, text: str = "new", *, owner_only: bool = False) -> None:
@@ -124,3 +131,37 @@ def test_folders_are_made_for_their_owner(tmp_path: Path) -> None:
         folder = find_folder(f"{tmp_path}/a")
         assert (folder.others_can_write, folder.is_open_to_all) == (group, everybody)
         folder.close()
+
+
+def fixed(path: Path) -> str | None:
+    folder = find_folder(str(path))
+    try:
+        return fixed_path(folder)
+    finally:
+        folder.close()
+
+
+def test_a_path_that_nobody_else_can_redirect(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    own = above / "own"
+    own.mkdir(parents=True)
+    assert fixed(own) == str(own)
+    for mode, own_mode, is_fixed in (
+        (0o777, 0o755, False),  # another user can rename what is above
+        (0o775, 0o755, False),
+        (0o1777, 0o755, True),  # as in /tmp
+        (0o755, 0o777, False),  # and can create files beside ours
+        (0o755, 0o1777, False),
+        (0o755, 0o775, False),
+    ):
+        above.chmod(mode)
+        own.chmod(own_mode)
+        assert (fixed(own) == str(own)) is is_fixed, (oct(mode), oct(own_mode))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_not_fixed(tmp_path: Path) -> None:
+    own = tmp_path / "other" / "own"
+    own.mkdir(parents=True)
+    os.chown(own.parent, 12345, 12345)
+    assert fixed(own) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .. import recording_file
 from ..profile import Recording
 from ..view import DEFAULT_VIEW, View
 from . import folded, html, pprof, speedscope, svg
@@ -26,6 +25,13 @@ class Format:
     how_to_open: str  # `{path}` stands for the file
     holds_command_line: bool  # the target's command line, which may contain secrets
     is_binary: bool = False  # the exporter writes bytes, not text
+
+
+def _export_file(recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None:
+    # Slow to import, and not in every build of Python: it needs SQLite.
+    from ..recording_file import export
+
+    export(recording, stream, view)
 
 
 HTML = Format(
@@ -57,7 +63,7 @@ PYSTACK = Format(
     "pystack",
     ("recording",),
     (".pystack",),
-    recording_file.export,
+    _export_file,
     "pystack report {path}, or pystack convert {path} -o out.html",
     holds_command_line=True,
     is_binary=True,

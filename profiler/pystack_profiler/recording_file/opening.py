@@ -70,6 +70,9 @@ def _check_header(path: str) -> None:
             hint="`pystack record -o NAME.pystack` writes one. HTML, speedscope and folded files"
             " cannot be read back.",
         )
+    if os.path.lexists(f"{path}-wal"):
+        # SQLite would open it for writing, wherever a link leads.
+        raise BadRecordingFile(f"{path}-wal is not one of pystack's files; remove it")
     if _number(header, _VERSION_AT) > VERSION:
         raise BadRecordingFile(
             f"{path} was written by a newer version of pystack",

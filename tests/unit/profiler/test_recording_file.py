@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from exported import exported
 from profiler_fakes import MS, BatchWriter, FakeSampler, Frame, recording_of
 from pystack.sampling import NO_INTERPRETER, FrameKind, SampleState
 from pystack_profiler import exporters, thread_totals
@@ -46,19 +47,6 @@ def saved(recording: Recording, folder: Path) -> str:
     return str(path)
 
 
-def texts(recording: Recording) -> dict[tuple[str, View], str]:
-    """What all exporters of text make of a recording."""
-    written = {}
-    for known in exporters.FORMATS:
-        for mode in MODES:
-            for view in (View(mode), View(mode, "line", threads=True)):
-                if not known.is_binary:
-                    stream = io.StringIO()
-                    known.export(recording, stream, view)
-                    written[known.name, view] = stream.getvalue()
-    return written
-
-
 def reports(recording: Recording) -> list[Any]:
     """What needs no order of samples."""
     views = [View(mode, granularity) for mode in MODES for granularity in ("function", "line")]
@@ -83,12 +71,12 @@ def test_all_formats_are_the_same_after_the_file(seed: int, tmp_path: Path) -> N
     recording = random_recording(seed, processes=1 + seed % 3)
     path = saved(recording, tmp_path)
     loaded = load(path)
-    assert texts(loaded) == texts(recording)
+    assert exported(loaded) == exported(recording)
     assert reports(load(path, in_order=False)) == reports(recording)
     again = io.BytesIO()
     export_file(loaded, again)
     (tmp_path / "again.pystack").write_bytes(again.getvalue())
-    assert texts(load(str(tmp_path / "again.pystack"))) == texts(recording)
+    assert exported(load(str(tmp_path / "again.pystack"))) == exported(recording)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -110,7 +98,7 @@ def test_a_file_that_grew_is_the_recording(seed: int, tmp_path: Path) -> None:
     recording, record = sampled(*batches, attempted=9, taken=7, torn=2, stops=[1, 0, 5])
     record(LiveFile(str(path), recording))
     loaded = load(str(path))
-    assert texts(loaded) == texts(recording)
+    assert exported(loaded) == exported(recording)
     assert thread_totals(loaded) == thread_totals(recording)
     assert loaded.stats == recording.stats
     assert reports(load(str(path), in_order=False)) == reports(recording)
@@ -130,7 +118,7 @@ def test_strange_names_and_numbers(tmp_path: Path) -> None:
     recording.command = recording.profiles[0].process.command = ("a\udc80", "\x1b")
     recording.error = recording.profiles[0].process.error = "no\udc80"
     loaded = load(saved(recording, tmp_path))
-    assert texts(loaded) == texts(recording)
+    assert exported(loaded) == exported(recording)
     (profile,) = loaded.profiles
     assert profile.tracks[0].identity == recording.profiles[0].tracks[0].identity
     assert profile.tables.frame_address[0] == 2**64 - 1
@@ -140,7 +128,7 @@ def test_strange_names_and_numbers(tmp_path: Path) -> None:
 
 def test_an_empty_recording(tmp_path: Path) -> None:
     recording = recording_of(BatchWriter())
-    assert texts(load(saved(recording, tmp_path))) == texts(recording)
+    assert exported(load(saved(recording, tmp_path))) == exported(recording)
 
 
 def test_a_part_of_the_time_and_of_the_threads(tmp_path: Path) -> None:
@@ -187,6 +175,7 @@ def test_anyone_can_read_it_with_sql(tmp_path: Path) -> None:
 # What a killed writer told before its end must be in the file.
 _WRITER = """
 import os, sys
+from exported import exported
 from profiler_fakes import *
 from pystack_profiler.driver import new_recording
 from pystack_profiler.recording_file import LiveFile
@@ -226,7 +215,7 @@ def test_kill_loses_nothing_that_was_written(tmp_path: Path) -> None:
 def test_a_transaction_that_was_cut_is_undone_and_nothing_written(tmp_path: Path) -> None:
     """With the journal that a killed recorder leaves in the middle of a transaction."""
     path = Path(saved(random_recording(1), tmp_path))
-    before = texts(load(str(path)))
+    before = exported(load(str(path)))
     grown, journal = tmp_path / "grown.pystack", tmp_path / "grown.pystack-journal"
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA cache_size = 1")  # so that pages are written before the end
@@ -238,7 +227,7 @@ def test_a_transaction_that_was_cut_is_undone_and_nothing_written(tmp_path: Path
     connection.close()
     assert any(journal.read_bytes()[:8])
     content = grown.read_bytes()
-    assert texts(load(str(grown))) == before
+    assert exported(load(str(grown))) == before
     assert grown.read_bytes() == content
     journal.write_bytes(journal.read_bytes() + bytes.fromhex("d9d505f920a163d7"))
     with pytest.raises(BadRecordingFile, match="journal"):
@@ -293,6 +282,14 @@ def test_an_old_journal_is_not_applied_to_a_new_file(tmp_path: Path) -> None:
     recording, record = sampled(BatchWriter().batch())
     record(LiveFile(str(tmp_path / "x.pystack"), recording))
     assert load(str(tmp_path / "x.pystack")).profiles
+
+
+def test_a_planted_log_is_not_opened(tmp_path: Path) -> None:
+    path = saved(random_recording(1), tmp_path)
+    Path(f"{path}-wal").symlink_to(tmp_path / "precious")
+    with pytest.raises(BadRecordingFile, match="-wal"):
+        load(path)
+    assert not (tmp_path / "precious").exists()
 
 
 def test_discard_leaves_nothing(tmp_path: Path) -> None:
@@ -381,7 +378,7 @@ def test_random_damage_is_refused_or_harmless(seed: int, tmp_path: Path) -> None
         recording = load(str(path))
     except BadRecordingFile:
         return
-    texts(recording)
+    exported(recording)
     with suppress(BadRecordingFile):
         reports(load(str(path), in_order=False))
 
