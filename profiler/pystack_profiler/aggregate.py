@@ -89,9 +89,12 @@ def thread_totals(recording: Recording) -> list[ThreadTotal]:
     return totals
 
 
-def blamed_stacks(recording: Recording, limit: int) -> list[BlamedStack]:
-    """The stacks that others waited for longest, by function."""
-    grouping = Grouping(recording.profiles, "function")
+def blamed_stacks(
+    recording: Recording, limit: int, by_function: Grouping | None = None
+) -> list[BlamedStack]:
+    """The stacks that others waited for longest, by function. `by_function`: the grouping, if there is
+    one already."""
+    grouping = by_function or Grouping(recording.profiles, "function")
     blamed: dict[tuple[ThreadIdentity, int], int] = {}
     for profile in recording.profiles:
         for (track, stack), time_ns in profile.contention.blamed_ns.items():

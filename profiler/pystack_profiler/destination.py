@@ -61,6 +61,11 @@ class Output:
                     f"Warning: cannot write {_shown(path)} while recording: {error.strerror}; trying again"
                     " at the end"
                 )
+        if self._live is not None and self._live.growing_path != self._live.path:
+            print_status(
+                f"until the end, the file is {self._live.growing_path}, because other users can write to the"
+                f" folder of {path}"
+            )
         try:
             yield self._live
         except BaseException:

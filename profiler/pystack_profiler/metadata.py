@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pystack.sampling import NO_INTERPRETER
 
 from .aggregate import ThreadTotal, blamed_stacks, thread_totals
+from .grouping import Grouping
 from .profile import Profile, Recording
 from .stats import achieved_rate_hz, coverage
 from .view import MODES, View, was_measured
@@ -25,9 +26,13 @@ _BLAMED_STACKS = 20
 
 
 def metadata_of(
-    recording: Recording, view: View, order: Sequence[int] | None = None
+    recording: Recording,
+    view: View,
+    order: Sequence[int] | None = None,
+    by_function: Grouping | None = None,
 ) -> dict[str, Any]:
-    """`order` is the order of the threads, as positions in `recording.tracks()`."""
+    """`order` is the order of the threads, as positions in `recording.tracks()`; `by_function` as for
+    `blamed_stacks`."""
     totals = thread_totals(recording)
     start = datetime.fromtimestamp(recording.start_time_ns / 1e9, timezone.utc)
     stats = recording.stats
@@ -64,7 +69,7 @@ def metadata_of(
         "view": {"mode": view.mode, "measured_modes": measured, "granularity": view.granularity},
         "counts": stats,
         "threads": [_thread(totals[index]) for index in order or range(len(totals))],
-        "gil": _gil(recording, totals),
+        "gil": _gil(recording, totals, by_function),
         "gc_ns": sum(total.gc_ns for total in totals),
     }
 
@@ -113,7 +118,9 @@ def _thread(total: ThreadTotal) -> dict[str, Any]:
     }
 
 
-def _gil(recording: Recording, totals: Sequence[ThreadTotal]) -> dict[str, Any] | None:
+def _gil(
+    recording: Recording, totals: Sequence[ThreadTotal], by_function: Grouping | None
+) -> dict[str, Any] | None:
     """Returns None if the GIL was not measured or does not exist."""
     if not was_measured("gil", recording.states):
         return None
@@ -133,6 +140,6 @@ def _gil(recording: Recording, totals: Sequence[ThreadTotal]) -> dict[str, Any] 
                     for label in blamed.frames
                 ],
             }
-            for blamed in blamed_stacks(recording, _BLAMED_STACKS)
+            for blamed in blamed_stacks(recording, _BLAMED_STACKS, by_function)
         ],
     }

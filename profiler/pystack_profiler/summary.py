@@ -5,7 +5,7 @@ from __future__ import annotations
 from pystack.render.escape import escape
 
 from .aggregate import ThreadTotal, blamed_stacks, thread_totals
-from .grouping import FrameLabel
+from .grouping import FrameLabel, Grouping
 from .naming import process_title
 from .profile import Profile, Recording
 from .stats import (
@@ -66,8 +66,11 @@ def account(recording: Recording) -> list[str]:
     return lines
 
 
-def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
-    """What to know before opening the file: GIL, garbage collection, missing data."""
+def findings(
+    recording: Recording, view: View = DEFAULT_VIEW, by_function: Grouping | None = None
+) -> list[str]:
+    """What to know before opening the file: GIL, garbage collection, missing data. `by_function` as for
+    `blamed_stacks`."""
     lines: list[str] = []
     if recording.profiles and not was_measured(view.mode, recording.states):
         what = {"cpu": "which threads ran", "gil": "which thread held the GIL"}.get(view.mode)
@@ -105,7 +108,7 @@ def findings(recording: Recording, view: View = DEFAULT_VIEW) -> list[str]:
     waited = _waited_for_cpus(recording, totals)
     if waited is not None:
         lines.append(waited)
-    lines += _gil(recording, totals)
+    lines += _gil(recording, totals, by_function)
     lines += throttling(recording)
     gc_ns = sum(total.gc_ns for total in totals)
     if gc_ns:
@@ -221,7 +224,9 @@ def _waited_for_cpus(recording: Recording, totals: list[ThreadTotal]) -> str | N
     )
 
 
-def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
+def _gil(
+    recording: Recording, totals: list[ThreadTotal], by_function: Grouping | None
+) -> list[str]:
     if not was_measured("gil", recording.states):
         return []
     held_ns = sum(total.gil_held_ns or 0 for total in totals)
@@ -249,7 +254,7 @@ def _gil(recording: Recording, totals: list[ThreadTotal]) -> list[str]:
     if len(involved) > _THREADS_SHOWN:
         more = plural(len(involved) - _THREADS_SHOWN, "more thread")
         lines.append(f"  and {more} (-v lists all)")
-    for blamed in blamed_stacks(recording, 1):
+    for blamed in blamed_stacks(recording, 1, by_function):
         place = _place(blamed.frames[-1]) if blamed.frames else "no Python code"
         lines.append(
             f"  longest waited for: {place}, in {_who(blamed.identity)},"

@@ -130,6 +130,17 @@ for turn in range(10**9):
     assert path.stat().st_size <= 2_000_000
 
 
+def test_in_a_shared_folder_the_place_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    program = "import time; time.sleep(0.5)"
+    path = tmp_path / "x.pystack"
+    done = run_tool("record", "-o", path, "--", sys.executable, "-c", program)
+    assert done.returncode == 0, done.stderr
+    assert f"until the end, the file is {tmp_path}/.pystack-" in done.stderr
+    assert [*tmp_path.iterdir()] == [path]
+    assert load(str(path)).sample_count
+
+
 def test_no_python_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "x.pystack"
     done = run_tool("record", "-s", "-o", path, "--", "sh", "-c", "sleep 0.3; exit 4")

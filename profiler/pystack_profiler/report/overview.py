@@ -94,6 +94,7 @@ def overview(recording: Recording, view: View, limit: int) -> Overview:
         if weight.time_ns >= least_ns
     ]
     paths.sort(key=lambda item: (-item[1].time_ns, [*map(label_order, item[0])]))
+    by_function = weights.grouping if view.granularity == "function" else None
     return Overview(
         title=recording_title(recording),
         view=view,
@@ -104,9 +105,9 @@ def overview(recording: Recording, view: View, limit: int) -> Overview:
         paths=paths[:_PATHS],
         more_paths=max(0, len(calls) - _PATHS),
         account=account(recording),
-        findings=findings(recording, view),
+        findings=findings(recording, view, by_function),
         hints=_hints(recording, weights, functions),
-        metadata=metadata_of(recording, view),
+        metadata=metadata_of(recording, view, by_function=by_function),
     )
 
 
