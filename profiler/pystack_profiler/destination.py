@@ -94,7 +94,7 @@ class Output:
             path = _write(recording, destination, wanted)
         if path is None:
             return 1
-        _print_summary(recording, destination, path)
+        _print_summary(recording, destination, path, lacks_end=self.has_failed)
         failed = self.has_failed or recording.end_reason == "failed"
         return 1 if failed or path != wanted else 0
 
@@ -116,7 +116,9 @@ class Output:
         )
 
 
-def _print_summary(recording: Recording, destination: Destination, path: str) -> None:
+def _print_summary(
+    recording: Recording, destination: Destination, path: str, *, lacks_end: bool
+) -> None:
     if destination.verbosity:
         for line in details(recording):
             print_status(line)
@@ -133,7 +135,7 @@ def _print_summary(recording: Recording, destination: Destination, path: str) ->
             " chmod a+r shares it"
         )
     samples, *more = account(recording)
-    print_status(f"{_shown(path)}: {samples}")
+    print_status(f"{_shown(path)}{' (lacks the last of these)' if lacks_end else ''}: {samples}")
     for line in more:
         print_status(f"  {line}")
 

@@ -126,6 +126,8 @@ for turn in range(10**9):
     assert done.returncode == 1
     assert f"cannot write {path}" in done.stderr
     assert "recording ends" in done.stderr
+    assert f"{path} (lacks the last of these): " in done.stderr
+    assert [*tmp_path.iterdir()] == [path]
     assert load(str(path)).pid == target.pid
     assert path.stat().st_size <= 2_000_000
 

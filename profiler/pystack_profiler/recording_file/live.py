@@ -97,6 +97,10 @@ class LiveFile:
     def abandon(self) -> None:
         """Ends it without the rest. What was written stays."""
         self._connection.close()
+        journal = Path(self._database + _JOURNAL)
+        with contextlib.suppress(FileNotFoundError):
+            if not journal.stat().st_size:  # else it undoes a transaction that was cut
+                journal.unlink()
 
     def discard(self) -> None:
         """Removes the file: there was nothing to record."""
