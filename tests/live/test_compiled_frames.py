@@ -119,8 +119,11 @@ def test_recordings_have_the_lines_of_compiled_frames(
     lines: Counter[int] = Counter()
     for row in out.read_text().splitlines():
         stack, _, weight = row.rpartition(" ")
+        if "<not sampled>" in stack:  # A busy machine may have had no CPU for the recorder.
+            continue
         found = re.search(r"<module> .*;compiled_outer \(compiled.py:(\d+)\);.*work \(", stack)
         lines[int(found[1]) if found else 0] += int(weight)
-    # The rest: between two calls, and where it was not sampled.
+    # Microseconds, of three seconds; the rest: between two calls.
+    assert lines.total() > 1_000_000, done.stderr
     assert lines[111] + lines[222] > 0.8 * lines.total(), done.stderr
     assert 0.1 < lines[111] / (lines[111] + lines[222]) < 0.4
