@@ -20,9 +20,9 @@ constexpr auto kLongestSwiftRead = std::chrono::microseconds(1);
 constexpr std::int64_t kLongestReadInPieces = 4;
 constexpr std::int64_t kLongestSwiftReadInPieces = 2;
 constexpr nanoseconds kLongestReadPerMiB = std::chrono::milliseconds(1);
-/// A slow machine takes longer than all that: there, what counts is the least that it takes.
-constexpr int kSwiftMargin = 4;  ///< A quarter more than that is swift.
-constexpr int kLongestReadInLeast = 4;
+/// A slow machine takes longer than all that: there, what counts is the least that it takes. A
+/// quarter more is swift; anything longer may be an interruption.
+constexpr int kSwiftMargin = 4;
 /// How many reads the least is taken of.
 constexpr int kWindow = 256;
 
@@ -55,8 +55,7 @@ ReadTiming TimedReader::judge(const ReadBatch& batch, nanoseconds took) {
         kLongestSwiftRead + kLongestSwiftReadInPieces * for_pieces + for_bytes;
     if (took <= std::max(swift, least + least / kSwiftMargin)) return ReadTiming::kFast;
     const nanoseconds normal = kLongestRead + kLongestReadInPieces * for_pieces + for_bytes;
-    if (took <= std::max(normal, least * kLongestReadInLeast)) return ReadTiming::kNormal;
-    return ReadTiming::kInterrupted;
+    return took <= normal ? ReadTiming::kNormal : ReadTiming::kInterrupted;
 }
 
 }  // namespace pystack::memory

@@ -81,7 +81,8 @@ def test_every_sample_is_kept_and_merged(interpreter: Interpreter) -> None:
     assert stats["vanished"] == 0
     # Stopped in the few instructions in which a frame is being linked: one in some thousand samples.
     assert stats["torn"] <= stats["taken"] // 50
-    assert sum(stats["stops"]) == stats["ticks"]
+    # A stack that was torn is stopped for again.
+    assert stats["ticks"] <= sum(stats["stops"]) <= stats["ticks"] + stats["taken"] // 50
     assert stats["partly_merged"] == 0
     whole = [stack for stack in recorded.stacks if "key" in stack and "spin" in stack]
     assert whole

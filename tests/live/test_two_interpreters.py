@@ -31,6 +31,7 @@ import sys
 print("%d.%d.%d" % sys.version_info[:3], flush=True)
 while True: sum(range(1000))
 """)
+print("ready", flush=True)
 input()  # The recorder may look before.
 threading.Thread(target=run, daemon=True).start()
 def waits():
@@ -48,12 +49,15 @@ with_second = each_of(
 
 
 def start(interpreter: Interpreter, folder: Path) -> Target:
-    return interpreter.spawn(
+    target = interpreter.spawn(
         ["-c", PROGRAM, LIBRARY, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         preexec_fn=limits,
     )
+    assert target.process.stdout is not None
+    assert target.process.stdout.readline() == b"ready\n"
+    return target
 
 
 def start_second(target: Target) -> str:
