@@ -11,7 +11,14 @@ from pystack.cli.screen import print_status, write_lines
 
 from .combine import begins_ns, combined
 from .comparison import compare, comparison_text, parse_condition
-from .format_options import chosen_format, format_option, frame_options, mode_options
+from .format_options import (
+    chosen_format,
+    format_option,
+    frame_options,
+    json_option,
+    limit_option,
+    mode_options,
+)
 from .output import STDOUT
 from .recording_file import load
 from .sinks import FileSink
@@ -38,15 +45,8 @@ _FAILED = 1
     help="Exit with status 1 if it is true, and more than chance: 'total>+5%' of the whole program's"
     " time, 'parse:self>+2pp' (points of its share), 'parse:total>+10%' (of its time). Repeat.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON with a versioned schema.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=20,
-    show_default=True,
-    help="Print at most N functions.",
-)
+@json_option
+@limit_option(20, "functions")
 @mode_options
 @common_options
 @click.pass_context

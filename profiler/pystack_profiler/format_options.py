@@ -57,6 +57,23 @@ format_option = click.option(
 )
 
 
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON with a versioned schema."
+)
+
+
+def limit_option(default: int, what: str) -> Callable[[Function], Function]:
+    """`--limit`: how many of `what` are printed."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=default,
+        show_default=True,
+        help=f"Print at most N {what}.",
+    )
+
+
 def frame_options(function: Function) -> Function:
     """`--lines` and `--function` as `granularity`, and `--full-filenames`."""
     options: tuple[Callable[[Any], Any], ...] = (

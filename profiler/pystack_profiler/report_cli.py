@@ -12,7 +12,7 @@ from pystack.cli.quantities import is_pid
 from pystack.cli.screen import write_lines
 
 from . import quantities
-from .format_options import frame_options, mode_options
+from .format_options import frame_options, json_option, limit_option, mode_options
 from .interruption import Abandoned, Interruption
 from .profile import Recording
 from .recorder import record
@@ -28,15 +28,8 @@ _DEFAULT_DURATION_S = 5.0
 @click.argument("file")
 @click.argument("question", type=click.Choice(QUESTIONS), required=False)
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON with a versioned schema.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=15,
-    show_default=True,
-    help="Print at most N functions or rows.",
-)
+@json_option
+@limit_option(15, "functions or rows")
 @click.option(
     "-d",
     "--duration",
