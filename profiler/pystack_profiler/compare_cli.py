@@ -19,9 +19,8 @@ from .format_options import (
     limit_option,
     mode_options,
 )
-from .output import STDOUT
+from .made_file import write_made
 from .recording_file import load
-from .sinks import FileSink
 from .stats import plural
 from .view import Granularity, Mode, View
 
@@ -117,12 +116,7 @@ def merge(
     recording = combined(
         [load(path, begin_ns=begin_ns) for path, begin_ns in zip(files, begins, strict=True)]
     )
-    sink = FileSink(output, chosen, View(mode, granularity, threads, full_filenames))
-    try:
-        sink.write(recording)
-    except OSError as error:
-        print_status(f"cannot write {output}: {error.strerror}")
-        ctx.exit(1)
-    if output != STDOUT:
-        processes = plural(len(recording.profiles), "process", "es")
-        print_status(f"{output}: {plural(recording.sample_count, 'sample')} in {processes}")
+    view = View(mode, granularity, threads, full_filenames)
+    processes = plural(len(recording.profiles), "process", "es")
+    contents = f"{plural(recording.sample_count, 'sample')} in {processes}"
+    write_made(ctx, recording, output, chosen, view, contents)

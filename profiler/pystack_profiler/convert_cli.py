@@ -5,13 +5,11 @@ from __future__ import annotations
 import click
 
 from pystack.cli.options import HELP_FLAGS, common_options
-from pystack.cli.screen import print_status
 
 from .format_options import chosen_format, format_option, frame_options, mode_options
-from .output import STDOUT
+from .made_file import write_made
 from .recording_file import Selection, load
 from .selection_options import check_selected, selection_options
-from .sinks import FileSink
 from .stats import format_time, plural
 from .view import Granularity, Mode, View
 
@@ -46,12 +44,7 @@ def convert(
     chosen = chosen_format(output, format_name)
     recording = load(file, selection)
     check_selected(recording, selection)
-    sink = FileSink(output, chosen, View(mode, granularity, threads, full_filenames))
-    try:
-        sink.write(recording)
-    except OSError as error:
-        print_status(f"cannot write {output}: {error.strerror}")
-        ctx.exit(1)
-    if output != STDOUT:
-        samples = plural(recording.sample_count, "sample")
-        print_status(f"{output}: {samples} over {format_time(recording.duration_ns)}")
+    view = View(mode, granularity, threads, full_filenames)
+    samples = plural(recording.sample_count, "sample")
+    contents = f"{samples} over {format_time(recording.duration_ns)}"
+    write_made(ctx, recording, output, chosen, view, contents)

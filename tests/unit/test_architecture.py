@@ -150,7 +150,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     ("metadata", "recorder", "selection_options", "summary"),
     ("exporters", "report"),
     ("format_options", "sinks"),
-    ("destination",),
+    ("destination", "made_file"),
     ("session",),
     ("cli", "compare_cli", "convert_cli", "pystack_profiler", "report_cli"),
 )
