@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import speedscope_bundle
+import viewers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,11 +29,11 @@ _FLAGS = (
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if path is None:
-        speedscope_bundle.missing("no Chromium on this machine")
+        viewers.missing("no Chromium on this machine")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        speedscope_bundle.missing("the package playwright is not installed")
+        viewers.missing("the package playwright is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
         yield browser

@@ -1,6 +1,6 @@
 """Our files in the real speedscope, in a real browser.
 
-Needs `python tools/speedscope_bundle.py` once, and Chromium (Debian: `apt-get install chromium`).
+Needs `python tools/viewers.py` once, and Chromium (Debian: `apt-get install chromium`).
 `PYSTACK_SCREENSHOTS=DIR` keeps pictures of what was seen.
 """
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import speedscope_bundle
+import viewers
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack_profiler import export_folded, export_speedscope, function_totals
 
@@ -43,7 +43,7 @@ class Viewer:
         content = base64.b64encode(file.read_bytes()).decode()
         script = file.with_suffix(".js")
         script.write_text(f"speedscope.loadFileFromBase64({json.dumps(file.name)}, '{content}')")
-        index = speedscope_bundle.release() / "index.html"
+        index = viewers.speedscope() / "index.html"
         page.goto(f"{index.as_uri()}#localProfilePath={str(script).lstrip('/')}")
         page.get_by_text("Sandwich").wait_for()
 

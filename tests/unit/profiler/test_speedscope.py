@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-import speedscope_bundle
+import viewers
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack.sampling import SampleState
 from pystack_profiler import function_totals
@@ -247,7 +247,7 @@ def test_totals_read_from_the_file_are_the_profiles(seed: int, granularity: Gran
 
 def test_files_obey_speedscopes_own_schema() -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads((speedscope_bundle.release() / "file-format-schema.json").read_text())
+    schema = json.loads((viewers.speedscope() / "file-format-schema.json").read_text())
     empty = recording_of(BatchWriter())
     for recording in (small_recording(), random_recording(3), empty):
         for granularity in get_args(Granularity):
