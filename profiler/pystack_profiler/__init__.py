@@ -16,8 +16,10 @@ from .aggregate import (
     thread_totals,
 )
 from .driver import Progress
+from .exporters.firefox import export as export_firefox
 from .exporters.folded import export as export_folded
 from .exporters.html import export as export_html
+from .exporters.otlp import export as export_otlp
 from .exporters.pprof import export as export_pprof
 from .exporters.speedscope import export as export_speedscope
 from .exporters.svg import export as export_svg
@@ -39,8 +41,10 @@ __all__ = [
     "ThreadTotal",
     "View",
     "blamed_stacks",
+    "export_firefox",
     "export_folded",
     "export_html",
+    "export_otlp",
     "export_pprof",
     "export_speedscope",
     "export_svg",

@@ -1,7 +1,8 @@
 """Merges equal frames, names them, and merges the stacks of all processes.
 
 By function, all lines of a function are one frame, which makes the clearest flame graph. By line,
-each call site is a frame, and its name ends with the line.
+each call site is a frame, and its name ends with the line. By address, native frames also differ by where
+they are in their file.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/(?:python|pypy)[\d.
 _INTERPRETER = re.compile(r"(?:^|/)(?:lib)?python[\d.]*[a-z]*(?:-dbg)?(?:\.so[\d.]*)?$")
 
 
+class NativeCode(NamedTuple):
+    """Where a native frame is, as the recorder read it."""
+
+    module: str  # the path of its file; "": none, or not known
+    build_id: str  # hexadecimal; "": none
+    address: int  # of the next instruction, as the file counts; without a file, in memory
+    inline_depth: int  # 0: the function itself; n: inlined into it, n calls deep
+
+
 class FrameLabel(NamedTuple):
     """A frame as it is shown; equal labels are the same frame."""
 
@@ -33,8 +43,9 @@ class FrameLabel(NamedTuple):
     function: str
     file: str
     first_line: int | None  # of the function
-    at: int | None = None  # the line that ran, when grouped by line
+    at: int | None = None  # the line that ran, when grouped by line or address
     short_file: str = ""  # the end of `file`, as much as names show
+    code: NativeCode | None = None  # of native frames, when grouped by address
 
     @property
     def name(self) -> str:
@@ -47,6 +58,11 @@ class FrameLabel(NamedTuple):
     @property
     def line(self) -> int | None:
         return self.first_line if self.at is None else self.at
+
+    @property
+    def of_function(self) -> FrameLabel:
+        """The label that all frames of the function share."""
+        return self._replace(at=None, code=None)
 
 
 #: The innermost frame while garbage is collected. `profiling.sampling` uses the same name.
@@ -65,7 +81,7 @@ class Grouping:
     def __init__(
         self,
         profiles: Sequence[Profile],
-        granularity: Granularity,
+        granularity: Granularity | Literal["address"],
         *,
         full_filenames: bool = False,
     ) -> None:
@@ -136,7 +152,7 @@ def _files(tables: SymbolTables) -> set[str]:
 
 
 def _labels(
-    tables: SymbolTables, granularity: Granularity, short: Mapping[str, str]
+    tables: SymbolTables, granularity: Granularity | Literal["address"], short: Mapping[str, str]
 ) -> Iterator[FrameLabel]:
     for row, (first_line, line) in enumerate(
         zip(tables.frame_first_line, tables.frame_line, strict=True)
@@ -147,9 +163,21 @@ def _labels(
             function=escape(tables.strings[tables.frame_function[row]]) or "<unnamed>",
             file=file,
             first_line=first_line if first_line >= 0 else None,
-            at=line if granularity == "line" and line >= 0 else None,
+            at=line if granularity != "function" and line >= 0 else None,
             short_file=short[file],
+            code=_code(tables, row) if granularity == "address" else None,
         )
+
+
+def _code(tables: SymbolTables, row: int) -> NativeCode | None:
+    if tables.frame_kind[row] != FrameKind.NATIVE:
+        return None
+    return NativeCode(
+        escape(tables.strings[tables.frame_module[row]]),
+        escape(tables.strings[tables.frame_build_id[row]]),
+        tables.frame_address[row],
+        tables.frame_inline_depth[row],
+    )
 
 
 def _kind(kind: int, file: str) -> LabelKind:

@@ -227,6 +227,10 @@ class Recording:
     def duration_ns(self) -> int:
         return max(0, self.end_ns - self.start_ns)
 
+    def unix_time_ns(self, time_ns: int) -> int:
+        """A time of the monotonic clock, as that of samples, as nanoseconds since 1970."""
+        return max(0, self.start_time_ns + time_ns - (self.began_ns or self.start_ns))
+
     @property
     def sample_count(self) -> int:
         return sum(profile.sample_count for profile in self.profiles)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from collections.abc import Callable
-from typing import Protocol
+from typing import IO, Protocol
 
 from . import exporters
 from .output import check_writable, replacing
@@ -45,14 +47,27 @@ class FileSink:
         check_writable(self.path)
 
     def write(self, recording: Recording) -> None:
+        compressed = self.path.lower().endswith(self._format.gzip_suffixes)
         with replacing(
             self.path,
-            binary=self._format.is_binary,
+            binary=self._format.is_binary or compressed,
             # The command line may contain secrets.
             owner_only=self._format.holds_command_line,
             on_wait=self._on_wait,
         ) as stream:
-            self._format.export(recording, stream, self._view)
+            if compressed:
+                self._write_compressed(recording, stream)
+            else:
+                self._format.export(recording, stream, self._view)
 
     def close(self) -> None:
         """Every file is complete already."""
+
+    def _write_compressed(self, recording: Recording, stream: IO[bytes]) -> None:
+        # No name and no time in the header: the same recording is always the same file.
+        with gzip.GzipFile("", "wb", 6, stream, mtime=0) as file:
+            if self._format.is_binary:
+                self._format.export(recording, file, self._view)
+                return
+            with io.TextIOWrapper(file, "utf-8", newline="\n") as text:
+                self._format.export(recording, text, self._view)

@@ -53,3 +53,14 @@ def time_in_mode(mode: Mode, run: Run) -> int:
 def was_measured(mode: Mode, states: int) -> bool:
     """Whether the mode was measured, by the union of the state bits of all samples."""
     return states & _KNOWN[mode] == _KNOWN[mode]
+
+
+def state_words(state: int) -> dict[str, str]:
+    """What was measured of a thread, by the names that formats with labels give it."""
+    words = {}
+    if state & SampleState.CPU_KNOWN:
+        words["state"] = "running" if state & SampleState.ON_CPU else "off CPU"
+    if state & SampleState.GIL_KNOWN:
+        holds, waits = state & SampleState.HOLDS_GIL, state & SampleState.WAITS_FOR_GIL
+        words["gil"] = "held" if holds else "waited" if waits else "released"
+    return words

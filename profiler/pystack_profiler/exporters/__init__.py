@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..profile import Recording
 from ..view import DEFAULT_VIEW, View
-from . import folded, html, pprof, speedscope, svg
+from . import firefox, folded, html, otlp, pprof, speedscope, svg
 
 
 class Export(Protocol):
@@ -25,6 +25,7 @@ class Format:
     how_to_open: str  # `{path}` stands for the file
     holds_command_line: bool  # the target's command line, which may contain secrets
     is_binary: bool = False  # the exporter writes bytes, not text
+    gzip_suffixes: tuple[str, ...] = ()  # with these, what the exporter writes is compressed
 
 
 def _export_file(recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None:
@@ -87,7 +88,26 @@ PPROF = Format(
     is_binary=True,
 )
 
-FORMATS = (HTML, SPEEDSCOPE, FOLDED, SVG, PPROF, PYSTACK)
+FIREFOX = Format(
+    "firefox",
+    ("gecko",),
+    (".json.gz", ".firefox.json"),
+    firefox.export,
+    "drag {path} to https://profiler.firefox.com (nothing is uploaded)",
+    holds_command_line=True,
+    gzip_suffixes=(".json.gz",),
+)
+OTLP = Format(
+    "otlp",
+    (),
+    (".otlp",),
+    otlp.export,
+    "POST {path} to /v1development/profiles of an OpenTelemetry collector",
+    holds_command_line=True,
+    is_binary=True,
+)
+
+FORMATS = (HTML, SPEEDSCOPE, FOLDED, SVG, PPROF, FIREFOX, OTLP, PYSTACK)
 #: Suffixes of formats that other profilers write, and of compressed files.
 FOREIGN_SUFFIXES = (
     *(".png", ".pdf", ".pb", ".prof", ".pstats", ".perf", ".data"),
@@ -102,8 +122,15 @@ def by_name(name: str) -> Format | None:
 
 
 def by_suffix(path: str) -> Format | None:
+    """The format with the longest suffix that the path ends with."""
     lowered = path.lower()
-    return next((known for known in FORMATS if lowered.endswith(known.suffixes)), None)
+    fitting = [
+        (len(suffix), known)
+        for known in FORMATS
+        for suffix in known.suffixes
+        if lowered.endswith(suffix)
+    ]
+    return max(fitting, key=lambda one: one[0])[1] if fitting else None
 
 
 def is_foreign(path: str) -> bool:

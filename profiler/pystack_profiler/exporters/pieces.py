@@ -20,3 +20,8 @@ def write_array(stream: TextIO, items: Iterable[str]) -> None:
 
 def write_numbers(stream: TextIO, numbers: Iterable[int]) -> None:
     write_array(stream, map(str, numbers))
+
+
+def milliseconds(time_ns: int) -> str:
+    """A time as an exact JSON number of milliseconds."""
+    return f"{time_ns // 1_000_000}.{time_ns % 1_000_000:06d}"

@@ -1,7 +1,8 @@
 """pprof's profile.proto, compressed. Values of each stack and thread: samples, wall, cpu, gil, runnable.
 
-Locations are lines of functions. Labels are `thread`, `thread_id`, `process` and `pid`. The format has no
-times of samples.
+Locations are lines of Python functions, and addresses of native code with the functions that were inlined
+there. Each native module is a mapping with its build ID; its range is the whole file, because addresses are those
+of the file. Labels are `thread`, `thread_id`, `process`, `pid`, `state` and `gil`. The format has no times of samples.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from ..naming import process_title, recording_title
 from ..profile import Profile, Recording
 from ..stats import losses
 from ..track import EMPTY_STACK, Track
-from ..view import DEFAULT_VIEW, View, time_in_mode
+from ..view import DEFAULT_VIEW, View, state_words, time_in_mode
+from .locations import WHOLE_FILE, Locations, Module
 from .protobuf import bytes_field, number_field, numbers_field
 
 #: The name, and the unit, of each value.
-_VALUES = (
+VALUES = (
     ("samples", "count"),
     ("wall", "nanoseconds"),
     ("cpu", "nanoseconds"),
     ("gil", "nanoseconds"),
     ("runnable", "nanoseconds"),
 )
-_MAPPING = 1  # the only one: all functions, files and lines are known
+_PROGRAM = 1  # the mapping of all that is not native code; native modules follow
 
 
 def export(recording: Recording, stream: BinaryIO, view: View = DEFAULT_VIEW) -> None:
@@ -38,29 +40,26 @@ class _Writer:
     def __init__(self, recording: Recording, view: View) -> None:
         self._recording = recording
         self._view = view
-        self._grouping = Grouping(recording.profiles, "line", full_filenames=view.full_filenames)
+        self._grouping = Grouping(recording.profiles, "address", full_filenames=view.full_filenames)
+        self._locations = Locations(self._grouping)
         self._strings = {"": 0}
 
     def write(self, file: gzip.GzipFile) -> None:
         """In any order of fields; the texts last, when all are known."""
         recording = self._recording
-        for name, unit in _VALUES:
+        for name, unit in VALUES:
             file.write(bytes_field(1, self._value_type(name, unit)))
         for profile, track in recording.tracks():
-            for stack, values in _values(profile, track, self._grouping).items():
-                file.write(bytes_field(2, self._sample(profile, track, stack, values)))
-        program = self._string(recording.command[0] if recording.command else "python")
-        has_all = b"".join(number_field(field, 1) for field in (7, 8, 9))
-        file.write(bytes_field(3, number_field(1, _MAPPING) + number_field(5, program) + has_all))
-        functions: dict[FrameLabel, int] = {}
-        for frame, label in enumerate(self._grouping.frames):
-            function = functions.setdefault(label._replace(at=None), len(functions) + 1)
-            line = bytes_field(4, number_field(1, function) + number_field(2, label.line or 0))
-            file.write(
-                bytes_field(4, number_field(1, frame + 1) + number_field(2, _MAPPING) + line)
-            )
-        for label, function in functions.items():
-            file.write(bytes_field(5, self._function(function, label)))
+            for (stack, state), values in _values(profile, track, self._grouping).items():
+                file.write(bytes_field(2, self._sample(profile, track, stack, state, values)))
+        for number, labels in enumerate(self._locations.all(), 1):
+            file.write(bytes_field(4, self._location(number, labels)))
+        program = recording.command[0] if recording.command else "python"
+        file.write(bytes_field(3, self._mapping(_PROGRAM, (program, ""), (0, 0))))
+        for number, module in enumerate(self._locations.modules(), _PROGRAM + 1):
+            file.write(bytes_field(3, self._mapping(number, module, WHOLE_FILE)))
+        for number, label in enumerate(self._locations.functions(), 1):
+            file.write(bytes_field(5, self._function(number, label)))
         file.write(number_field(9, recording.start_time_ns))
         file.write(number_field(10, recording.duration_ns))
         if recording.rate_hz:
@@ -78,16 +77,43 @@ class _Writer:
     def _value_type(self, name: str, unit: str) -> bytes:
         return number_field(1, self._string(name)) + number_field(2, self._string(unit))
 
-    def _sample(self, profile: Profile, track: Track, stack: int, values: list[int]) -> bytes:
-        path = [frame + 1 for frame in reversed(self._grouping.path(stack))]
+    def _sample(
+        self, profile: Profile, track: Track, stack: int, state: int, values: list[int]
+    ) -> bytes:
         who = track.identity
         labels = [
             self._label("thread", text=who.name),
             self._label("thread_id", number=who.tid),
             self._label("process", text=process_title(profile)),
             self._label("pid", number=profile.process.pid),
+            *(self._label(key, text=text) for key, text in state_words(state).items()),
         ]
-        return numbers_field(1, path) + numbers_field(2, values) + b"".join(labels)
+        locations = numbers_field(1, self._locations.of_stack(stack))
+        return locations + numbers_field(2, values) + b"".join(labels)
+
+    def _mapping(self, number: int, module: Module, limits: tuple[int, int]) -> bytes:
+        path, build_id = module
+        # All names are known: viewers need not look for symbols.
+        has_all = b"".join(number_field(field, 1) for field in (7, 8, 9, 10))
+        names = number_field(5, self._string(path)) + number_field(6, self._string(build_id))
+        start, limit = limits
+        where = number_field(2, start) + number_field(3, limit)
+        return number_field(1, number) + where + names + has_all
+
+    def _location(self, number: int, labels: list[FrameLabel]) -> bytes:
+        module, code = self._locations.module(labels[0]), labels[0].code
+        lines = [
+            number_field(1, self._locations.function(label)) + number_field(2, label.line or 0)
+            for label in labels
+        ]
+        address = number_field(3, code.address) if code is not None else b""
+        mapping = number_field(2, _PROGRAM + module)
+        return (
+            number_field(1, number)
+            + mapping
+            + address
+            + b"".join(bytes_field(4, line) for line in lines)
+        )
 
     def _label(self, key: str, *, text: str = "", number: int = 0) -> bytes:
         value = number_field(2, self._string(text)) + number_field(3, number)
@@ -106,14 +132,14 @@ class _Writer:
         )
 
 
-def _values(profile: Profile, track: Track, grouping: Grouping) -> dict[int, list[int]]:
-    """The values of each stack."""
-    sums: dict[int, list[int]] = {}
+def _values(profile: Profile, track: Track, grouping: Grouping) -> dict[tuple[int, int], list[int]]:
+    """The values of each stack and state."""
+    sums: dict[tuple[int, int], list[int]] = {}
     for run in track.runs():
         stack = grouping.stack_of_run(profile, run)
         if stack == EMPTY_STACK:
             continue
-        values = sums.setdefault(stack, [0] * len(_VALUES))
+        values = sums.setdefault((stack, run.state), [0] * len(VALUES))
         values[0] += run.samples
         values[1] += time_in_mode("wall", run)
         values[2] += time_in_mode("cpu", run)
