@@ -22,8 +22,15 @@ from pystack.cli.quantities import pid as pid_type
 from pystack.cli.screen import print_status
 
 from . import quantities
-from .destination import Destination
-from .format_options import chosen_format, format_option, frame_options, mode_options
+from .destination import Destination, kept_beside
+from .format_options import (
+    chosen_format,
+    format_option,
+    frame_options,
+    mode_options,
+    push_option,
+    push_target,
+)
 from .interruption import Abandoned, Interruption
 from .output import expand
 from .session import record_command, record_process
@@ -111,6 +118,13 @@ _native_options = option_group(
 )
 @format_option
 @click.option(
+    "--keep",
+    is_flag=True,
+    help="Also keep everything that was recorded, for `pystack report` and `pystack convert`, in a file"
+    " with the suffix .pystack beside FILE. It grows while recording.",
+)
+@push_option
+@click.option(
     "-r",
     "--rate",
     "rate_hz",
@@ -183,6 +197,8 @@ def record(
     pid_option: int | None,
     output: str | None,
     format_name: str | None,
+    keep: bool,
+    push_url: str | None,
     rate_hz: float,
     duration_s: float | None,
     mode: Mode,
@@ -215,7 +231,10 @@ def record(
     if output is None:
         output = _DEFAULT_NAME + chosen.suffixes[0]
     view = View(mode, granularity, threads, full_filenames)
-    destination = Destination(output, chosen, view, settings_of(ctx).verbosity)
+    kept = kept_beside(output, chosen, _DEFAULT_NAME) if keep else None
+    destination = Destination(
+        output, chosen, view, settings_of(ctx).verbosity, kept, push_target(push_url)
+    )
     if native is not None and stop is False:
         raise click.UsageError("--native cannot be used with --no-block: threads must be stopped.")
     settings = Settings(
@@ -231,11 +250,12 @@ def record(
         max_processes=max_processes,
         max_memory=max_memory,
     )
-    try:
-        destination.sink(expand(output, target or 0)).open()
-    except OSError as error:
-        print_status(f"cannot write {output}: {error.strerror}")
-        ctx.exit(1)
+    for file in filter(None, (destination, destination.recording_file())):
+        try:
+            file.sink(expand(file.pattern, target or 0)).open()
+        except OSError as error:
+            print_status(f"cannot write {file.pattern}: {error.strerror}")
+            ctx.exit(1)
     with Interruption() as interruption:
         try:
             if target is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pystack.cli.screen import print_status
+from pystack.render.escape import escape
 
 from . import exporters
+from .interruption import Abandoned
 from .output import STDOUT, expand, is_replaceable, only_owner_can_read, other_paths
 from .profile import Recording
 from .sinks import FileSink, Sink
@@ -18,6 +20,7 @@ from .summary import account, details, findings
 from .view import View
 
 if TYPE_CHECKING:
+    from .push import PushTarget
     from .recording_file import LiveFile
 
 
@@ -29,6 +32,8 @@ class Destination:
     format: exporters.Format
     view: View
     verbosity: int
+    keep: str | None = None  # the pattern of a recording file to write beside it
+    push: PushTarget | None = None  # a server that gets the recording as well
 
     def sink(self, path: str) -> Sink:
         def report_wait() -> None:
@@ -36,36 +41,48 @@ class Destination:
 
         return FileSink(path, self.format, self.view, on_wait=report_wait)
 
+    def recording_file(self) -> Destination | None:
+        """The file that can grow while recording, if one is wanted: this one, or the one beside it."""
+        if self.format is exporters.PYSTACK:
+            return self
+        if self.keep is None:
+            return None
+        return replace(self, pattern=self.keep, format=exporters.PYSTACK, keep=None, push=None)
+
+
+def kept_beside(pattern: str, format: exporters.Format, default: str) -> str:
+    """The pattern of the recording file beside a file: with another suffix. `default`: for stdout, pipes
+    and devices."""
+    if not is_replaceable(pattern):
+        return default + exporters.PYSTACK.suffixes[0]
+    suffix = max((one for one in format.suffixes if pattern.endswith(one)), key=len, default="")
+    return pattern.removesuffix(suffix) + exporters.PYSTACK.suffixes[0]
+
 
 class Output:
     """What becomes of one recording."""
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
+        self._recording_file = destination.recording_file()
         self._live: LiveFile | None = None
-        #: The file cannot grow any more; going on would be for nothing.
-        self.has_failed = False
+        self._paths: dict[Destination, str] = {}  # those that are wanted
+        self._lacks_end = False  # the growing file could not grow any more
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether going on would be for nothing."""
+        return self._lacks_end and self._destination.format is exporters.PYSTACK
 
     @contextmanager
     def growing(self, recording: Recording) -> Iterator[LiveFile | None]:
         """Begins to write a file that can grow. An exception removes it: nothing was recorded, or the
         user wants no file."""
-        path = expand(self._destination.pattern, recording.pid)
-        if self._destination.format is exporters.PYSTACK and is_replaceable(path):
-            from .recording_file import LiveFile  # needs SQLite, as no other format does
-
-            try:
-                self._live = LiveFile(path, recording)
-            except OSError as error:
-                print_status(
-                    f"Warning: cannot write {_shown(path)} while recording: {error.strerror}; trying again"
-                    " at the end"
-                )
-        if self._live is not None and self._live.growing_path != self._live.path:
-            print_status(
-                f"until the end, the file is {self._live.growing_path}, because other users can write to the"
-                f" folder of {path}"
-            )
+        # All at once: names with the time would differ later.
+        for file in filter(None, (self._destination, self._recording_file)):
+            self._paths[file] = expand(file.pattern, recording.pid)
+        if self._recording_file is not None:
+            self._begin(self._paths[self._recording_file], recording)
         try:
             yield self._live
         except BaseException:
@@ -75,7 +92,7 @@ class Output:
 
     def update(self, recording: Recording) -> None:
         """Lets the file grow. A failure is told at once."""
-        if self._live is None or self.has_failed:
+        if self._live is None or self._lacks_end:
             return
         try:
             self._live.update(recording)
@@ -83,23 +100,52 @@ class Output:
             self._report_loss(self._live, error)
 
     def save(self, recording: Recording) -> int:
-        """Completes the file and prints the summary. Returns the exit status."""
-        destination = self._destination
-        wanted = expand(destination.pattern, recording.pid)
-        path: str | None
-        if self._live is not None:
-            wanted = self._live.path
-            path = self._complete(self._live, recording)
-        else:
-            path = _write(recording, destination, wanted)
+        """Completes the files and prints the summary. Returns the exit status."""
+        destination, beside = self._destination, self._recording_file
+        status = 0
+        if beside is not None and beside is not destination:
+            wanted, path = self._save_file(recording, beside)
+            status = 0 if path == wanted and not self._lacks_end else 1
+            if path is not None:
+                print_status(f"the recording is kept: {path} ({_how_to_open(beside, path)})")
+        wanted, path = self._save_file(recording, destination)
+        if destination.push is not None:
+            status = push(destination.push, recording, destination.view) or status
         if path is None:
             return 1
         _print_summary(recording, destination, path, lacks_end=self.has_failed)
-        failed = self.has_failed or recording.end_reason == "failed"
-        return 1 if failed or path != wanted else 0
+        if self.has_failed or recording.end_reason == "failed" or path != wanted:
+            return 1
+        return status
+
+    def _begin(self, path: str, recording: Recording) -> None:
+        if not is_replaceable(path):
+            return
+        from .recording_file import LiveFile  # needs SQLite, as no other format does
+
+        try:
+            self._live = LiveFile(path, recording)
+        except OSError as error:
+            print_status(
+                f"Warning: cannot write {_shown(path)} while recording: {error.strerror}; trying again"
+                " at the end"
+            )
+            return
+        if self._live.growing_path != self._live.path:
+            print_status(
+                f"until the end, the file is {self._live.growing_path}, because other users can write to the"
+                f" folder of {path}"
+            )
+
+    def _save_file(self, recording: Recording, file: Destination) -> tuple[str, str | None]:
+        """Returns the path that was wanted, and the one that was written; None: nothing was."""
+        if self._live is not None and file is self._recording_file:
+            return self._live.path, self._complete(self._live, recording)
+        wanted = self._paths[file]
+        return wanted, _write(recording, file, wanted)
 
     def _complete(self, live: LiveFile, recording: Recording) -> str:
-        if self.has_failed:
+        if self._lacks_end:
             live.abandon()
         else:
             try:
@@ -109,11 +155,28 @@ class Output:
         return live.growing_path
 
     def _report_loss(self, live: LiveFile, error: OSError) -> None:
-        self.has_failed = True
+        self._lacks_end = True
+        goes_on = "ends" if self.has_failed else "goes on without it"
         print_status(
             f"cannot write {live.growing_path}: {error.strerror}; what was recorded before is in the"
-            " file, and recording ends"
+            f" file, and recording {goes_on}"
         )
+
+
+def push(target: PushTarget, recording: Recording, view: View) -> int:
+    """Returns the exit status."""
+    from .push import PushError
+
+    try:
+        target.push(recording, view)
+    except PushError as error:
+        print_status(f"cannot push to {escape(target.url)}: {error}")
+        return 1
+    except Abandoned as abandoned:
+        print_status(f"aborted while pushing to {escape(target.url)}")
+        return abandoned.exit_status
+    print_status(f"pushed to {escape(target.url)}")
+    return 0
 
 
 def _print_summary(
@@ -127,8 +190,7 @@ def _print_summary(
     if recording.end_reason == "failed":
         print_status(f"Warning: the recording ended early: {recording.error or 'unknown reason'}")
     if path != STDOUT:
-        how = destination.format.how_to_open.format(path=shlex.quote(path))
-        print_status(f"to view the file: {how}")
+        print_status(f"to view the file: {_how_to_open(destination, path)}")
     if destination.format.holds_command_line and path != STDOUT and only_owner_can_read(path):
         print_status(
             "only its owner can read the file, because it contains the command line;"
@@ -138,6 +200,10 @@ def _print_summary(
     print_status(f"{_shown(path)}{' (lacks the last of these)' if lacks_end else ''}: {samples}")
     for line in more:
         print_status(f"  {line}")
+
+
+def _how_to_open(destination: Destination, path: str) -> str:
+    return destination.format.how_to_open.format(path=shlex.quote(path))
 
 
 def _write(recording: Recording, destination: Destination, wanted: str) -> str | None:

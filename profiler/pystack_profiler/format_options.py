@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,6 +12,9 @@ from pystack.cli.options import option_group
 from . import exporters
 from .output import STDOUT
 from .view import MODES, Mode
+
+if TYPE_CHECKING:
+    from .push import PushTarget
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -55,6 +58,25 @@ format_option = click.option(
     help=f"Write this format: {_FORMAT_NAMES}. Default: by the suffix of FILE, else"
     f" {exporters.DEFAULT.name}; on stdout {exporters.DEFAULT_ON_STDOUT.name}.",
 )
+
+
+push_option = click.option(
+    "--push",
+    "push_url",
+    metavar="URL",
+    help="Also send the recording to a server: pprof to .../ingest (Pyroscope), OTLP to"
+    " .../v1development/profiles (OpenTelemetry). A token and a tenant are taken from PYSTACK_PUSH_TOKEN"
+    " and PYSTACK_PUSH_TENANT.",
+)
+
+
+def push_target(url: str | None) -> PushTarget | None:
+    """Raises InvalidArgument."""
+    if url is None:
+        return None
+    from .push import PushTarget  # imports HTTP
+
+    return PushTarget.of(url)
 
 
 json_option = click.option(

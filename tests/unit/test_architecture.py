@@ -149,6 +149,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("metadata", "recorder", "selection_options", "summary"),
     ("exporters", "report"),
+    ("push",),
     ("format_options", "sinks"),
     ("destination", "made_file"),
     ("session",),

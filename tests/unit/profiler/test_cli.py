@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,12 +14,16 @@ from click.testing import CliRunner, Result
 
 from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
 from pystack import process_facts
-from pystack.errors import Cancelled, NotPython
+from pystack.errors import Cancelled, InvalidArgument, NotPython
 from pystack_profiler import cli, driver, interruption
 from pystack_profiler import launched_command as command_module
 from pystack_profiler.cli import record
 from pystack_profiler.driver import Sampler
+from pystack_profiler.profile import Recording
+from pystack_profiler.push import PushError, PushTarget
+from pystack_profiler.recording_file import LiveFile, load
 from pystack_profiler.settings import Settings
+from pystack_profiler.view import View
 
 PID = "4711"
 BEGIN = "pystack: recording 4711 (Ctrl-C or SIGINT to finish)"
@@ -117,6 +122,81 @@ def test_the_default_name_has_pid_and_time(world: World) -> None:
         assert path.suffix == suffix
 
 
+def test_the_recording_is_kept_beside_another_format(world: World) -> None:
+    result = world.run(PID, "-o", "out.json", "--keep")
+    assert result.exit_code == 0
+    assert sorted(path.name for path in world.folder.iterdir()) == ["out.json", "out.pystack"]
+    kept = load(str(world.folder / "out.pystack"))
+    assert kept.sample_count == 1
+    assert (
+        "pystack: the recording is kept: out.pystack (pystack report out.pystack" in result.stderr
+    )
+    assert result.stderr.splitlines()[-1].startswith("pystack: out.json: 1 sample of 1 thread")
+
+
+def test_the_kept_recording_has_the_name_of_the_other_file(world: World) -> None:
+    world.run(PID, "--keep")
+    page, kept = sorted(world.folder.iterdir())
+    assert (page.suffix, kept.suffix, page.stem) == (".html", ".pystack", kept.stem)
+    for path in (page, kept):
+        path.unlink()
+    world.run(PID, "-o", "x.pb.gz", "--keep")
+    assert sorted(path.name for path in world.folder.iterdir()) == ["x.pb.gz", "x.pystack"]
+
+
+def test_a_kept_recording_alone_and_beside_stdout(world: World) -> None:
+    world.run(PID, "-o", "x.pystack", "--keep")
+    (path,) = world.folder.iterdir()
+    path.unlink()
+    result = world.run(PID, "-o", "-", "--keep")
+    assert json.loads(result.stdout)["pystack"]["schema_version"] == 2
+    (path,) = world.folder.iterdir()
+    assert path.name.startswith("pystack-4711-20")
+    assert path.suffix == ".pystack"
+
+
+def test_a_kept_recording_grows_while_recording(world: World) -> None:
+    sizes = []
+
+    class Looking(FakeSampler):
+        def next_batch(self, timeout_s: float) -> FakeBatch | None:
+            sizes.append((world.folder / "out.pystack").stat().st_size)
+            return super().next_batch(timeout_s)
+
+    world.sampler = Looking([one_sample()], ends="target_exited")
+    world.run(PID, "-o", "out.json", "--keep")
+    assert sizes
+
+
+def test_a_kept_recording_that_cannot_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other file is written all the same."""
+
+    def fail(self: LiveFile, recording: Recording) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(LiveFile, "update", fail, raising=True)
+    monkeypatch.setattr(LiveFile, "__init__", lambda *_: None)
+    monkeypatch.setattr(LiveFile, "append", lambda *_: None)
+    monkeypatch.setattr(LiveFile, "abandon", lambda *_: None)
+    monkeypatch.setattr(LiveFile, "path", "out.pystack", raising=False)
+    monkeypatch.setattr(LiveFile, "growing_path", "out.pystack", raising=False)
+    result = world.run(PID, "-o", "out.json", "--keep")
+    assert result.exit_code == 1
+    assert "cannot write out.pystack: No space left on device" in result.stderr
+    assert "and recording goes on without it" in result.stderr
+    assert json.loads(world.out.read_text())["profiles"]
+
+
+def test_a_folder_that_takes_no_kept_recording(world: World) -> None:
+    (world.folder / "out.pystack").mkdir()
+    result = world.run(PID, "-o", "out.json", "--keep")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("pystack: cannot write out.pystack: ")
+    assert world.opened == []
+
+
 def test_stdout_carries_data_only(world: World) -> None:
     result = world.run(PID, "-o", "-")
     assert json.loads(result.stdout)["profiles"]
@@ -170,7 +250,10 @@ def test_formats(world: World, arguments: list[str], begin: str) -> None:
         ),
         ([PID, "-o", "out.png"], ".pystack. Use one of these."),
         ([PID, "-o", "out.log"], ".pystack. Use one of these, or give the format with -f."),
-        ([PID, "-f", "pdf"], "known formats: html, speedscope, folded, svg, pprof, pystack"),
+        (
+            [PID, "-f", "pdf"],
+            "known formats: html, speedscope, folded, svg, pprof, firefox, otlp, pystack",
+        ),
         ([PID, "-f", "flamegraph", "-o", "x.png"], "end the name with .html or .htm."),
         (
             [PID, "-f", "speedscope", "-o", "a.HTML"],
@@ -367,3 +450,31 @@ def test_what_cannot_be_opened_keeps_the_file(
     result = world.run(PID, "-o", "out.json")
     assert isinstance(result.exception, NotPython)
     assert world.out.read_text() == "before"
+
+
+def test_a_recording_is_pushed_and_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([None, PushError("HTTP status 503")])
+
+    def push(target: PushTarget, recording: Recording, view: View) -> None:
+        assert recording.sample_count == 1
+        if (error := next(answers)) is not None:
+            raise error
+
+    monkeypatch.setattr(PushTarget, "push", push)
+    url = "http://127.0.0.1:1/ingest"
+    result = world.run(PID, "-o", "out.json", "--push", url)
+    assert result.exit_code == 0
+    assert f"pystack: pushed to {url}\n" in result.stderr
+    world.out.unlink()
+    world.sampler = FakeSampler([one_sample()], ends="target_exited", taken=1)
+    result = world.run(PID, "-o", "out.json", "--push", url)
+    assert result.exit_code == 1
+    assert f"pystack: cannot push to {url}: HTTP status 503\n" in result.stderr
+    assert world.out.exists()
+
+
+def test_a_bad_url_is_refused_before_recording(world: World) -> None:
+    result = world.run(PID, "-o", "out.json", "--push", "http://127.0.0.1:1/")
+    assert isinstance(result.exception, InvalidArgument)
+    assert world.opened == []
+    assert not world.out.exists()
