@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -17,16 +18,26 @@ from .interruption import Abandoned, Interruption
 from .profile import Recording
 from .recorder import record
 from .recording_file import Selection, load
-from .report import QUESTIONS, Question, answer, answer_text, overview, overview_text
+from .report import (
+    QUESTIONS,
+    Question,
+    answer,
+    answer_text,
+    gil_answer,
+    gil_text,
+    overview,
+    overview_text,
+)
 from .selection_options import check_selected, selection_options
 from .view import Granularity, Mode, View
 
 _DEFAULT_DURATION_S = 5.0
+_GIL = "gil"  # a question whose answer has other columns
 
 
 @click.command("report", context_settings=HELP_FLAGS)
 @click.argument("file")
-@click.argument("question", type=click.Choice(QUESTIONS), required=False)
+@click.argument("question", type=click.Choice((*QUESTIONS, _GIL)), required=False)
 @click.argument("name", required=False)
 @json_option
 @limit_option(15, "functions or rows")
@@ -56,7 +67,7 @@ _DEFAULT_DURATION_S = 5.0
 def report(
     ctx: click.Context,
     file: str,
-    question: Question | None,
+    question: str | None,
     name: str | None,
     as_json: bool,
     limit: int,
@@ -75,8 +86,8 @@ def report(
         pystack report x.pystack callers parse
         pystack report x.pystack lines parse --mode cpu
 
-    QUESTION is callers, callees, lines or path, of the function NAME. Per cents of the overview are those of
-    the time of all threads.
+    QUESTION is callers, callees, lines, path or gil, of the function NAME. Per cents of the overview are those
+    of the time of all threads.
     """
     if (question is None) != (name is None):
         raise click.UsageError("A QUESTION needs the NAME of a function.")
@@ -89,8 +100,11 @@ def report(
     else:
         recording = load(file, selection, in_order=False)
         check_selected(recording, selection)
-    if question is not None and name is not None:
-        found = answer(recording, view, question, name, limit)
+    if question == _GIL and name is not None:
+        times = gil_answer(recording, view, name, limit)
+        document, lines = times.to_json(), gil_text(times)
+    elif question is not None and name is not None:
+        found = answer(recording, view, cast("Question", question), name, limit)
         document, lines = found.to_json(), answer_text(found)
     else:
         seen = overview(recording, view, limit)

@@ -55,7 +55,7 @@ def answer(recording: Recording, view: View, question: Question, name: str, limi
         view = replace(view, granularity="line")
     weights = StackWeights(recording, view)
     labels = weights.grouping.frames
-    asked = _named(labels, name)
+    asked = functions_named(labels, name)
     find = {"callers": _callers, "callees": _callees, "lines": _lines, "path": _path}[question]
     times_ns: dict[tuple[int, ...], int] = {}
     total_ns = self_ns = 0
@@ -69,7 +69,7 @@ def answer(recording: Recording, view: View, question: Question, name: str, limi
             times_ns[key] = times_ns.get(key, 0) + weight.time_ns
     rows = [([labels[frame] for frame in key], time_ns) for key, time_ns in times_ns.items()]
     rows.sort(key=lambda row: (-row[1], [*map(label_order, row[0])]))
-    functions = sorted({labels[frame]._replace(at=None) for frame in asked}, key=label_order)
+    functions = sorted({labels[frame].of_function for frame in asked}, key=label_order)
     return Answer(
         question,
         functions,
@@ -82,8 +82,11 @@ def answer(recording: Recording, view: View, question: Question, name: str, limi
     )
 
 
-def _named(labels: list[FrameLabel], name: str) -> set[int]:
-    """The frames of the functions that have the name: whole, else its last part (a method's)."""
+def functions_named(labels: list[FrameLabel], name: str) -> set[int]:
+    """The frames of the functions that have the name: whole, else its last part (a method's).
+
+    Raises InvalidArgument if there are none.
+    """
     tests: tuple[Callable[[FrameLabel], bool], ...] = (
         lambda label: name in (label.name, label.function),
         lambda label: label._replace(at=None).name == name,

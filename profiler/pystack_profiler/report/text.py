@@ -9,6 +9,7 @@ from pystack.render.escape import escape
 
 from ..grouping import FrameLabel
 from ..stats import format_share, format_time, plural
+from .gil import GilAnswer
 from .overview import Overview
 from .questions import Answer
 from .weights import uncertainty
@@ -62,11 +63,7 @@ def answer_text(answer: Answer) -> list[str]:
         f" {_MODE_WORDS[answer.view.mode]} of all threads in Python code), self"
         f" {format_time(answer.self_ns)}"
     )
-    lines = [first]
-    if len(names) > 1:
-        lines += [f"  and {name}" for name in names[1:4]]
-        if len(names) > 4:
-            lines.append(f"  and {plural(len(names) - 4, 'more function')} of this name")
+    lines = [first, *_others_of_name(names)]
     heading = {
         "callers": "called by",
         "callees": "calls",
@@ -85,6 +82,35 @@ def answer_text(answer: Answer) -> list[str]:
         lines.append(f"{own}  (itself)")
     if answer.more_rows:
         lines.append(f"        and {plural(answer.more_rows, 'more row')} (--limit)")
+    return lines
+
+
+def gil_text(answer: GilAnswer) -> list[str]:
+    names = [_place(label) for label in answer.functions]
+    total, all_times = answer.total, answer.all
+    held = f"{format_time(total.held_ns)} ({format_share(total.held_ns, all_times.held_ns)} of all)"
+    blamed_share = format_share(total.blamed_ns, all_times.blamed_ns)
+    lines = [
+        f"{names[0]}: held the GIL for {held}; others waited {format_time(total.blamed_ns)} meanwhile"
+        f" ({blamed_share} of such waiting); it waited itself {format_time(total.waited_ns)}",
+        *_others_of_name(names),
+    ]
+    if answer.rows:
+        lines += ["", f"{'others waited':>13} {'held':>9} {'waited':>9}  innermost function"]
+    for label, times in answer.rows:
+        lines.append(
+            f"{format_time(times.blamed_ns):>13} {format_time(times.held_ns):>9}"
+            f" {format_time(times.waited_ns):>9}  {_place(label)}"
+        )
+    if answer.more_rows:
+        lines.append(f"and {plural(answer.more_rows, 'more row')} (--limit)")
+    return lines
+
+
+def _others_of_name(names: Sequence[str]) -> list[str]:
+    lines = [f"  and {name}" for name in names[1:4]]
+    if len(names) > 4:
+        lines.append(f"  and {plural(len(names) - 4, 'more function')} of this name")
     return lines
 
 

@@ -12,7 +12,16 @@ from pystack.errors import InvalidArgument
 from pystack.sampling import SampleState
 from pystack_profiler import function_totals
 from pystack_profiler.profile import Recording
-from pystack_profiler.report import Question, answer, answer_text, overview, overview_text
+from pystack_profiler.report import (
+    Question,
+    answer,
+    answer_text,
+    gil_answer,
+    gil_text,
+    overview,
+    overview_text,
+)
+from pystack_profiler.report.gil import GilTimes
 from pystack_profiler.view import MODES, View
 from random_recordings import large_recording, random_recording
 
@@ -122,3 +131,51 @@ def test_json_holds_what_the_text_says(tmp_path: Path) -> None:
     assert document["functions"][0]["self_samples"] == 200
     assert document["threads"][0]["samples"] == 400
     assert document["recording"]["end_reason"] == "stopped"
+
+
+def gil_recording() -> Recording:
+    """`serve` holds the GIL in `parse` while `other` waits; then `serve` waits for `other`."""
+    serve, parse, other = Frame("serve"), Frame("parse", first_line=5), Frame("other")
+    held = SampleState.GIL_KNOWN | SampleState.HOLDS_GIL
+    waits = SampleState.GIL_KNOWN | SampleState.WAITS_FOR_GIL
+    writer = BatchWriter()
+    first, second = writer.thread(100, "first"), writer.thread(101, "second")
+    rows = [
+        (first, 1, [serve, parse], held),
+        (second, 1, [other], waits),
+        (first, 2, [serve], held),
+        (second, 2, [other], SampleState.GIL_KNOWN),
+        (first, 3, [serve, parse], waits),
+        (second, 3, [other], held),
+    ]
+    for thread, second_of, stack, state in rows:
+        writer.sample(thread, second_of * 1000 * MS, 1000 * MS, stack, state, count=100)
+    return recording_of(writer, start_ns=1, end_ns=3000 * MS, attempted=600, taken=600)
+
+
+def test_who_waited_for_the_gil_because_of_a_function() -> None:
+    found = gil_answer(gil_recording(), View(), "serve", 10)
+    second = 1000 * MS
+    assert found.total == GilTimes(2 * second, second, second)
+    assert found.all == GilTimes(3 * second, 2 * second, 2 * second)
+    assert [(label.name, times) for label, times in found.rows] == [
+        ("parse", GilTimes(second, second, second)),
+        ("serve", GilTimes(second, 0, 0)),
+    ]
+    lines = gil_text(found)
+    assert lines[0] == (
+        "serve (app.py:1): held the GIL for 2.0 s (67 % of all); others waited 1.0 s meanwhile (50 % of"
+        " such waiting); it waited itself 1.0 s"
+    )
+    assert lines[-1] == "         0 ms     1.0 s      0 ms  serve (app.py:1)"
+    assert gil_answer(gil_recording(), View(), "other", 10).total == GilTimes(
+        second, second, second
+    )
+    assert found.to_json()["rows"][0]["blamed_ns"] == second
+
+
+def test_a_gil_that_was_not_measured() -> None:
+    with pytest.raises(InvalidArgument, match="could not be measured"):
+        gil_answer(a_recording(), View(), "main", 10)
+    with pytest.raises(InvalidArgument, match="no function of the recording is named nothing"):
+        gil_answer(gil_recording(), View(), "nothing", 10)
