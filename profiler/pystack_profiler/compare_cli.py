@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import posixpath
 
 import click
 
 from pystack.cli.options import HELP_FLAGS, common_options
 from pystack.cli.screen import print_status, write_lines
 
+from . import exporters
 from .combine import begins_ns, combined
 from .comparison import compare, comparison_text, parse_condition
+from .exporters.html import Side, export_comparison
 from .format_options import (
     chosen_format,
     format_option,
@@ -20,6 +23,7 @@ from .format_options import (
     mode_options,
 )
 from .made_file import write_made
+from .output import STDOUT, replacing
 from .recording_file import load
 from .stats import plural
 from .view import Granularity, Mode, View
@@ -44,6 +48,12 @@ _FAILED = 1
     help="Exit with status 1 if it is true, and more than chance: 'total>+5%' of the whole program's"
     " time, 'parse:self>+2pp' (points of its share), 'parse:total>+10%' (of its time). Repeat.",
 )
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Also write a differential flame graph (.html) to FILE; `-` is stdout, instead of the table.",
+)
 @json_option
 @limit_option(20, "functions")
 @mode_options
@@ -56,6 +66,7 @@ def diff(
     also_before: tuple[str, ...],
     also_after: tuple[str, ...],
     conditions: tuple[str, ...],
+    output: str | None,
     as_json: bool,
     limit: int,
     mode: Mode,
@@ -65,23 +76,40 @@ def diff(
     \b
         pystack diff old.pystack new.pystack
         pystack diff old.pystack new.pystack --mode cpu --fail-if 'total>+5%'
+        pystack diff old.pystack new.pystack -o diff.html
 
     A row has the share of the time that a function had, and how much of its change chance explains. Several
     recordings of each version say more about that: from three on, their differences count.
     """
+    if output not in (None, STDOUT) and exporters.by_suffix(output or "") is not exporters.HTML:
+        raise click.UsageError(f"A differential flame graph is a page: end {output!r} with .html.")
     parsed = [parse_condition(text) for text in conditions]
-    sides = [
-        [load(path) for path in paths] for paths in ((before, *also_before), (after, *also_after))
-    ]
+    paths = (before, *also_before), (after, *also_after)
+    sides = [[load(path) for path in side] for side in paths]
     comparison = compare(sides[0], sides[1], View(mode))
     if as_json:
         write_lines(json.dumps(comparison.to_json(), indent=2).splitlines())
-    else:
+    elif output != STDOUT:
         write_lines(comparison_text(comparison, limit))
+    if output is not None:
+        titles = [", ".join(map(posixpath.basename, side)) for side in paths]
+        pages = [Side(title, side) for title, side in zip(titles, sides, strict=True)]
+        _write_page(ctx, output, pages[0], pages[1], View(mode))
     met = [condition for condition in parsed if condition.is_met(comparison)]
     for condition in met:
         print_status(f"failed: {condition.text}")
     ctx.exit(_FAILED if met else 0)
+
+
+def _write_page(ctx: click.Context, output: str, before: Side, after: Side, view: View) -> None:
+    try:
+        with replacing(output, owner_only=exporters.HTML.holds_command_line) as stream:
+            export_comparison(before, after, stream, view)
+    except OSError as error:
+        print_status(f"cannot write {output}: {error.strerror}")
+        ctx.exit(_FAILED)
+    if output != STDOUT:
+        print_status(f"{output}: differential flame graph; open it in a browser")
 
 
 @click.command("merge", context_settings=HELP_FLAGS)

@@ -19,6 +19,7 @@ import pytest
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack.sampling import SampleState
 from pystack_profiler import Recording, View, export_html
+from pystack_profiler.exporters.html import Side, export_comparison
 from pystack_profiler.view import DEFAULT_VIEW
 from random_recordings import large_recording
 
@@ -498,3 +499,48 @@ def test_a_recording_of_the_workload(flame_graph: Open, tmp_path: Path) -> None:
     graph.press("t", "i", "/")
     graph.page.keyboard.type("Shop")
     assert re.fullmatch(r"[\d.]+ % found", graph.matches())
+
+
+def compared() -> tuple[Recording, Recording]:
+    """Before, main spends half of its time in serve, after, a quarter, and another quarter in parse."""
+    sides = []
+    for inner in ([[MAIN, SERVE]] * 2, [[MAIN, SERVE], [MAIN, SERVE, PARSE], [MAIN, PARSE]]):
+        writer = BatchWriter()
+        main = writer.thread(100, "MainThread")
+        stacks = [[MAIN], [MAIN], *inner] if len(inner) == 2 else [[MAIN], *inner]
+        for tick in range(1, 1001):
+            frames = stacks[tick % 4]
+            writer.sample(main, tick * 10 * MS, 10 * MS, frames, _RUNS)
+        sides.append(recording_of(writer, start_ns=1, end_ns=10_000 * MS, taken=1000))
+    return sides[0], sides[1]
+
+
+def test_a_differential_flame_graph(flame_graph: Open, tmp_path: Path) -> None:
+    before, after = compared()
+    path = tmp_path / "diff.html"
+    with path.open("w", encoding="utf-8") as stream:
+        export_comparison(Side("old.pystack", [before]), Side("new.pystack", [after]), stream)
+    graph = flame_graph(path)
+    facts = graph.page.locator("#facts").inner_text()
+    assert facts == "before: old.pystack, 1,000 samples · after: new.pystack, 1,000 samples"
+    assert graph.times() == {
+        (0, ""): 10_000,
+        (1, "main"): 10_000,
+        (2, "Shop.serve"): 5000,
+        (2, "parse"): 2500,
+        (3, "parse"): 2500,
+    }
+    tip = re.split(r"[\n\t]+", graph.hover("parse"))
+    assert tip[2:8] == ["before", "0 %", "after", "25.0 %", "change", "+25.0 points"]
+    graph.page.mouse.move(700, 700)
+    red, green, blue = graph.colour("parse")
+    assert red > green + 30
+    assert red > blue + 30
+    same = graph.colour("Shop.serve")  # as much as before
+    assert max(same) - min(same) < 20
+    graph.choose("Before")
+    assert graph.times() == {(0, ""): 10_000, (1, "main"): 10_000, (2, "Shop.serve"): 5000}
+    graph.choose("Inverted")
+    red, green, blue = graph.colour("Shop.serve")  # 50 % before, 25 % after
+    assert blue > red + 30
+    assert not graph.page.locator("#thread-roots").is_visible()

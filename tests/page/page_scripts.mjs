@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import vm from "node:vm";
 
 const FOLDER = new URL("../../profiler/pystack_profiler/exporters/flame_page/", import.meta.url);
-const SCRIPTS = ["words.js", "recording.js", "pairs.js", "tree.js", "search.js", "layout.js", "palette.js"];
+const SCRIPTS = ["words.js", "recording.js", "pairs.js", "tree.js", "search.js", "layout.js", "palette.js", "change.js"];
 const NAMES = [
   "Recording", "PairMap", "CallTree", "InvertedTree", "Search", "Row", "Palette", "layOut", "weightOfLabel", "formatTime",
-  "formatShare", "undifference",
+  "formatShare", "undifference", "Changes", "formatPoints",
 ];
 
 const source = SCRIPTS.map((name) => readFileSync(new URL(name, FOLDER), "utf-8")).join("\n");
@@ -18,6 +18,10 @@ export const page = vm.runInThisContext(`(() => { ${source}\nreturn { ${NAMES.jo
  * All functions are in /srv/app.py; a function is on the line that its name has after a colon ("work:12").
  */
 export function recordingOf(...threads) {
+  return new page.Recording(dataOf(...threads));
+}
+
+function dataOf(...threads) {
   const strings = ["/srv/app.py"];
   const functions = { name: [], file: [], line: [], kind: [] };
   const frames = { function: [], line: [] };
@@ -58,10 +62,18 @@ export function recordingOf(...threads) {
       wall: pairs.map(([, weight]) => weight),
     };
   });
-  return new page.Recording({
+  return {
     title: "t", metadata: {}, modes: ["wall"], initial: {}, kinds: ["python"], strings, functions, frames, stacks,
     processes: [{ title: "p" }], threads: columns,
-  });
+  };
+}
+
+/** A comparison of two sides, each like the thread of a recording, with numbers of samples. */
+export function comparisonOf(before, after, samples = [1000, 1000]) {
+  const data = dataOf(before, after);
+  data.threads.forEach((thread, side) => (thread.side = side));
+  data.sides = samples.map((count, side) => ({ title: ["old", "new"][side], samples: count }));
+  return new page.Recording(data);
 }
 
 export function callTree(recording, options = {}) {

@@ -14,12 +14,14 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, TextIO
 
 from pystack.render.escape import escape
 
 from ..aggregate import display_order, thread_totals
+from ..combine import combined
 from ..grouping import FrameLabel, Grouping
 from ..metadata import metadata_of
 from ..naming import process_title, recording_title, thread_title
@@ -36,6 +38,7 @@ _SCRIPTS = (
     "search.js",
     "layout.js",
     "palette.js",
+    "change.js",
     "painter.js",
     "threads.js",
     "info.js",
@@ -50,55 +53,105 @@ _NOTEWORTHY = 0.01  # of the time
 _BLAME = "blame"  # besides the modes: time that others waited for the GIL, by the holder's stack
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison."""
+
+    title: str
+    recordings: Sequence[Recording]
+
+
 def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
+    _write_page(stream, _Data(recording, view))
+
+
+def export_comparison(before: Side, after: Side, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
+    """A differential flame graph: the widths are those of one side, the colours say what changed."""
+    recording = combined([*before.recordings, *after.recordings])
+    _write_page(stream, _Data(recording, replace(view, threads=False), (before, after)))
+
+
+def _write_page(stream: TextIO, data: _Data) -> None:
     folder = files(__package__) / "flame_page"
     # The parts alternate: template text, the name of a placeholder, template text, ...
     for position, part in enumerate(_PLACE.split((folder / "page.html").read_text("utf-8"))):
         if position % 2 == 0:
             stream.write(part)
         elif part == "TITLE":
-            stream.write(html.escape(recording_title(recording)))
+            stream.write(html.escape(data.title))
         elif part == "STYLE":
             stream.write((folder / "style.css").read_text("utf-8"))
         elif part == "SCRIPT":
             stream.writelines((folder / name).read_text("utf-8") for name in _SCRIPTS)
         elif part == "DATA":
-            _write_data(recording, stream, view)
+            data.write(stream)
 
 
-def _write_data(recording: Recording, stream: TextIO, view: View) -> None:
-    grouping = Grouping(recording.profiles, "line", full_filenames=view.full_filenames)
-    tracks = list(recording.tracks())
-    order = display_order(tracks)
-    measured = [mode for mode in MODES if was_measured(mode, recording.states)]
-    modes = [mode for mode in measured if mode != "runnable" or _waited_for_cpus(recording, view)]
-    has_blame = any(profile.contention.blamed_ns for profile in recording.profiles)
-    threads = [_ThreadWeights(*tracks[index], grouping) for index in order]
-    fields: dict[str, Any] = {
-        "title": recording_title(recording),
-        "metadata": _escaped(metadata_of(recording, view, order)),
-        "modes": [*modes, *([_BLAME] if has_blame else [])],
-        "initial": {
-            "mode": view.mode if view.mode in modes else "wall",
-            "lines": view.granularity == "line",
-            "threads": view.threads,
-        },
-        "processes": [{"title": process_title(profile)} for profile in recording.profiles],
-    }
-    stream.write("{")
-    for name, value in fields.items():
-        stream.write(f"{_text(name)}:{_text(value)},\n")
-    _write_tables(grouping, stream)
-    stream.write(',\n"threads":[')
-    place = {profile: index for index, profile in enumerate(recording.profiles)}
-    for position, (index, weights) in enumerate(zip(order, threads, strict=True)):
-        profile, track = tracks[index]
-        title = _text(thread_title(track.identity))
-        stream.write(",\n" if position else "\n")
-        stream.write(f'{{"title":{title},"process":{place[profile]},')
-        weights.write(stream, [*modes, *([_BLAME] if has_blame else [])])
-        stream.write("}")
-    stream.write("]}")
+class _Data:
+    """The JSON of a recording, or of the recordings of two sides as one."""
+
+    def __init__(self, recording: Recording, view: View, sides: Sequence[Side] = ()) -> None:
+        self._recording = recording
+        self._view = view
+        self._sides = sides
+        self._side_of = {
+            profile: number
+            for number, side in enumerate(sides)
+            for one in side.recordings
+            for profile in one.profiles
+        }
+        self.title = recording_title(recording)
+        if sides:
+            self.title = " and ".join(escape(side.title) for side in sides)
+
+    def write(self, stream: TextIO) -> None:
+        recording, view = self._recording, self._view
+        grouping = Grouping(recording.profiles, "line", full_filenames=view.full_filenames)
+        tracks = list(recording.tracks())
+        order = display_order(tracks)
+        measured = [mode for mode in MODES if was_measured(mode, recording.states)]
+        modes: list[str] = [
+            mode for mode in measured if mode != "runnable" or _waited_for_cpus(recording, view)
+        ]
+        initial = view.mode if view.mode in modes else "wall"
+        if any(profile.contention.blamed_ns for profile in recording.profiles):
+            modes.append(_BLAME)
+        fields: dict[str, Any] = {
+            "title": self.title,
+            "metadata": _escaped(metadata_of(recording, view, order)),
+            "modes": modes,
+            "initial": {
+                "mode": initial,
+                "lines": view.granularity == "line",
+                "threads": view.threads,
+            },
+            "processes": [{"title": process_title(profile)} for profile in recording.profiles],
+        }
+        if self._sides:
+            fields["sides"] = [_side_facts(side) for side in self._sides]
+        # These add stacks to the tables.
+        threads = [_ThreadWeights(*tracks[index], grouping) for index in order]
+        stream.write("{")
+        for name, value in fields.items():
+            stream.write(f"{_text(name)}:{_text(value)},\n")
+        _write_tables(grouping, stream)
+        stream.write(',\n"threads":[')
+        place = {profile: number for number, profile in enumerate(recording.profiles)}
+        for position, (index, weights) in enumerate(zip(order, threads, strict=True)):
+            profile, track = tracks[index]
+            stream.write(",\n" if position else "\n")
+            title = _text(thread_title(track.identity))
+            stream.write(f'{{"title":{title},"process":{place[profile]},')
+            if self._sides:
+                stream.write(f'"side":{self._side_of[profile]},')
+            weights.write(stream, modes)
+            stream.write("}")
+        stream.write("]}")
+
+
+def _side_facts(side: Side) -> dict[str, Any]:
+    samples = sum(one.sample_count for one in side.recordings)
+    return {"title": escape(side.title), "samples": samples}
 
 
 def _waited_for_cpus(recording: Recording, view: View) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -151,3 +153,49 @@ def test_recordings_of_the_same_time_keep_their_distance(tmp_path: Path) -> None
     first, second = (profile.tracks[0].start_ns for profile in merged.profiles)
     assert second - first == 300 * MS
     assert 1299 * MS <= merged.duration_ns <= 1300 * MS
+
+
+def page_data(path: Path) -> dict[str, Any]:
+    (text,) = re.findall(r'id="recording">(.*?)</script>', path.read_text(), re.DOTALL)
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+def test_a_differential_flame_graph_has_both_sides(tmp_path: Path) -> None:
+    runs = [a_run(seed, ticks=500) for seed in (1, 2, 3)]
+    paths = saved(runs, tmp_path)
+    page = tmp_path / "diff.html"
+    arguments = [paths[0], paths[1], "--also-after", paths[2], "-o", str(page)]
+    done = CliRunner().invoke(diff, arguments)
+    assert done.exit_code == 0
+    assert done.stdout  # the table
+    assert done.stderr.endswith("diff.html: differential flame graph; open it in a browser\n")
+    assert page.stat().st_mode & 0o777 == 0o600
+    data = page_data(page)
+    assert data["sides"] == [
+        {"title": "0.pystack", "samples": 500},
+        {"title": "1.pystack, 2.pystack", "samples": 1000},
+    ]
+    assert [thread["side"] for thread in data["threads"]] == [0, 1, 1]
+    assert not data["initial"]["threads"]
+    sums = [0, 0]
+    for thread in data["threads"]:
+        sums[thread["side"]] += sum(thread["wall"])
+    known = [
+        sum(total.self_ns for run in side for total in function_totals(run))
+        for side in (runs[:1], runs[1:])
+    ]
+    assert sums == [pytest.approx(known_ns / 1000, rel=0.001) for known_ns in known]
+
+
+def test_where_a_differential_flame_graph_goes(tmp_path: Path) -> None:
+    paths = saved([a_run(1, ticks=50), a_run(2, ticks=50)], tmp_path)
+    done = CliRunner().invoke(diff, [*paths, "-o", "-"])
+    assert done.stdout.startswith("<!DOCTYPE html>")
+    for name in ("x.svg", "x"):
+        done = CliRunner().invoke(diff, [*paths, "-o", str(tmp_path / name)])
+        assert done.exit_code == 2
+        assert "end '" in done.stderr
+    done = CliRunner().invoke(diff, [*paths, "-o", str(tmp_path / "no" / "x.html")])
+    assert done.exit_code == 1
+    assert "cannot write" in done.stderr

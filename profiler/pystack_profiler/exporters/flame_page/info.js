@@ -24,6 +24,11 @@ function factsLine(metadata) {
   ].join(" · ");
 }
 
+function sidesLine(sides) {
+  const words = sides.map(({ title, samples }, side) => `${["before", "after"][side]}: ${title}, ${formatCount(samples)} samples`);
+  return words.join(" · ");
+}
+
 function factsTable(metadata) {
   const { recording, counts, target } = metadata;
   const ns = (value) => formatTime(value / NS_PER_US);

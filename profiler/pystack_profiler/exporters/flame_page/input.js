@@ -56,6 +56,7 @@ function listenToControls(page) {
     });
     byId("modes").append(element("label", { title: MODE_HELP[mode] }, radio, element("span", {}, MODE_TITLES[mode])));
   }
+  if (page.recording.sides) listenToSides(page);
   byId("lines").checked = page.byLine;
   byId("lines").addEventListener("change", (event) => {
     page.byLine = event.target.checked;
@@ -81,6 +82,24 @@ function listenToControls(page) {
   for (const button of document.querySelectorAll("[data-close]")) {
     button.addEventListener("click", () => button.closest("dialog").close());
   }
+}
+
+/** A comparison shows the widths of one side. The threads of both are others, so they are no roots. */
+function listenToSides(page) {
+  byId("thread-roots").parentElement.hidden = true;
+  page.threadRoots = false;
+  for (const side of [0, 1]) {
+    const radio = element("input", {
+      type: "radio", name: "side", id: `side-${side}`, checked: side === page.side,
+      change: () => {
+        page.side = side;
+        page.rebuild();
+      },
+    });
+    const title = `Widths are the time of ${page.recording.sides[side].title}`;
+    byId("sides").append(element("label", { title }, radio, element("span", {}, ["Before", "After"][side])));
+  }
+  byId("sides").hidden = false;
 }
 
 function search(page) {
@@ -140,7 +159,7 @@ const KEYS = {
   "N": (page) => nextMatch(page, -1),
   "i": () => byId(byId("callers").checked ? "callees" : "callers").click(),
   "l": () => byId("lines").click(),
-  "t": () => byId("thread-roots").click(),
+  "t": (page) => !page.recording.sides && byId("thread-roots").click(),
   "f": () => byId("threads").querySelector("summary").click(),
   "r": () => byId("show-info").click(),
   "d": toggleTheme,

@@ -2,7 +2,7 @@ const recording = new Recording(JSON.parse(byId("recording").textContent));
 byId("recording").remove(); // The text can be large, and is not needed any more.
 document.title = recording.title;
 byId("title").textContent = recording.title;
-byId("facts").textContent = factsLine(recording.metadata);
+byId("facts").textContent = recording.sides ? sidesLine(recording.sides) : factsLine(recording.metadata);
 fillInfo(recording);
 
 const page = new Page(recording);

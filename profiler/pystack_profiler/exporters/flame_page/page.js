@@ -14,6 +14,7 @@ class Page {
     this.byLine = recording.initial.lines;
     this.threadRoots = recording.initial.threads;
     this.isInverted = false;
+    this.side = recording.sides ? 1 : -1; // of a comparison: the one whose widths are shown
     this.search = new Search(recording, "", false);
     this.zoom = 0;
     this.selected = -1;
@@ -27,8 +28,8 @@ class Page {
 
   /** Call this after a change of mode, threads or granularity. */
   rebuild() {
-    const { mode, byLine, threadRoots } = this;
-    this.calls = new CallTree(this.recording, { mode, byLine, threadRoots, threads: this.threadPanel.chosen });
+    const { mode, byLine, threadRoots, side } = this;
+    this.calls = new CallTree(this.recording, { mode, byLine, threadRoots, side, threads: this.threadPanel.chosen });
     this.inverted = null;
     this.threadPanel.update(mode);
     const text = `No time in this view: the chosen threads have no ${MODE_TITLES[mode]} time.`;
@@ -44,6 +45,7 @@ class Page {
     const before = this.tree;
     this.tree = this.isInverted ? this.inverted : this.calls;
     this.zoom = before && before.constructor === this.tree.constructor ? follow(this.tree, path) : 0;
+    this.changes = this.side < 0 ? null : new Changes(this.tree, this.recording.sides, this.side);
     this.selected = this.hovered = -1;
     this.tip.hide();
     this.find();
@@ -86,9 +88,10 @@ class Page {
     this.isDrawing = true;
     requestAnimationFrame(() => {
       this.isDrawing = false;
-      const { tree, rows, ancestors, search, selected, hovered } = this;
-      const title = `${this.isInverted ? "innermost frames of " : ""}all chosen threads · ${formatTime(tree.total(0))}`;
-      this.painter.draw({ tree, rows, ancestors, search, selected, hovered, title }, this.palette, this.graph.scrollTop);
+      const { tree, rows, ancestors, search, selected, hovered, changes } = this;
+      const side = this.side < 0 ? "" : ` ${["before", "after"][this.side]}`;
+      const title = `${this.isInverted ? "innermost frames of " : ""}all chosen threads${side} · ${formatTime(tree.total(0))}`;
+      this.painter.draw({ tree, rows, ancestors, search, selected, hovered, title, changes }, this.palette, this.graph.scrollTop);
     });
   }
 
@@ -100,6 +103,13 @@ class Page {
   }
 
   legendEntries() {
+    if (this.recording.sides) {
+      return [[0.1, "larger share"], [-0.1, "smaller share"], [0, "within chance"]].map(([change, title]) => {
+        const swatch = element("i");
+        swatch.style.background = this.palette.change(change, false);
+        return element("span", {}, swatch, title);
+      });
+    }
     const kinds = new Set(this.recording.labels.map((label) => label.kind));
     return KINDS.filter(({ kind }) => kinds.has(kind) && kind !== "thread" && kind !== "process").map(({ kind, title }) => {
       const swatch = element("i");
@@ -124,11 +134,21 @@ class Page {
     if (node === tree.root) return { name: "all chosen threads", position: "", total, lines: [], shares: [["all", formatTime(total), "100 %"]] };
     const label = tree.label(node);
     const shares = [["total", formatTime(total), formatShare(total, whole)]];
+    if (this.changes) shares.unshift(...this.#changeOf(node));
     if (!this.isInverted) shares.push(["self", formatTime(tree.self(node)), formatShare(tree.self(node), whole)]);
     if (this.zoom !== tree.root) shares.push(["of the zoom", "", formatShare(total, tree.total(this.zoom))]);
     const everywhere = weightOfLabel(calls, label);
     if (Math.round(everywhere) > Math.round(total)) shares.push(["all occurrences", formatTime(everywhere), formatShare(everywhere, whole)]);
     return { name: label.name, position: label.position, total, shares, lines: this.byLine ? [] : tree.lines(node) };
+  }
+
+  #changeOf(node) {
+    const [before, after] = this.changes.shares(node);
+    const margin = 100 * this.changes.margin(node);
+    return [
+      ["before", "", formatShare(before, 1)], ["after", "", formatShare(after, 1)],
+      ["change", formatPoints(after - before), `±${margin.toFixed(2)} by chance`],
+    ];
   }
 
   showMatches() {

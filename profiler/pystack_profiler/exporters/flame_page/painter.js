@@ -27,7 +27,7 @@ class Painter {
 
   /**
    * `scene`: the tree, its rows, how many of them are ancestors of the zoomed box, the search, the selected box and the
-   * one under the mouse (nodes, or -1), and the text for the outermost box.
+   * one under the mouse (nodes, or -1), the text for the outermost box, and the changes of a comparison, or null.
    */
   draw(scene, palette, scrollTop) {
     const { context } = this;
@@ -56,7 +56,10 @@ class Painter {
       }
       const label = node === tree.root ? null : tree.label(node);
       const isFound = label !== null && !search.isEmpty && search.finds(label);
-      context.fillStyle = isFound ? palette.found : palette.box(label, isAncestor || !search.isEmpty);
+      const isFaded = isAncestor || !search.isEmpty;
+      if (isFound) context.fillStyle = palette.found;
+      else if (label !== null && scene.changes) context.fillStyle = palette.change(scene.changes.change(node), isFaded);
+      else context.fillStyle = palette.box(label, isFaded);
       context.fillRect(x, y, width, height);
       if (width > 2 * PADDING) {
         context.fillStyle = isAncestor && !isFound ? palette.faded : palette.text;

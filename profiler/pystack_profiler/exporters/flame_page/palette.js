@@ -44,6 +44,17 @@ class Palette {
     return colour;
   }
 
+  /** The colour of a box in a comparison: red if its share grew, blue if it shrank. */
+  change(change, isFaded) {
+    const isLight = this.themeName === "light";
+    const base = isLight ? 90 : 28;
+    if (change === 0) return `hsl(40 4% ${isFaded ? base + (isLight ? 4 : -6) : base}%)`;
+    // A tenth of the time has the strongest colour; small changes can still be seen.
+    const strength = (0.25 + 0.75 * Math.sqrt(Math.min(1, Math.abs(change) / 0.1))) * (isFaded ? 0.4 : 1);
+    const lightness = isLight ? base - 28 * strength : base + 17 * strength;
+    return `hsl(${change > 0 ? 6 : 214} ${Math.round(30 + 50 * strength)}% ${lightness.toFixed(1)}%)`;
+  }
+
   legend(kind) {
     const { hue, hues } = KIND.get(kind);
     const [saturation, lightness] = KIND.get(kind)[this.themeName];

@@ -20,14 +20,18 @@ class Label {
   }
 }
 
-/** A thread and its time per stack: parallel columns, weights in microseconds. */
+/**
+ * A thread and its time per stack: parallel columns, weights in microseconds. In a comparison, `side` is the index of its
+ * side, else -1.
+ */
 class Thread {
-  constructor(index, data, process) {
+  constructor(index, data, process, modes) {
     this.index = index;
     this.title = data.title;
     this.process = process;
+    this.side = data.side === undefined ? -1 : data.side;
     this.stacks = undifference(data.stack);
-    this.weights = { wall: data.wall, cpu: data.cpu, gil: data.gil, blame: data.blame };
+    this.weights = Object.fromEntries(modes.map((mode) => [mode, data[mode]]));
     this.totals = {};
     for (const [mode, weights] of Object.entries(this.weights)) {
       this.totals[mode] = weights ? weights.reduce((sum, weight) => sum + weight, 0) : 0;
@@ -41,6 +45,8 @@ class Recording {
     this.metadata = data.metadata;
     this.modes = data.modes;
     this.initial = data.initial;
+    /** Of a comparison: title and number of samples of what was before and after. */
+    this.sides = data.sides || null;
 
     // Stack 0 is the empty one. Parents come before their children.
     const count = data.stacks.frame.length + 1;
@@ -65,7 +71,7 @@ class Recording {
     });
 
     this.processes = data.processes.map((process) => ({ title: process.title, label: this.#addLabel(process.title, "", -1, "process") }));
-    this.threads = data.threads.map((thread, index) => new Thread(index, thread, this.processes[thread.process]));
+    this.threads = data.threads.map((thread, index) => new Thread(index, thread, this.processes[thread.process], data.modes));
     this.threadLabel = this.threads.map((thread) => this.#addLabel(thread.title, "", -1, "thread"));
   }
 

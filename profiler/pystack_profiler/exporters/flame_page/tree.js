@@ -1,37 +1,43 @@
 // Trees of boxes: from callers to callees (CallTree), and from the innermost functions to their callers (InvertedTree).
-// Both have `labels`, `total(node)`, `self(node)`, `label(node)`, `parent(node)`, `children(node)` (widest first). Node 0 is all.
+// Both have `labels`, `total(node)`, `self(node)`, `label(node)`, `parent(node)`, `children(node)` (widest first), and in a
+// comparison `other(node)`, the total of the other side. Node 0 is all.
 
 class CallTree {
   /**
    * Merges the stacks of `threads` with their weights in `mode`, by line (`byLine`) or by function. With `threadRoots`,
-   * threads (and processes, if there are several) are the outermost boxes.
+   * threads (and processes, if there are several) are the outermost boxes. In a comparison, the widths are those of `side`.
    */
-  constructor(recording, { mode, threads, byLine, threadRoots }) {
+  constructor(recording, { mode, threads, byLine, threadRoots, side = -1 }) {
     this.recording = recording;
     this.labels = recording.labels;
     this.root = 0;
     this.parents = [-1];
     this.labelIds = [-1];
     this.selves = [0];
+    this.otherSelves = [0];
     this.nodeIds = new PairMap();
     this.labelOfFrame = byLine ? recording.lineLabel : recording.functionLabel;
     this.nodeOfStack = new Int32Array(recording.stackCount);
     this.roundOfStack = new Int32Array(recording.stackCount); // for which root nodeOfStack holds
     this.path = [];
 
-    const chosen = recording.threads.filter((thread) => threads.has(thread.index) && thread.weights[mode]);
+    const all = recording.threads.filter((thread) => threads.has(thread.index) && thread.weights[mode]);
+    const chosen = all.filter((thread) => thread.side === side);
     if (threadRoots) {
-      chosen.forEach((thread, round) => this.#add(this.#rootOf(thread), round + 1, thread.stacks, thread.weights[mode]));
+      chosen.forEach((thread, round) => this.#add(this.#rootOf(thread), round + 1, thread, mode, this.selves));
     } else {
-      for (const thread of chosen) this.#add(0, 1, thread.stacks, thread.weights[mode]);
+      for (const thread of all) this.#add(0, 1, thread, mode, thread.side === side ? this.selves : this.otherSelves);
     }
+    this.others = null; // their totals, in a comparison
     this.#addUp();
+    if (recording.sides !== null) this.others = this.#sums(this.otherSelves);
     this.#weighStacks(chosen, mode);
     this.isByRoot = threadRoots;
   }
 
   total(node) { return this.totals[node]; }
   self(node) { return this.selves[node]; }
+  other(node) { return this.others[node]; }
   parent(node) { return this.parents[node]; }
   label(node) { return this.labels[this.labelIds[node]]; }
   get size() { return this.parents.length; }
@@ -71,8 +77,10 @@ class CallTree {
     return this.#child(outer, this.recording.threadLabel[thread.index].index);
   }
 
-  #add(root, round, stacks, weights) {
+  #add(root, round, thread, mode, selves) {
     const { stackParent, stackFrame } = this.recording;
+    const { stacks } = thread;
+    const weights = thread.weights[mode];
     for (let index = 0; index < stacks.length; index++) {
       if (!weights[index]) continue;
       let stack = stacks[index];
@@ -85,7 +93,7 @@ class CallTree {
         this.nodeOfStack[stack] = node;
         this.roundOfStack[stack] = round;
       }
-      this.selves[node] += weights[index];
+      selves[node] += weights[index];
     }
   }
 
@@ -95,6 +103,7 @@ class CallTree {
       this.parents.push(parent);
       this.labelIds.push(label);
       this.selves.push(0);
+      this.otherSelves.push(0);
     }
     return node;
   }
@@ -102,16 +111,20 @@ class CallTree {
   #addUp() {
     const count = this.size;
     this.nodeIds = null;
-    this.totals = Float64Array.from(this.selves);
+    this.totals = this.#sums(this.selves);
     this.firstChild = new Int32Array(count + 2);
-    for (let node = count - 1; node > 0; node--) {
-      this.totals[this.parents[node]] += this.totals[node];
-      this.firstChild[this.parents[node] + 2]++;
-    }
+    for (let node = count - 1; node > 0; node--) this.firstChild[this.parents[node] + 2]++;
     for (let node = 1; node < count + 2; node++) this.firstChild[node] += this.firstChild[node - 1];
     this.childList = new Int32Array(count - 1);
     for (let node = 1; node < count; node++) this.childList[this.firstChild[this.parents[node] + 1]++] = node;
     this.isSorted = new Uint8Array(count);
+  }
+
+  /** The sum of each box and what is below it. */
+  #sums(selves) {
+    const totals = Float64Array.from(selves);
+    for (let node = totals.length - 1; node > 0; node--) totals[this.parents[node]] += totals[node];
+    return totals;
   }
 
   #weighStacks(threads, mode) {
@@ -135,15 +148,16 @@ class InvertedTree {
     this.parents = [-1];
     this.labelIds = [-1];
     this.totals = [calls.total(0)];
+    this.others = calls.others && [calls.other(0)];
     this.known = [null]; // children
     // For each node, the nodes of the call tree that it stands for, and their share of its time.
-    const frames = new Map();
-    for (let node = 1; node < calls.size; node++) if (calls.self(node)) frames.set(node, calls.self(node));
-    this.callers = [frames];
+    this.callers = [framesOf(calls.selves)];
+    this.otherCallers = [calls.others ? framesOf(calls.otherSelves) : new Map()];
   }
 
   total(node) { return this.totals[node]; }
   self(node) { return this.totals[node] - this.children(node).reduce((sum, child) => sum + this.totals[child], 0); }
+  other(node) { return this.others[node]; }
   parent(node) { return this.parents[node]; }
   label(node) { return this.labels[this.labelIds[node]]; }
 
@@ -159,23 +173,41 @@ class InvertedTree {
 
   #expand(node) {
     const groups = new Map(); // label -> its child
-    for (const [frame, weight] of this.callers[node]) {
+    this.#group(node, groups, this.callers, this.totals);
+    if (this.others) this.#group(node, groups, this.otherCallers, this.others);
+    return [...groups.values()].sort((one, other) => this.totals[other] - this.totals[one]);
+  }
+
+  #group(node, groups, callers, totals) {
+    for (const [frame, weight] of callers[node]) {
       const label = this.calls.labelIds[frame];
       let child = groups.get(label);
       if (child === undefined) {
-        child = this.parents.length;
+        child = this.#add(node, label);
         groups.set(label, child);
-        this.parents.push(node);
-        this.labelIds.push(label);
-        this.totals.push(0);
-        this.known.push(null);
-        this.callers.push(new Map());
       }
-      this.totals[child] += weight;
+      totals[child] += weight;
       const caller = this.calls.parents[frame];
-      if (caller !== 0) this.callers[child].set(caller, (this.callers[child].get(caller) || 0) + weight);
+      if (caller !== 0) callers[child].set(caller, (callers[child].get(caller) || 0) + weight);
     }
-    this.callers[node] = null;
-    return [...groups.values()].sort((one, other) => this.totals[other] - this.totals[one]);
+    callers[node] = null;
   }
+
+  #add(node, label) {
+    this.parents.push(node);
+    this.labelIds.push(label);
+    this.totals.push(0);
+    if (this.others) this.others.push(0);
+    this.known.push(null);
+    this.callers.push(new Map());
+    this.otherCallers.push(new Map());
+    return this.parents.length - 1;
+  }
+}
+
+/** The nodes that have time of their own, and that time. */
+function framesOf(selves) {
+  const frames = new Map();
+  for (let node = 1; node < selves.length; node++) if (selves[node]) frames.set(node, selves[node]);
+  return frames;
 }
