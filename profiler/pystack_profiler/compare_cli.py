@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Sequence
 
 import click
 
@@ -12,7 +13,7 @@ from pystack.cli.screen import print_status, write_lines
 
 from . import exporters
 from .combine import begins_ns, combined
-from .comparison import compare, comparison_text, parse_condition
+from .comparison import Comparison, compare, comparison_text, parse_condition
 from .exporters.html import Side, export_comparison
 from .format_options import (
     chosen_format,
@@ -94,17 +95,19 @@ def diff(
     if output is not None:
         titles = [", ".join(map(posixpath.basename, side)) for side in paths]
         pages = [Side(title, side) for title, side in zip(titles, sides, strict=True)]
-        _write_page(ctx, output, pages[0], pages[1], View(mode))
+        _write_page(ctx, output, pages, comparison)
     met = [condition for condition in parsed if condition.is_met(comparison)]
     for condition in met:
         print_status(f"failed: {condition.text}")
     ctx.exit(_FAILED if met else 0)
 
 
-def _write_page(ctx: click.Context, output: str, before: Side, after: Side, view: View) -> None:
+def _write_page(
+    ctx: click.Context, output: str, sides: Sequence[Side], comparison: Comparison
+) -> None:
     try:
         with replacing(output, owner_only=exporters.HTML.holds_command_line) as stream:
-            export_comparison(before, after, stream, view)
+            export_comparison(sides[0], sides[1], comparison, stream, comparison.view)
     except OSError as error:
         print_status(f"cannot write {output}: {error.strerror}")
         ctx.exit(_FAILED)

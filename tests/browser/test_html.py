@@ -19,6 +19,7 @@ import pytest
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack.sampling import SampleState
 from pystack_profiler import Recording, View, export_html
+from pystack_profiler.comparison import compare
 from pystack_profiler.exporters.html import Side, export_comparison
 from pystack_profiler.view import DEFAULT_VIEW
 from random_recordings import large_recording
@@ -519,7 +520,8 @@ def test_a_differential_flame_graph(flame_graph: Open, tmp_path: Path) -> None:
     before, after = compared()
     path = tmp_path / "diff.html"
     with path.open("w", encoding="utf-8") as stream:
-        export_comparison(Side("old.pystack", [before]), Side("new.pystack", [after]), stream)
+        sides = Side("old.pystack", [before]), Side("new.pystack", [after])
+        export_comparison(*sides, compare([before], [after], View()), stream)
     graph = flame_graph(path)
     facts = graph.page.locator("#facts").inner_text()
     assert facts == "before: old.pystack, 1,000 samples · after: new.pystack, 1,000 samples"

@@ -101,6 +101,9 @@ test("a change counts if it is more than chance explains", () => {
   const few = new page.Changes(tree, [{ samples: 100 }, { samples: 100 }], 1);
   assert.equal(few.change(f), 0);
   assert.ok(Math.abs(few.margin(f) - 1.96 * Math.sqrt((0.25 + 0.54 * 0.46) / 100)) < 1e-9);
+  tree.label(f).chance = 2;
+  assert.ok(Math.abs(few.margin(f) - 2 * 1.96 * Math.sqrt((0.25 + 0.54 * 0.46) / 100)) < 1e-9);
+  tree.label(f).chance = 1;
   const many = new page.Changes(tree, [{ samples: 10000 }, { samples: 10000 }], 1);
   assert.ok(Math.abs(many.change(f) - 0.04) < 1e-9);
   assert.ok(Math.abs(many.change(g) + 0.04) < 1e-9);

@@ -2,12 +2,14 @@
 
 from .compare import Change, Comparison, compare
 from .conditions import Condition, parse_condition
+from .series import FunctionKey
 from .text import comparison_text
 
 __all__ = [
     "Change",
     "Comparison",
     "Condition",
+    "FunctionKey",
     "compare",
     "comparison_text",
     "parse_condition",

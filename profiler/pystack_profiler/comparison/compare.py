@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import Any, Literal
 
 from ..profile import Recording
@@ -16,6 +16,7 @@ Measure = Literal["self", "total"]
 
 #: How sure all rows together are: in 95 of 100 comparisons of equal programs no row is significant.
 _CONFIDENCE = 0.95
+_ALONE = 1.96  # standard deviations: the same for one row alone
 _WORTH_A_ROW = 0.001  # of the time, on one side
 
 #: Raised if a key changes its meaning.
@@ -68,6 +69,23 @@ class Comparison:
     samples: tuple[int, int]
     base_ns: tuple[float, float]  # per recording, of all threads in the mode
     functions: list[FunctionChange]  # significant ones first, by the size of the change
+
+    def chance(self) -> Callable[[FunctionKey], float]:
+        """How much larger the margin of a function's total is than that of independent samples (95 %, for
+        one row alone). Of functions without a row, the median of the others."""
+        factors = {one.key: self._chance(one.total_change) for one in self.functions}
+        known = [factor for factor in factors.values() if factor is not None]
+        usual = median(known) if known else 1.0
+        return lambda key: factors.get(key) or usual
+
+    def _chance(self, change: Change) -> float | None:
+        shares = (change.before, change.after)
+        variances = [
+            share * (1 - share) / samples if samples else 0.0
+            for share, samples in zip(shares, self.samples, strict=True)
+        ]
+        independent = _ALONE * sqrt(max(0.0, sum(variances)))
+        return max(1.0, change.margin / independent) if independent else None
 
     def to_json(self) -> dict[str, Any]:
         return {

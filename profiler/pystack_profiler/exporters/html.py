@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, TextIO
@@ -22,6 +22,7 @@ from pystack.render.escape import escape
 
 from ..aggregate import display_order, thread_totals
 from ..combine import combined
+from ..comparison import Comparison, FunctionKey
 from ..grouping import FrameLabel, Grouping
 from ..metadata import metadata_of
 from ..naming import process_title, recording_title, thread_title
@@ -65,10 +66,14 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
     _write_page(stream, _Data(recording, view))
 
 
-def export_comparison(before: Side, after: Side, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
-    """A differential flame graph: the widths are those of one side, the colours say what changed."""
+def export_comparison(
+    before: Side, after: Side, comparison: Comparison, stream: TextIO, view: View = DEFAULT_VIEW
+) -> None:
+    """A differential flame graph: the widths are those of one side, the colours say what changed by more
+    than chance explains, as the comparison has it."""
     recording = combined([*before.recordings, *after.recordings])
-    _write_page(stream, _Data(recording, replace(view, threads=False), (before, after)))
+    data = _Data(recording, replace(view, threads=False), (before, after), comparison)
+    _write_page(stream, data)
 
 
 def _write_page(stream: TextIO, data: _Data) -> None:
@@ -90,10 +95,17 @@ def _write_page(stream: TextIO, data: _Data) -> None:
 class _Data:
     """The JSON of a recording, or of the recordings of two sides as one."""
 
-    def __init__(self, recording: Recording, view: View, sides: Sequence[Side] = ()) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        view: View,
+        sides: Sequence[Side] = (),
+        comparison: Comparison | None = None,
+    ) -> None:
         self._recording = recording
         self._view = view
         self._sides = sides
+        self._comparison = comparison
         self._side_of = {
             profile: number
             for number, side in enumerate(sides)
@@ -127,14 +139,18 @@ class _Data:
             },
             "processes": [{"title": process_title(profile)} for profile in recording.profiles],
         }
-        if self._sides:
-            fields["sides"] = [_side_facts(side) for side in self._sides]
+        if self._comparison is not None:
+            counts = zip(self._sides, self._comparison.samples, strict=True)
+            fields["sides"] = [
+                {"title": escape(side.title), "samples": count} for side, count in counts
+            ]
         # These add stacks to the tables.
         threads = [_ThreadWeights(*tracks[index], grouping) for index in order]
         stream.write("{")
         for name, value in fields.items():
             stream.write(f"{_text(name)}:{_text(value)},\n")
-        _write_tables(grouping, stream)
+        chance = None if self._comparison is None else self._comparison.chance()
+        _write_tables(grouping, stream, chance)
         stream.write(',\n"threads":[')
         place = {profile: number for number, profile in enumerate(recording.profiles)}
         for position, (index, weights) in enumerate(zip(order, threads, strict=True)):
@@ -149,11 +165,6 @@ class _Data:
         stream.write("]}")
 
 
-def _side_facts(side: Side) -> dict[str, Any]:
-    samples = sum(one.sample_count for one in side.recordings)
-    return {"title": escape(side.title), "samples": samples}
-
-
 def _waited_for_cpus(recording: Recording, view: View) -> bool:
     """Whether waiting for a CPU deserves a view of its own."""
     totals = thread_totals(recording)
@@ -161,7 +172,9 @@ def _waited_for_cpus(recording: Recording, view: View) -> bool:
     return view.mode == "runnable" or waited_ns > _NOTEWORTHY * recording.duration_ns
 
 
-def _write_tables(grouping: Grouping, stream: TextIO) -> None:
+def _write_tables(
+    grouping: Grouping, stream: TextIO, chance: Callable[[FunctionKey], float] | None
+) -> None:
     functions: dict[FrameLabel, int] = {}
     function_of = [
         functions.setdefault(label._replace(at=None), len(functions)) for label in grouping.frames
@@ -182,6 +195,9 @@ def _write_tables(grouping: Grouping, stream: TextIO) -> None:
     stream.write(f'"kinds":{_text(kinds)},\n"strings":')
     write_array(stream, map(_text, strings))
     _write_columns(stream, "functions", columns)
+    if chance is not None:
+        factors = [chance(FunctionKey(label.function, label.file)) for label in functions]
+        stream.write(f',\n"chance":{_text([round(factor, 3) for factor in factors])}')
     _write_columns(
         stream,
         "frames",

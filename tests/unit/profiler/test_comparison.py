@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack.errors import InvalidArgument
 from pystack_profiler import exporters, function_totals
 from pystack_profiler.compare_cli import diff, merge
-from pystack_profiler.comparison import Comparison, compare, comparison_text, parse_condition
+from pystack_profiler.comparison import (
+    Comparison,
+    FunctionKey,
+    compare,
+    comparison_text,
+    parse_condition,
+)
 from pystack_profiler.profile import Recording
 from pystack_profiler.recording_file import load
 from pystack_profiler.sinks import FileSink
@@ -199,3 +206,22 @@ def test_where_a_differential_flame_graph_goes(tmp_path: Path) -> None:
     done = CliRunner().invoke(diff, [*paths, "-o", str(tmp_path / "no" / "x.html")])
     assert done.exit_code == 1
     assert "cannot write" in done.stderr
+
+
+def test_the_page_is_as_sure_as_the_table(tmp_path: Path) -> None:
+    """The margin of a box of a function that has one caller is that of its row."""
+    runs = [a_run(1, phases=True), a_run(2, phases=True)]
+    comparison = compare(runs[:1], runs[1:], View())
+    chance = comparison.chance()
+    assert comparison.functions
+    for row in comparison.functions:
+        change = row.total_change
+        shares = (change.before, change.after)
+        counts = zip(shares, comparison.samples, strict=True)
+        independent = 1.96 * sqrt(sum(share * (1 - share) / count for share, count in counts))
+        margin = chance(row.key) * independent
+        assert margin >= independent
+        assert margin == pytest.approx(max(change.margin, independent))
+    assert chance(FunctionKey("no row", "")) >= 1
+    empty = compare([recording_of(BatchWriter())], runs[1:], View())
+    assert empty.chance()(FunctionKey("f0", "/srv/app.py")) >= 1

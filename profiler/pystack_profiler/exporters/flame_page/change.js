@@ -1,6 +1,6 @@
 // The changes between the two sides of a comparison.
 
-const DEVIATIONS = 1.96; // 95 of 100 are within so many standard deviations
+const DEVIATIONS = 1.96; // 95 of 100 are within so many standard deviations; the table's are in Label.chance
 
 /** The changes of boxes: shares of all time of the chosen threads, on the side that is shown and on the other one. */
 class Changes {
@@ -20,13 +20,13 @@ class Changes {
     return this.side === 1 ? [other, shown] : [shown, other];
   }
 
-  /** What samples that are drawn by chance explain of a change. */
+  /** What chance explains of a change: as much more than of independent samples as the table says of the function. */
   margin(node) {
     const variances = this.shares(node).map((share, side) => {
       const { samples } = this.sides[side];
       return samples > 0 ? Math.max(0, share * (1 - share)) / samples : 0;
     });
-    return DEVIATIONS * Math.sqrt(variances[0] + variances[1]);
+    return DEVIATIONS * this.tree.label(node).chance * Math.sqrt(variances[0] + variances[1]);
   }
 
   /** The change in shares from before to after; 0 if chance explains it. */

@@ -8,6 +8,7 @@ class Label {
     this.file = file;
     this.line = line; // -1: none
     this.kind = kind;
+    this.chance = 1; // how much more varies by chance than of independent samples, in a comparison
   }
 
   get fileName() {
@@ -62,12 +63,16 @@ class Recording {
     const { functions, frames, strings } = data;
     const functionLabels = functions.name.map((name, index) =>
       this.#addLabel(strings[name], strings[functions.file[index]], functions.line[index], data.kinds[functions.kind[index]]));
+    if (data.chance) functionLabels.forEach((label, index) => (label.chance = data.chance[index]));
     this.functionLabel = Int32Array.from(frames.function, (index) => functionLabels[index].index);
     this.frameLine = Int32Array.from(frames.line);
     this.lineLabel = Int32Array.from(frames.function, (index, frame) => {
       const label = functionLabels[index];
       const line = frames.line[frame];
-      return line < 0 ? label.index : this.#addLabel(`${label.name}:${line}`, label.file, line, label.kind).index;
+      if (line < 0) return label.index;
+      const lineLabel = this.#addLabel(`${label.name}:${line}`, label.file, line, label.kind);
+      lineLabel.chance = label.chance;
+      return lineLabel.index;
     });
 
     this.processes = data.processes.map((process) => ({ title: process.title, label: this.#addLabel(process.title, "", -1, "process") }));
