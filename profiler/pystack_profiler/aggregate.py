@@ -143,25 +143,33 @@ def display_order(tracks: Sequence[tuple[Profile, Track]]) -> list[int]:
 
 def inclusive(grouping: Grouping, own_ns: list[int]) -> list[int]:
     """The weight of all stacks that contain a frame, per frame. Recursive calls count once."""
+    parents, frames = grouping.parent.tolist(), grouping.frame.tolist()
     subtree_ns = own_ns[:]
-    children: list[list[int]] = [[] for _ in own_ns]
+    # The children of each stack as a chain of siblings; 0 ends it.
+    first_child, sibling = [0] * len(own_ns), [0] * len(own_ns)
     for stack in range(len(own_ns) - 1, 0, -1):
-        subtree_ns[grouping.parent[stack]] += subtree_ns[stack]
-        children[grouping.parent[stack]].append(stack)
+        if subtree_ns[stack]:
+            parent = parents[stack]
+            subtree_ns[parent] += subtree_ns[stack]
+            sibling[stack] = first_child[parent]
+            first_child[parent] = stack
     total_ns = [0] * len(grouping.frames)
     active = [0] * len(grouping.frames)
-    todo = list(children[EMPTY_STACK])  # a stack to enter, or ~stack to leave
-    while todo:
-        stack = todo.pop()
-        if stack < 0:
-            active[grouping.frame[~stack]] -= 1
-            continue
-        frame = grouping.frame[stack]
+    stack = first_child[EMPTY_STACK]
+    while stack:
+        frame = frames[stack]
         if not active[frame]:
             total_ns[frame] += subtree_ns[stack]
-        active[frame] += 1
-        todo.append(~stack)
-        todo.extend(children[stack])
+        child = first_child[stack]
+        if child:
+            active[frame] += 1
+            stack = child
+            continue
+        while stack and not sibling[stack]:
+            stack = parents[stack]
+            if stack:
+                active[frames[stack]] -= 1
+        stack = sibling[stack]
     return total_ns
 
 

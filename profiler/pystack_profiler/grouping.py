@@ -86,7 +86,7 @@ class Grouping:
         full_filenames: bool = False,
     ) -> None:
         self.parent, self.frame = array("I", [0]), array("I", [0])
-        self._stack_ids: dict[tuple[int, int], int] = {}
+        self._stack_ids: dict[int, int] = {}  # by parent << 32 | frame
         self._stacks_of: dict[Profile, array[int]] = {}
         label_ids: dict[FrameLabel, int] = {}
         states = 0
@@ -130,17 +130,22 @@ class Grouping:
         label_of_frame = array("I")
         for label in labels:
             label_of_frame.append(label_ids.setdefault(label, len(label_ids)))
-        stack_of = array("I", [EMPTY_STACK])
-        for row in range(1, len(tables.stack_parent)):
-            stack_of.append(
-                self._push(
-                    stack_of[tables.stack_parent[row]], label_of_frame[tables.stack_frame[row]]
-                )
-            )
-        return stack_of
+        # As `_push`, without a call for each of what can be half a million stacks.
+        ids, parents, frames = self._stack_ids, self.parent, self.frame
+        stack_of = [EMPTY_STACK]
+        for parent_row, frame_row in zip(
+            tables.stack_parent[1:], tables.stack_frame[1:], strict=True
+        ):
+            parent, frame = stack_of[parent_row], label_of_frame[frame_row]
+            stack = ids.setdefault(parent << 32 | frame, len(parents))
+            if stack == len(parents):
+                parents.append(parent)
+                frames.append(frame)
+            stack_of.append(stack)
+        return array("I", stack_of)
 
     def _push(self, parent: int, frame: int) -> int:
-        stack = self._stack_ids.setdefault((parent, frame), len(self.parent))
+        stack = self._stack_ids.setdefault(parent << 32 | frame, len(self.parent))
         if stack == len(self.parent):
             self.parent.append(parent)
             self.frame.append(frame)

@@ -30,10 +30,11 @@ def metadata_of(
     view: View,
     order: Sequence[int] | None = None,
     by_function: Grouping | None = None,
+    totals: list[ThreadTotal] | None = None,
 ) -> dict[str, Any]:
     """`order` is the order of the threads, as positions in `recording.tracks()`; `by_function` as for
-    `blamed_stacks`."""
-    totals = thread_totals(recording)
+    `blamed_stacks`; `totals` are those of the threads, if they are known already."""
+    totals = thread_totals(recording) if totals is None else totals
     start = datetime.fromtimestamp(recording.start_time_ns / 1e9, timezone.utc)
     stats = recording.stats
     measured = [mode for mode in MODES if was_measured(mode, recording.states)]

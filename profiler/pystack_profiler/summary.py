@@ -67,10 +67,13 @@ def account(recording: Recording) -> list[str]:
 
 
 def findings(
-    recording: Recording, view: View = DEFAULT_VIEW, by_function: Grouping | None = None
+    recording: Recording,
+    view: View = DEFAULT_VIEW,
+    by_function: Grouping | None = None,
+    totals: list[ThreadTotal] | None = None,
 ) -> list[str]:
     """What to know before opening the file: GIL, garbage collection, missing data. `by_function` as for
-    `blamed_stacks`."""
+    `blamed_stacks`; `totals` are those of the threads, if they are known already."""
     lines: list[str] = []
     if recording.profiles and not was_measured(view.mode, recording.states):
         what = {"cpu": "which threads ran", "gil": "which thread held the GIL"}.get(view.mode)
@@ -101,7 +104,7 @@ def findings(
             f"Warning: not sampled: {_not_sampled(recording)}, because the recorder had no CPU, a sample took"
             " too long, or the process ran no Python"
         )
-    totals = thread_totals(recording)
+    totals = thread_totals(recording) if totals is None else totals
     unseen = _unseen_children(recording, totals)
     if unseen is not None:
         lines.append(unseen)

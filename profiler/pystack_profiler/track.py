@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from pystack.sampling import SampleState
@@ -27,6 +29,9 @@ class Run(NamedTuple):
     # runs are exact; of a single one it can be more than the weight.
     cpu_ns: int = 0  # on a CPU
     runnable_ns: int = 0  # ready to run, without a CPU
+
+
+_new_run: Callable[[tuple[int, ...]], Run] = partial(tuple.__new__, Run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +96,23 @@ class Track:
         self._samples = array("I")
 
     @classmethod
-    def of_runs(
-        cls, identity: ThreadIdentity, runs: Iterable[Run], end_ns: int, changes: int
+    def of_columns(
+        cls,
+        identity: ThreadIdentity,
+        columns: Sequence[Iterable[int]],
+        *,
+        start_ns: int,
+        end_ns: int,
+        changes: int,
     ) -> Track:
-        """A track of runs whose order is lost, such as the sums of equal ones. The first one's start
-        counts, and they may be gaps."""
+        """A track of runs whose order is lost, such as the sums of equal ones. `columns`: in the order of
+        the fields of a `Run` after its start. They may be gaps."""
         track = cls(identity)
-        for run in runs:
-            if not len(track._stack):
-                track.start_ns = run.start_ns
-            track.states |= run.state
-            track._add(run)
+        for column, values in zip(track._columns(), columns, strict=True):
+            column.extend(iter(values))  # arrays may be of another type
+        track.start_ns = start_ns
+        for state in set(track._state):
+            track.states |= state
         track.end_ns = end_ns
         track.changes = changes
         return track
@@ -159,12 +170,12 @@ class Track:
             self.late_runnable_ns += runnable_ns
 
     def runs(self) -> Iterator[Run]:
-        start_ns = self.start_ns
-        for row in zip(*self._columns(), strict=True):
-            yield Run(start_ns, *row)
-            start_ns += row[0]
-        if self.open_samples:
-            yield self._open_run(start_ns)
+        # No code of ours per run: reports and exporters spend their time here.
+        starts = accumulate(self._weight_ns, initial=self.start_ns)
+        closed = map(_new_run, zip(starts, *self._columns(), strict=False))
+        if not self.open_samples:
+            return closed
+        return chain(closed, [self._open_run(self.start_ns + sum(self._weight_ns))])
 
     def copy(self) -> Track:
         copied = Track(self.identity)

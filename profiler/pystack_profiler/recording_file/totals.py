@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 
 from ..contention import Contention
-from ..track import Run, ThreadIdentity, Track
+from ..track import ThreadIdentity, Track
 from .values import MOST_NS
 
 
@@ -45,30 +46,48 @@ def read_tracks(
     connection: sqlite3.Connection, identities: Mapping[int, ThreadIdentity], base_ns: int
 ) -> dict[int, Track]:
     """The tracks of the threads by their IDs in the file. Raises ValueError or the like for damage."""
-    runs: dict[int, list[Run]] = {id: [] for id in identities}
-    for id, stack, state, samples, *times_ns in connection.execute(
-        "SELECT thread, stack, state, samples, weight_ns, cpu_ns, runnable_ns FROM stack_total"
-        " ORDER BY rowid"
-    ):
-        if min(array("q", times_ns)) < 0 or max(times_ns) >= MOST_NS:
-            raise ValueError("a total is out of range")
-        if id in runs:
-            weight_ns, cpu_ns, runnable_ns = times_ns
-            runs[id].append(Run(0, weight_ns, stack, state, samples, cpu_ns, runnable_ns))
+    columns_of = _columns_of_threads(connection)
     tracks = {}
     for id, start_ns, end_ns, changes, late_cpu_ns, late_runnable_ns in connection.execute(
         "SELECT * FROM thread_total ORDER BY thread"
     ):
-        if id not in runs:
+        if id not in identities:
             continue
         if not 0 <= base_ns + start_ns <= base_ns + end_ns < MOST_NS:
             raise ValueError("a thread ends before it begins")
-        first = [run._replace(start_ns=base_ns + start_ns) for run in runs[id][:1]]
-        tracks[id] = track = Track.of_runs(
-            identities[id], [*first, *runs[id][1:]], base_ns + end_ns, changes
+        tracks[id] = track = Track.of_columns(
+            identities[id],
+            columns_of.get(id, [array("q")] * 6),
+            start_ns=base_ns + start_ns,
+            end_ns=base_ns + end_ns,
+            changes=changes,
         )
         track.late_cpu_ns, track.late_runnable_ns = array("q", (late_cpu_ns, late_runnable_ns))
     return tracks
+
+
+def _columns_of_threads(connection: sqlite3.Connection) -> dict[int, list[array[int]]]:
+    """The totals of each thread: weight, stack, state, samples, CPU time and waiting time, as columns."""
+    rows = connection.execute(
+        "SELECT thread, weight_ns, stack, state, samples, cpu_ns, runnable_ns FROM stack_total"
+        " ORDER BY rowid"
+    ).fetchall()
+    if not rows:
+        return {}
+    ids, *values = zip(*rows, strict=True)
+    columns = [array("q", column) for column in values]  # only whole numbers of 64 bits
+    for times_ns in (columns[0], *columns[4:]):
+        if not 0 <= min(times_ns) <= max(times_ns) < MOST_NS:
+            raise ValueError("a total is out of range")
+    found: dict[int, list[array[int]]] = {}
+    begin = 0
+    for id, group in groupby(ids):
+        end = begin + len(list(group))
+        into = found.setdefault(id, [array("q") for _ in columns])
+        for column, part in zip(into, columns, strict=True):
+            column.extend(part[begin:end])
+        begin = end
+    return found
 
 
 def read_contention(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..aggregate import inclusive
+from ..aggregate import inclusive, thread_totals
 from ..grouping import FrameLabel
 from ..metadata import metadata_of
 from ..naming import recording_title
@@ -95,6 +95,7 @@ def overview(recording: Recording, view: View, limit: int) -> Overview:
     ]
     paths.sort(key=lambda item: (-item[1].time_ns, [*map(label_order, item[0])]))
     by_function = weights.grouping if view.granularity == "function" else None
+    totals = thread_totals(recording)
     return Overview(
         title=recording_title(recording),
         view=view,
@@ -105,9 +106,9 @@ def overview(recording: Recording, view: View, limit: int) -> Overview:
         paths=paths[:_PATHS],
         more_paths=max(0, len(calls) - _PATHS),
         account=account(recording),
-        findings=findings(recording, view, by_function),
+        findings=findings(recording, view, by_function, totals),
         hints=_hints(recording, weights, functions),
-        metadata=metadata_of(recording, view, by_function=by_function),
+        metadata=metadata_of(recording, view, None, by_function, totals),
     )
 
 

@@ -46,21 +46,19 @@ class StackWeights:
                 time_ns = time_in_mode(view.mode, run)
                 if not run.samples or not (time_ns or run.cpu_ns):
                     continue
-                weight = Weight(
-                    time_ns,
-                    run.cpu_ns,
-                    run.weight_ns if run.state & SampleState.HOLDS_GIL else 0,
-                    run.samples,
-                )
                 stack = self.grouping.stack_of_run(profile, run)
                 if stack == EMPTY_STACK:
                     continue
-                known = self.of_stack.get(stack)
-                if known is None:
-                    self.of_stack[stack] = weight
-                else:
-                    known.add(weight)
-                self.sum.add(weight)
+                weight = self.of_stack.get(stack)
+                if weight is None:
+                    weight = self.of_stack[stack] = Weight()
+                weight.time_ns += time_ns
+                weight.cpu_ns += run.cpu_ns
+                weight.samples += run.samples
+                if run.state & SampleState.HOLDS_GIL:
+                    weight.gil_ns += run.weight_ns
+        for weight in self.of_stack.values():
+            self.sum.add(weight)
 
     def paths(self) -> Iterator[tuple[list[int], Weight]]:
         """The frames of each stack, root first."""
