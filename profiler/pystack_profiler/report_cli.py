@@ -15,6 +15,7 @@ from pystack.cli.screen import write_lines
 from . import quantities
 from .format_options import frame_options, json_option, limit_option, mode_options
 from .interruption import Abandoned, Interruption
+from .page_file import NOTE, is_page, load_page
 from .profile import Recording
 from .recorder import record
 from .recording_file import Selection, load
@@ -78,7 +79,7 @@ def report(
     granularity: Granularity,
     full_filenames: bool,
 ) -> None:
-    """Say what a recording (FILE.pystack) or a process (PID) spends its time with.
+    """Say what a recording (FILE.pystack, or a page FILE.html) or a process (PID) spends its time with.
 
     \b
         pystack report x.pystack
@@ -92,11 +93,20 @@ def report(
     if (question is None) != (name is None):
         raise click.UsageError("A QUESTION needs the NAME of a function.")
     view = View(mode, granularity, full_filenames=full_filenames)
+    totals, notes = None, list[str]()
     if is_pid(file) and not Path(file).exists():
         if selection != Selection():
             raise click.UsageError("--from, --to and --thread need a FILE.")
         seconds = _DEFAULT_DURATION_S if duration_s is None else duration_s
         recording = _recorded(ctx, int(file, 0), seconds, rate_hz)
+    elif is_page(file):
+        if selection != Selection() or question == _GIL:
+            raise click.UsageError(
+                "--from, --to, --thread and gil need a FILE.pystack, not a page."
+            )
+        page = load_page(file)
+        page.check_mode(mode)
+        recording, totals, notes = page.recording, page.totals, [NOTE]
     else:
         recording = load(file, selection, in_order=False)
         check_selected(recording, selection)
@@ -107,7 +117,7 @@ def report(
         found = answer(recording, view, cast("Question", question), name, limit)
         document, lines = found.to_json(), answer_text(found)
     else:
-        seen = overview(recording, view, limit)
+        seen = overview(recording, view, limit, totals, notes)
         document, lines = seen.to_json(), overview_text(seen)
     write_lines(json.dumps(document, indent=2).splitlines() if as_json else lines)
 

@@ -147,7 +147,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
         "recording_file",
         "tree_recording",
     ),
-    ("metadata", "recorder", "selection_options", "summary"),
+    ("metadata", "page_file", "recorder", "selection_options", "summary"),
     ("exporters", "report"),
     ("push",),
     ("format_options", "sinks"),

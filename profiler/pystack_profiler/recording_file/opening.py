@@ -67,8 +67,8 @@ def _check_header(path: str) -> None:
     if not header.startswith(_MAGIC) or _number(header, _APPLICATION_AT) != APPLICATION_ID:
         raise BadRecordingFile(
             f"{path} is not a recording of pystack",
-            hint="`pystack record -o NAME.pystack` writes one. HTML, speedscope and folded files"
-            " cannot be read back.",
+            hint="`pystack record -o NAME.pystack` writes one. Of the other formats, only HTML can be read"
+            " back, by `pystack report`.",
         )
     if os.path.lexists(f"{path}-wal"):
         # SQLite would open it for writing, wherever a link leads.

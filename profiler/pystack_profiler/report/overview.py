@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..aggregate import inclusive, thread_totals
+from ..aggregate import ThreadTotal, inclusive, thread_totals
 from ..grouping import FrameLabel
 from ..metadata import metadata_of
 from ..naming import recording_title
@@ -70,8 +71,15 @@ class Overview:
         }
 
 
-def overview(recording: Recording, view: View, limit: int) -> Overview:
-    """`limit` is the number of functions."""
+def overview(
+    recording: Recording,
+    view: View,
+    limit: int,
+    totals: list[ThreadTotal] | None = None,
+    notes: Sequence[str] = (),
+) -> Overview:
+    """`limit` is the number of functions, `totals` are those of the threads if they are known already, and
+    `notes` are findings of the caller."""
     weights = StackWeights(recording, view)
     frames = weights.grouping.frames
     total_ns = inclusive(weights.grouping, weights.own())
@@ -95,7 +103,7 @@ def overview(recording: Recording, view: View, limit: int) -> Overview:
     ]
     paths.sort(key=lambda item: (-item[1].time_ns, [*map(label_order, item[0])]))
     by_function = weights.grouping if view.granularity == "function" else None
-    totals = thread_totals(recording)
+    totals = thread_totals(recording) if totals is None else totals
     return Overview(
         title=recording_title(recording),
         view=view,
@@ -106,7 +114,7 @@ def overview(recording: Recording, view: View, limit: int) -> Overview:
         paths=paths[:_PATHS],
         more_paths=max(0, len(calls) - _PATHS),
         account=account(recording),
-        findings=findings(recording, view, by_function, totals),
+        findings=[*notes, *findings(recording, view, by_function, totals)],
         hints=_hints(recording, weights, functions),
         metadata=metadata_of(recording, view, None, by_function, totals),
     )
