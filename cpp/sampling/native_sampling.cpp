@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/text.h"
+#include "memory/limited_memory.h"
+#include "memory/process_memory.h"
 #include "sampling/os_threads.h"
 #include "unwind/stack_bytes.h"
 
@@ -63,17 +65,40 @@ void NativeSampling::catch_up(std::span<const RemoteAddr> interpreters, std::uin
         mappings_pace_.worked_since(begin);
     }
     unwinder_->update_registered();
+    update_names(interpreters, now_ns);
+}
+
+/// Modules are imported at any time, and reading all names takes some 20 ms. So only the first
+/// time is waited for.
+void NativeSampling::update_names(std::span<const RemoteAddr> interpreters, std::uint64_t now_ns) {
+    if (next_names_.valid()) {
+        if (next_names_.wait_for(std::chrono::seconds(0)) == std::future_status::timeout) return;
+        names_.use(next_names_.get());
+        runs_.clear();
+    }
     if (now_ns < name_at_ns_) return;
     std::uint64_t modules = 0;
     for (const RemoteAddr interpreter : interpreters) {
         modules +=
             cpython::count_modules(target_.memory(), runtime_.layout, interpreter).value_or(0);
     }
+    const bool is_first = named_modules_ == 0;
     if (modules == named_modules_) return;
     named_modules_ = modules;
     name_at_ns_ = now_ns + kNamePauseNs;
-    names_.use(cpython::read_function_names(target_.memory(), runtime_.layout, interpreters));
-    runs_.clear();
+    const auto read = [this, mine = std::vector(interpreters.begin(), interpreters.end())] {
+        // The target's own reader belongs to the thread that samples, which has stops to look
+        // after.
+        const memory::ProcessMemory process(target_.pid());
+        const memory::LimitedMemory memory(process, target_.shared_limits());
+        return cpython::read_function_names(memory, runtime_.layout, mine);
+    };
+    if (is_first) {
+        names_.use(read());
+        return;
+    }
+    // Deferred where the system has no more threads.
+    next_names_ = std::async(std::launch::async | std::launch::deferred, read);
 }
 
 NativeSampling::Interned NativeSampling::intern(std::int32_t tid, std::span<const State> states) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <span>
@@ -85,6 +86,7 @@ class NativeSampling {
         std::size_t operator()(const Run& run) const noexcept;
     };
 
+    void update_names(std::span<const RemoteAddr> interpreters, std::uint64_t now_ns);
     const std::vector<model::FrameId>& frames_of(const merge::ThreadStack& stack,
                                                  std::span<const merge::MergedFrame> run,
                                                  bool starts);
@@ -105,6 +107,7 @@ class NativeSampling {
     // Names are read again when modules were imported, but not for each one of them.
     std::uint64_t named_modules_ = 0;
     std::uint64_t name_at_ns_ = 0;
+    std::future<cpython::FunctionNames> next_names_;  ///< Read by another thread.
 };
 
 }  // namespace pystack::sampling

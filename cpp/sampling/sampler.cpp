@@ -149,8 +149,10 @@ Result<void> Sampler::run() {
     engine_->begin(to_ns(begin.time_since_epoch()));
     auto handed_over = begin;
     model::SamplerStats stats;  // Since the last hand-over.
+    // What the target did during the rehearsal nobody saw.
+    stats.not_sampled_ns = to_ns(begin - ceiling_begin);
     bool maps_reported = false;
-    auto counted_until = begin;
+    auto counted_until = ceiling_begin;
     std::uint64_t cpu_counted_ns = 0;
     const auto slot_at = [&](Clock::time_point time) {
         return static_cast<std::uint64_t>(std::max(time - begin, Clock::duration(0)) / interval);
