@@ -161,21 +161,17 @@ bool RunningEngine::sample_stopped(std::span<const std::size_t> states, const Ti
 
     std::vector<std::size_t> sorted(states.begin(), states.end());
     program_.interner().set_stopped(true);
-    bool is_whole = true;
     for (std::size_t k = 0; k < states.size(); ++k) {
         StateRead& read = stopped_.reads()[k];
         TrackedThread& thread = threads_[states[k]];
         OsThreads::note_frames(program_, states[k], frames_of(read), thread);
         thread.forget_stack();
         std::reverse(read.frames.begin(), read.frames.end());
-        is_whole &= program_.interner().intern(read.frames, 0, read.task, thread.stack) ==
-                    FrameInterner::Outcome::kDone;
+        program_.interner().intern(read.frames, 0, read.task, thread.stack);
         thread.stop_need.note_stop();
     }
     program_.interner().set_stopped(false);
     use_changed_ = true;
-    // The code of a frame was not read in time: of such a stack only the callers are known.
-    if (!is_whole) return false;
     OsThreads::sort(program_, threads_, sorted);
     const auto inner =
         static_cast<std::size_t>(std::ranges::find(states, sorted.front()) - states.begin());

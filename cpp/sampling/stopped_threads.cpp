@@ -79,6 +79,9 @@ void StoppedThreads::read_states(std::span<const std::size_t> states) {
         read.outcome = program_.stacks().read_stopped(state.address, read.frames);
         if (!program_.codes().verify(read.frames)) program_.interner().start_anew();
         program_.codes().load(read.frames);
+        // A stack without the frames whose code is unknown would be another one.
+        if (const RemoteAddr unknown = program_.codes().first_unknown(read.frames))
+            read.outcome = cpython::StackOutcome::unreadable(corrupt("code object", unknown));
         TaskNames* tasks = program_.tasks();
         if (tasks == nullptr) continue;
         const RemoteAddr task = tasks->running_task(state.address);

@@ -287,6 +287,14 @@ bool CodeReader::instructions_fit(std::span<const RawFrame> frames) {
     });
 }
 
+RemoteAddr CodeReader::first_unknown(std::span<const RawFrame> frames) const {
+    for (const RawFrame& frame : frames) {
+        const Code* code = frame.shim ? nullptr : find(frame.code);
+        if (!frame.shim && (code == nullptr || code->problem)) return frame.code;
+    }
+    return {};
+}
+
 bool Code::is_generator() const {
     return (flags & kGeneratorFlags) != 0;
 }

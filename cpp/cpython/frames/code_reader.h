@@ -101,6 +101,8 @@ class CodeReader {
     /// Whether every frame executes an instruction of its own code object. A frame that does not
     /// was read while it was being replaced. All code objects must be known.
     bool instructions_fit(std::span<const RawFrame> frames);
+    /// The first code object that was not read, or could not be; null if all frames' are known.
+    RemoteAddr first_unknown(std::span<const RawFrame> frames) const;
     /// Whether the outermost frame is a generator's or coroutine's. Something runs those, so the
     /// chain is most likely cut: a thread can be met between the instruction that unlinks a
     /// generator from its caller and the one that makes the caller current again.
