@@ -87,7 +87,7 @@ class RawNative(TypedDict):
 class RawHolder(TypedDict):
     tid: int | None
     python_thread_id: int | None
-    proof: Literal["owner", "with_block", "thread"]
+    proof: Literal["owner", "with_block", "thread", "worker", "pool"]
     file: str | None
     line: int | None
 

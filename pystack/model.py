@@ -241,8 +241,9 @@ class Snapshot(NamedTuple):
     problems: tuple[str, ...]
     #: What only a core file says; None for a running process.
     core: CoreDetails | None
-    #: Indexes into `threads`: each of these waits for the next one, and the last for the first. If
-    #: the only one has a `peer_wait`, it waits for a process that waits for it.
+    #: Indexes into `threads`: each of these waits for the next one, and the last for the first; or,
+    #: if its wait has holders with the proof "pool", for any of these. If the only one has a
+    #: `peer_wait`, it waits for a process that waits for it.
     deadlocks: tuple[tuple[int, ...], ...] = ()
     #: The asyncio tasks that are not done, by address. None if they were not requested or could not be
     #: read.

@@ -35,7 +35,7 @@ WaitKind = Literal[
     "signal",
     "kernel",
 ]
-HolderProof = Literal["owner", "with_block", "thread"]
+HolderProof = Literal["owner", "with_block", "thread", "worker", "pool"]
 
 
 class Holder(NamedTuple):
@@ -44,7 +44,9 @@ class Holder(NamedTuple):
     tid: int | None
     python_thread_id: int | None
     #: "owner": recorded in what is waited for. "with_block": the thread is inside of a with block of
-    #: the lock. "thread": it is the thread whose end is waited for.
+    #: the lock. "thread": it is the thread whose end is waited for. "worker": it computes the result
+    #: of the future. "pool": it is a worker of the thread pool in whose queue the future is; one of
+    #: them will compute it.
     proof: HolderProof
     #: For "with_block": the line that the block executes.
     file: str | None

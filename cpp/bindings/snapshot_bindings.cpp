@@ -49,6 +49,10 @@ const char* proof_word(model::HolderProof proof) {
             return "owner";
         case model::HolderProof::kWithBlock:
             return "with_block";
+        case model::HolderProof::kWorker:
+            return "worker";
+        case model::HolderProof::kPool:
+            return "pool";
         case model::HolderProof::kThread:
             break;
     }

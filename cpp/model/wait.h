@@ -60,6 +60,8 @@ enum class HolderProof : std::uint8_t {
     kOwner,      ///< Recorded in what is waited for.
     kWithBlock,  ///< The thread is inside of a with block of the lock.
     kThread,     ///< It is the thread that is waited for.
+    kWorker,     ///< It computes the value of the future.
+    kPool,       ///< It is a worker of the pool that will compute it, and occupied.
 };
 
 /// A thread of the same process that can end a wait.
@@ -103,6 +105,8 @@ struct Wait {
     std::optional<WaitKind> peer_wait;
     /// And this thread is the only one of its process, and nobody else could end its wait.
     bool is_process_circle = false;
+    /// The holders are all workers that the pool may have.
+    bool pool_is_full = false;
     std::vector<Holder> holders;
 };
 

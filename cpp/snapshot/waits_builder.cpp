@@ -87,35 +87,82 @@ model::Wait gil_wait(const RawSnapshot& raw, const RawThread& read) {
     return wait;
 }
 
-bool can_block_for_ever(const model::Wait& wait) {
+/// Whether nobody else than its holders can end a wait.
+bool needs_holders(const model::Wait& wait) {
+    if (wait.is_timed || wait.holders.empty()) return false;
     switch (wait.kind) {
         case WaitKind::kLock:
         case WaitKind::kMutex:
         case WaitKind::kThread:
         case WaitKind::kImportLock:
-            return !wait.is_timed && wait.holders.size() == 1;
+            return wait.holders.size() == 1;
+        case WaitKind::kFuture:
+            return wait.pool_is_full || wait.holders.front().proof == HolderProof::kWorker;
         default:
             return false;
     }
 }
 
-/// For which other thread each thread waits.
-std::vector<std::optional<std::size_t>> find_edges(const std::vector<model::Thread>& threads) {
-    std::vector<std::optional<std::size_t>> next(threads.size());
+/// Of each thread, those of which one must go on before it can.
+using Edges = std::vector<std::vector<std::size_t>>;
+
+Edges find_edges(const std::vector<model::Thread>& threads) {
+    Edges edges(threads.size());
     for (std::size_t i = 0; i < threads.size(); ++i) {
-        if (threads[i].waits_for && threads[i].waits_for->is_process_circle) next[i] = i;
-        if (!threads[i].waits_for || !can_block_for_ever(*threads[i].waits_for)) continue;
-        const model::Holder& holder = threads[i].waits_for->holders.front();
-        const auto is_holder = [&](const model::Thread& thread) {
-            if (holder.python_thread_id)
-                return thread.python_thread_id == holder.python_thread_id &&
-                       thread.tid == holder.tid;
-            return holder.tid && thread.tid == holder.tid;
-        };
-        const auto found = std::ranges::find_if(threads, is_holder);
-        if (found != threads.end()) next[i] = static_cast<std::size_t>(found - threads.begin());
+        if (!threads[i].waits_for) continue;
+        const model::Wait& wait = *threads[i].waits_for;
+        if (wait.is_process_circle) edges[i] = {i};
+        if (!needs_holders(wait)) continue;
+        for (const model::Holder& holder : wait.holders) {
+            const auto is_holder = [&](const model::Thread& thread) {
+                if (holder.python_thread_id)
+                    return thread.python_thread_id == holder.python_thread_id &&
+                           thread.tid == holder.tid;
+                return holder.tid && thread.tid == holder.tid;
+            };
+            const auto found = std::ranges::find_if(threads, is_holder);
+            if (found == threads.end()) {
+                edges[i].clear();
+                break;
+            }
+            edges[i].push_back(static_cast<std::size_t>(found - threads.begin()));
+        }
     }
-    return next;
+    return edges;
+}
+
+/// Leaves only those of threads that none can let go on: who does not wait may, and so all that it
+/// holds up, and so on.
+void remove_free(Edges& edges) {
+    std::vector<std::vector<std::size_t>> waiters(edges.size());
+    std::vector<std::size_t> free;
+    for (std::size_t i = 0; i < edges.size(); ++i) {
+        if (edges[i].empty()) free.push_back(i);
+        for (const std::size_t holder : edges[i]) waiters[holder].push_back(i);
+    }
+    while (!free.empty()) {
+        const std::size_t one = free.back();
+        free.pop_back();
+        for (const std::size_t waiter : waiters[one]) {
+            if (edges[waiter].empty()) continue;
+            edges[waiter].clear();
+            free.push_back(waiter);
+        }
+    }
+}
+
+/// All that can be reached, in the order in which they wait for each other.
+void add_reached(const Edges& edges, std::size_t first, std::vector<bool>& seen,
+                 std::vector<std::size_t>& reached) {
+    std::vector<std::size_t> next{first};
+    while (!next.empty()) {
+        const std::size_t at = next.back();
+        next.pop_back();
+        if (seen[at]) continue;
+        seen[at] = true;
+        reached.push_back(at);
+        next.insert(next.end(), edges[at].rbegin(), edges[at].rend());
+    }
 }
 
 }  // namespace
@@ -127,27 +174,30 @@ model::Boxed<model::Wait> build_wait(RawSnapshot& raw, const RawThread& read, mo
     if (read.wait->holder_ident) add_owner(raw, read, wait);
     if (read.wait->holder_tid) add_owner_thread(raw, *read.wait->holder_tid, wait);
     for (const BlockPlace& block : read.wait->with_blocks) add_with_block(raw, block, wait);
+    const HolderProof proof = read.wait->is_queued ? HolderProof::kPool : HolderProof::kWorker;
+    for (const std::size_t worker : read.wait->workers)
+        wait.holders.push_back(to_holder(raw, raw.threads[worker], proof));
+    wait.pool_is_full = read.wait->pool_is_full;
     return wait;
 }
 
 std::vector<std::vector<std::size_t>> find_deadlocks(const std::vector<model::Thread>& threads) {
-    const auto next = find_edges(threads);
+    Edges edges = find_edges(threads);
+    remove_free(edges);
     std::vector<std::vector<std::size_t>> circles;
+    std::vector<bool> seen(threads.size());
     std::vector<std::size_t> reached_from(threads.size(), threads.size());
     for (std::size_t start = 0; start < threads.size(); ++start) {
-        std::optional<std::size_t> at = start;
-        // Until it ends, or meets what was seen: on this walk, then it is a circle, or before.
-        while (at && reached_from[*at] == threads.size()) {
-            reached_from[*at] = start;
-            at = next[*at];
+        if (edges[start].empty()) continue;
+        // Until it meets what was seen: on this walk, then it is a circle, or before.
+        std::size_t at = start;
+        while (reached_from[at] == threads.size()) {
+            reached_from[at] = start;
+            at = edges[at].front();
         }
-        if (!at || reached_from[*at] != start) continue;
+        if (reached_from[at] != start || seen[at]) continue;
         std::vector<std::size_t>& circle = circles.emplace_back();
-        const std::size_t first = *at;
-        do {
-            circle.push_back(*at);
-            at = next[*at];
-        } while (*at != first);
+        add_reached(edges, at, seen, circle);
         std::ranges::rotate(circle, std::ranges::min_element(circle));
     }
     return circles;

@@ -76,7 +76,8 @@ WaitsCapture::WaitsCapture(const memory::MemoryReader& memory, const cpython::La
       types_(pages_, layout_),
       locks_(pages_, layout_, types_),
       objects_(layout_, codes),
-      holders_(pages_, layout_, types_, locks_, objects_) {}
+      holders_(pages_, layout_, types_, locks_, objects_),
+      workers_(pages_, layout_, types_, objects_) {}
 
 void WaitsCapture::rehearse(RawSnapshot& raw) {
     load_codes(raw);
@@ -94,8 +95,10 @@ void WaitsCapture::copy(RawSnapshot& raw) {
             frames.push_back(thread.frames[*first].address);
         for_each_end(thread.frames, [&](std::size_t i) {
             const Code* code = code_of(raw, thread.frames[i]);
-            if (code != nullptr && (objects_.has_with_blocks(*code) ||
-                                    cpython::may_be_wait_site(code->function.view()))) {
+            if (code != nullptr &&
+                (objects_.has_with_blocks(*code) ||
+                 cpython::may_be_wait_site(code->function.view()) ||
+                 cpython::ThreadPools::is_worker(*code) || cpython::ThreadPools::is_work(*code))) {
                 frames.push_back(thread.frames[i].address);
             }
         });
@@ -129,6 +132,7 @@ void WaitsCapture::load_codes(const RawSnapshot& raw) {
 void WaitsCapture::find_all(RawSnapshot& raw) {
     for (RawThread& thread : raw.threads) thread.wait = find_wait(raw, thread);
     holders_.find(raw);
+    workers_.find(raw);
 }
 
 std::optional<RawWait> WaitsCapture::find_wait(const RawSnapshot& raw, const RawThread& thread) {
@@ -261,16 +265,12 @@ void WaitsCapture::find_name(const RawSnapshot& raw, const RawThread& thread, Ra
                          .find(wait.object, *code, thread.frames[*user], objects_);
 }
 
-/// A worker of a ThreadPoolExecutor is idle in the function that fetches its work
-/// [Lib/concurrent/futures/thread.py, 3.6 to 3.15].
+/// A worker of a ThreadPoolExecutor is idle in the function that fetches its work.
 void WaitsCapture::find_pool(const RawSnapshot& raw, const RawThread& thread, RawWait& wait) {
     if (wait.wait.kind != WaitKind::kQueueItem || wait.wait.name != "work_queue") return;
     const auto user = python_frame(thread.frames, wait.site_frame ? *wait.site_frame + 1 : 0);
     const Code* code = user ? code_of(raw, thread.frames[*user]) : nullptr;
-    if (code == nullptr || code->function.view() != "_worker" ||
-        !code->file.view().ends_with("concurrent/futures/thread.py")) {
-        return;
-    }
+    if (code == nullptr || !cpython::ThreadPools::is_worker(*code)) return;
     wait.wait.kind = WaitKind::kWork;
     wait.wait.name.clear();
 }

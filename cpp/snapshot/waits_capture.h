@@ -10,6 +10,7 @@
 #include "cpython/sync/lock_finder.h"
 #include "memory/page_cache.h"
 #include "model/wait.h"
+#include "snapshot/future_workers.h"
 #include "snapshot/lock_holders.h"
 #include "snapshot/raw_snapshot.h"
 
@@ -61,6 +62,7 @@ class WaitsCapture {
     cpython::LockFinder locks_;
     cpython::FrameObjects objects_;
     LockHolders holders_;
+    FutureWorkers workers_;
 };
 
 }  // namespace pystack::snapshot

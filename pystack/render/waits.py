@@ -26,6 +26,8 @@ _FILES = {
     "file": "for a file",
     "descriptor": "for a file",
 }
+#: As many workers of a pool are named.
+_MOST_WORKERS = 4
 _PEER_WAITS = {
     "pipe": "a pipe whose other end only this process has",
     "process": "this process to end",
@@ -68,6 +70,9 @@ class WaitText:
         """One sentence per circle."""
         for circle in self._deadlocks:
             threads = [self._threads[index] for index in circle]
+            if all(_is_queued(thread.waits_for) for thread in threads):
+                yield f"Deadlock: {_pool_text(threads)}."
+                continue
             text = short_name(threads[0])
             for number, thread in enumerate(threads):
                 wait = thread.waits_for
@@ -114,12 +119,15 @@ class WaitText:
         return f" by {self._name(wait.holders[0])}" if same and wait.holders else ""
 
     def _held_by(self, wait: Wait, thread: Thread | None) -> str | None:
-        if wait.kind not in ("lock", "mutex", "semaphore") or not wait.holders:
+        if wait.kind not in ("lock", "mutex", "semaphore", "future") or not wait.holders:
             return None
+        if _is_queued(wait):
+            return f"in the queue of a pool of {count(len(wait.holders), 'thread')}"
         texts = []
         for holder in wait.holders:
             itself = thread is not None and holder.tid is not None and holder.tid == thread.tid
-            text = "held by itself" if itself else f"held by {self._name(holder)}"
+            verb = "worked on" if holder.proof == "worker" else "held"
+            text = f"{verb} by {'itself' if itself else self._name(holder)}"
             if holder.proof == "with_block" and holder.file is not None:
                 line = "" if holder.line is None else f":{holder.line}"
                 text += f" in a with block at {escape(base_name(holder.file))}{line}"
@@ -149,6 +157,20 @@ class WaitText:
             yield f"{duration(max(wait.left_ns, 0))} left"
         elif wait.timeout_ns is not None:
             yield f"at most {duration(wait.timeout_ns)}"
+
+
+def _is_queued(wait: Wait | None) -> bool:
+    """Whether it is for a future that nobody works on yet."""
+    return wait is not None and any(holder.proof == "pool" for holder in wait.holders)
+
+
+def _pool_text(workers: Sequence[Thread]) -> str:
+    names = ", ".join(short_name(thread) for thread in workers[:_MOST_WORKERS])
+    if len(workers) > _MOST_WORKERS:
+        names += f" and {len(workers) - _MOST_WORKERS} more"
+    if len(workers) == 1:
+        return f"the only worker of a thread pool, {names}, waits for a future in the queue of its own pool"
+    return f"all {len(workers)} workers of a thread pool, {names}, wait for futures in the queue of their own pool"
 
 
 def _without_times(wait: Wait | None) -> Wait | None:

@@ -219,6 +219,30 @@ def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     assert text.count("Threads ") == 0
 
 
+@pytest.mark.parametrize("kind", ["full", "one_worker", "one_is_busy", "each_other", "working"])
+@pytest.mark.parametrize("interpreter", required(), ids=str)
+def test_futures_of_pools(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
+    with started(interpreter, tmp_path, "pools.py", kind) as target:
+        facts = arrive(target, tmp_path).facts
+        documents = [dump_json(target.pid), dump_json(target.pid, "--no-block")]
+        first = run_tool("dump", target.pid).stdout.splitlines()[1]
+        core = kernel_core(target.pid, tmp_path, signal.SIGABRT)
+    documents.append(core_json(core, *search_options(interpreter)))
+    for document in documents:
+        names = {thread["tid"]: thread["name"] for thread in document["threads"]}
+        waits = {thread["name"]: thread["waits_for"] for thread in document["threads"]}
+        for name, (proof, workers) in facts["waits"].items():
+            assert waits[name]["kind"] == "future"
+            assert sorted(names[holder["tid"]] for holder in waits[name]["holders"]) == workers
+            assert {holder["proof"] for holder in waits[name]["holders"]} <= {proof}
+        circles = [
+            sorted(names[document["threads"][i]["tid"]] for i in circle)
+            for circle in document["deadlocks"]
+        ]
+        assert circles == ([facts["circle"]] if facts["circle"] else [])
+    assert first.startswith("Deadlock: ") == bool(facts["circle"])
+
+
 PROCESS_CIRCLES = ["pipes", "with_another_thread", "with_another_process", "fifos", "full_pipe"]
 
 

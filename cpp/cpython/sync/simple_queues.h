@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <span>
+#include <vector>
 
 #include "base/address.h"
 #include "cpython/layout/layout.h"
@@ -15,5 +17,9 @@ namespace pystack::cpython {
 RemoteAddr waited_simple_queue(const memory::MemoryReader& memory, const Layout& layout,
                                TypeCache& types, RemoteAddr futex,
                                std::span<const RemoteAddr> objects);
+
+/// What is in a SimpleQueue of `_queue`, the next item first; at most `most` items.
+std::vector<RemoteAddr> simple_queue_items(const memory::MemoryReader& memory, const Layout& layout,
+                                           TypeCache& types, RemoteAddr queue, std::size_t most);
 
 }  // namespace pystack::cpython

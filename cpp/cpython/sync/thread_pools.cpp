@@ -1,0 +1,75 @@
+#include "cpython/sync/thread_pools.h"
+
+#include <string_view>
+
+#include "cpython/objects/instance_attributes.h"
+#include "cpython/objects/objects.h"
+#include "cpython/sync/simple_queues.h"
+#include "cpython/values/code_variables.h"
+
+namespace pystack::cpython {
+
+namespace {
+
+constexpr std::size_t kMostQueued = 1000;
+
+bool is_in_module(const Code& code) {
+    return code.file.view().ends_with("concurrent/futures/thread.py");
+}
+
+}  // namespace
+
+bool ThreadPools::is_worker(const Code& code) {
+    return code.function == "_worker" && is_in_module(code);
+}
+
+bool ThreadPools::is_work(const Code& code) {
+    return code.function == "run" && is_in_module(code);
+}
+
+std::optional<ThreadPools::Pool> ThreadPools::pool_of(const Code& code,
+                                                      const RawFrame& frame) const {
+    CodeVariables declared;
+    if (!read_code_variables(memory_, layout_, code, declared)) return std::nullopt;
+    Pool pool;
+    RemoteAddr reference;
+    for (const CodeVariables::Slot& slot : declared.slots) {
+        if (slot.name == "work_queue")
+            pool.queue = objects_.variable(memory_, code, frame, slot.index, types_);
+        if (slot.name == "executor_reference")
+            reference = objects_.variable(memory_, code, frame, slot.index, types_);
+    }
+    if (!pool.queue) return std::nullopt;
+    // A weak reference has its object behind its head [Include/cpython/weakrefobject.h].
+    if (!reference || layout_.pyobject.struct_size == 0) return pool;
+    const auto executor = memory_.read_pointer(reference + layout_.pyobject.struct_size);
+    const RemoteAddr most = executor ? attribute(*executor, "_max_workers") : RemoteAddr{};
+    const auto type = most ? types_.of(most) : fail(Error{});
+    if (!type || (*type)->kind != ValueKind::kInt) return pool;
+    const auto number = read_int64(memory_, layout_, most);
+    if (number && *number && **number > 0) pool.most_workers = static_cast<std::uint64_t>(**number);
+    return pool;
+}
+
+RemoteAddr ThreadPools::future_of(const Code& code, const RawFrame& frame) const {
+    const RemoteAddr work = objects_.first_argument(memory_, code, frame, types_);
+    return work ? attribute(work, "future") : work;
+}
+
+std::vector<RemoteAddr> ThreadPools::queued_futures(RemoteAddr queue) const {
+    std::vector<RemoteAddr> futures;
+    const auto type = types_.of(queue);
+    if (!type || (*type)->kind != ValueKind::kSimpleQueue) return futures;
+    for (const RemoteAddr work : simple_queue_items(memory_, layout_, types_, queue, kMostQueued)) {
+        if (const RemoteAddr future = attribute(work, "future")) futures.push_back(future);
+    }
+    return futures;
+}
+
+RemoteAddr ThreadPools::attribute(RemoteAddr object, std::string_view name) const {
+    if (!object) return {};
+    const auto value = instance_attribute(memory_, layout_, object, name);
+    return value && *value ? **value : RemoteAddr{};
+}
+
+}  // namespace pystack::cpython

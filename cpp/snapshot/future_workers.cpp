@@ -1,0 +1,70 @@
+#include "snapshot/future_workers.h"
+
+#include <algorithm>
+
+#include "snapshot/stack_ends.h"
+
+namespace pystack::snapshot {
+
+namespace {
+
+bool waits_for_future(const RawThread& thread) {
+    return thread.wait && thread.wait->wait.kind == model::WaitKind::kFuture;
+}
+
+}  // namespace
+
+void FutureWorkers::find(RawSnapshot& raw) {
+    if (std::ranges::none_of(raw.threads, waits_for_future)) return;
+    const std::vector<Worker> workers = find_workers(raw);
+    for (RawThread& thread : raw.threads) {
+        if (!waits_for_future(thread)) continue;
+        RawWait& wait = *thread.wait;
+        const auto worker = std::ranges::find(workers, wait.object, &Worker::future);
+        if (worker != workers.end()) {
+            wait.workers = {worker->thread};
+        } else {
+            find_queue(workers, wait);
+        }
+    }
+}
+
+std::vector<FutureWorkers::Worker> FutureWorkers::find_workers(const RawSnapshot& raw) const {
+    std::vector<Worker> workers;
+    for (std::size_t t = 0; t < raw.threads.size(); ++t) {
+        RemoteAddr future;
+        // The frames of the work come before that of the worker which does it.
+        for_each_end(raw.threads[t].frames, [&](std::size_t i) {
+            const cpython::RawFrame& frame = raw.threads[t].frames[i];
+            const cpython::Code* code = code_of(raw, frame);
+            if (code == nullptr) return;
+            if (cpython::ThreadPools::is_work(*code)) {
+                if (const RemoteAddr found = pools_.future_of(*code, frame)) future = found;
+            } else if (cpython::ThreadPools::is_worker(*code)) {
+                if (auto pool = pools_.pool_of(*code, frame))
+                    workers.push_back({.thread = t, .pool = *pool, .future = future});
+            }
+        });
+    }
+    return workers;
+}
+
+void FutureWorkers::find_queue(const std::vector<Worker>& workers, RawWait& wait) const {
+    std::vector<RemoteAddr> asked;
+    for (const Worker& worker : workers) {
+        const RemoteAddr queue = worker.pool.queue;
+        if (std::ranges::find(asked, queue) != asked.end()) continue;
+        asked.push_back(queue);
+        const auto queued = pools_.queued_futures(queue);
+        if (std::ranges::find(queued, wait.object) == queued.end()) continue;
+        for (const Worker& one : workers) {
+            if (one.pool.queue == queue) wait.workers.push_back(one.thread);
+        }
+        wait.is_queued = true;
+        // Else who submits more work starts another thread, which does this first.
+        wait.pool_is_full = worker.pool.most_workers == wait.workers.size();
+        return;
+    }
+}
+
+}  // namespace pystack::snapshot

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "cpython/sync/thread_pools.h"
+#include "snapshot/raw_snapshot.h"
+
+namespace pystack::snapshot {
+
+/// Finds the threads that work on the futures that others wait for, or would if they were not
+/// occupied: the workers of ThreadPoolExecutors.
+class FutureWorkers {
+  public:
+    /// All must outlive this.
+    FutureWorkers(const memory::MemoryReader& memory, const cpython::Layout& layout,
+                  cpython::TypeCache& types, const cpython::FrameObjects& objects)
+        : pools_(memory, layout, types, objects) {}
+
+    /// Completes the waits of all threads.
+    void find(RawSnapshot& raw);
+
+  private:
+    /// A thread of a pool.
+    struct Worker {
+        std::size_t thread = 0;  ///< Index into the threads of the snapshot.
+        cpython::ThreadPools::Pool pool;
+        RemoteAddr future;  ///< That it works on; null: none.
+    };
+
+    std::vector<Worker> find_workers(const RawSnapshot& raw) const;
+    void find_queue(const std::vector<Worker>& workers, RawWait& wait) const;
+
+    cpython::ThreadPools pools_;
+};
+
+}  // namespace pystack::snapshot

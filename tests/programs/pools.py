@@ -1,0 +1,90 @@
+"""Threads that wait for futures of thread pools: pools.py FACTS_FILE KIND
+
+The facts say who waits for whom: `circle`, and `waits` by the name of the waiting thread, with the
+names of the threads that work on what it waits for, or would ("worker" or "pool").
+"""
+
+import concurrent.futures
+import json
+import os
+import queue
+import sys
+import threading
+
+FACTS_FILE, KIND = sys.argv[1:]
+FACTS_FILE = os.path.abspath(FACTS_FILE)
+os.chdir(os.path.dirname(FACTS_FILE))  # Where its core is to be.
+NEVER, NEVER_WRITTEN = os.pipe()
+# Which work nobody does yet is known of pools whose queue is a SimpleQueue: 3.7 and later.
+KNOWS_QUEUE = hasattr(queue, "SimpleQueue")
+
+
+def pool_of(count, name):
+    return concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix=name)
+
+
+def queued(names):
+    return ["pool", names] if KNOWS_QUEUE else [None, []]
+
+
+def wait_for_ever():
+    os.read(NEVER, 1)
+
+
+def own_pool(count, busy=0):
+    """Work that waits for more work in the same pool, by `count` of its workers."""
+    pool = pool_of(count + busy, "own")
+    all_run = threading.Barrier(count + busy)
+
+    def wait_for_more():
+        all_run.wait()
+        pool.submit(int).result()
+
+    def stay():
+        all_run.wait()
+        wait_for_ever()
+
+    for work in [wait_for_more] * count + [stay] * busy:
+        pool.submit(work)
+    names = ["own_%d" % number for number in range(count + busy)]
+    facts = {name: queued(names) for name in names[:count]}
+    return facts, names if KNOWS_QUEUE and not busy else []
+
+
+def full():
+    return own_pool(3)
+
+
+def one_worker():
+    return own_pool(1)
+
+
+def one_is_busy():
+    return own_pool(2, busy=1)
+
+
+def each_other():
+    """Work of two pools that waits for each other."""
+    futures, known = [], threading.Event()
+
+    def wait_for(number):
+        known.wait()
+        futures[number].result()
+
+    futures += [pool_of(1, "first").submit(wait_for, 1), pool_of(1, "second").submit(wait_for, 0)]
+    known.set()
+    facts = {"first_0": ["worker", ["second_0"]], "second_0": ["worker", ["first_0"]]}
+    return facts, ["first_0", "second_0"]
+
+
+def working():
+    future = pool_of(2, "working").submit(wait_for_ever)
+    threading.Thread(target=future.result, name="patient", daemon=True).start()
+    return {"patient": ["worker", ["working_0"]]}, []
+
+
+WAITS, CIRCLE = globals()[KIND]()
+with open(FACTS_FILE + ".part", "w") as file:
+    json.dump({"waits": WAITS, "circle": CIRCLE, "threads": threading.active_count()}, file)
+os.rename(FACTS_FILE + ".part", FACTS_FILE)
+wait_for_ever()
