@@ -68,7 +68,7 @@ def test_record_and_convert(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == "5\n"
     (told,) = [line for line in done.stderr.splitlines() if " (requested " in line]
-    for name in ("x.html", "x.json", "x.txt", "again.pystack"):
+    for name in ("x.html", "x.json", "x.txt", "x.json.gz", "x.pb.gz", "x.otlp", "again.pystack"):
         done = run_tool("convert", path, "-o", tmp_path / name, "--lines")
         assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "x.json").read_text())
@@ -82,7 +82,8 @@ def test_record_and_convert(tmp_path: Path) -> None:
     assert "nobody" in refused.stderr
 
 
-def test_a_killed_recorder_leaves_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [["-o", "x.pystack"], ["-o", "x.html", "--keep"]])
+def test_a_killed_recorder_leaves_a_file(options: list[str], tmp_path: Path) -> None:
     path = tmp_path / "x.pystack"
     busy = "while True: sum(range(100))"
 
@@ -93,7 +94,8 @@ def test_a_killed_recorder_leaves_a_file(tmp_path: Path) -> None:
             return False
 
     with subprocess.Popen([sys.executable, "-c", busy]) as target:
-        arguments = [*TOOL, "record", "-r", "1000", "-o", str(path), str(target.pid)]
+        output = [str(tmp_path / one) if one.startswith("x.") else one for one in options]
+        arguments = [*TOOL, "record", "-r", "1000", *output, str(target.pid)]
         with subprocess.Popen(arguments, cwd=TOOL_FOLDER) as recorder:
             wait_until(has_samples, "samples in the file")  # which can be read while it grows
             recorder.send_signal(signal.SIGKILL)
@@ -101,6 +103,7 @@ def test_a_killed_recorder_leaves_a_file(tmp_path: Path) -> None:
     recording = load(str(path))
     assert recording.sample_count > 100
     assert recording.end_reason == "running"
+    assert not (tmp_path / "x.html").exists()
     done = run_tool("convert", path, "-o", tmp_path / "x.html")
     assert done.returncode == 0, done.stderr
 

@@ -120,6 +120,18 @@ def test_inlined_functions_are_lines_of_one_location() -> None:
     ]
 
 
+def test_an_inlined_call_elsewhere_is_another_location() -> None:
+    """Frames between them may be hidden, so a location can begin with an inlined function."""
+    caller = Frame("solve", kind=FrameKind.NATIVE, module="/lib/a.so", address=1)
+    inlined = caller._replace(function="dot", address=2, inline_depth=1)
+    other = inlined._replace(module="/lib/b.so", inline_depth=2)
+    writer = BatchWriter()
+    writer.sample(writer.thread(1), MS, MS, [caller, inlined, other])
+    decoded = decoded_of(recording_of(writer))
+    ((path, _, _),) = decoded.samples
+    assert [decoded.locations[location] for location in path] == [["dot"], ["dot"], ["solve"]]
+
+
 def test_native_modules_are_mappings() -> None:
     decoded = decoded_of(native_recording())
     mappings = {

@@ -212,9 +212,10 @@ def test_refusals_say_what_the_server_says(receiver: Receiver) -> None:
     )
 
 
-def test_redirects_are_not_followed(receiver: Receiver) -> None:
+@pytest.mark.parametrize("status", [302, 307])
+def test_redirects_are_not_followed(status: int, receiver: Receiver) -> None:
     """They would take the token with them."""
-    receiver.status, receiver.location = 307, f"{receiver.url}/ingest?elsewhere"
+    receiver.status, receiver.location = status, f"{receiver.url}/ingest?elsewhere"
     assert "redirected to" in failure(receiver)
     assert len(receiver.headers) == 1
 
