@@ -150,6 +150,7 @@ class RawTaskWait(TypedDict):
     pid: int | None  # of a child process
 
 class RawTask(TypedDict):
+    library: Literal["asyncio", "trio"]
     id: int  # its address
     interpreter_id: int
     name: str | None

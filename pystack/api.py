@@ -47,10 +47,12 @@ def dump(
             consistent.
         exhaustive: Also search anonymous memory for the interpreter. Slower, and needed only if
             the normal search finds none.
-        tasks: Also read asyncio tasks, of Python 3.7 and later. Without `block` they are read only
-            if no thread runs meanwhile; otherwise `problems` says that they are missing.
+        tasks: Also read the tasks of asyncio (Python 3.7 and later) and trio. Without `block` they
+            are read only if no thread runs meanwhile; otherwise `problems` says that they are
+            missing.
         locals: Also read arguments and local variables, within these limits. True means
-            `Locals()`. Needs `block`.
+            `Locals()`. Without `block` they are read only if no thread runs meanwhile; otherwise
+            `problems` says that they are missing.
         native: Also read native frames and merge them with the Python frames. True means
             `Native()`. Needs `block`.
         raise_priority: Raise the priority of the reading thread to niceness -20 and, while the
@@ -72,7 +74,7 @@ def dump(
         LayoutError: The Python version or build is not supported.
         MemoryFault: The interpreter's memory is corrupt or cannot be read.
         InvalidArgument: `pid` is not positive or is that of the calling process, which cannot pause
-            itself (use `block=False`), or `locals` or `native` was given without `block`.
+            itself (use `block=False`), or `native` was given without `block`.
         OutOfMemory: The system denied memory to the calling process.
 
     All of these are `PystackError`s; see `pystack.errors`.

@@ -104,7 +104,7 @@ class Thread(NamedTuple):
     frames: tuple[AnyFrame, ...]
     #: None if the thread does not wait, or what for is unknown.
     waits_for: Wait | None = None
-    #: None if no asyncio event loop is running in the thread, or tasks were not read.
+    #: None if no event loop of asyncio or run of trio is in the thread, or tasks were not read.
     event_loop: EventLoop | None = None
     #: None if it moved since the dump before, or there was none to compare with.
     unmoved: Unmoved | None = None
@@ -245,8 +245,8 @@ class Snapshot(NamedTuple):
     #: if its wait has holders with the proof "pool", for any of these. If the only one has a
     #: `peer_wait`, it waits for a process that waits for it.
     deadlocks: tuple[tuple[int, ...], ...] = ()
-    #: The asyncio tasks that are not done, by address. None if they were not requested or could not be
-    #: read.
+    #: The tasks of asyncio and trio that are not done, those of asyncio first. None if they were not
+    #: requested or could not be read.
     tasks: tuple[Task, ...] | None = None
     #: The dumps that it was compared with; None if there are none.
     watched: Watched | None = None

@@ -1,4 +1,4 @@
-"""asyncio tasks and event loops. Part of `pystack.model`, which has all public names."""
+"""Tasks of asyncio and trio, and event loops. Part of `pystack.model`, which has all public names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pystack.model_progress import Unmoved
 if TYPE_CHECKING:
     from pystack._core import RawTask, RawTaskWait
 
+TaskLibrary = Literal["asyncio", "trio"]
 TaskState = Literal["created", "ready", "running", "waiting"]
 TaskWaitKind = Literal[
     "other",
@@ -35,11 +36,11 @@ TaskWaitKind = Literal[
 
 
 class EventLoop(NamedTuple):
-    """The asyncio event loop that is running in a thread."""
+    """The event loop of asyncio, or the `Runner` of trio, that is running in a thread."""
 
     #: Its address, which `id()` returns in the target.
     id: int
-    #: Its class with the module, such as "uvloop.Loop".
+    #: Its class with the module, such as "uvloop.Loop" or "trio._core._run.Runner".
     type: str | None
     #: `Task.id` of the task that is running; None if the loop is between tasks.
     running_task: int | None
@@ -49,7 +50,7 @@ class EventLoop(NamedTuple):
 
 
 class TaskWait(NamedTuple):
-    """What an asyncio task waits for, as far as it is proved."""
+    """What a task waits for, as far as it is proved."""
 
     #: "other" is an awaitable that is none of the others.
     kind: TaskWaitKind
@@ -58,6 +59,7 @@ class TaskWait(NamedTuple):
     #: Its class with the module, such as "asyncio.locks.Semaphore".
     type: str | None
     #: `Task.id` of the tasks that are suspended inside an `async with` of the object. Others may hold it.
+    #: Of trio: those that own the lock or have tokens of the limiter.
     holders: tuple[int, ...]
     #: Seconds until a sleep ends, when the process was read; negative if it is over. None in cores.
     remaining_s: float | None
@@ -73,24 +75,26 @@ class TaskWait(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One asyncio task that is not done."""
+    """One task of asyncio or trio that is not done."""
 
+    library: TaskLibrary
     #: Its address, which `id()` returns in the target.
     id: int
     interpreter_id: int
-    #: `Task.get_name()`; None below Python 3.8, where tasks have no names.
+    #: `Task.get_name()`, or `Task.name` of trio; None below Python 3.8, where asyncio's tasks have no names.
     name: str | None
     #: "created": the first step has not begun. "ready": the event loop will run it next. None if unknown.
     state: TaskState | None
-    #: `EventLoop.id` of its loop, which may not be running.
+    #: `EventLoop.id` of its loop, which may not be running, or of its runner.
     loop: int | None
     #: None if it does not wait, or the reason is unknown.
     waits_for: TaskWait | None
-    #: `Task.id` of the tasks that await it.
+    #: `Task.id` of the tasks that await it. Of trio: of the task whose nursery it is in.
     awaited_by: tuple[int, ...]
     #: Why frames may be missing.
     problem: str | None
-    #: The coroutines and generators that await each other, outermost first. Of a running task: its calls.
+    #: The coroutines and generators that await each other, outermost first. Of a running task: its calls,
+    #: whose variables its thread has. If variables were requested, those of at most 200 tasks were read.
     frames: tuple[Frame, ...]
     #: None if it moved since the dump before, or there was none to compare with.
     unmoved: Unmoved | None = None

@@ -78,7 +78,12 @@ def limits() -> None:
 
 @contextlib.contextmanager
 def mortal_target(
-    interpreter: Interpreter, program: str, folder: Path, *, container: bool = False
+    interpreter: Interpreter,
+    program: str,
+    folder: Path,
+    *,
+    arguments: Sequence[str] = (),
+    container: bool = False,
 ) -> Iterator[TruthfulTarget]:
     """A program of `programs/` at its barrier, working in `folder`, where its core will be."""
     path = folder / "truth.json"
@@ -86,7 +91,7 @@ def mortal_target(
     with (
         errors.open("wb") as stderr,
         interpreter.spawn(
-            ["-c", RUN_IN_FOLDER, str(PROGRAMS / program), str(path)],
+            ["-c", RUN_IN_FOLDER, str(PROGRAMS / program), str(path), *arguments],
             container=container,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

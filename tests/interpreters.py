@@ -45,6 +45,8 @@ FULL_MATRIX = (
 NUMPY_MINORS = (8, 11, 13, 14)
 #: The same, for greenlet.
 GREENLET_MINORS = (8, 10, 11, 12, 13, 14)
+#: And for trio and anyio: of the oldest versions, older ones.
+TRIO_MINORS = (8, 9, 10, 11, 12, 13, 14, 15)
 
 # Must run on 3.6. `abiflags` has "d" for a debug build and "t" for a free-threaded one.
 PROBE = """

@@ -84,6 +84,7 @@ def raw_thread(tid: int | None = 4711, **fields: Any) -> Any:
 
 def raw_task(name: str | None = "Task-1", **fields: Any) -> Any:
     return {
+        "library": "asyncio",
         "id": 0x7F0000000010,
         "interpreter_id": 0,
         "name": name,

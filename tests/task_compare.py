@@ -7,6 +7,9 @@ from typing import Any
 
 from truth_compare import FRAME_FIELDS, Json
 
+#: Variables of the programs whose names look secret.
+SECRETS = {"password", "current_trio_token"}
+
 
 def task_differences(truth: Json, dump: Json) -> list[str]:
     """Each way in which the tasks of the dump are not the true ones; empty if there is none."""
@@ -55,6 +58,30 @@ def differences_of(
     true_places = [[frame[field] for field in FRAME_FIELDS] for frame in true["frames"]]
     if places != true_places:
         yield f"frames\n    {places}\n  not\n    {true_places}"
+
+
+def variable_differences(truth: Json, dump: Json) -> list[str]:
+    """Each variable of a task that does not run which is not the true one, by name, kind and value."""
+    dumped = {task["id"]: task for task in dump["tasks"]}
+    found = []
+    for task in truth["tasks"]:
+        frames = dumped[task["id"]]["frames"]
+        if task["state"] == "running":
+            found += [f"{task['name']}: has some" for one in frames if one["variables"] is not None]
+            continue
+        for true, frame in zip(task["variables"], frames, strict=True):
+            where = f"{task['name']}, {frame['function']}"
+            if frame["variables_problem"] or frame["variables_omitted"]:
+                found.append(f"{where}: {frame}")
+            shown = {one["name"]: one for one in frame["variables"] or ()}
+            if shown.keys() != true.keys():
+                found.append(f"{where}: {sorted(shown)} instead of {sorted(true)}")
+            for name in shown.keys() & true.keys():
+                value = None if name in SECRETS else true[name]
+                is_true = value is None or shown[name]["value"] == value
+                if shown[name]["redacted"] != (name in SECRETS) or not is_true:
+                    found.append(f"{where}: {shown[name]} instead of {value}")
+    return found
 
 
 def minor_version(truth: Json) -> int:

@@ -9,6 +9,7 @@ by the next run:
   3.13t/   the free-threaded build of 3.13, compiled here from Debian's source package
   numpy-*  numpy from PyPI, which brings OpenBLAS, for some versions
   greenlet-*  greenlet from PyPI, for some versions
+  trio-*      trio and anyio from PyPI
 
 The separate debug files of the root's interpreters are moved to `sid/usr/lib/debug-files`, out of
 the place where tools look for them, as real machines have none. `tests/targets.py` mounts them
@@ -62,6 +63,21 @@ WHEELS = {
         ("greenlet", minor): "3.1.1" if minor == 8 else "3.2.4"
         for minor in interpreters.GREENLET_MINORS
     },
+    **{
+        ("trio", minor): {8: "0.22.2", 9: "0.27.0", 10: "0.30.0"}.get(minor, "0.35.0")
+        for minor in interpreters.TRIO_MINORS
+    },
+}
+
+# What is installed with a package.
+COMPANIONS = {
+    ("trio", minor): (
+        "anyio==4.5.2" if minor == 8 else "anyio==4.9.0" if minor < 11 else "anyio==4.16.0",
+        "typing_extensions==4.13.2" if minor == 8 else "typing_extensions==4.16.0",
+        *("attrs==25.3.0", "idna==3.10", "outcome==1.3.0.post0", "sniffio==1.3.1"),
+        *("sortedcontainers==2.4.0", "exceptiongroup==1.3.0"),
+    )
+    for minor in interpreters.TRIO_MINORS
 }
 
 SID_RECIPE = (RECIPE, SID_PACKAGES)
@@ -303,15 +319,20 @@ def download_source(steps: Steps, work: Path) -> tuple[str, Path]:
     raise ProvisionError(f"no source of {FREE_THREADED_SOURCE} in {', '.join(SOURCE_SUITES)}")
 
 
+def wheel_recipe(package: str, minor: int) -> tuple[object, ...]:
+    return (RECIPE, WHEELS[package, minor], *COMPANIONS.get((package, minor), ()))
+
+
 def install_wheel(steps: Steps, package: str, minor: int) -> None:
     final = interpreters.wheel_folder(package, minor)
     release = WHEELS[package, minor]
+    companions = COMPANIONS.get((package, minor), ())
     with workplace(final.with_name(final.name + ".tmp")) as made:
         steps.say(f"installing {package} {release} for 3.{minor}")
         options = ("--only-binary=:all:", "--no-deps", f"--python-version=3.{minor}")
         pip = (sys.executable, "-m", "pip", "install", "--target", made, *options)
-        steps.run(*pip, f"{package}=={release}")
-        write_stamp(made, (RECIPE, release))
+        steps.run(*pip, f"{package}=={release}", *companions)
+        write_stamp(made, wheel_recipe(package, minor))
         publish(made, final)
 
 
@@ -328,10 +349,10 @@ def main() -> int:
         "sid": (interpreters.sid_root(), SID_RECIPE, make_sid_root),
         "3.13t": (interpreters.free_threaded_prefix(), FREE_THREADED_RECIPE, make_free_threaded),
     }
-    for (package, minor), release in WHEELS.items():
+    for package, minor in WHEELS:
         folder = interpreters.wheel_folder(package, minor)
         install = functools.partial(install_wheel, package=package, minor=minor)
-        products[folder.name] = (folder, (RECIPE, release), install)
+        products[folder.name] = (folder, wheel_recipe(package, minor), install)
     if arguments.only not in (None, *products):
         parser.error(f"--only takes one of {', '.join(products)}")
     # As an exception, so that what was half made is removed.

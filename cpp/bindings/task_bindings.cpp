@@ -61,6 +61,7 @@ nb::dict event_loop_dict(const model::EventLoop& loop) {
 
 nb::dict TaskMaker::make(const model::Task& task) {
     nb::dict item;
+    item["library"] = task.library == model::TaskLibrary::kTrio ? "trio" : "asyncio";
     item["id"] = task.id;
     item["interpreter_id"] = task.interpreter_id;
     item["name"] = optional_str(task.name);

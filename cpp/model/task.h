@@ -21,6 +21,9 @@ enum class TaskState : std::uint8_t {
     kWaiting,
 };
 
+/// The library that runs a task.
+enum class TaskLibrary : std::uint8_t { kAsyncio, kTrio };
+
 /// What a task waits for. Names are those of the JSON output.
 enum class TaskWaitKind : std::uint8_t {
     kOther,  ///< An awaitable that is none of the others.
@@ -71,13 +74,15 @@ struct TaskWait {
     TaskWaitKind kind = TaskWaitKind::kOther;
     std::uint64_t object = 0;              ///< Its address; 0: none.
     std::optional<std::string> type_name;  ///< Of its class, with the module. Escaped.
-    std::vector<std::uint64_t> holders;    ///< Tasks that are inside an `async with` of it.
-    std::optional<double> remaining_s;     ///< Of a sleep in a live process; below 0: it is over.
-    std::optional<std::int64_t> pid;       ///< Of a process.
+    /// Tasks that are inside an `async with` of it; of trio, those that it names as its owners.
+    std::vector<std::uint64_t> holders;
+    std::optional<double> remaining_s;  ///< Of a sleep in a live process; below 0: it is over.
+    std::optional<std::int64_t> pid;    ///< Of a process.
 };
 
-/// One asyncio task that is not done.
+/// One task of asyncio or trio that is not done.
 struct Task {
+    TaskLibrary library = TaskLibrary::kAsyncio;
     std::uint64_t id = 0;  ///< Its address, as id() gives it.
     std::int64_t interpreter_id = 0;
     std::optional<std::string> name;
@@ -87,10 +92,10 @@ struct Task {
     std::shared_ptr<const std::vector<Frame>> frames;
     std::string problem;  ///< Why frames may be missing; empty when none are.
     std::optional<TaskWait> waits_for;
-    std::vector<std::uint64_t> awaited_by;  ///< Ids of tasks.
+    std::vector<std::uint64_t> awaited_by;  ///< Ids of tasks; of trio, that whose nursery it is in.
 };
 
-/// The event loop that runs in a thread.
+/// The event loop that runs in a thread, or the Runner of trio.
 struct EventLoop {
     std::uint64_t id = 0;  ///< Its address.
     std::optional<std::string> type_name;

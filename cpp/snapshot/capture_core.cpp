@@ -248,10 +248,10 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
     RawSnapshot raw(*core, *runtime, options.max_depth);
     if (auto infos = core->threads()) raw.infos = std::move(*infos);
     raw.read_stopped();
+    if (options.tasks) TasksCapture(core->memory(), runtime->layout, raw.codes).read(raw);
     if (options.locals) {
         LocalsCapture(core->memory(), runtime->layout, *options.locals).read(raw);
     }
-    if (options.tasks) TasksCapture(core->memory(), runtime->layout, raw.codes).read(raw);
     if (raw.walked.interpreters.empty()) {
         return capture_without_python(*core, options,
                                       raw.walked.problem.value_or(no_interpreter(*core)));

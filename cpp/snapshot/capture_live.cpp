@@ -14,6 +14,7 @@
 #include "snapshot/raw_snapshot.h"
 #include "snapshot/running_capture.h"
 #include "snapshot/snapshot_builder.h"
+#include "snapshot/still_capture.h"
 #include "snapshot/still_threads.h"
 #include "snapshot/tasks_capture.h"
 #include "snapshot/waits_capture.h"
@@ -156,10 +157,10 @@ class LiveCapture {
         target_.use_registers_of(&guard);
         raw_.read_stopped();
         waits_.copy(raw_);
-        if (locals_ && stops == 1) locals_->copy(raw_);
-        if (locals_ && stops > 1) locals_->read(raw_);
         if (tasks_ && stops == 1) tasks_->copy(raw_);
         if (tasks_ && stops > 1) tasks_->read(raw_);
+        if (locals_ && stops == 1) locals_->copy(raw_);
+        if (locals_ && stops > 1) locals_->read(raw_);
         read_registers(guard);
         if (native_) native_->copy_stacks(raw_.walked.threads);
         target_.use_registers_of(nullptr);
@@ -176,9 +177,8 @@ class LiveCapture {
 
     /// What was copied during the stop. False: something is missing from it.
     bool read_copies() {
-        const bool has_locals = !locals_ || locals_->render(raw_);
         const bool has_tasks = !tasks_ || tasks_->read_copy(raw_);
-        return has_locals && has_tasks;
+        return (!locals_ || locals_->render(raw_)) && has_tasks;
     }
 
     /// A thread was stopped in the few instructions in which its frames are being linked.
@@ -210,6 +210,7 @@ class LiveCapture {
         }
         rehearse_waits();
         if (tasks_) tasks_->rehearse(raw_);
+        if (locals_) locals_->rehearse_tasks(raw_);
         raw_.clear();
     }
 
@@ -294,11 +295,9 @@ class LiveCapture {
         was_stopped_ = running.was_stopped();
         attempts_ = running.attempts();
         read_waits();
-        if (tasks_) tasks_->read_running(raw_, target_);
-        if (tasks_ && !raw_.tasks) {
-            problems_.emplace_back(
-                "the asyncio tasks are missing: the process kept running while they were read");
-        }
+        problems_ =
+            StillCapture(target_, raw_, tasks_ ? &*tasks_ : nullptr, locals_ ? &*locals_ : nullptr)
+                .read();
         raw_.calls = blocked_calls();
         raw_.match();
         look_for_waiters({});
@@ -340,10 +339,6 @@ struct Captured {
 
 Result<std::unique_ptr<Captured>> capture_here(int pid, const CaptureOptions& options,
                                                bool raise_priority) {
-    if (options.locals && !options.stop) {
-        return fail(Error{.code = ErrorCode::kInvalidArgument,
-                          .what = "variables can only be read if the process is stopped"});
-    }
     if (options.native && !options.stop) {
         return fail(Error{.code = ErrorCode::kInvalidArgument,
                           .what = "native frames can only be read if the process is stopped"});

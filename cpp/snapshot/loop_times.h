@@ -1,12 +1,12 @@
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <optional>
 #include <unordered_map>
 
 #include "cpython/objects/value_types.h"
-#include "cpython/sync/frame_objects.h"
 #include "memory/memory_reader.h"
+#include "snapshot/frame_variable.h"
 #include "snapshot/raw_snapshot.h"
 
 namespace pystack::snapshot {
@@ -21,23 +21,25 @@ class LoopTimes {
   public:
     LoopTimes(const memory::MemoryReader& memory, const cpython::Layout& layout,
               cpython::CodeReader& codes)
-        : memory_(memory), layout_(layout), types_(memory, layout), objects_(layout, codes) {}
+        : memory_(memory),
+          layout_(layout),
+          types_(memory, layout),
+          end_time_(
+              memory, layout, codes,
+              {.file = "asyncio/base_events.py", .function = "_run_once", .variable = "end_time"}) {
+    }
 
-    /// Looks at the code of the threads' frames, which have to be loaded.
-    void find_code(const RawSnapshot& raw);
-    /// In seconds of the loop's clock, by index into RawSnapshot::threads. Of threads that do not
-    /// run meanwhile.
+    /// As those of FrameVariable. Times are in seconds of the loop's clock.
+    void find_code(const RawSnapshot& raw) { end_time_.find_code(raw); }
     std::unordered_map<std::size_t, double> read(const RawSnapshot& raw);
 
   private:
-    std::optional<double> read(const cpython::Code& code, const cpython::RawFrame& frame,
-                               std::uint32_t variable);
+    std::optional<double> to_seconds(RemoteAddr value);
 
     const memory::MemoryReader& memory_;
     const cpython::Layout layout_;
     cpython::TypeCache types_;
-    cpython::FrameObjects objects_;
-    std::unordered_map<RemoteAddr, std::uint32_t> variables_;  ///< `end_time`, by code object.
+    FrameVariable end_time_;
 };
 
 }  // namespace pystack::snapshot

@@ -80,8 +80,15 @@ void RawSnapshot::read_stopped() {
     read_names();
 }
 
+bool RawSnapshot::take_variables(std::uint64_t bytes) {
+    if (!target.limits().charge_bytes(bytes)) return false;
+    variable_bytes_ += bytes;
+    return true;
+}
+
 void RawSnapshot::clear() {
     walked = {};
+    clear_variables();
     threads.clear();
     gils.clear();
     names.clear();
@@ -100,6 +107,14 @@ void RawSnapshot::clear() {
 void RawSnapshot::clear_tasks() {
     if (tasks) target.limits().return_bytes(tasks->bytes);
     tasks.reset();
+}
+
+void RawSnapshot::clear_variables() {
+    for (RawThread& thread : threads) thread.variables.clear();
+    if (tasks) {
+        for (cpython::RawTask& task : tasks->tasks) task.variables.clear();
+    }
+    target.limits().return_bytes(std::exchange(variable_bytes_, 0));
 }
 
 void RawSnapshot::read_gils() {

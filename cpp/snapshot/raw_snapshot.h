@@ -98,6 +98,8 @@ struct RawSnapshot {
     void clear();
     /// The same for the tasks alone.
     void clear_tasks();
+    /// The same for the variables of threads and tasks.
+    void clear_variables();
     void read_gils();
     void read_names();
     /// What the limits have left for frames, and for proofs of them.
@@ -106,6 +108,8 @@ struct RawSnapshot {
     std::size_t most_frames() const;
     /// Charges the frames of a thread to the limits. False: they do not fit, and are left out.
     bool take_frames(RawThread& raw);
+    /// The same for variables.
+    bool take_variables(std::uint64_t bytes);
     /// Finds each thread's OS thread, and from `calls` what it is blocked in.
     void match();
     /// What is one thread: the thread states of each OS thread, the innermost first, as indexes
@@ -145,7 +149,9 @@ struct RawSnapshot {
     std::vector<std::string> guesses_;
 
     std::unordered_set<RemoteAddr> outermost_;  ///< Frames: of each thread that was read.
-    std::uint64_t frame_bytes_ = 0;             ///< Taken from the limits.
+    // Taken from the limits:
+    std::uint64_t frame_bytes_ = 0;
+    std::uint64_t variable_bytes_ = 0;
 };
 
 /// A runtime without a single interpreter.

@@ -23,7 +23,8 @@ constexpr std::uint64_t kFrameBytes = 768;
 
 using Frames = std::shared_ptr<const std::vector<model::Frame>>;
 
-/// Makes the frames of tasks. Thousands of tasks are at the same place: these share theirs.
+/// Makes the frames of tasks. Thousands of tasks are at the same place: these share theirs, unless
+/// these have variables.
 class TaskFrames {
   public:
     TaskFrames(RawSnapshot& raw, FrameMaker& maker) : raw_(raw), maker_(maker) {
@@ -34,7 +35,7 @@ class TaskFrames {
     }
 
     /// `lacks_calls` is set if what a running task has called is not known.
-    Frames of(const RawTask& task, bool& lacks_calls) {
+    Frames of(RawTask& task, bool& lacks_calls) {
         lacks_calls = false;
         if (task.state == model::TaskState::kRunning && !task.chain.frames.empty()) {
             const auto place = places_.find(task.chain.frames.front().frame.address);
@@ -51,7 +52,7 @@ class TaskFrames {
         outermost_first_.clear();
         for (const cpython::AwaitingFrame& frame : task.chain.frames)
             outermost_first_.push_back(frame.frame);
-        return shared();
+        return task.variables.empty() ? shared() : with_variables(task.variables);
     }
 
   private:
@@ -76,6 +77,19 @@ class TaskFrames {
         }
         known = std::make_shared<const std::vector<model::Frame>>(std::move(frames));
         return known;
+    }
+
+    Frames with_variables(std::vector<model::FrameVariables>& variables) {
+        std::vector<model::Frame> frames;
+        if (raw_.target.limits().charge_bytes(outermost_first_.size() * kFrameBytes)) {
+            for (std::size_t i = 0; i < outermost_first_.size(); ++i) {
+                const model::Frame* frame = maker_.make(outermost_first_[i]);
+                if (frame == nullptr) continue;
+                frames.push_back(*frame);
+                frames.back().variables = std::move(variables[i]);
+            }
+        }
+        return std::make_shared<const std::vector<model::Frame>>(std::move(frames));
     }
 
     RawSnapshot& raw_;
@@ -112,6 +126,7 @@ void build_tasks(RawSnapshot& raw, FrameMaker& maker, model::Snapshot& snapshot)
     for (RawTask& read : raw.tasks->tasks) {
         if (raw.target.limits().cancelled()) return;
         model::Task& task = tasks.emplace_back();
+        task.library = read.library;
         task.id = read.address.value;
         task.interpreter_id = raw.walked.interpreters[read.interpreter].id;
         task.name = std::move(read.name);
@@ -136,7 +151,7 @@ std::optional<model::EventLoop> event_loop_of(const RawSnapshot& raw,
     if (!raw.tasks) return std::nullopt;
     const auto& loops = raw.tasks->loops;
     const auto loop = std::ranges::find_if(loops, [states](const auto& one) {
-        return std::ranges::find(states, one.thread) != states.end();
+        return one.thread && std::ranges::find(states, *one.thread) != states.end();
     });
     if (loop == loops.end()) return std::nullopt;
     model::EventLoop found{.id = loop->address.value, .type_name = loop->type_name};

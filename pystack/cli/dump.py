@@ -90,15 +90,10 @@ def dump(
     asked = list(dict.fromkeys((*more_pids, *pids)))
     if not asked:
         raise click.UsageError("Missing argument 'PID'.")
-    if no_block:
-        if variables is not None:
-            raise click.UsageError(
-                "--locals cannot be used with --no-block: the process must be stopped."
-            )
-        if native is not None:
-            raise click.UsageError(
-                "--native cannot be used with --no-block: the process must be stopped."
-            )
+    if no_block and native is not None:
+        raise click.UsageError(
+            "--native cannot be used with --no-block: the process must be stopped."
+        )
     settings = settings_of(context)
     shown: list[int] = []
 

@@ -27,7 +27,7 @@ class Output(NamedTuple):
 
     @property
     def wants_tasks(self) -> bool:
-        """Whether asyncio tasks are read at all."""
+        """Whether tasks are read at all."""
         return self.tasks is not False
 
     @property
@@ -58,7 +58,7 @@ output_options = option_group(
             "--tasks/--no-tasks",
             "tasks",
             default=None,
-            help="Show all asyncio tasks, or none. Default: at most 20 groups of each event loop.",
+            help="Show all tasks of asyncio and trio, or none. Default: at most 20 groups of each event loop.",
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from pystack.model import Task
+from pystack.model import Frame, Task
 
 
 class TaskGroup(NamedTuple):
@@ -13,6 +13,10 @@ class TaskGroup(NamedTuple):
 
     tasks: list[Task]
     children: list[TaskGroup]
+
+    def first(self) -> Task:
+        """The task that stands for all: the first one of which variables are known, if there is one."""
+        return next((task for task in self.tasks if has_variables(task)), self.tasks[0])
 
     def total(self) -> int:
         """The number of tasks in this group and below it."""
@@ -53,6 +57,11 @@ def task_tree(tasks: Sequence[Task]) -> TaskTree:
     return TaskTree(groups, circles)
 
 
+def has_variables(task: Task) -> bool:
+    """Whether variables of its frames were read."""
+    return any(frame.variables is not None for frame in task.frames)
+
+
 def walk(groups: Sequence[TaskGroup]) -> Iterator[tuple[int, TaskGroup]]:
     """The groups with their depth, parents first. Not recursive: chains can be long."""
     stack = [(0, group) for group in reversed(groups)]
@@ -80,16 +89,28 @@ def _grow(roots: list[Task], awaited: dict[int, list[Task]], seen: set[int]) -> 
 
 def _grouped(tasks: Iterable[Task]) -> list[TaskGroup]:
     groups: dict[Hashable, TaskGroup] = {}
+    # Tasks at the same place share their frames, unless these have variables.
+    known: dict[int, int] = {}
+    places: dict[Hashable, int] = {}
     for task in tasks:
-        groups.setdefault(_likeness(task), TaskGroup([], [])).tasks.append(task)
+        place = known.get(id(task.frames))
+        if place is None:
+            frames = tuple(map(_without_variables, task.frames))
+            place = known[id(task.frames)] = places.setdefault(frames, len(places))
+        groups.setdefault(_likeness(task, place), TaskGroup([], [])).tasks.append(task)
     return list(groups.values())
 
 
-def _likeness(task: Task) -> Hashable:
+def _without_variables(frame: Frame) -> Frame:
+    if frame.variables is None:
+        return frame
+    return frame._replace(variables=None, variables_omitted=0, variables_problem=None)
+
+
+def _likeness(task: Task, place: int) -> Hashable:
     wait = task.waits_for
     return (
-        # Tasks at the same place share their frames.
-        id(task.frames),
+        place,
         task.state,
         task.problem,
         task.unmoved and task.unmoved.dumps,

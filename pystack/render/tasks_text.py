@@ -1,4 +1,4 @@
-"""The lines of asyncio tasks: a tree of who awaits whom."""
+"""The lines of tasks: a tree of who awaits whom."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pystack.model import Frame, Snapshot, Task, TaskWait, Thread
 from pystack.render.escape import escape
 from pystack.render.stack_text import StackText
-from pystack.render.task_tree import TaskGroup, task_tree, walk
+from pystack.render.task_tree import TaskGroup, has_variables, task_tree, walk
 from pystack.render.terminal import Palette
 from pystack.render.text_options import TextOptions
 from pystack.render.watched import unmoved_text
@@ -19,8 +19,10 @@ _MAX_NAMES = 3
 _MAX_INDENT = 24
 _MAX_CHAIN = 12
 
+# Parts of paths: trio and anyio have their own functions in files with an underscore.
+_LIBRARIES = ("/asyncio/", "/trio/_", "/anyio/_", "/anyio/streams/", "/anyio/to_thread.py")
 _STATES = {"created": "not started", "ready": "ready to run", "running": "running"}
-# The class of `self`, which names of functions below 3.11 do not have.
+# The class of `self`, which names of functions below 3.11 do not have. Above, it can be a private base.
 _METHODS = frozenset(
     {
         "lock",
@@ -70,21 +72,23 @@ class TasksText:
             what = "no task is running"
         if loop.busy_s is not None:
             what += f", not back in the loop for {duration(round(loop.busy_s * 1e9))}"
+        kind = "Run of trio in" if (loop.type or "").startswith("trio.") else "Event loop of"
         yield self._palette.paint(
-            self._palette.head, f"  Event loop of this thread: {count(len(tasks), 'task')}, {what}"
+            self._palette.head, f"  {kind} this thread: {count(len(tasks), 'task')}, {what}"
         )
         yield from self._tree(tasks)
 
     def without_thread(self) -> Iterator[str]:
-        """Those whose event loop is not running in any thread."""
-        if not self._homeless:
-            return
-        number = len(self._homeless)
-        yield self._palette.paint(
-            self._palette.head,
-            f"{count(number, 'task')} of event loops that are not running in any thread:",
-        )
-        yield from self._tree(self._homeless)
+        """Those whose event loop is not running in any thread, and those of trio whose thread is unknown."""
+        for library, kind, what in (
+            ("asyncio", "task", "of event loops that are not running in any thread"),
+            ("trio", "trio task", "of which the thread is unknown"),
+        ):
+            tasks = [task for task in self._homeless if task.library == library]
+            if tasks:
+                head = f"{count(len(tasks), kind)} {what}:"
+                yield self._palette.paint(self._palette.head, head)
+                yield from self._tree(tasks)
 
     def _tree(self, tasks: Sequence[Task]) -> Iterator[str]:
         tree = task_tree(tasks)
@@ -109,7 +113,7 @@ class TasksText:
             yield f"    ... {count(left_out, 'more task')} {verb} not shown (--tasks shows all)"
 
     def _group(self, group: TaskGroup) -> Iterator[str]:
-        first = group.tasks[0]
+        first = group.first()
         name = self._palette.paint(self._palette.head, _names(group.tasks))
         details = [*self._details(group.tasks)]
         chain = " > ".join(_chain(first))
@@ -118,6 +122,9 @@ class TasksText:
         frames = first.frames if self._options.full else _own_frames(first.frames)
         for line in self._stacks.frames(frames):
             yield f"  {line}"
+        if len(group.tasks) > 1 and has_variables(first):
+            note = f"    (these are the variables of {_name(first)})"
+            yield self._palette.paint(self._palette.dim, note)
 
     def _details(self, tasks: Sequence[Task]) -> Iterator[str]:
         first = tasks[0]
@@ -188,26 +195,26 @@ def _order(task: Task) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() and len(part) < 18 else -1, part) for part in parts]
 
 
-def _is_of_asyncio(frame: Frame) -> bool:
-    return "/asyncio/" in frame.file
+def _is_of_library(frame: Frame) -> bool:
+    return any(part in frame.file for part in _LIBRARIES)
 
 
 def _own_frames(frames: Sequence[Frame]) -> Sequence[Frame]:
-    """Without what asyncio does between them, unless there is nothing else."""
-    own = [frame for frame in frames if not _is_of_asyncio(frame)]
+    """Without what the libraries do between them, unless there is nothing else."""
+    own = [frame for frame in frames if not _is_of_library(frame)]
     return own or frames[-1:]
 
 
 def _chain(task: Task) -> list[str]:
-    """The functions that await each other; of asyncio's own, the one that was called."""
+    """The functions that await each other; of those of a library, the one that was called."""
     words: list[str] = []
-    inside_asyncio = False
+    inside_library = False
     for frame in task.frames:
-        is_inside = _is_of_asyncio(frame)
+        is_inside = _is_of_library(frame)
         # `async with` goes through a method that says nothing.
-        if is_inside and (inside_asyncio or frame.function == "__aenter__"):
+        if is_inside and (inside_library or frame.function == "__aenter__"):
             continue
-        inside_asyncio = is_inside
+        inside_library = is_inside
         words.append(escape(_function(frame, task.waits_for) if is_inside else _short(frame.name)))
     if task.waits_for is not None and task.waits_for.kind == "gather":
         words.append("gather")
@@ -219,8 +226,9 @@ def _chain(task: Task) -> list[str]:
 
 def _function(frame: Frame, wait: TaskWait | None) -> str:
     if frame.function in ("__aexit__", "_aexit") and wait is not None and wait.kind == "task_group":
-        return "TaskGroup"
-    if frame.qualname is None and wait is not None and wait.kind in _METHODS and wait.type:
+        return "Nursery" if wait.type == "trio.Nursery" else "TaskGroup"
+    names_class = frame.qualname is not None and not frame.qualname.startswith("_")
+    if not names_class and wait is not None and wait.kind in _METHODS and wait.type:
         return f"{wait.type.rpartition('.')[2]}.{frame.function}"
     return _short(frame.name)
 

@@ -18,7 +18,13 @@ from pystack.render.text_options import TextOptions
 from pystack.render.thread_heads import ThreadHeads
 from pystack.render.waits import WaitText
 from pystack.render.watched import watched_text
-from pystack.render.words import count, duration, interpreter_title, with_namespace
+from pystack.render.words import (
+    count,
+    duration,
+    interpreter_title,
+    task_count,
+    with_namespace,
+)
 
 if TYPE_CHECKING:
     from pystack.render.tasks_text import TasksText
@@ -101,7 +107,7 @@ class _Writer:
             count(len(snapshot.threads), "thread"),
         ]
         if snapshot.tasks:
-            parts.append(count(len(snapshot.tasks), "asyncio task"))
+            parts.append(task_count(snapshot.tasks))
         if len(snapshot.interpreters) > 1:
             parts.append(count(len(snapshot.interpreters), "interpreter"))
         if snapshot.core is None:

@@ -16,7 +16,7 @@ class TextOptions(NamedTuple):
     full: bool = False
     #: Include the native frames of the interpreter's internals.
     plumbing: bool = False
-    #: Show all groups of asyncio tasks, not only the first ones.
+    #: Show all groups of tasks, not only the first ones.
     all_tasks: bool = False
     #: Show native functions with parameters and template arguments.
     signatures: bool = False

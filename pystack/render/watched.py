@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pystack.model import Snapshot, Unmoved, Watched
-from pystack.render.words import count, duration
+from pystack.render.words import count, duration, task_count
 
 
 def unmoved_text(group: Sequence[Unmoved]) -> str:
@@ -33,8 +33,7 @@ def watched_text(snapshot: Snapshot, watched: Watched) -> str:
             parts.append(f"{count(number, 'thread') if not parts else number} {text}")
     if snapshot.tasks:
         number = sum(_stood_still(task.unmoved, watched) != "moved" for task in snapshot.tasks)
-        tasks = count(len(snapshot.tasks), "asyncio task")
-        parts.append(f"{number} of {tasks} stood at the same place each time")
+        parts.append(f"{number} of {task_count(snapshot.tasks)} stood at the same place each time")
     head = f"Watched for {duration(watched.span_ns)} ({count(watched.dumps, 'dump')})"
     return f"{head}: {', '.join(parts)}." if parts else f"{head}."
 

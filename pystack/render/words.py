@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
-from pystack.model import Snapshot, Thread
+from pystack.model import Snapshot, Task, Thread
 from pystack.render.escape import escape
 
 RUN_STATES = {
@@ -32,6 +33,14 @@ def interpreter_title(snapshot: Snapshot) -> str:
     if snapshot.debug:
         flavour.append("debug")
     return f"CPython {escape(snapshot.version)}" + (f" ({', '.join(flavour)})" if flavour else "")
+
+
+def task_count(tasks: Sequence[Task]) -> str:
+    """`178 asyncio tasks`; of several libraries, `5 tasks of asyncio and trio`."""
+    libraries = sorted({task.library for task in tasks})
+    if len(libraries) == 1:
+        return count(len(tasks), f"{libraries[0]} task")
+    return f"{count(len(tasks), 'task')} of {' and '.join(libraries)}"
 
 
 def thread_name(thread: Thread) -> str | None:

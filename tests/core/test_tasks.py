@@ -16,7 +16,7 @@ from core_files import (
 )
 from interpreters import required
 from targets import Interpreter
-from task_compare import task_differences
+from task_compare import task_differences, variable_differences
 
 pytestmark = pytest.mark.live
 
@@ -30,6 +30,7 @@ def test_tasks_of_a_core(interpreter: Interpreter, tmp_path: Path) -> None:
     need_kernel_cores()
     with mortal_target(interpreter, "waiting_tasks.py", tmp_path) as running:
         core = kernel_core(running.pid, tmp_path, signal.SIGABRT)
-        dump = core_json(core, *search_options(interpreter))
-    if found := task_differences(running.truth, dump):
+        dump = core_json(core, "--locals", *search_options(interpreter))
+    found = task_differences(running.truth, dump) + variable_differences(running.truth, dump)
+    if found:
         pytest.fail("\n".join([f"{len(found)} differences:", *found[:40]]), pytrace=False)

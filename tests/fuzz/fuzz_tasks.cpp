@@ -1,4 +1,4 @@
-// Reads the asyncio tasks of memory that is the input: pieces, each with its address.
+// Reads the tasks of asyncio and trio of memory that is the input: pieces, each with its address.
 
 #include <array>
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "cpython/layout/layout_table.h"
 #include "cpython/tasks/task_reader.h"
+#include "cpython/tasks/trio_reader.h"
 #include "driver.h"
 #include "memory/page_cache.h"
 #include "support/bytes.h"
@@ -34,18 +35,31 @@ Layout layout_at(std::uint8_t index) {
     return *layout;
 }
 
-fuzz::Bytes tasks_of(std::uint8_t index) {
-    using State = testing::TaskHeap::State;
-    const Layout layout = layout_at(index);
-    testing::TaskHeap heap(layout);
+using State = testing::TaskHeap::State;
+
+RemoteAddr asyncio_interpreter(testing::TaskHeap& heap) {
     const RemoteAddr future = heap.future();
     const RemoteAddr inner =
         heap.coroutine(State::kSuspended, heap.wrapper(future, "_asyncio.FutureIter"));
     const RemoteAddr first = heap.task(heap.coroutine(State::kSuspended, inner), "first", future);
     const RemoteAddr second = heap.task(heap.coroutine(State::kSuspended, first), "second", first);
-    const RemoteAddr interpreter =
-        heap.interpreter({first, second, heap.task(heap.coroutine(State::kCreated), "third"),
-                          heap.task(heap.coroutine(State::kSuspended, {}, "generator"), "fourth")});
+    return heap.interpreter(
+        {first, second, heap.task(heap.coroutine(State::kCreated), "third"),
+         heap.task(heap.coroutine(State::kSuspended, {}, "generator"), "fourth")});
+}
+
+RemoteAddr trio_interpreter(testing::TaskHeap& heap) {
+    const RemoteAddr trap = heap.coroutine(State::kSuspended, {}, "generator");
+    const RemoteAddr parent = heap.trio_task(heap.coroutine(State::kSuspended, trap), "parent");
+    return heap.trio_interpreter(
+        {parent, heap.trio_task(heap.coroutine(State::kSuspended, trap), "child", parent),
+         heap.trio_task(heap.coroutine(State::kRunning), "runs", parent)});
+}
+
+fuzz::Bytes tasks_of(std::uint8_t index, RemoteAddr (*make)(testing::TaskHeap&)) {
+    const Layout layout = layout_at(index);
+    testing::TaskHeap heap(layout);
+    const RemoteAddr interpreter = make(heap);
     fuzz::Bytes bytes;
     append(bytes, index);
     append(bytes, static_cast<std::uint32_t>(interpreter.value));
@@ -56,6 +70,14 @@ fuzz::Bytes tasks_of(std::uint8_t index) {
         bytes.insert(bytes.end(), piece.begin(), piece.end());
     });
     return bytes;
+}
+
+void look_at(const RawTasks& tasks) {
+    for (const RawTask& task : tasks.tasks) {
+        if (task.chain.frames.size() > AwaitChains::kMostFrames) std::abort();
+        if (task.name) fuzz::use(*task.name);
+        fuzz::use(task.awaited_by);
+    }
 }
 
 }  // namespace
@@ -75,15 +97,18 @@ void fuzz::run(std::span<const std::byte> bytes) {
     RawTasks tasks = reader.read(testing::TaskHeap::walked(interpreter));
     const CodeReader codes(memory, layout);
     reader.explain(tasks, codes);
-    for (const RawTask& task : tasks.tasks) {
-        if (task.chain.frames.size() > AwaitChains::kMostFrames) std::abort();
-        if (task.name) use(*task.name);
-        use(task.awaited_by);
-    }
+    look_at(tasks);
+    TrioReader trio_reader(memory, layout, limits);
+    RawTasks of_trio = trio_reader.read(testing::TaskHeap::walked(interpreter));
+    trio_reader.explain(of_trio, codes);
+    look_at(of_trio);
 }
 
 std::vector<fuzz::Bytes> fuzz::seeds() {
     std::vector<Bytes> seeds;
-    for (std::uint8_t i = 0; i < kMinorVersions.size(); ++i) seeds.push_back(tasks_of(i));
+    for (std::uint8_t i = 0; i < kMinorVersions.size(); ++i) {
+        seeds.push_back(tasks_of(i, asyncio_interpreter));
+        seeds.push_back(tasks_of(i, trio_interpreter));
+    }
     return seeds;
 }

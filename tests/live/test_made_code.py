@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 import pytest
 
 import pystack
-from interpreters import GREENLET_MINORS, required, wheel_folder
+from interpreters import GREENLET_MINORS, required
 from marks import each_of
 from sampled_stacks import Recorded
 from targets import PROGRAMS, Interpreter, Target
 from tool_runs import dump_json
+from wheels import package_for
 
 pytestmark = pytest.mark.live
 
@@ -89,17 +89,6 @@ def test_recordings_through_trampolines_for_perf(interpreter: Interpreter) -> No
     assert not [one for one in whole if one.startswith(("0x", "py::", "<native"))]
 
 
-def greenlet_for(interpreter: Interpreter, folder: Path) -> Path:
-    """Where the target sees it: one with a root of its own sees the test's folder."""
-    kept = wheel_folder("greenlet", interpreter.version[1])
-    if not kept.exists():
-        pytest.skip(f"no {kept} here (tools/provision_interpreters.py makes it)")
-    if interpreter.root is None:
-        return kept
-    shutil.copytree(kept, folder / "greenlet-for-root")
-    return folder / "greenlet-for-root"
-
-
 #: One build of each version: the wheels are for the usual ABI.
 WITH_GREENLETS = [
     one
@@ -110,7 +99,7 @@ WITH_GREENLETS = [
 
 @pytest.fixture
 def greenlets(interpreter: Interpreter, tmp_path: Path) -> Any:
-    package = greenlet_for(interpreter, tmp_path)
+    package = package_for(interpreter, "greenlet", tmp_path)
 
     def spawn(mode: str) -> Any:
         return interpreter.spawn(

@@ -14,7 +14,7 @@ import pytest
 from interpreters import required
 from process_state import wait_until
 from targets import PROGRAMS, Interpreter
-from task_compare import minor_version, task_differences
+from task_compare import minor_version, task_differences, variable_differences
 from tool_runs import dump_json, run_tool
 from truthful_target import TruthfulTarget, truthful_target
 
@@ -52,6 +52,39 @@ def test_tasks_are_those_of_the_target(target: TruthfulTarget, options: list[str
     sleeps = [task for task in dump["tasks"] if (task["waits_for"] or {}).get("kind") == "sleep"]
     assert sleeps
     assert all(0 < task["waits_for"]["remaining_s"] <= 100_000 for task in sleeps)
+
+
+@pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped", "not stopped"])
+def test_variables_of_tasks_are_those_of_the_target(
+    target: TruthfulTarget, options: list[str]
+) -> None:
+    target.wait_for_barrier()
+    dump = dump_json(target.pid, "--locals", *options)
+    assert not dump["problems"]
+    if found := variable_differences(target.truth, dump):
+        pytest.fail("\n".join([f"{len(found)} differences:", *found[:40]]), pytrace=False)
+    assert all(thread["frames"][0]["variables"] is not None for thread in dump["threads"])
+    assert not any(
+        frame["variables"] for task in dump_json(target.pid)["tasks"] for frame in task["frames"]
+    )
+
+
+def test_the_text_has_variables_of_one_task_of_each_group(target: TruthfulTarget) -> None:
+    shown = run_tool("dump", "--tasks", "--locals", "--no-source", target.pid)
+    assert shown.returncode == 0, shown.stderr
+    [(names, group, of_whom)] = re.findall(
+        r"^ +2 tasks (.*?): has_variables > .*\n((?:.+\n)+?) +\(these are the variables of (.*)\)$",
+        shown.stdout,
+        re.M,
+    )
+    assert of_whom == names.split(", ")[0]
+    [task] = [task for task in target.truth["tasks"] if task["name"] == "with variables 0"]
+    if minor_version(target.truth) >= 8:
+        assert of_whom == task["name"]
+    assert "        password = <redacted>\n" in group
+    if of_whom in (task["name"], f"Task at {task['id']:#x}"):
+        assert "        row = {'id': 0, 'states': ['new', ('a', 2)]}\n" in group
+    assert "hunter2" not in shown.stdout
 
 
 def test_threads_have_their_loops(target: TruthfulTarget) -> None:
@@ -112,6 +145,26 @@ def test_ten_thousand_tasks(interpreter: Interpreter) -> None:
         if task["awaited_by"] == main
     ]
     assert places == [["outer", "middle", "leaf", "sleep"]] * count
+    assert re.search(rf"^ +{count} tasks .*outer > middle > leaf > sleep", text.stdout, re.M)
+
+
+def test_variables_of_two_hundred_tasks() -> None:
+    count = 300
+    interpreter = WITH_TASKS[-1]
+    with interpreter.spawn(
+        [str(PROGRAMS / "many_tasks.py"), str(count)], stdout=subprocess.PIPE, text=True
+    ) as target:
+        assert target.process.stdout is not None
+        assert target.process.stdout.readline() == "ready\n"
+        dump = dump_json(target.pid, "--locals")
+        text = run_tool("dump", "--locals", target.pid)
+    read = [task for task in dump["tasks"] if task["frames"][0]["variables"] is not None]
+    assert len(read) == 200
+    # One of each place comes before a second one.
+    assert [task for task in read if not task["awaited_by"]]
+    missing = "the variables of 101 tasks were not read: those of at most 200 tasks are"
+    assert dump["problems"] == [missing]
+    assert missing in text.stdout
     assert re.search(rf"^ +{count} tasks .*outer > middle > leaf > sleep", text.stdout, re.M)
 
 

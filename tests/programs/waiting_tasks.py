@@ -8,7 +8,6 @@ its scene says that it waits for and who awaits it.
 
 import asyncio
 import concurrent.futures
-import gc
 import itertools
 import os
 import subprocess
@@ -16,6 +15,7 @@ import sys
 import threading
 import types
 
+import _task_truth
 import _truth
 
 NEW_TASK_NAMES = sys.version_info >= (3, 8)
@@ -255,6 +255,37 @@ def old_style():
     yield from forever()
 
 
+async def has_variables(gate, first, *rest, only=1.5, **more):
+    row = {"id": first, "states": ["new", rest]}
+    password = "hunter2"
+    shared = [first]
+
+    def uses():
+        return shared, row
+
+    await inner_variables(uses, first + 1)
+    return password
+
+
+async def inner_variables(function, number):
+    text = "number %d" % number
+    async for count in counts(text):
+        del count
+        await forever()
+    return function
+
+
+async def counts(text):
+    for i in range(3):
+        yield i, text
+
+
+async def never_begins(first, second="two"):
+    third = first
+    await forever()
+    return third
+
+
 async def kinds():
     async def iterates():
         async for _ in numbers():
@@ -289,6 +320,9 @@ async def kinds():
     start(deep(50), "deep", "future")
     start(asyncio.sleep(100000), "sleeper", "sleep")
     start(wraps(asyncio.sleep(100000)), "wrapped sleeper", "sleep")
+    for i in range(2):
+        some = has_variables(None, i, "a", 2, only=None, more={"key": (1, 2)})
+        start(some, "with variables {}".format(i), "future")
     start(waits(), "n\u00e4me \u4e16", "future")
 
 
@@ -361,6 +395,7 @@ async def main(gate):
     def stand_still():
         future.set_result(None)
         start(is_not_started(), "created", None, state="created")
+        start(never_begins(1), "new with arguments", None, state="created")
         gate.wait()
 
     loop.call_soon(stand_still)
@@ -414,35 +449,14 @@ class Stage(_truth.Stage):
 
 def describe(task):
     name = NAMES[id(task)]
-    frames = [_truth.describe(frame) for frame in chain(task)]
-    return dict(SAID[name], id=id(task), name=name, frames=frames)
-
-
-def chain(task):
-    """The frames of the coroutines that await each other."""
-    awaited = getattr(task, "_coro", None) or task.get_coro()
-    while awaited is not None:
-        for prefix in ("cr", "gi", "ag"):
-            frame = getattr(awaited, prefix + "_frame", None)
-            if frame is not None:
-                yield frame
-                name = {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}[prefix]
-                awaited = getattr(awaited, name)
-                break
-        else:
-            # Wrappers do not say what they wrap.
-            inside = [
-                one
-                for one in gc.get_referents(awaited)
-                if isinstance(
-                    one, (types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType)
-                )
-            ]
-            is_wrapper = type(awaited).__name__ in WRAPPERS
-            awaited = inside[0] if inside and is_wrapper else None
-
-
-WRAPPERS = ("coroutine_wrapper", "async_generator_asend", "async_generator_athrow")
+    frames = list(_task_truth.chain(getattr(task, "_coro", None) or task.get_coro()))
+    return dict(
+        SAID[name],
+        id=id(task),
+        name=name,
+        frames=[_truth.describe(frame) for frame in frames],
+        variables=[_task_truth.variables(frame) for frame in frames],
+    )
 
 
 def run():

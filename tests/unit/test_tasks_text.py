@@ -8,7 +8,14 @@ from pystack.model import Snapshot
 from pystack.render.task_tree import task_tree, walk
 from pystack.render.text import render_text
 from pystack.render.text_options import TextOptions
-from raw_snapshots import raw_frame, raw_snapshot, raw_task, raw_task_wait, raw_thread
+from raw_snapshots import (
+    raw_frame,
+    raw_snapshot,
+    raw_task,
+    raw_task_wait,
+    raw_thread,
+    raw_variable,
+)
 
 LOOP = 0x7F0000000020
 
@@ -49,6 +56,58 @@ def test_equal_tasks_are_one_group_below_the_one_that_awaits_them() -> None:
         "      12 tasks req-0 ... req-11: handle > fetch > Semaphore.acquire (held by Task-1)",
         '        File "/srv/app.py", line 3, in handle',
         '        File "/srv/app.py", line 8, in fetch',
+    ]
+
+
+def test_tasks_with_variables_are_one_group_and_those_of_one_are_shown() -> None:
+    def with_variable(value: str) -> list[Any]:
+        return [raw_frame("fetch", variables=[raw_variable("row", value)])]
+
+    lines = lines_of(
+        *many(2, "req"),
+        raw_task("req-2", id=7, frames=with_variable("1")),
+        raw_task("req-3", id=8, frames=with_variable("2")),
+    )
+    assert lines[1:] == [
+        "    4 tasks req-0 ... req-3: fetch (the reason for waiting is unknown)",
+        '      File "/srv/app.py", line 3, in fetch',
+        "        Locals:",
+        "          row = 1",
+        "      (these are the variables of req-2)",
+    ]
+
+
+def test_a_run_of_trio() -> None:
+    loop = {
+        "id": LOOP,
+        "type": "trio._core._run.Runner",
+        "running_task": None,
+        "busy_s": None,
+    }
+    wait = raw_task_wait("task_group", type="trio.Nursery")
+    frames = [
+        raw_frame("main"),
+        raw_frame("NurseryManager.__aexit__", file="/lib/trio/_core/_run.py"),
+    ]
+    frames[1]["function"] = "__aexit__"
+    tasks = [
+        raw_task("main", id=1, library="trio", frames=frames, waits_for=wait),
+        raw_task("child", id=2, library="trio", awaited_by=[1]),
+        raw_task("far", id=3, library="trio", loop=5),
+    ]
+    snapshot = Snapshot.from_raw(raw_snapshot(raw_thread(event_loop=loop), tasks=tasks))
+    lines = list(render_text(snapshot))
+    assert "1 thread, 3 trio tasks" in lines[0]
+    begin = lines.index("  Run of trio in this thread: 2 tasks, no task is running")
+    assert lines[begin + 1 :] == [
+        "    main: main > Nursery",
+        '      File "/srv/app.py", line 3, in main',
+        "      child: work (the reason for waiting is unknown)",
+        '        File "/srv/app.py", line 3, in work',
+        "",
+        "1 trio task of which the thread is unknown:",
+        "    far: work (the reason for waiting is unknown)",
+        '      File "/srv/app.py", line 3, in work',
     ]
 
 

@@ -284,4 +284,20 @@ Result<RemoteAddr> module_dict(const MemoryReader& reader, const Layout& layout,
     return dict;
 }
 
+Result<std::optional<RemoteAddr>> imported_module_dict(const MemoryReader& reader,
+                                                       const Layout& layout, RemoteAddr interpreter,
+                                                       std::string_view name) {
+    const FieldOffset field = layout.interpreter_state.imports_modules;
+    if (!field) {
+        return fail(Error{.code = ErrorCode::kOffsetsRejected,
+                          .what = "interpreter_state.imports_modules"});
+    }
+    PYSTACK_TRY(modules, reader.read_pointer(interpreter + *field));
+    if (!modules) return std::nullopt;  // An interpreter that is starting or has ended.
+    PYSTACK_TRY(module, dict_lookup_str(reader, layout, modules, name));
+    if (!module) return std::nullopt;
+    PYSTACK_TRY(dict, module_dict(reader, layout, *module));
+    return dict;
+}
+
 }  // namespace pystack::cpython

@@ -33,4 +33,9 @@ std::vector<Result<std::optional<RemoteAddr>>> instance_attributes(
 Result<RemoteAddr> module_dict(const memory::MemoryReader& reader, const Layout& layout,
                                RemoteAddr module);
 
+/// That of a module in sys.modules of an interpreter; nullopt: nobody has imported it.
+Result<std::optional<RemoteAddr>> imported_module_dict(const memory::MemoryReader& reader,
+                                                       const Layout& layout, RemoteAddr interpreter,
+                                                       std::string_view name);
+
 }  // namespace pystack::cpython

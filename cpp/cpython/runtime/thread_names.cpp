@@ -41,18 +41,10 @@ std::vector<std::optional<std::uint64_t>> read_identifiers(
 Result<ThreadNames> read_thread_names(const MemoryReader& reader, const Layout& layout,
                                       RemoteAddr interpreter_state) {
     ThreadNames names;
-    if (!layout.interpreter_state.imports_modules) {
-        return fail(Error{.code = ErrorCode::kOffsetsRejected,
-                          .what = "interpreter_state.imports_modules"});
-    }
-    PYSTACK_TRY(modules,
-                reader.read_pointer(interpreter_state + *layout.interpreter_state.imports_modules));
-    if (!modules) return names;  // An interpreter that is starting or has ended.
-    PYSTACK_TRY(threading, dict_lookup_str(reader, layout, modules, "threading"));
-    if (!threading) return names;
-    PYSTACK_TRY(globals, module_dict(reader, layout, *threading));
+    PYSTACK_TRY(globals, imported_module_dict(reader, layout, interpreter_state, "threading"));
+    if (!globals) return names;
     // Absent while the module is being imported.
-    PYSTACK_TRY(active, dict_lookup_str(reader, layout, globals, "_active"));
+    PYSTACK_TRY(active, dict_lookup_str(reader, layout, *globals, "_active"));
     if (!active) return names;
 
     std::vector<RemoteAddr> keys;

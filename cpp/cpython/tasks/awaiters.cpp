@@ -5,16 +5,12 @@
 #include <string_view>
 
 #include "cpython/objects/instance_attributes.h"
-#include "memory/remote_struct.h"
+#include "cpython/objects/set_objects.h"
 
 namespace pystack::cpython {
 
 namespace {
 
-using memory::RemoteStruct;
-
-constexpr std::uint64_t kWordBytes = 8;
-constexpr std::uint64_t kSetEntryBytes = 16;
 constexpr std::uint64_t kMostSetEntries = 1 << 16;
 /// Of one task that are looked at; those of real ones are a few.
 constexpr std::size_t kMostCallbacks = 64;
@@ -30,6 +26,8 @@ constexpr std::array<std::string_view, 7> kFinishing = {
     "_AsCompletedIterator._handle_completion", "_release_waiter",
 };
 constexpr std::string_view kTaskGroup = "TaskGroup._on_task_done";
+/// That of anyio's task groups [anyio/_backends/_asyncio.py].
+constexpr std::string_view kAnyioTaskGroup = "TaskGroup._spawn.<locals>.task_done";
 
 bool is_of_asyncio(std::string_view path) {
     return path.find("/asyncio/") != std::string_view::npos;
@@ -45,7 +43,8 @@ Awaiters::Awaiters(const memory::MemoryReader& memory, const Layout& layout, Typ
       futures_(futures),
       codes_(codes),
       limits_(limits),
-      callbacks_(memory, layout, types) {}
+      callbacks_(memory, layout, types),
+      attributes_(memory, layout, types) {}
 
 bool Awaiters::find(std::vector<RawTask>& tasks) {
     tasks_ = &tasks;
@@ -106,16 +105,12 @@ void Awaiters::add_published(const FutureParts& parts, RawTask& task) {
         add(parts.awaited_by, task);
         return;
     }
-    const auto& fields = layout_.set_object;
-    if (!fields.mask || !fields.table) return;
-    const auto mask = memory_.read_value<std::uint64_t>(parts.awaited_by + *fields.mask);
-    const auto table = memory_.read_pointer(parts.awaited_by + *fields.table);
-    if (!mask || !table) return;
-    const std::uint64_t count = std::min(*mask, kMostSetEntries - 1) + 1;
-    const auto bytes = memory_.read_bytes(*table, count * kSetEntryBytes);
-    if (!bytes || !limits_.charge_steps(count)) return;
-    const RemoteStruct entries(*table, *bytes);
-    for (std::uint64_t i = 0; i < count; ++i) add(*entries.pointer(i * kSetEntryBytes), task);
+    const auto read = for_each_set_item(memory_, layout_, parts.awaited_by, kMostSetEntries,
+                                        [&](RemoteAddr awaiter) {
+                                            add(awaiter, task);
+                                            return !is_cut_ && limits_.charge_steps();
+                                        });
+    if (!read) is_cut_ = true;
 }
 
 /// Callbacks finish futures whose own callbacks finish others, and so on.
@@ -131,6 +126,14 @@ void Awaiters::add_by_callbacks(const FutureParts& parts, RawTask& task) {
                 for (const RemoteAddr group : callbacks_.subjects(callback)) {
                     const auto parent = instance_attribute(memory_, layout_, group, "_parent_task");
                     if (parent && *parent) add(**parent, task);
+                }
+                continue;
+            }
+            if (name == kAnyioTaskGroup) {
+                for (const RemoteAddr object : callbacks_.subjects(callback)) {
+                    const RemoteAddr scope = attributes_.get(object, "cancel_scope");
+                    if (const RemoteAddr host = attributes_.get(scope, "_host_task"))
+                        add(host, task);
                 }
                 continue;
             }

@@ -8,6 +8,7 @@
 #include "base/work_limits.h"
 #include "cpython/frames/code_reader.h"
 #include "cpython/layout/layout.h"
+#include "cpython/objects/attributes.h"
 #include "cpython/objects/value_types.h"
 #include "cpython/tasks/callbacks.h"
 #include "cpython/tasks/futures.h"
@@ -44,6 +45,7 @@ class Awaiters {
     const CodeReader& codes_;
     WorkLimits& limits_;
     Callbacks callbacks_;
+    Attributes attributes_;
     std::unordered_map<RemoteAddr, std::uint32_t> index_of_;  ///< Of tasks.
     /// The tasks that wait for an object: a future, or the `self` of a function of asyncio.
     std::unordered_map<RemoteAddr, Tasks> waiters_;

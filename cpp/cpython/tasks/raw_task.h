@@ -9,12 +9,14 @@
 #include "base/address.h"
 #include "cpython/tasks/await_chain.h"
 #include "model/task.h"
+#include "model/variables.h"
 
 namespace pystack::cpython {
 
-/// One asyncio task that is not done, before its frames are named.
+/// One task that is not done, before its frames are named.
 struct RawTask {
     RemoteAddr address;
+    model::TaskLibrary library = model::TaskLibrary::kAsyncio;
     std::size_t interpreter = 0;  ///< Index into WalkedInterpreters::interpreters.
     RemoteAddr loop;              ///< Null: not known.
     RemoteAddr waited_for;        ///< The future that it is suspended on; null: none.
@@ -24,10 +26,13 @@ struct RawTask {
     std::optional<model::TaskWait> wait;
     std::optional<double> wakes_at_s;       ///< Of a sleep: on the target's monotonic clock.
     std::vector<std::uint64_t> awaited_by;  ///< Tasks, by address.
+    std::vector<model::FrameVariables>
+        variables{};  ///< As chain.frames; empty: they were not read.
 };
 
 struct RawEventLoop {
-    std::size_t thread = 0;  ///< Index into WalkedInterpreters::threads.
+    /// Index into WalkedInterpreters::threads; nullopt: not known.
+    std::optional<std::size_t> thread;
     RemoteAddr address;
     RemoteAddr running_task;  ///< Null: none.
     std::optional<std::string> type_name;

@@ -6,18 +6,13 @@
 #include "cpython/objects/dict_objects.h"
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
-#include "memory/remote_struct.h"
+#include "cpython/objects/set_objects.h"
 
 namespace pystack::cpython {
 
 namespace {
 
-using memory::RemoteStruct;
-
 constexpr std::uint64_t kWordBytes = 8;
-/// setentry {PyObject *key; Py_hash_t hash} [Include/cpython/setobject.h].
-constexpr std::uint64_t kSetEntryBytes = 16;
-constexpr std::uint64_t kEntriesAtOnce = 4096;
 /// Of one interpreter. Real programs have some ten thousand.
 constexpr std::size_t kMostTasks = 1 << 20;
 constexpr std::uint64_t kMostSetEntries = std::uint64_t{4} * kMostTasks;
@@ -37,12 +32,8 @@ constexpr std::string_view kHolder = "_RunningLoopHolder";
 /// Of the module asyncio.tasks; null: it is not imported.
 RemoteAddr globals_of_asyncio(const memory::MemoryReader& memory, const Layout& layout,
                               RemoteAddr interpreter) {
-    const FieldOffset field = layout.interpreter_state.imports_modules;
-    const auto modules = field ? memory.read_pointer(interpreter + *field) : RemoteAddr{};
-    if (!modules || !*modules) return {};
-    const auto module = dict_lookup_str(memory, layout, *modules, "asyncio.tasks");
-    if (!module || !*module) return {};
-    return module_dict(memory, layout, **module).value_or(RemoteAddr{});
+    const auto globals = imported_module_dict(memory, layout, interpreter, "asyncio.tasks");
+    return globals ? globals->value_or(RemoteAddr{}) : RemoteAddr{};
 }
 
 }  // namespace
@@ -98,43 +89,16 @@ RemoteAddr TaskLists::weak_set_data(RemoteAddr weak_set) const {
 }
 
 void TaskLists::add_set(RemoteAddr set, bool of_weak_references, TaskList& list) {
-    const auto& fields = layout_.set_object;
-    if (!set || !fields.mask || !fields.table) return;
-    const auto mask = memory_.read_value<std::int64_t>(set + *fields.mask);
-    const auto table = memory_.read_pointer(set + *fields.table);
-    if (!mask || !table || *mask < 0 || static_cast<std::uint64_t>(*mask) >= kMostSetEntries) {
+    if (!set) return;
+    const auto add_item = [&](RemoteAddr item) {
+        if (!of_weak_references) return add(item, list);
+        // PyWeakReference begins with the object, which is None for one that died.
+        const auto object = memory_.read_pointer(item + layout_.pyobject.struct_size);
+        if (object) return add(*object, list);
         list.is_cut = true;
-        return;
-    }
-    const std::uint64_t end = static_cast<std::uint64_t>(*mask) + 1;
-    std::vector<std::byte> part;
-    for (std::uint64_t first = 0; first < end; first += kEntriesAtOnce) {
-        const std::uint64_t count = std::min(kEntriesAtOnce, end - first);
-        part.resize(count * kSetEntryBytes);
-        const RemoteAddr begin = *table + first * kSetEntryBytes;
-        if (!memory_.read(begin, part)) {
-            list.is_cut = true;
-            return;
-        }
-        const RemoteStruct entries(begin, part);
-        for (std::uint64_t i = 0; i < count; ++i) {
-            const auto key = *entries.pointer(i * kSetEntryBytes);
-            const auto hash = *entries.get<std::int64_t>(i * kSetEntryBytes + kWordBytes);
-            // Removed entries keep a dummy key with a hash that no object has.
-            if (!key || hash == -1) continue;
-            RemoteAddr task = key;
-            if (of_weak_references) {
-                // PyWeakReference begins with the object, which is None for one that died.
-                const auto object = memory_.read_pointer(key + layout_.pyobject.struct_size);
-                if (!object) {
-                    list.is_cut = true;
-                    continue;
-                }
-                task = *object;
-            }
-            if (!add(task, list)) return;
-        }
-    }
+        return true;
+    };
+    if (!for_each_set_item(memory_, layout_, set, kMostSetEntries, add_item)) list.is_cut = true;
 }
 
 /// A ring of nodes inside of tasks; the head is in the thread or interpreter.

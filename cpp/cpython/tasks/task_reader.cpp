@@ -6,20 +6,11 @@
 #include <utility>
 
 #include "cpython/tasks/awaiters.h"
+#include "cpython/tasks/task_budget.h"
 #include "cpython/tasks/task_name.h"
 #include "cpython/tasks/wait_reasons.h"
 
 namespace pystack::cpython {
-
-namespace {
-
-/// What a task and one of its frames take until they are printed, about: as in RawSnapshot.
-constexpr std::uint64_t kTaskBytes = 1024;
-constexpr std::uint64_t kFrameBytes = 96;
-/// This part of the limit is for tasks.
-constexpr std::uint64_t kTasksShare = 2;
-
-}  // namespace
 
 TaskReader::TaskReader(const memory::MemoryReader& memory, const Layout& layout, WorkLimits& limits,
                        const std::optional<AsyncioOffsets>& published)
@@ -80,8 +71,8 @@ void TaskReader::read_interpreter(const WalkedInterpreters& walked, std::size_t 
             "the layout of asyncio tasks could not be recognized: those made in C are missing");
     }
     AwaitChains chains(memory_, layout_, types_, limits_);
+    TaskBudget budget(limits_);
     std::size_t unreadable = 0;
-    std::size_t refused = 0;
     for (const RemoteAddr address : list.tasks) {
         if (limits_.cancelled()) return;
         if (!Futures::is_task(futures_.kind_of(address))) {
@@ -91,23 +82,13 @@ void TaskReader::read_interpreter(const WalkedInterpreters& walked, std::size_t 
         auto task = read_task(address, chains);
         if (!task) continue;
         task->interpreter = interpreter;
-        const std::uint64_t bytes = kTaskBytes + task->chain.frames.size() * kFrameBytes;
-        const bool fits = result.bytes + bytes <= limits_.max_bytes() / kTasksShare;
-        if (!fits || !limits_.charge_bytes(bytes)) {
-            ++refused;
-            continue;
-        }
-        result.bytes += bytes;
-        result.tasks.push_back(*std::move(task));
+        budget.take(*std::move(task), result);
     }
     if (unreadable > 0) {
         result.problems.push_back(std::to_string(unreadable) +
                                   " objects in the list of asyncio tasks could not be read");
     }
-    if (refused > 0) {
-        result.problems.push_back(std::to_string(refused) +
-                                  " asyncio tasks were left out because of the memory limit");
-    }
+    budget.report("asyncio tasks", result);
 }
 
 /// nullopt of one that is done.

@@ -8,6 +8,7 @@
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
 #include "cpython/tasks/callbacks.h"
+#include "cpython/tasks/library_files.h"
 
 namespace pystack::cpython {
 
@@ -18,6 +19,9 @@ using Kind = model::TaskWaitKind;
 constexpr std::size_t kMostCallbacks = 16;
 constexpr int kMostBases = 16;
 
+/// Of anyio, where it runs on asyncio.
+constexpr std::string_view kAnyioFile = "anyio/_backends/_asyncio.py";
+
 /// Functions of asyncio in which tasks wait, and for what.
 struct WaitingFunction {
     std::string_view file;
@@ -26,17 +30,18 @@ struct WaitingFunction {
     bool of_self;  ///< The object is its first argument, else the future that the task waits for.
 };
 constexpr std::array kFunctions{
-    WaitingFunction{"tasks.py", "sleep", Kind::kSleep, false},
-    WaitingFunction{"tasks.py", "_wait", Kind::kWait, false},
-    WaitingFunction{"tasks.py", "wait_for", Kind::kWait, false},
-    WaitingFunction{"queues.py", "get", Kind::kQueueGet, true},
-    WaitingFunction{"queues.py", "put", Kind::kQueuePut, true},
-    WaitingFunction{"queues.py", "join", Kind::kQueueJoin, true},
-    WaitingFunction{"taskgroups.py", "__aexit__", Kind::kTaskGroup, true},
-    WaitingFunction{"taskgroups.py", "_aexit", Kind::kTaskGroup, true},
-    WaitingFunction{"streams.py", "_wait_for_data", Kind::kStreamRead, true},
-    WaitingFunction{"streams.py", "_drain_helper", Kind::kStreamWrite, true},
-    WaitingFunction{"base_subprocess.py", "_wait", Kind::kProcess, true},
+    WaitingFunction{"asyncio/tasks.py", "sleep", Kind::kSleep, false},
+    WaitingFunction{"asyncio/tasks.py", "_wait", Kind::kWait, false},
+    WaitingFunction{"asyncio/tasks.py", "wait_for", Kind::kWait, false},
+    WaitingFunction{"asyncio/queues.py", "get", Kind::kQueueGet, true},
+    WaitingFunction{"asyncio/queues.py", "put", Kind::kQueuePut, true},
+    WaitingFunction{"asyncio/queues.py", "join", Kind::kQueueJoin, true},
+    WaitingFunction{"asyncio/taskgroups.py", "__aexit__", Kind::kTaskGroup, true},
+    WaitingFunction{"asyncio/taskgroups.py", "_aexit", Kind::kTaskGroup, true},
+    WaitingFunction{kAnyioFile, "__aexit__", Kind::kTaskGroup, true},
+    WaitingFunction{"asyncio/streams.py", "_wait_for_data", Kind::kStreamRead, true},
+    WaitingFunction{"asyncio/streams.py", "_drain_helper", Kind::kStreamWrite, true},
+    WaitingFunction{"asyncio/base_subprocess.py", "_wait", Kind::kProcess, true},
 };
 
 /// What is waited for in locks.py depends on the class of `self`.
@@ -48,14 +53,8 @@ constexpr std::array kLocks{
     std::pair{std::string_view("Barrier"), Kind::kBarrier},
 };
 
-bool is_in_asyncio(std::string_view path, std::string_view file) {
-    constexpr std::string_view kFolder = "asyncio/";
-    if (!path.ends_with(file)) return false;
-    path.remove_suffix(file.size());
-    if (!path.ends_with(kFolder)) return false;
-    path.remove_suffix(kFolder.size());
-    return path.empty() || path.ends_with('/');
-}
+/// What is waited for by means of something else.
+constexpr std::array kByOthers{Kind::kQueueJoin, Kind::kBarrier, Kind::kTaskGroup};
 
 bool can_be_held(Kind kind) {
     return kind == Kind::kLock || kind == Kind::kSemaphore || kind == Kind::kCondition;
@@ -73,14 +72,15 @@ WaitReasons::WaitReasons(const memory::MemoryReader& memory, const Layout& layou
       coroutines_(coroutines),
       codes_(codes) {}
 
-const Code* WaitReasons::asyncio_code(const AwaitingFrame& frame, std::string_view file) const {
+const Code* WaitReasons::code_in(const AwaitingFrame& frame, std::string_view file) const {
     const Code* code = codes_.find(frame.frame.code);
-    return code != nullptr && !code->problem && is_in_asyncio(code->file, file) ? code : nullptr;
+    return code != nullptr && !code->problem && is_library_file(code->file, file) ? code : nullptr;
 }
 
-bool WaitReasons::is_of_asyncio(const AwaitingFrame& frame) const {
+bool WaitReasons::is_of_library(const AwaitingFrame& frame) const {
     const Code* code = codes_.find(frame.frame.code);
-    return code != nullptr && code->file.view().find("/asyncio/") != std::string_view::npos;
+    return code != nullptr && (code->file.view().find("/asyncio/") != std::string_view::npos ||
+                               is_library_file(code->file, kAnyioFile));
 }
 
 void WaitReasons::find(RawTask& task) {
@@ -92,9 +92,9 @@ void WaitReasons::find(RawTask& task) {
             task.wakes_at_s = wake_up_time(frames.back());
     }
     // Some wait by means of others.
-    for (std::size_t i = frames.size(); task.wait && i-- > 0 && is_of_asyncio(frames[i]);) {
+    for (std::size_t i = frames.size(); task.wait && i-- > 0 && is_of_library(frames[i]);) {
         auto outer = by_function(task, frames[i]);
-        if (outer && (outer->kind == Kind::kQueueJoin || outer->kind == Kind::kBarrier))
+        if (outer && std::ranges::find(kByOthers, outer->kind) != kByOthers.end())
             task.wait = std::move(outer);
     }
     if (!task.wait && task.waited_for) task.wait = by_future(task.waited_for);
@@ -103,13 +103,15 @@ void WaitReasons::find(RawTask& task) {
 /// The innermost frame: those around it wait for what it does.
 std::optional<model::TaskWait> WaitReasons::by_function(const RawTask& task,
                                                         const AwaitingFrame& frame) {
-    if (asyncio_code(frame, "locks.py") != nullptr) {
+    if (code_in(frame, "asyncio/locks.py") != nullptr) {
         const auto kind = kind_of_lock(frame.first_variable);
         return kind ? std::optional(describe(*kind, frame.first_variable)) : std::nullopt;
     }
     for (const WaitingFunction& function : kFunctions) {
-        const Code* code = asyncio_code(frame, function.file);
+        const Code* code = code_in(frame, function.file);
         if (code == nullptr || code->function != function.name) continue;
+        // Other classes there have such a method, too.
+        if (function.file == kAnyioFile && !is_named(frame.first_variable, "TaskGroup")) continue;
         // It awaits the task itself from 3.12 on.
         if (function.kind == Kind::kWait && Futures::is_task(futures_.kind_of(task.waited_for)))
             return std::nullopt;
@@ -124,6 +126,11 @@ std::optional<model::TaskWait> WaitReasons::by_function(const RawTask& task,
         return wait;
     }
     return std::nullopt;
+}
+
+bool WaitReasons::is_named(RemoteAddr object, std::string_view class_name) {
+    const auto type = types_.of(object);
+    return type && (*type)->name == class_name;
 }
 
 model::TaskWait WaitReasons::by_future(RemoteAddr future) {

@@ -29,8 +29,9 @@ class WaitReasons {
     void add_holders(std::vector<RawTask>& tasks);
 
   private:
-    const Code* asyncio_code(const AwaitingFrame& frame, std::string_view file) const;
-    bool is_of_asyncio(const AwaitingFrame& frame) const;
+    const Code* code_in(const AwaitingFrame& frame, std::string_view file) const;
+    bool is_named(RemoteAddr object, std::string_view class_name);
+    bool is_of_library(const AwaitingFrame& frame) const;
     std::optional<model::TaskWait> by_function(const RawTask& task, const AwaitingFrame& frame);
     model::TaskWait by_future(RemoteAddr future);
     model::TaskWait describe(model::TaskWaitKind kind, RemoteAddr object);

@@ -203,7 +203,7 @@ std::vector<LocalsReader::FoundFrame> LocalsReader::find(std::span<const Frame> 
 }
 
 std::vector<model::FrameVariables> LocalsReader::render(std::span<const FoundFrame> frames,
-                                                        ValueRenderer& renderer) {
+                                                        ValueRenderer& renderer, double share) {
     using Depth = ValueRenderer::Depth;
     struct Cut {
         std::size_t frame;
@@ -213,7 +213,7 @@ std::vector<model::FrameVariables> LocalsReader::render(std::span<const FoundFra
     constexpr double kFirstPart = 0.5;
     std::vector<Cut> cut;
     std::vector<model::FrameVariables> result;
-    renderer.begin(kFirstPart);
+    renderer.begin(share * kFirstPart);
     for (const FoundFrame& frame : frames) {
         model::FrameVariables& variables = result.emplace_back();
         variables.omitted = frame.omitted;
@@ -237,7 +237,7 @@ std::vector<model::FrameVariables> LocalsReader::render(std::span<const FoundFra
             variables.variables.push_back(std::move(variable));
         }
     }
-    renderer.add_rest(1 - kFirstPart);
+    renderer.add_rest(share * (1 - kFirstPart));
     for (const Cut& one : cut) {
         if (renderer.spent()) break;
         auto text = renderer.render_variable(one.object);

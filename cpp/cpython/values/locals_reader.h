@@ -80,11 +80,12 @@ class LocalsReader {
     /// `renderer` has the copies of the objects that they hold, afterwards.
     std::vector<FoundFrame> find(std::span<const Frame> frames,
                                  const memory::MemoryReader& frame_memory, ValueRenderer& renderer);
-    /// The values of the frames of one thread. Half of the byte budget of `renderer` is for what
-    /// each variable is (numbers, strings, types, how many items); what is inside of containers and
-    /// instances follows, of the first frames first, as long as the budget lasts.
+    /// The values of the frames of one stack. Half of its byte budget, which is the part `share` of
+    /// that of `renderer`, is for what each variable is (numbers, strings, types, how many items);
+    /// what is inside of containers and instances follows, of the first frames first, as long as
+    /// the budget lasts.
     static std::vector<model::FrameVariables> render(std::span<const FoundFrame> frames,
-                                                     ValueRenderer& renderer);
+                                                     ValueRenderer& renderer, double share = 1);
     /// Both at once.
     std::vector<model::FrameVariables> read(std::span<const Frame> frames,
                                             const memory::MemoryReader& frame_memory,

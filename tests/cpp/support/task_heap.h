@@ -71,11 +71,34 @@ class TaskHeap : public ValueHeap {
         while (slots < references.size() * 2) slots *= 2;
         const RemoteAddr weak_set =
             object("WeakSet", {{typed_str("data"), set(references, slots)}});
-        const RemoteAddr globals = typed_dict({{typed_str(set_name), weak_set}});
-        const RemoteAddr modules = typed_dict({{typed_str("asyncio.tasks"), module(globals)}});
-        const RemoteAddr state = memory.allocate(*layout.interpreter_state.imports_modules + 8);
-        memory.put(state + *layout.interpreter_state.imports_modules, modules);
-        return state;
+        return interpreter_with("asyncio.tasks", typed_dict({{typed_str(set_name), weak_set}}));
+    }
+
+    /// Of trio, in a nursery of `parent`.
+    RemoteAddr trio_task(RemoteAddr coroutine, const std::string& name, RemoteAddr parent = {},
+                         bool is_scheduled = false) {
+        const RemoteAddr resume =
+            is_scheduled ? typed(memory.allocate(64), "builtin_function_or_method") : none();
+        const RemoteAddr nursery =
+            parent ? object("Nursery", {{typed_str("_parent_task"), parent}}) : none();
+        return object("Task", {{typed_str("coro"), coroutine},
+                               {typed_str("name"), typed_str(name)},
+                               {typed_str("_next_send_fn"), resume},
+                               {typed_str("_parent_nursery"), nursery}});
+    }
+
+    /// An interpreter in which a run of trio has these tasks.
+    RemoteAddr trio_interpreter(const std::vector<RemoteAddr>& tasks) {
+        std::size_t slots = 8;
+        while (slots < tasks.size() * 2) slots *= 2;
+        const RemoteAddr runner = object("Runner", {{typed_str("tasks"), set(tasks, slots)}});
+        const RemoteAddr of_thread = typed_dict({{typed_str("runner"), runner}});
+        const std::uint64_t head = layout.pyobject.struct_size;
+        const RemoteAddr local = memory.allocate(head + kLocalWords * 8);
+        memory.put(local + head + kLocalDictWord * 8,
+                   typed_dict({{typed_str("a thread"), of_thread}}));
+        return interpreter_with("trio._core._run",
+                                typed_dict({{typed_str("GLOBAL_RUN_CONTEXT"), local}}));
     }
 
     static cpython::WalkedInterpreters walked(RemoteAddr interpreter) {
@@ -86,6 +109,16 @@ class TaskHeap : public ValueHeap {
 
   private:
     static constexpr std::uint64_t kSlots = 4;  // Variables and stack of a frame.
+    // Of a _thread._local.
+    static constexpr std::uint64_t kLocalWords = 6;
+    static constexpr std::uint64_t kLocalDictWord = 4;
+
+    RemoteAddr interpreter_with(const std::string& module_name, RemoteAddr globals) {
+        const RemoteAddr modules = typed_dict({{typed_str(module_name), module(globals)}});
+        const RemoteAddr state = memory.allocate(*layout.interpreter_state.imports_modules + 8);
+        memory.put(state + *layout.interpreter_state.imports_modules, modules);
+        return state;
+    }
 
     std::uint64_t frame_bytes() const {
         return std::max<std::uint64_t>(layout.interpreter_frame.struct_size,
