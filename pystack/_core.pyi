@@ -148,6 +148,7 @@ class RawTaskWait(TypedDict):
     holders: list[int]  # RawTask["id"]
     remaining_s: float | None  # of a sleep in a live process
     pid: int | None  # of a child process
+    target: str | None  # whom a stream is connected to
 
 class RawTask(TypedDict):
     library: Literal["asyncio", "trio"]

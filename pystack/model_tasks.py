@@ -65,6 +65,8 @@ class TaskWait(NamedTuple):
     remaining_s: float | None
     #: The ID of a child process.
     pid: int | None
+    #: Whom a stream is connected to, as its transport has it: "10.0.0.5:5432", "[::1]:80", a path.
+    target: str | None
 
     @classmethod
     def from_raw(cls, raw: RawTaskWait) -> TaskWait:

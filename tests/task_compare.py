@@ -37,7 +37,7 @@ def differences_of(
         yield f"is named {dumped['name']!r}"
     if dumped["state"] != true["state"]:
         yield f"is {dumped['state']}, not {true['state']}"
-    wait: dict[str, Any] = dumped["waits_for"] or {"kind": None, "holders": [], "pid": None}
+    wait: dict[str, Any] = dumped["waits_for"] or {"kind": None, "holders": [], "pid": None, "target": None}
     if wait["kind"] != true["kind"]:
         yield f"waits for {wait}, not {true['kind']}"
     holders = sorted(names.get(one, "?") for one in wait["holders"])
@@ -45,6 +45,8 @@ def differences_of(
         yield f"waits for what {holders} hold, not {true['holders']}"
     if wait["pid"] != true.get("pid"):
         yield f"waits for process {wait['pid']}, not {true.get('pid')}"
+    if wait["target"] != true.get("target"):
+        yield f"waits for {wait['target']}, not {true.get('target')}"
     awaiters = sorted(names.get(one, "?") for one in dumped["awaited_by"])
     if awaiters != true["awaited_by"]:
         yield f"is awaited by {awaiters}, not {true['awaited_by']}"

@@ -78,6 +78,7 @@ struct TaskWait {
     std::vector<std::uint64_t> holders;
     std::optional<double> remaining_s;  ///< Of a sleep in a live process; below 0: it is over.
     std::optional<std::int64_t> pid;    ///< Of a process.
+    std::string target;                 ///< Whom a stream is connected to: "10.0.0.5:5432", a path.
 };
 
 /// One task of asyncio or trio that is not done.

@@ -154,6 +154,12 @@ class TasksText:
             pids = sorted({one.pid for one in waits if one.pid is not None})
             if pids:
                 yield f"child process{'es' * (len(pids) > 1)} {', '.join(map(str, pids[:8]))}"
+        elif wait.kind in ("stream_read", "stream_write"):
+            targets = sorted({one.target for one in waits if one.target is not None})
+            if targets:
+                more = f" and {len(targets) - 1} more" * (len(targets) > 1)
+                verb = "data from" if wait.kind == "stream_read" else "room to write to"
+                yield f"{verb} {escape(targets[0])}{more}"
         elif wait.kind == "executor":
             yield "work in an executor"
         elif wait.kind in ("future", "other"):

@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -144,7 +145,27 @@ async def queues():
     start(gets(), "queue getter", "queue_get")
     start(puts(), "queue putter", "queue_put")
     start(joins(), "queue joiner", "queue_join")
+    async def writes(writer):
+        writer.write(bytes(1 << 24))
+        await writer.drain()
+
     start(reads(asyncio.StreamReader()), "stream reader", "stream_read")
+    for family, name in [(socket.AF_INET, "TCP"), (socket.AF_UNIX, "unix")]:
+        server = socket.socket(family)
+        if family == socket.AF_INET:
+            server.bind(("127.0.0.1", 0))
+            target = "127.0.0.1:%d" % server.getsockname()[1]
+            connect = asyncio.open_connection(*server.getsockname())
+        else:
+            target = sys.argv[1] + ".socket"
+            server.bind(target)
+            connect = asyncio.open_unix_connection(target)
+        server.listen(1)
+        reader, writer = await connect
+        KEPT.extend([server, reader, writer])
+        start(reads(reader), name + " reader", "stream_read")
+        start(writes(writer), name + " writer", "stream_write")
+        SAID[name + " reader"]["target"] = SAID[name + " writer"]["target"] = target
 
 
 # --- several at once

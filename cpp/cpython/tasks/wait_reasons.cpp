@@ -9,6 +9,7 @@
 #include "cpython/objects/objects.h"
 #include "cpython/tasks/callbacks.h"
 #include "cpython/tasks/library_files.h"
+#include "cpython/tasks/transports.h"
 
 namespace pystack::cpython {
 
@@ -119,6 +120,10 @@ std::optional<model::TaskWait> WaitReasons::by_function(const RawTask& task,
             describe(function.kind, function.of_self ? frame.first_variable : task.waited_for);
         if (function.kind == Kind::kSleep || function.kind == Kind::kWait)
             wait = {.kind = function.kind};
+        if (function.kind == Kind::kStreamRead || function.kind == Kind::kStreamWrite) {
+            wait.target =
+                stream_peer(memory_, layout_, types_, frame.first_variable).value_or(std::string());
+        }
         if (function.kind == Kind::kProcess) {
             const auto pid = instance_attribute(memory_, layout_, frame.first_variable, "_pid");
             if (pid && *pid) wait.pid = read_int64(memory_, layout_, **pid).value_or(std::nullopt);
