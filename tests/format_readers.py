@@ -210,6 +210,53 @@ def read_svg(content: str, mode: str) -> Times:
     return times
 
 
+def read_chrome_trace(content: str, mode: str) -> Times:
+    """The time of each event without those inside of it."""
+    events = json.loads(content)["traceEvents"]
+    names: dict[tuple[str, tuple[int, int]], str] = {}
+    stays: dict[tuple[int, int], list[tuple[int, int, str]]] = {}
+    for event in events:
+        who = event["pid"], event["tid"]
+        if event["ph"] == "M":
+            names[event["name"], who] = event["args"]["name"]
+        else:
+            begin, length = round(event["ts"] * 1000), round(event["dur"] * 1000)
+            stays.setdefault(who, []).append((begin, -length, event["name"]))
+    times: Times = Counter()
+    for who, rows in stays.items():
+        process, thread = names["process_name", who], names["thread_name", who]
+        inside: list[tuple[int, str]] = []  # end and name
+        rows.reverse()  # Of equal stays, the outer one was written last.
+        for begin, length, name in sorted(rows, key=lambda row: row[:2]):
+            while inside and inside[-1][0] <= begin:
+                inside.pop()
+            if inside:
+                assert begin - length <= inside[-1][0]
+                times[process, thread, inside[-1][1]] += length
+            times[process, thread, name] -= length
+            inside.append((begin - length, name))
+    return times
+
+
+def read_callgrind(content: str, mode: str) -> Times:
+    """Of all threads. The lines after `calls=` are the costs of what was called."""
+    times: Times = Counter()
+    events: list[str] = []
+    function, is_call = "", False
+    for line in content.splitlines():
+        key, _, value = line.partition("=")
+        if line.startswith("events: "):
+            events = line.split()[1:]
+        elif key == "fn":
+            function = value
+        elif line[:1].isdigit():
+            if not is_call and mode in events:
+                times["", "", function] += int(line.split()[1 + events.index(mode)])
+            is_call = False
+        is_call = is_call or key == "calls"
+    return times
+
+
 READERS: dict[str, Callable[[Any, str], Times]] = {
     "html": read_page,
     "speedscope": read_speedscope,
@@ -218,4 +265,6 @@ READERS: dict[str, Callable[[Any, str], Times]] = {
     "pprof": read_pprof,
     "firefox": read_firefox,
     "otlp": read_otlp,
+    "chrometrace": read_chrome_trace,
+    "callgrind": read_callgrind,
 }

@@ -35,6 +35,10 @@ def pprof() -> str:
     return str(_found("pprof", "pprof"))
 
 
+def callgrind_annotate() -> str:
+    return str(_found("callgrind_annotate", "callgrind_annotate"))
+
+
 def missing(reason: str) -> None:
     """A tool that this test needs is not here: CI must have it, a developer need not."""
     if os.environ.get("CI") == "true":

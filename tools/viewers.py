@@ -1,5 +1,5 @@
 """Fetches the programs that tests open our files with: speedscope and Firefox's profiler-cli from the npm
-registry (with a Node.js that is new enough for it), and pprof from Debian's Go.
+registry (with a Node.js that is new enough for it), and pprof and callgrind_annotate from Debian's packages.
 
     python tools/viewers.py
 
@@ -26,14 +26,20 @@ _NPM = {
     "profiler-cli": ("@firefox-devtools/profiler-cli", "0.10.0"),
     "node": (f"node-linux-{_NODE_MACHINES.get(_MACHINE, _MACHINE)}", "24.21.0"),
 }
-_GO = "1.19"
 _GO_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+_GO_TOOLS = f"usr/lib/go-1.19/pkg/tool/linux_{_GO_MACHINES.get(_MACHINE, _MACHINE)}"
+
+#: Package, version and path of the one file that is wanted of it: the rest is some hundred times as large.
+_DEBIAN = {
+    "pprof": ("golang-1.19-go", "1.19", f"{_GO_TOOLS}/pprof"),
+    "callgrind_annotate": ("valgrind", "3", "usr/bin/callgrind_annotate"),
+}
 
 
 def folder(name: str) -> Path:
     """Where a program is, or will be."""
     cache = os.environ.get("PYSTACK_TEST_CACHE") or "~/.cache/pystack-tests"
-    version = _NPM[name][1] if name in _NPM else _GO
+    version = _NPM[name][1] if name in _NPM else _DEBIAN[name][1]
     return Path(cache).expanduser() / name / version
 
 
@@ -48,13 +54,12 @@ def _unpack_npm(name: str, into: Path) -> Path:
     return into / "package"
 
 
-def _unpack_pprof(name: str, into: Path) -> Path:
-    """Only this program: the rest of Go is some hundred times as large."""
-    command = ["apt-get", "-qq", "download", f"golang-{_GO}-go"]
+def _unpack_debian(name: str, into: Path) -> Path:
+    package_name, _, path = _DEBIAN[name]
+    command = ["apt-get", "-qq", "download", package_name]
     subprocess.run(command, cwd=into, check=True, stdout=subprocess.DEVNULL)
     package = next(into.glob("*.deb"))
-    machine = _GO_MACHINES.get(_MACHINE, _MACHINE)
-    member = f"./usr/lib/go-{_GO}/pkg/tool/linux_{machine}/pprof"
+    member = f"./{path}"
     unpacked = into / "unpacked"
     unpacked.mkdir()
     with subprocess.Popen(
@@ -81,9 +86,9 @@ def _fetch(name: str, unpack: Callable[[str, Path], Path]) -> None:
 
 
 def main() -> int:
-    for name in (*_NPM, "pprof"):
+    for name in (*_NPM, *_DEBIAN):
         try:
-            _fetch(name, _unpack_npm if name in _NPM else _unpack_pprof)
+            _fetch(name, _unpack_npm if name in _NPM else _unpack_debian)
         except (OSError, StopIteration, subprocess.CalledProcessError) as error:
             print(f"cannot fetch {name}: {error}", file=sys.stderr)
             return 1

@@ -22,6 +22,8 @@ import pytest
 import viewers
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack_profiler import export_folded, export_speedscope, function_totals
+from pystack_profiler.exporters import CHROME_TRACE
+from pystack_profiler.sinks import FileSink
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -161,6 +163,27 @@ def test_collapsed_stacks_open_too(viewed, tmp_path: Path) -> None:  # type: ign
         export_folded(recording_of(written_profile()[0]), stream)
     viewer = viewed(path)
     assert viewer.title().startswith("small.folded")
+
+
+def test_trace_events_open_too(viewed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    recording = recording_of(written_profile()[0], start_ns=1, end_ns=1200 * MS)
+    path = tmp_path / "small.trace.json"
+    FileSink(str(path), CHROME_TRACE).write(recording)
+    viewer = viewed(path)
+    assert viewer.profiles() == {
+        "app.py 100 (pid 100), MainThread 100 (tid 100)": pytest.approx(1000 * MS, rel=0.01),
+        "app.py 100 (pid 100), worker & co 101 (tid 101)": pytest.approx(990 * MS, rel=0.01),
+    }
+    index = 0 if "MainThread" in viewer.shown_profile() else 1
+    expected = function_totals(recording, tracks=list(recording.tracks())[index : index + 1])
+    found = {name.partition(" {")[0]: times for name, times in viewer.functions().items()}
+    assert found == {
+        total.label.name: (
+            pytest.approx(total.self_ns, rel=0.01),
+            pytest.approx(total.total_ns, rel=0.01),
+        )
+        for total in expected
+    }
 
 
 def test_a_recording_of_the_workload(viewed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

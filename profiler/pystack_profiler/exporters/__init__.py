@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..profile import Recording
 from ..view import DEFAULT_VIEW, View
-from . import firefox, folded, html, otlp, pprof, speedscope, svg
+from . import callgrind, chrome_trace, firefox, folded, html, otlp, pprof, speedscope, svg
 
 
 class Export(Protocol):
@@ -107,7 +107,28 @@ OTLP = Format(
     is_binary=True,
 )
 
-FORMATS = (HTML, SPEEDSCOPE, FOLDED, SVG, PPROF, FIREFOX, OTLP, PYSTACK)
+CHROME_TRACE = Format(
+    "chrometrace",
+    ("trace",),
+    (".trace.json", ".trace.json.gz"),
+    chrome_trace.export,
+    "drag {path} to https://ui.perfetto.dev (nothing is uploaded)",
+    holds_command_line=True,
+    gzip_suffixes=(".trace.json.gz",),
+)
+CALLGRIND = Format(
+    "callgrind",
+    (),
+    (".callgrind",),
+    callgrind.export,
+    "kcachegrind {path}",
+    holds_command_line=True,
+)
+
+FORMATS = (
+    *(HTML, SPEEDSCOPE, FOLDED, SVG, PPROF, FIREFOX, OTLP, CHROME_TRACE, CALLGRIND),
+    PYSTACK,
+)
 #: Suffixes of formats that other profilers write, and of compressed files.
 FOREIGN_SUFFIXES = (
     *(".png", ".pdf", ".pb", ".prof", ".pstats", ".perf", ".data"),
