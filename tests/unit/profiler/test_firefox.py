@@ -7,13 +7,14 @@ import io
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import viewers
+from process_state import wait_until
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack.sampling import FrameKind, SampleState
 from pystack_profiler import function_totals
@@ -169,40 +170,70 @@ def test_the_suffix_says_whether_it_is_compressed(tmp_path: Path) -> None:
     assert (tmp_path / "x.json.gz").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.fixture
-def asked(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """profiler-cli with a recording loaded: its answers as JSON."""
-    command = viewers.profiler_cli()
-    environment = {**os.environ, "PROFILER_CLI_SESSION_DIR": str(tmp_path / "s")}
+class ProfilerCli:
+    """Firefox's profiler-cli. Its `load` waits half a second for its daemon, which is not enough on a busy machine,
+    so the daemon is our child."""
 
-    def run(*arguments: str) -> str:
-        result = subprocess.run(
-            [*command, *arguments], env=environment, capture_output=True, text=True, timeout=120
+    def __init__(self, folder: Path) -> None:
+        self._command = viewers.profiler_cli()
+        self._folder = folder
+        self._environment = {**os.environ, "PROFILER_CLI_SESSION_DIR": str(folder / "s")}
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._session = 0
+        (folder / "s").mkdir()
+
+    def load(self, recording: Recording, view: View) -> None:
+        self.close()
+        path = self._folder / "x.json.gz"
+        FileSink(str(path), FIREFOX, view).write(recording)
+        self._session += 1
+        self._daemon = subprocess.Popen(
+            [*self._command, "--daemon", str(path), "--session", f"session{self._session}"],
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
+        # A question that comes before its socket is there would end the session.
+        socket = self._folder / "s" / f"session{self._session}.sock"
+        wait_until(socket.exists, "the daemon's socket")
+        wait_until(lambda: self._run("profile", "info").returncode == 0, "the profile")
+
+    def ask(self, *arguments: str) -> Any:
+        result = self._run(*arguments, "--json")
         assert result.returncode == 0, result.stderr + result.stdout
-        return result.stdout
+        return json.loads(result.stdout)
 
-    def ask(recording: Recording | None, view: View, *arguments: str) -> Any:
-        if recording is not None:
-            path = tmp_path / "x.json.gz"
-            FileSink(str(path), FIREFOX, view).write(recording)
-            run("stop", "--all")
-            run("load", str(path))
-        return json.loads(run(*arguments, "--json"))
+    def close(self) -> None:
+        if self._daemon is not None:
+            self._daemon.kill()
+            self._daemon.wait()
 
-    yield ask
-    subprocess.run([*command, "stop", "--all"], env=environment, capture_output=True, timeout=60)
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self._command, *arguments, "--session", f"session{self._session}"],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
 
-def test_firefox_has_the_same_functions(asked: Callable[..., Any]) -> None:
+@pytest.fixture
+def profiler(tmp_path: Path) -> Iterator[ProfilerCli]:
+    cli = ProfilerCli(tmp_path)
+    yield cli
+    cli.close()
+
+
+def test_firefox_has_the_same_functions(profiler: ProfilerCli) -> None:
     """In all threads, and in all modes: names, self and total times."""
     for recording, mode in ((the_recording(), "wall"), (random_recording(3, processes=2), "cpu")):
         view = View(mode)  # type: ignore[arg-type]
         tracks = list(recording.tracks())
+        profiler.load(recording, view)
         for position, index in enumerate(display_order(tracks)):
-            load = recording if position == 0 else None
             every = ("--include-idle", "--limit", "0")
-            answer = asked(load, view, "thread", "functions", "--thread", f"t-{position}", *every)
+            answer = profiler.ask("thread", "functions", "--thread", f"t-{position}", *every)
             profile, track = tracks[index]
             assert answer["friendlyThreadName"] == thread_title(track.identity)
             found = {
@@ -220,17 +251,18 @@ def test_firefox_has_the_same_functions(asked: Callable[..., Any]) -> None:
             }
 
 
-def test_firefox_sees_markers_cpu_use_and_losses(asked: Callable[..., Any]) -> None:
-    info = asked(the_recording(), View(), "profile", "info")
+def test_firefox_sees_markers_cpu_use_and_losses(profiler: ProfilerCli) -> None:
+    profiler.load(the_recording(), View())
+    info = profiler.ask("profile", "info")
     assert info["name"] == "python app.py (pid 100, CPython 3.13.5)"
     (process,) = info["processes"]
     assert [(one["name"], round(one["cpuMs"])) for one in process["threads"]] == [
         ("MainThread 100", 1000),
         ("worker 101", 200),
     ]
-    markers = asked(None, View(), "thread", "markers", "--thread", "t-1")
+    markers = profiler.ask("thread", "markers", "--thread", "t-1")
     assert {
         (one["markerName"], round(one["durationStats"]["max"])) for one in markers["byType"]
     } == {("GIL wait", 300), ("Garbage collection", 200), ("Off CPU", 500)}
-    text = json.dumps(asked(None, View(), "profile", "meta"))
+    text = json.dumps(profiler.ask("profile", "meta"))
     assert "200, none lost" in text
