@@ -309,6 +309,8 @@ class Batch:
     def stack(self) -> Sequence[int]: ...  # index into stacks, uint32
     @property
     def state(self) -> Sequence[int]: ...  # SampleState bits, uint8
+    @property
+    def wait(self) -> Sequence[int]: ...  # index into waits; 0: none, or not known; uint32
     # How the kernel divides the time in which the thread was found running (ON_CPU), uint64. The sums are
     # exact; of a single row it may be more than the weight.
     @property
@@ -350,6 +352,16 @@ class Batch:
     def stack_parent(self) -> Sequence[int]: ...  # uint32
     @property
     def stack_frame(self) -> Sequence[int]: ...  # uint32
+    # What threads wait for. Row 0 must not be followed.
+    @property
+    def wait_kind(self) -> Sequence[int]: ...  # index into WAIT_KINDS, uint8
+    @property
+    def wait_type(self) -> Sequence[int]: ...  # string ID of the object's class; "" = none
+    @property
+    def wait_name(self) -> Sequence[int]: ...  # string ID: where the object is kept, the peer of a
+    # socket, a path, the command of a child; "" = not known
+    @property
+    def wait_holder(self) -> Sequence[int]: ...  # index into threads, plus 1; 0 = not known
     @property
     def threads(self) -> list[tuple[int, int, int, int, str]]:
         """New or changed: (index, pid, tid or 0, interpreter ID, name)."""
@@ -429,6 +441,7 @@ class SampleState:
     CPU_KNOWN: int  # the ON_CPU bit was measured
     GIL_KNOWN: int
 
+WAIT_KINDS: tuple[str, ...]  # the words of `pystack.waits.WaitKind`
 NO_INTERPRETER: int  # interpreter ID of a thread that no interpreter knows
 
 class NameSource:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pystack._core import (
     NO_INTERPRETER,
     STATS_MERGES,
+    WAIT_KINDS,
     Batch,
     FrameKind,
     NameSource,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_INTERPRETER",
     "STATS_MERGES",
+    "WAIT_KINDS",
     "Batch",
     "FrameKind",
     "NameSource",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from pystack.sampling import SampleState
+from pystack.sampling import WAIT_KINDS, SampleState
 from pystack_profiler.counts import no_stats
 from pystack_profiler.profile import EndReason, ProcessFacts, Profile, Recording
 
@@ -30,6 +30,13 @@ class Frame(NamedTuple):
     name_source: int = 0
 
 
+class Wait(NamedTuple):
+    kind: str
+    type: str = ""
+    name: str = ""
+    holder: int | None = None  # a thread
+
+
 @dataclass
 class FakeBatch:
     time_ns: list[int] = field(default_factory=list)
@@ -38,6 +45,7 @@ class FakeBatch:
     thread: list[int] = field(default_factory=list)
     stack: list[int] = field(default_factory=list)
     state: list[int] = field(default_factory=list)
+    wait: list[int] = field(default_factory=list)
     cpu_ns: list[int] = field(default_factory=list)
     runnable_ns: list[int] = field(default_factory=list)
     late_cpu: list[tuple[int, int, int]] = field(default_factory=list)
@@ -54,6 +62,10 @@ class FakeBatch:
     frame_name_source: list[int] = field(default_factory=list)
     stack_parent: list[int] = field(default_factory=list)
     stack_frame: list[int] = field(default_factory=list)
+    wait_kind: list[int] = field(default_factory=list)
+    wait_type: list[int] = field(default_factory=list)
+    wait_name: list[int] = field(default_factory=list)
+    wait_holder: list[int] = field(default_factory=list)
     threads: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     stats: SamplerStats = field(default_factory=no_stats)
     finished: bool = False
@@ -63,10 +75,19 @@ class BatchWriter:
     """Interns what it is told, as the C++ sampler does, and hands it out in batches."""
 
     def __init__(self) -> None:
-        self._batch = FakeBatch(strings=[""], stack_parent=[0], stack_frame=[0])
+        self._batch = FakeBatch(
+            strings=[""],
+            stack_parent=[0],
+            stack_frame=[0],
+            wait_kind=[0],
+            wait_type=[0],
+            wait_name=[0],
+            wait_holder=[0],
+        )
         self._strings = {"": 0}
         self._frames: dict[Frame, int] = {}
         self._stacks: dict[tuple[int, int], int] = {}
+        self._waits: dict[Wait, int] = {}
         self._threads = 0
 
     def thread(self, tid: int, name: str = "", *, pid: int = 100, interpreter_id: int = 0) -> int:
@@ -87,6 +108,7 @@ class BatchWriter:
         count: int = 1,
         cpu_ns: int | None = None,  # None: all of it if the thread is on a CPU
         runnable_ns: int = 0,
+        wait: Wait | None = None,
     ) -> None:
         stack = 0
         for frame in frames:
@@ -102,6 +124,7 @@ class BatchWriter:
         self._batch.thread.append(thread)
         self._batch.stack.append(stack)
         self._batch.state.append(state)
+        self._batch.wait.append(0 if wait is None else self._wait(wait))
         on_cpu_ns = weight_ns if state & SampleState.ON_CPU else 0
         self._batch.cpu_ns.append(on_cpu_ns if cpu_ns is None else cpu_ns)
         self._batch.runnable_ns.append(runnable_ns)
@@ -128,6 +151,15 @@ class BatchWriter:
             self._batch.frame_inline_depth.append(frame.inline_depth)
             self._batch.frame_name_source.append(frame.name_source)
         return self._frames[frame]
+
+    def _wait(self, wait: Wait) -> int:
+        if wait not in self._waits:
+            self._waits[wait] = len(self._waits) + 1
+            self._batch.wait_kind.append(WAIT_KINDS.index(wait.kind))
+            self._batch.wait_type.append(self._string(wait.type))
+            self._batch.wait_name.append(self._string(wait.name))
+            self._batch.wait_holder.append(0 if wait.holder is None else wait.holder + 1)
+        return self._waits[wait]
 
     def _string(self, text: str) -> int:
         if text not in self._strings:

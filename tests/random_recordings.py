@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import random
 
-from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from profiler_fakes import MS, BatchWriter, Frame, Wait, recording_of
 from pystack.sampling import SampleState
 from pystack_profiler.profile import Recording
 
 _STATES = 64  # all combinations of the bits of SampleState
+_WAITS = (
+    None,
+    Wait("timer"),
+    Wait("socket", name="10.0.0.5:5432"),
+    Wait("lock", "_thread.lock", "L", 0),
+)
 
 
 def random_recording(seed: int, processes: int = 1) -> Recording:
@@ -36,7 +42,14 @@ def _written(chance: random.Random, functions: list[Frame], start_ns: int) -> Ba
             cpu_ns = chance.randrange(weight_ns + 1) if state & SampleState.ON_CPU else 0
             runnable_ns = weight_ns - cpu_ns if state & SampleState.ON_CPU else 0
             writer.sample(
-                thread, time_ns, weight_ns, frames, state, cpu_ns=cpu_ns, runnable_ns=runnable_ns
+                thread,
+                time_ns,
+                weight_ns,
+                frames,
+                state,
+                cpu_ns=cpu_ns,
+                runnable_ns=runnable_ns,
+                wait=None if state & SampleState.ON_CPU else chance.choice(_WAITS),
             )
     return writer
 

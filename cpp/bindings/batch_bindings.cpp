@@ -85,6 +85,7 @@ class PyBatch {
     nb::object thread() const { return column(batch_, batch_->thread); }
     nb::object stack() const { return column(batch_, batch_->stack); }
     nb::object state() const { return column(batch_, batch_->state); }
+    nb::object wait() const { return column(batch_, batch_->wait); }
 
     nb::object cpu_ns() const { return column(batch_, batch_->cpu_ns); }
     nb::object runnable_ns() const { return column(batch_, batch_->runnable_ns); }
@@ -135,6 +136,18 @@ class PyBatch {
     }
     nb::object stack_frame() const {
         return row_column<std::uint32_t>(batch_->stacks, &model::StackTable::Row::frame);
+    }
+    nb::object wait_kind() const {
+        return row_column<std::uint8_t>(batch_->waits, &model::WaitRow::kind);
+    }
+    nb::object wait_type() const {
+        return row_column<std::uint32_t>(batch_->waits, &model::WaitRow::type);
+    }
+    nb::object wait_name() const {
+        return row_column<std::uint32_t>(batch_->waits, &model::WaitRow::name);
+    }
+    nb::object wait_holder() const {
+        return row_column<std::uint32_t>(batch_->waits, &model::WaitRow::holder);
     }
     nb::list threads() const {
         nb::list items;
@@ -279,6 +292,7 @@ void define_batch(nb::module_& module) {
         .def_prop_ro("thread", &PyBatch::thread)
         .def_prop_ro("stack", &PyBatch::stack)
         .def_prop_ro("state", &PyBatch::state)
+        .def_prop_ro("wait", &PyBatch::wait)
         .def_prop_ro("cpu_ns", &PyBatch::cpu_ns)
         .def_prop_ro("runnable_ns", &PyBatch::runnable_ns)
         .def_prop_ro("late_cpu", &PyBatch::late_cpu)
@@ -295,6 +309,10 @@ void define_batch(nb::module_& module) {
         .def_prop_ro("frame_name_source", &PyBatch::frame_name_source)
         .def_prop_ro("stack_parent", &PyBatch::stack_parent)
         .def_prop_ro("stack_frame", &PyBatch::stack_frame)
+        .def_prop_ro("wait_kind", &PyBatch::wait_kind)
+        .def_prop_ro("wait_type", &PyBatch::wait_type)
+        .def_prop_ro("wait_name", &PyBatch::wait_name)
+        .def_prop_ro("wait_holder", &PyBatch::wait_holder)
         .def_prop_ro("threads", &PyBatch::threads)
         .def_prop_ro("stats", &PyBatch::stats)
         .def_prop_ro("finished", &PyBatch::finished);
@@ -317,6 +335,9 @@ void define_constants(nb::module_& module) {
     define_numbers(module, "FrameKind", "Values of Batch.frame_kind.", model::kFrameKindNames);
     define_numbers(module, "NameSource", "Values of Batch.frame_name_source.",
                    model::kNameSourceNames);
+    nb::list words;
+    for (const char* word : model::kWaitWords) words.append(word);
+    module.attr("WAIT_KINDS") = nb::tuple(words);
     module.attr("NO_INTERPRETER") = model::kNoInterpreter;
     nb::dict merges;
     model::for_each_count(

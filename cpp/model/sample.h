@@ -157,6 +157,7 @@ struct Batch {
     std::vector<std::uint32_t> thread;  ///< Index into the threads of all batches.
     std::vector<StackId> stack;         ///< 0: the thread runs no Python code.
     std::vector<std::uint8_t> state;    ///< SampleState bits.
+    std::vector<WaitId> wait;           ///< What the thread waits for; see WaitRow.
 
     // Filled when the batch is handed over.
     std::vector<std::uint64_t> cpu_ns;       ///< Of the weight: on a CPU.
@@ -172,6 +173,7 @@ struct Batch {
     std::vector<std::string> strings;
     std::vector<FrameRow> frames;
     std::vector<StackTable::Row> stacks;
+    std::vector<WaitRow> waits;
     std::vector<std::pair<std::uint32_t, SampledThread>> threads;  ///< By index; new, or changed.
     SamplerStats stats;                                            ///< Since the last batch.
     bool finished = false;
@@ -184,6 +186,7 @@ struct Batch {
         thread.clear();
         stack.clear();
         state.clear();
+        wait.clear();
         cpu_ns.clear();
         runnable_ns.clear();
         late_cpu.clear();
@@ -191,21 +194,24 @@ struct Batch {
 
     /// The new row's number.
     std::size_t add(std::uint64_t time, std::uint64_t weight, std::uint32_t thread_index,
-                    StackId stack_id, std::uint8_t state_bits) {
+                    StackId stack_id, std::uint8_t state_bits, WaitId wait_id = 0) {
         time_ns.push_back(time);
         weight_ns.push_back(weight);
         count.push_back(1);
         thread.push_back(thread_index);
         stack.push_back(stack_id);
         state.push_back(state_bits);
+        wait.push_back(wait_id);
         return time_ns.size() - 1;
     }
 
     /// Adds a sample to a row, if it is equal and follows without a gap.
     bool extend(std::size_t row, std::uint64_t time, std::uint64_t weight, StackId stack_id,
-                std::uint8_t state_bits) {
-        if (stack[row] != stack_id || state[row] != state_bits || time - weight != time_ns[row])
+                std::uint8_t state_bits, WaitId wait_id = 0) {
+        if (stack[row] != stack_id || state[row] != state_bits || wait[row] != wait_id ||
+            time - weight != time_ns[row]) {
             return false;
+        }
         time_ns[row] = time;
         weight_ns[row] += weight;
         ++count[row];

@@ -72,4 +72,23 @@ StackId StackTable::push(StackId parent, FrameId frame) {
     return id;
 }
 
+std::size_t WaitTable::Hash::operator()(const WaitRow& row) const noexcept {
+    constexpr std::uint64_t kMix = 0x9e3779b97f4a7c15U;
+    std::uint64_t hash = (std::uint64_t{row.type} << 32) | row.name;
+    hash = hash * kMix + row.holder;
+    return (hash * kMix + static_cast<std::uint64_t>(row.kind)) * kMix >> 16;
+}
+
+std::optional<WaitId> WaitTable::find(const WaitRow& row) const {
+    const auto known = ids_.find(row);
+    return known == ids_.end() ? std::nullopt : std::optional(known->second);
+}
+
+WaitId WaitTable::add(const WaitRow& row) {
+    const auto id = static_cast<WaitId>(rows_.size());
+    rows_.push_back(row);
+    ids_.emplace(row, id);
+    return id;
+}
+
 }  // namespace pystack::model

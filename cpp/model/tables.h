@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/snapshot.h"
+#include "model/wait.h"
 
 namespace pystack::model {
 
@@ -116,6 +117,36 @@ class StackTable {
   private:
     std::vector<Row> rows_;
     IdMap ids_;
+};
+
+using WaitId = std::uint32_t;
+
+/// What samples found their threads to wait for. Wait 0: none, or it is not known.
+struct WaitRow {
+    WaitKind kind = WaitKind::kFutex;
+    StringId type = 0;  ///< Wait::type
+    /// Wait::name; or what a descriptor is (the peer of a socket, a path), or the command of the
+    /// child.
+    StringId name = 0;
+    std::uint32_t holder = 0;  ///< Whom it waits for: the number of the thread plus 1; 0: unknown.
+
+    bool operator==(const WaitRow&) const = default;
+};
+
+class WaitTable {
+  public:
+    WaitTable() { rows_.push_back({}); }
+    std::optional<WaitId> find(const WaitRow& row) const;
+    /// The ID of a row that find() does not know.
+    WaitId add(const WaitRow& row);
+    const std::vector<WaitRow>& rows() const { return rows_; }
+
+  private:
+    struct Hash {
+        std::size_t operator()(const WaitRow& row) const noexcept;
+    };
+    std::vector<WaitRow> rows_;
+    std::unordered_map<WaitRow, WaitId, Hash> ids_;
 };
 
 }  // namespace pystack::model

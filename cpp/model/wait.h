@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -54,6 +55,13 @@ constexpr const char* wait_word(WaitKind kind) {
     }
     return "";
 }
+
+/// The word of each kind, by its number, for Python, which has no other list of them.
+inline constexpr std::array kWaitWords{
+#define PYSTACK_WAIT_KIND(name, word) word,
+    PYSTACK_WAIT_KINDS(PYSTACK_WAIT_KIND)
+#undef PYSTACK_WAIT_KIND
+};
 
 /// How it is known who can end a wait.
 enum class HolderProof : std::uint8_t {

@@ -19,7 +19,7 @@ std::vector<Row> new_rows(const std::vector<Row>& rows, std::size_t& handed) {
 }  // namespace
 
 void BatchWriter::add(const Tick& tick, TrackedThread& thread, model::StackId stack,
-                      std::uint8_t state) const {
+                      std::uint8_t state, model::WaitId wait) const {
     if (thread.is_left_out) return lose(tick, thread, tick.stats.failed);
     ++tick.stats.attempted;
     ++tick.stats.taken;
@@ -31,10 +31,10 @@ void BatchWriter::add(const Tick& tick, TrackedThread& thread, model::StackId st
     thread.cpu.gaps_ns += since_last - weight;
     if ((state & model::kOnCpu) != 0) thread.cpu.running_ns += weight;
     if (thread.row_batch == batch_number_ &&
-        tick.batch.extend(thread.row, tick.until_ns, weight, stack, state))
+        tick.batch.extend(thread.row, tick.until_ns, weight, stack, state, wait))
         return;
     thread.row_batch = batch_number_;
-    thread.row = tick.batch.add(tick.until_ns, weight, thread.index, stack, state);
+    thread.row = tick.batch.add(tick.until_ns, weight, thread.index, stack, state, wait);
 }
 
 void BatchWriter::lose(const Tick& tick, TrackedThread& thread, std::uint64_t& count) const {
@@ -45,11 +45,12 @@ void BatchWriter::lose(const Tick& tick, TrackedThread& thread, std::uint64_t& c
 }
 
 void BatchWriter::add_new_rows(model::Batch& batch, const FrameInterner& tables,
-                               ThreadIdentities& identities) {
+                               const model::WaitTable& waits, ThreadIdentities& identities) {
     ++batch_number_;
     batch.strings = new_rows(tables.strings().rows(), strings_);
     batch.frames = new_rows(tables.frames(), frames_);
     batch.stacks = new_rows(tables.stacks().rows(), stacks_);
+    batch.waits = new_rows(waits.rows(), waits_);
     batch.threads = identities.consume_changed();
 }
 

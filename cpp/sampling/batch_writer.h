@@ -16,16 +16,17 @@ namespace pystack::sampling {
 /// and so does a time without ticks (Tick::most_weight_ns).
 class BatchWriter {
   public:
-    /// A sample with this stack. `state`: model::SampleState bits.
-    void add(const Tick& tick, TrackedThread& thread, model::StackId stack,
-             std::uint8_t state) const;
+    /// A sample with this stack. `state`: model::SampleState bits; `wait`: what the thread waits
+    /// for.
+    void add(const Tick& tick, TrackedThread& thread, model::StackId stack, std::uint8_t state,
+             model::WaitId wait = 0) const;
     /// A sample that failed. `count` is the one of the tick's counts that says why.
     void lose(const Tick& tick, TrackedThread& thread, std::uint64_t& count) const;
 
     /// Moves the table rows that are new since the last call into `batch`, which is then handed
     /// over: the next sample needs another.
     void add_new_rows(model::Batch& batch, const FrameInterner& tables,
-                      ThreadIdentities& identities);
+                      const model::WaitTable& waits, ThreadIdentities& identities);
 
   private:
     std::uint64_t batch_number_ = 1;
@@ -33,6 +34,7 @@ class BatchWriter {
     std::size_t strings_ = 0;
     std::size_t frames_ = 0;
     std::size_t stacks_ = 0;
+    std::size_t waits_ = 0;
 };
 
 }  // namespace pystack::sampling

@@ -79,6 +79,8 @@ class FrameInterner {
     model::FrameId native_frame(const NativeFrame& frame);
     model::FrameId marker_frame(std::string_view text);
     model::StackId push(model::StackId callers, model::FrameId frame);
+    /// nullopt: there is no room for it.
+    std::optional<model::StringId> string_id(std::string_view text);
     /// All frames of a stack that was interned, upon others.
     model::StackId push_all(model::StackId callers, const InternedStack& stack);
 
@@ -118,7 +120,6 @@ class FrameInterner {
 
     model::FrameId frame_id(const cpython::Code& code, std::int64_t place);
     model::FrameId row_id(const RowKey& key);
-    std::optional<model::StringId> string_id(std::string_view text);
     model::FrameId left_out_frame();
     bool is_proved_call(model::FrameId caller, const cpython::Code& callee);
 

@@ -200,8 +200,11 @@ void RunningEngine::record(std::span<const std::size_t> innermost_first,
     };
     if (!is_lost(outcome.end)) {
         const std::uint8_t gil = program_.gil_bits(program_.interpreters().threads()[inner]);
-        writer_.add(tick, thread, stack_of(innermost_first),
-                    gil | activity_bits(inner, outcome.moved, tick.now_ns));
+        const std::uint8_t bits = gil | activity_bits(inner, outcome.moved, tick.now_ns);
+        waits_.follow(inner, bits, outcome.moved);
+        const auto frames = threads_[inner].plan.frames();
+        const auto wait = waits_.find(inner, frames.empty() ? nullptr : &frames.back());
+        writer_.add(tick, thread, stack_of(innermost_first), bits, wait);
     } else if (!std::ranges::all_of(innermost_first, is_linked)) {
         writer_.lose(tick, thread, stats.vanished);
     } else {

@@ -43,6 +43,7 @@ SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target,
       options_(options),
       program_(*target_, options_),
       threads_(*target_, program_.table_limits()),
+      waits_(program_, threads_),
       cpu_shares_([pid = target_->pid()](auto tid) { return process::read_run_times(pid, tid); }),
       spacing_(options.rate_hz) {
     target_->set_stop_rules(
@@ -53,6 +54,7 @@ SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target,
 void SampleEngine::use(cpython::Runtime runtime) {
     program_.use(std::move(runtime));
     threads_.clear();
+    waits_.use_codes();
     begin_program();
 }
 
@@ -71,7 +73,10 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
     ++stats.ticks;
     stats.maps_left_out = target_->has_left_out_parts() ? 1 : 0;
     options_.limits->renew_steps();
-    if (program_.renew_codes(now_ns)) forget_codes();
+    if (program_.renew_codes(now_ns)) {
+        waits_.use_codes();
+        forget_codes();
+    }
     if (program_.find_tasks(now_ns)) {
         for (TrackedThread* thread : threads_) thread->forget_stack();
     }
@@ -90,7 +95,9 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
                     .stats = stats};
     looked_until_ns_ = now_ns;
     speaks_until_ns_ = until_ns;
+    waits_.begin_tick(now_ns);
     Result<void> result = take_samples(tick);
+    waits_.end_tick();
     cpu_shares_.follow(threads_, tick);
     // It executes another program, which is not Python, or not yet.
     if (threads_.size() == 0) stats.not_sampled_ns += std::min(since_last, most_weight);

@@ -17,6 +17,7 @@
 #include "sampling/thread_table.h"
 #include "sampling/tick.h"
 #include "sampling/tick_spacing.h"
+#include "sampling/wait_reasons.h"
 #include "target/live_target.h"
 
 namespace pystack::sampling {
@@ -42,7 +43,7 @@ class SampleEngine {
     /// needs another.
     void complete(model::Batch& batch) {
         cpu_shares_.settle(threads_, batch);
-        writer_.add_new_rows(batch, program_.interner(), threads_.identities());
+        writer_.add_new_rows(batch, program_.interner(), waits_.table(), threads_.identities());
     }
 
     /// The recording begins at `now_ns`: what was sampled before was not part of it.
@@ -86,6 +87,7 @@ class SampleEngine {
     const SamplerOptions options_;
     ProgramReaders program_;
     ThreadTable threads_;
+    WaitReasons waits_;
     BatchWriter writer_;
 
   private:

@@ -42,11 +42,13 @@ void append(model::Batch& pending, const model::Batch& batch) {
         act(pending.thread, batch.thread);
         act(pending.stack, batch.stack);
         act(pending.state, batch.state);
+        act(pending.wait, batch.wait);
         act(pending.cpu_ns, batch.cpu_ns);
         act(pending.runnable_ns, batch.runnable_ns);
         act(pending.late_cpu, batch.late_cpu);
         act(pending.frames, batch.frames);
         act(pending.stacks, batch.stacks);
+        act(pending.waits, batch.waits);
     };
     model::add_stats(pending.stats, batch.stats);
     pending.strings.insert(pending.strings.end(), batch.strings.begin(), batch.strings.end());

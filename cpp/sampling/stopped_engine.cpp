@@ -91,8 +91,11 @@ std::vector<StoppedEngine::Visit> StoppedEngine::plan_visits(const Tick& tick) {
         const std::size_t inner = mine.front();
         const auto sleeps = [&](std::size_t state) { return is_asleep(states[state]); };
         if (std::ranges::all_of(mine, sleeps)) {
-            add_native(threads_[OsThreads::first_state(program_, mine)], tick,
-                       program_.gil_bits(states[inner]) | threads_[inner].activity_bits);
+            const std::uint8_t bits =
+                program_.gil_bits(states[inner]) | threads_[inner].activity_bits;
+            waits_.follow(inner, bits, false);
+            add_native(threads_[OsThreads::first_state(program_, mine)], tick, bits,
+                       wait_of(inner));
         } else if (const std::int32_t tid = threads_.tid(inner); tid != 0) {
             visits.push_back({.tid = tid, .states = mine});
         } else if (!sample_starting(inner, tick)) {
@@ -198,7 +201,14 @@ void StoppedEngine::look_at(const Visit& visit, std::uint64_t now_ns) {
             threads_[i].activity.bits({.now_ns = now_ns,
                                        .thread_state = state.address,
                                        .gil = interpreter.gil ? &*interpreter.gil : nullptr});
+        // A thread of several interpreters waits in the one that runs.
+        waits_.follow(i, threads_[i].activity_bits, threads_[i].has_moved);
     }
+}
+
+model::WaitId StoppedEngine::wait_of(std::size_t state) {
+    const auto& innermost = threads_[state].innermost;
+    return waits_.find(state, innermost ? &*innermost : nullptr);
 }
 
 /// Another tracer may have the target for a moment, or it executes a program, or we were stopped
@@ -233,6 +243,10 @@ void StoppedEngine::note_frames(Visit& visit) {
     for (std::size_t k = 0; k < reads.size(); ++k) {
         OsThreads::note_frames(program_, visit.states[k], frames_of(reads[k]),
                                threads_[visit.states[k]]);
+        TrackedThread& thread = threads_[visit.states[k]];
+        const auto before = std::exchange(thread.innermost, std::nullopt);
+        if (!reads[k].frames.empty()) thread.innermost = reads[k].frames.front();
+        thread.has_moved = thread.innermost != before;
     }
     if (visit.tid == 0 || visit.states.size() < 2) return;
     const std::vector<std::size_t> before = visit.states;
@@ -335,19 +349,20 @@ void StoppedEngine::add_thread(std::span<const std::size_t> states,
         const bool is_torn = lost->outcome.end == StackEnd::kTorn;
         writer_.lose(tick, thread, is_torn ? tick.stats.torn : tick.stats.failed);
     } else if (native_) {
-        add_native(thread, tick, bits);
+        add_native(thread, tick, bits, wait_of(states.front()));
     } else {
         writer_.add(
             tick, thread,
             states.size() == 1 ? thread.stack.id() : OsThreads::join(program_, threads_, states),
-            bits);
+            bits, wait_of(states.front()));
     }
 }
 
 /// `thread` has the merged stack of its last sample.
-void StoppedEngine::add_native(TrackedThread& thread, const Tick& tick, std::uint8_t state) {
+void StoppedEngine::add_native(TrackedThread& thread, const Tick& tick, std::uint8_t state,
+                               model::WaitId wait) {
     if (!thread.is_whole) ++tick.stats.partly_merged;
-    writer_.add(tick, thread, thread.stack.id(), state);
+    writer_.add(tick, thread, thread.stack.id(), state, wait);
 }
 
 }  // namespace pystack::sampling

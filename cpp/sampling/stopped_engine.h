@@ -60,7 +60,9 @@ class StoppedEngine final : public SampleEngine {
     void add(const Visit& visit, const Tick& tick);
     void add_thread(std::span<const std::size_t> states, std::span<const StateRead> reads,
                     const Tick& tick);
-    void add_native(TrackedThread& thread, const Tick& tick, std::uint8_t state);
+    void add_native(TrackedThread& thread, const Tick& tick, std::uint8_t state,
+                    model::WaitId wait = 0);
+    model::WaitId wait_of(std::size_t state);
 
     OsThreads os_threads_;
     StoppedThreads stopped_;

@@ -4,7 +4,6 @@
 #include <array>
 
 #include "model/sample.h"
-#include "process/proc_files.h"
 
 namespace pystack::sampling {
 
@@ -22,10 +21,10 @@ std::uint8_t ThreadActivity::bits(const Sample& sample) {
     if (sample.moved) moved_ns_ = sample.now_ns;
     if (sample.moved && sample.runs_python) {
         bits_ = model::kOnCpu | model::kCpuKnown;
-        look_at_ns_ = 0;
+        forget_call();
     } else if (sample.asks_for_gil) {
         bits_ = model::kWaitsForGil | model::kCpuKnown;
-        look_at_ns_ = 0;
+        forget_call();
     } else if (sample.moved || sample.now_ns >= look_at_ns_) {
         const std::uint64_t pause = (sample.now_ns - moved_ns_) / kPauseShare;
         const std::uint64_t longest =
@@ -43,18 +42,39 @@ bool ThreadActivity::sleeps_for(std::uint64_t ns, std::uint64_t now_ns) const {
 std::uint8_t ThreadActivity::look(const Sample& sample) {
     std::array<char, 256> text;
     const auto said = file_.read(text);
+    ++looks_;
+    call_ = said ? process::parse_syscall(*said) : std::nullopt;
     if (!said) return 0;
     std::uint8_t bits = model::kCpuKnown;
     // On a CPU, or waiting for one.
     if (said->starts_with("running")) bits |= model::kOnCpu;
     if (sample.gil != nullptr) {
-        const auto call = process::parse_syscall(*said);
-        const auto state = cpython::gil_state(*sample.gil, sample.thread_state, call);
+        const auto state = cpython::gil_state(*sample.gil, sample.thread_state, call_);
         if (state == model::GilState::kWaits || state == model::GilState::kDropping) {
             bits |= model::kWaitsForGil;
         }
     }
     return bits;
+}
+
+/// It runs: the kernel is asked as soon as that ends.
+void ThreadActivity::forget_call() {
+    look_at_ns_ = 0;
+    if (!call_) return;
+    call_.reset();
+    ++looks_;
+}
+
+std::optional<arch::Syscall> ThreadActivity::call_now() {
+    std::array<char, 256> text;
+    const auto said = file_.read(text);
+    return said ? process::parse_syscall(*said) : std::nullopt;
+}
+
+std::optional<process::BlockedAt> ThreadActivity::place_now() {
+    std::array<char, 256> text;
+    const auto said = file_.read(text);
+    return said ? process::parse_blocked_at(*said) : std::nullopt;
 }
 
 }  // namespace pystack::sampling

@@ -3,9 +3,12 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 
+#include "arch/registers.h"
 #include "cpython/runtime/gil_state.h"
 #include "process/open_proc_file.h"
+#include "process/proc_files.h"
 
 namespace pystack::sampling {
 
@@ -30,16 +33,27 @@ class ThreadActivity {
     std::uint8_t bits(const Sample& sample);
     /// Those of the last sample.
     std::uint8_t last_bits() const { return bits_; }
+    /// The system call that it was blocked in when the kernel was asked last; nullopt: in none, or
+    /// it was seen to run since. `looks` counts how often what is known of it became new.
+    const std::optional<arch::Syscall>& call() const { return call_; }
+    std::uint64_t looks() const { return looks_; }
+    /// Asks the kernel now; nullopt: it is blocked in no call.
+    std::optional<arch::Syscall> call_now();
+    /// And where its code has made that call.
+    std::optional<process::BlockedAt> place_now();
     /// Whether its stack has been the same for so long, and it was seen blocked.
     bool sleeps_for(std::uint64_t ns, std::uint64_t now_ns) const;
 
   private:
     std::uint8_t look(const Sample& sample);
+    void forget_call();
 
     process::OpenProcFile file_{"syscall"};
     std::uint64_t moved_ns_ = 0;
     std::uint64_t look_at_ns_ = 0;
     std::uint8_t bits_ = 0;
+    std::optional<arch::Syscall> call_;
+    std::uint64_t looks_ = 0;
 };
 
 }  // namespace pystack::sampling

@@ -40,6 +40,7 @@ void ThreadTable::identify(const cpython::Runtime& runtime,
     for (TrackedThread* thread : order_) {
         const model::SampledThread& who = identities_.of(thread->index);
         thread->activity.set_thread(who.pid, who.tid);
+        thread->waiting.run_time.set_thread(who.pid, who.tid);
     }
 }
 
@@ -58,6 +59,7 @@ void ThreadTable::correct_tids(const cpython::CachedInterpreters& interpreters,
     for (std::size_t i = 0; i < order_.size(); ++i) {
         corrected_[i] = static_cast<std::int32_t>(tids[i].value_or(0));
         order_[i]->activity.set_thread(main_tid, corrected_[i]);
+        order_[i]->waiting.run_time.set_thread(main_tid, corrected_[i]);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "sampling/stop_need.h"
 #include "sampling/task_names.h"
 #include "sampling/thread_activity.h"
+#include "sampling/waiting.h"
 
 namespace pystack::sampling {
 
@@ -39,6 +40,7 @@ struct TrackedThread {
 
     InternedStack stack;
     ThreadActivity activity;
+    Waiting waiting;
 
     // Where there are several interpreters, of its last sample; written by OsThreads.
     bool runs_python = false;
@@ -86,6 +88,8 @@ struct TrackedThread {
     std::uint8_t activity_bits = 0;  ///< Just before the stop.
     std::int32_t stopped_tid = 0;    ///< Whose native frames are in `stack`; 0: not known.
     bool is_whole = true;            ///< They are all there.
+    std::optional<cpython::RawFrame> innermost{};  ///< At its last stop.
+    bool has_moved = true;                         ///< Since the stop before.
 
     /// Its memory may mean something else now.
     void forget_stack() {

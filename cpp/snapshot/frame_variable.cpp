@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "cpython/values/code_variables.h"
-#include "snapshot/stack_ends.h"
+#include "cpython/sync/stack_ends.h"
 
 namespace pystack::snapshot {
 
@@ -11,7 +11,7 @@ void FrameVariable::find_code(const RawSnapshot& raw) {
     for (const RawThread& thread : raw.threads) {
         for (const cpython::RawFrame& frame : thread.frames) {
             if (variables_.contains(frame.code)) continue;
-            const cpython::Code* code = code_of(raw, frame);
+            const cpython::Code* code = cpython::code_of(raw.codes, frame);
             if (code == nullptr || code->function.view() != wanted_.function ||
                 !code->file.view().ends_with(wanted_.file)) {
                 continue;
@@ -34,7 +34,7 @@ std::unordered_map<std::size_t, RemoteAddr> FrameVariable::read(const RawSnapsho
         for (const cpython::RawFrame& frame : raw.threads[i].frames) {
             const auto variable = variables_.find(frame.code);
             if (variable == variables_.end()) continue;
-            const cpython::Code* code = code_of(raw, frame);
+            const cpython::Code* code = cpython::code_of(raw.codes, frame);
             const RemoteAddr object = code == nullptr ? RemoteAddr{}
                                                       : objects_.variable(memory_, *code, frame,
                                                                           variable->second, types_);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "snapshot/stack_ends.h"
+#include "cpython/sync/stack_ends.h"
 
 namespace pystack::snapshot {
 
@@ -34,9 +34,9 @@ std::vector<FutureWorkers::Worker> FutureWorkers::find_workers(const RawSnapshot
     for (std::size_t t = 0; t < raw.threads.size(); ++t) {
         RemoteAddr future;
         // The frames of the work come before that of the worker which does it.
-        for_each_end(raw.threads[t].frames, [&](std::size_t i) {
+        cpython::for_each_end(raw.threads[t].frames, [&](std::size_t i) {
             const cpython::RawFrame& frame = raw.threads[t].frames[i];
-            const cpython::Code* code = code_of(raw, frame);
+            const cpython::Code* code = cpython::code_of(raw.codes, frame);
             if (code == nullptr) return;
             if (cpython::ThreadPools::is_work(*code)) {
                 if (const RemoteAddr found = pools_.future_of(*code, frame)) future = found;

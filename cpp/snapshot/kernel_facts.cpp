@@ -1,12 +1,10 @@
 #include "snapshot/kernel_facts.h"
 
-#include <sys/syscall.h>
 #include <time.h>
 
 #include <chrono>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -169,17 +167,12 @@ void add_kernel_state(const LiveTarget& target, const RawSnapshot& raw, RawThrea
 }  // namespace
 
 void find_restarted_calls(const LiveTarget& target, RawSnapshot& raw) {
-    // Of the calls that are restarted so [kernel: ERESTART_RESTARTBLOCK].
-    constexpr std::pair<std::string_view, std::int64_t> kFunctions[] = {
-        {"poll", SYS_poll}, {"futex", SYS_futex}, {"nanosleep", SYS_nanosleep}};
     for (const RawThread& thread : raw.threads) {
         if (!thread.info || !thread.call || thread.call->number != arch::kRestartSyscall) continue;
         const std::int32_t tid = raw.infos[*thread.info].tid;
         const auto function = process::read_task_file(target.pid(), tid, "wchan");
         if (!function || target.blocked_syscall(tid) != thread.call) continue;
-        for (const auto& [part, number] : kFunctions) {
-            if (function->find(part) != std::string::npos) raw.restarted[tid] = number;
-        }
+        if (const auto number = waits::restarted_call(*function)) raw.restarted[tid] = *number;
     }
 }
 

@@ -15,7 +15,7 @@
 #include "cpython/runtime/interpreter_walker.h"
 #include "cpython/runtime/runtime_locator.h"
 #include "cpython/runtime/thread_names.h"
-#include "cpython/sync/lock_finder.h"
+#include "cpython/sync/wait_finder.h"
 #include "cpython/tasks/raw_task.h"
 #include "merge/thread_merge.h"
 #include "model/variables.h"
@@ -32,20 +32,11 @@ struct BlockPlace {
     std::size_t frame = 0;
 };
 
-/// What a thread waits for, before it is known which threads of the target are meant.
-struct RawWait {
-    model::Wait wait;
-    std::optional<arch::Syscall> call;        ///< That the thread is blocked in.
-    std::optional<std::int64_t> deadline_ns;  ///< When it ends, on the clock `clock`.
-    int clock = 0;
-    RemoteAddr object{};
-    std::optional<cpython::FoundLock> lock{};     ///< What the thread acquires.
-    std::optional<std::size_t> site_frame{};      ///< The call of the standard library.
-    std::optional<std::uint64_t> holder_ident{};  ///< Python's id of the thread that can end it.
-    model::HolderProof proof = model::HolderProof::kOwner;  ///< Of holder_ident.
-    std::optional<std::int32_t> holder_tid{};               ///< Or the OS thread that can end it.
+/// What a thread waits for, and who can end it.
+struct RawWait : cpython::FoundWait {
+    std::optional<arch::Syscall> call{};    ///< That the thread is blocked in.
     bool ends_complete = false;             ///< Nobody else has the other end of its pipe.
-    std::vector<BlockPlace> with_blocks{};  ///< Or those of threads that can end it.
+    std::vector<BlockPlace> with_blocks{};  ///< Those of threads that can end it.
     std::vector<std::size_t> workers{};     ///< Of a future: indexes of threads.
     bool is_queued = false;                 ///< They are those of the pool, and none works on it.
     bool pool_is_full = false;              ///< It will have no others.

@@ -1,15 +1,10 @@
 #pragma once
 
-#include <cstdint>
 #include <optional>
-#include <string>
-#include <vector>
 
 #include "arch/registers.h"
-#include "cpython/sync/frame_objects.h"
-#include "cpython/sync/lock_finder.h"
-#include "memory/page_cache.h"
-#include "model/wait.h"
+#include "cpython/sync/sync_readers.h"
+#include "memory/memory_reader.h"
 #include "snapshot/future_workers.h"
 #include "snapshot/lock_holders.h"
 #include "snapshot/raw_snapshot.h"
@@ -40,27 +35,9 @@ class WaitsCapture {
     void find_all(RawSnapshot& raw);
     std::optional<RawWait> find_wait(const RawSnapshot& raw, const RawThread& thread);
     arch::Syscall original(const RawSnapshot& raw, const RawThread& thread) const;
-    void find_lock(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
-                   RawWait& wait);
-    void find_object(const RawSnapshot& raw, const RawThread& thread, RemoteAddr futex,
-                     RawWait& wait);
-    void find_mutex(const RawSnapshot& raw, const arch::Syscall& call, RawWait& wait);
-    void find_site(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
-    void find_target(RemoteAddr object, RawWait& wait);
-    void find_pool(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
-    void find_name(const RawSnapshot& raw, const RawThread& thread, RawWait& wait);
-    std::vector<RemoteAddr> innermost_objects(const RawSnapshot& raw,
-                                              const RawThread& thread) const;
-    std::optional<std::uint64_t> identifier(RemoteAddr object, std::string_view attribute);
-    std::string text(RemoteAddr object, std::string_view attribute);
 
     const memory::MemoryReader& memory_;
-    const cpython::Layout layout_;
-    cpython::CodeReader& codes_;
-    memory::PageCache pages_;
-    cpython::TypeCache types_;
-    cpython::LockFinder locks_;
-    cpython::FrameObjects objects_;
+    cpython::SyncReaders readers_;
     LockHolders holders_;
     FutureWorkers workers_;
 };

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <span>
+#include <utility>
 
 namespace pystack::waits {
 
@@ -167,6 +168,16 @@ std::optional<std::int64_t> call_before(const MemoryReader& memory, RemoteAddr p
     std::int32_t number;
     std::memcpy(&number, &code[1], sizeof number);
     return number;
+}
+
+std::optional<std::int64_t> restarted_call(std::string_view kernel_function) {
+    // Of the calls that are restarted so [kernel: ERESTART_RESTARTBLOCK].
+    constexpr std::pair<std::string_view, std::int64_t> kFunctions[] = {
+        {"poll", SYS_poll}, {"futex", SYS_futex}, {"nanosleep", SYS_nanosleep}};
+    for (const auto& [part, number] : kFunctions) {
+        if (kernel_function.find(part) != std::string_view::npos) return number;
+    }
+    return std::nullopt;
 }
 
 bool is_write(std::string_view name) {

@@ -45,6 +45,9 @@ std::optional<BlockedCall> describe_call(const arch::Syscall& call,
 /// so: restart_syscall is made with the registers of the call that it continues, at the same place.
 std::optional<std::int64_t> call_before(const memory::MemoryReader& memory, RemoteAddr pc);
 
+/// The same, by the function of the kernel that the thread sleeps in ("wchan").
+std::optional<std::int64_t> restarted_call(std::string_view kernel_function);
+
 /// Whether a call that waits for a descriptor writes to it; `name` is that of BlockedCall.
 bool is_write(std::string_view name);
 

@@ -32,7 +32,24 @@ bool is_terminal(const struct ::stat& status) {
            (number == kTty || number == kConsole || (number >= kFirstPts && number <= kLastPts));
 }
 
-std::optional<Descriptor> describe(pid_t pid, int fd) {
+/// One line of /proc/locks that is not of a waiter: "1: FLOCK ADVISORY WRITE 4711 08:01:99 0 EOF".
+std::optional<pid_t> owner_in(std::string_view line, std::string_view file) {
+    std::array<std::string_view, 6> words;
+    for (std::string_view& word : words) {
+        const std::size_t begin = line.find_first_not_of(' ');
+        if (begin == std::string_view::npos) return std::nullopt;
+        const std::size_t end = std::min(line.find(' ', begin), line.size());
+        word = line.substr(begin, end - begin);
+        line.remove_prefix(end);
+    }
+    if (words[5] != file) return std::nullopt;
+    const pid_t pid = std::atoi(std::string(words[4]).c_str());
+    return pid > 0 ? std::optional(pid) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Descriptor> describe_descriptor(pid_t pid, int fd) {
     const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
     const auto link = process::read_link(path);
     struct ::stat status{};
@@ -53,28 +70,11 @@ std::optional<Descriptor> describe(pid_t pid, int fd) {
     return found;
 }
 
-/// One line of /proc/locks that is not of a waiter: "1: FLOCK ADVISORY WRITE 4711 08:01:99 0 EOF".
-std::optional<pid_t> owner_in(std::string_view line, std::string_view file) {
-    std::array<std::string_view, 6> words;
-    for (std::string_view& word : words) {
-        const std::size_t begin = line.find_first_not_of(' ');
-        if (begin == std::string_view::npos) return std::nullopt;
-        const std::size_t end = std::min(line.find(' ', begin), line.size());
-        word = line.substr(begin, end - begin);
-        line.remove_prefix(end);
-    }
-    if (words[5] != file) return std::nullopt;
-    const pid_t pid = std::atoi(std::string(words[4]).c_str());
-    return pid > 0 ? std::optional(pid) : std::nullopt;
-}
-
-}  // namespace
-
 std::vector<std::optional<Descriptor>> describe_descriptors(pid_t pid, std::span<const int> fds) {
     std::vector<std::optional<Descriptor>> found;
     std::vector<std::uint64_t> sockets;
     for (const int fd : fds) {
-        found.push_back(describe(pid, fd));
+        found.push_back(describe_descriptor(pid, fd));
         if (found.back() && found.back()->kind == WaitKind::kSocket)
             sockets.push_back(found.back()->inode);
     }

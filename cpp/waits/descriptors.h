@@ -21,6 +21,10 @@ struct Descriptor {
     std::uint64_t inode = 0;
 };
 
+/// nullopt: the process has no such descriptor. A socket has no target, since the tables of sockets
+/// are not read.
+std::optional<Descriptor> describe_descriptor(pid_t pid, int fd);
+
 /// In the order of `fds`; nullopt where the process has no such descriptor any more. Sockets are
 /// looked up in the network namespace of the process.
 std::vector<std::optional<Descriptor>> describe_descriptors(pid_t pid, std::span<const int> fds);

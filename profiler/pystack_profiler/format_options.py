@@ -41,8 +41,9 @@ mode_options = option_group(
         click.option(
             "--mode",
             type=click.Choice(MODES),
-            help="Show all time (wall), time on a CPU (cpu), time with the GIL (gil), or time in which a"
-            " thread was ready to run but had no CPU (runnable). Default: wall.",
+            help="Show all time (wall), time on a CPU (cpu), time with the GIL (gil), time in which a"
+            " thread was ready to run but had no CPU (runnable), or time in which it waited for something else, such"
+            " as a lock (waits). Default: wall.",
         ),
         click.option("-i", "--idle", is_flag=True, help="Same as --mode wall."),
         click.option("-g", "--gil", is_flag=True, help="Same as --mode gil."),

@@ -13,15 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pystack.render.escape import escape
-from pystack.sampling import FrameKind, SampleState
+from pystack.sampling import WAIT_KINDS, FrameKind, SampleState
 
 from .profile import Profile
 from .short_paths import short_paths
 from .tables import SymbolTables
 from .track import EMPTY_STACK, Run
 from .view import Granularity
+from .wait_words import wait_frame, wait_reason
 
-LabelKind = Literal["python", "library", "native", "interpreter", "gc", "marker"]
+LabelKind = Literal["python", "library", "native", "interpreter", "gc", "wait", "marker"]
 
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/(?:python|pypy)[\d.]+t?/|\.zip/")
 _INTERPRETER = re.compile(r"(?:^|/)(?:lib)?python[\d.]*[a-z]*(?:-dbg)?(?:\.so[\d.]*)?$")
@@ -71,11 +72,14 @@ GARBAGE_COLLECTION = FrameLabel("gc", "<garbage collection>", "", None)
 #: The only frame of a gap: time in which the thread existed, but no sample of it was taken.
 NOT_SAMPLED = FrameLabel("marker", "<not sampled>", "", None)
 
+#: The innermost frame of a thread that waits for the GIL.
+_WAITS_FOR_GIL = FrameLabel("wait", wait_frame(wait_reason("gil")), "", None)
+
 
 class Grouping:
     """The stacks of several profiles in terms of labels. Stack 0 is empty; parents come first.
 
-    Stacks with the garbage collector's frame are added at first use.
+    Stacks with the garbage collector's frame, or with what is waited for, are added at first use.
     """
 
     def __init__(
@@ -96,6 +100,15 @@ class Grouping:
             states |= profile.states
             labels = _labels(profile.tables, granularity, short)
             self._stacks_of[profile] = self._add(profile.tables, labels, label_ids)
+        self._waits_of: dict[Profile, dict[int, int]] = {}
+        for profile in profiles:
+            self._waits_of[profile] = {
+                wait: label_ids.setdefault(label, len(label_ids))
+                for wait, label in _waits(profile).items()
+            }
+        self._gil = -1
+        if states & SampleState.WAITS_FOR_GIL:
+            self._gil = label_ids.setdefault(_WAITS_FOR_GIL, len(label_ids))
         self._collector = -1
         if states & SampleState.GC:
             self._collector = label_ids.setdefault(GARBAGE_COLLECTION, len(label_ids))
@@ -106,13 +119,21 @@ class Grouping:
 
     def stack_of_run(self, profile: Profile, run: Run) -> int:
         """The merged stack of a run, which may be a gap."""
-        return self.stack_of(profile, run.stack, run.state) if run.samples else self._gap
+        if not run.samples:
+            return self._gap
+        return self.stack_of(profile, run.stack, run.state, run.wait)
 
-    def stack_of(self, profile: Profile, stack: int, state: int) -> int:
-        """The merged stack for a sample of `profile` with this stack and state."""
+    def stack_of(self, profile: Profile, stack: int, state: int, wait: int = 0) -> int:
+        """The merged stack for a sample of `profile` with this stack, state and wait."""
         here = self._stacks_of[profile][stack]
         if state & SampleState.GC and self._collector >= 0:
             return self._push(here, self._collector)
+        if stack == EMPTY_STACK:
+            return here
+        if wait:
+            return self._push(here, self._waits_of[profile][wait])
+        if state & SampleState.WAITS_FOR_GIL and self._gil >= 0:
+            return self._push(here, self._gil)
         return here
 
     def path(self, stack: int) -> list[int]:
@@ -150,6 +171,29 @@ class Grouping:
             self.parent.append(parent)
             self.frame.append(frame)
         return stack
+
+
+def _waits(profile: Profile) -> dict[int, FrameLabel]:
+    """The innermost frames of threads that wait, by the rows of the table."""
+    tables = profile.tables
+    labels = {}
+    for wait in sorted(set[int]().union(*(track.waits for track in profile.tracks))):
+        holder = tables.wait_holder[wait]
+        reason = wait_reason(
+            WAIT_KINDS[tables.wait_kind[wait]],
+            escape(tables.strings[tables.wait_type[wait]]),
+            escape(tables.strings[tables.wait_name[wait]]),
+            _thread_name(profile, holder - 1) if holder else None,
+        )
+        labels[wait] = FrameLabel("wait", wait_frame(reason), "", None)
+    return labels
+
+
+def _thread_name(profile: Profile, number: int) -> str:
+    who = profile.identity_of(number)
+    if who is None:
+        return "a thread"
+    return escape(who.name) or (str(who.tid) if who.tid else "a thread")
 
 
 def _files(tables: SymbolTables) -> set[str]:

@@ -205,31 +205,40 @@ class _Page:
     def _track(
         self, identity: ThreadIdentity, columns: dict[str, Any], about: dict[str, Any]
     ) -> Track:
-        of_mode = {mode: dict(self._weights(columns, mode)) for mode in ("cpu", "gil", "runnable")}
+        modes = ("cpu", "gil", "runnable", "waits")
+        of_mode = {mode: dict(self._weights(columns, mode)) for mode in modes}
         rows: list[tuple[int, ...]] = []
         for place, wall_us in self._weights(columns, "wall"):
             stack, collects = self._stacks[place]
-            cpu, gil, runnable = (weights.get(place, 0) for weights in of_mode.values())
+            cpu, gil, runnable, waits = (weights.get(place, 0) for weights in of_mode.values())
             held = min(gil, wall_us)
-            state = self._known | (SampleState.GC if collects else 0)
-            state |= SampleState.ON_CPU if cpu + runnable else 0
+            # A page of a version without the mode does not say which of the time is waiting.
+            waited = min(waits, wall_us) if "waits" in self._modes else 0
+            known = self._known | (SampleState.GC if collects else 0)
             if stack < 0:
-                rows.append((1000 * wall_us, EMPTY_STACK, 0, 0, 0, 0))
+                rows.append((1000 * wall_us, EMPTY_STACK, 0, 0, 0, 0, 0))
                 continue
-            cpu_of_held = cpu if held else 0
+            ran = SampleState.ON_CPU if "waits" in self._modes or cpu + runnable else 0
+            both = max(0, held + waited - wall_us)
+            cpu_of_held, runnable_of_held = (cpu, runnable) if held > both else (0, 0)
             parts = (
-                (held, state | SampleState.HOLDS_GIL, cpu_of_held, runnable if held else 0),
-                (wall_us - held, state, cpu - cpu_of_held, 0 if held else runnable),
+                (both, known | SampleState.HOLDS_GIL, 0, 0),
+                (held - both, known | ran | SampleState.HOLDS_GIL, cpu_of_held, runnable_of_held),
+                (waited - both, known, 0, 0),
+                (
+                    *(wall_us - held - waited + both, known | ran),
+                    *(cpu - cpu_of_held, runnable - runnable_of_held),
+                ),
             )
             rows += [
-                (1000 * part_us, stack, bits, 1, 1000 * cpu_us, 1000 * runnable_us)
+                (1000 * part_us, stack, bits, 1, 1000 * cpu_us, 1000 * runnable_us, 0)
                 for part_us, bits, cpu_us, runnable_us in parts
                 if part_us or cpu_us or runnable_us
             ]
         rows = _with_samples(rows, _number(about["samples"]))
         return Track.of_columns(
             identity,
-            list(zip(*rows, strict=True)) or [array("q")] * 6,
+            list(zip(*rows, strict=True)) or [array("q")] * 7,
             start_ns=1,
             end_ns=1 + sum(row[0] for row in rows),
             changes=0,
@@ -301,7 +310,7 @@ def _total(identity: ThreadIdentity, about: dict[str, Any]) -> ThreadTotal:
 
 def _frame_kind(kind: object) -> tuple[int, bool]:
     """The sampler's kind, and whether it is code."""
-    if kind in ("gc", "marker"):
+    if kind in ("gc", "wait", "marker"):
         return FrameKind.MARKER, False
     if kind not in ("python", "library", "native", "interpreter"):
         raise ValueError("unknown kind of a frame")

@@ -60,15 +60,17 @@ class Profile:
         window: Window | None = None,
         *,
         only_own_threads: bool = False,
+        identities: list[ThreadIdentity] | None = None,
     ) -> None:
-        """`only_own_threads`: windows leave out threads that do not belong to the process."""
+        """`only_own_threads`: windows leave out threads that do not belong to the process. `identities`
+        are those of all threads by the sampler's numbers."""
         self.process = process
         self.tables = SymbolTables() if tables is None else tables
         self.window = Window() if window is None else window
         self.window.called_interpreters = self.tables.called_interpreters
         self._had_threads = False  # in a window before this one
         self._only_own_threads = only_own_threads
-        self._identities: list[ThreadIdentity] = []
+        self._identities = [] if identities is None else identities
 
     @property
     def only_own_threads(self) -> bool:
@@ -105,6 +107,10 @@ class Profile:
     def knows_threads(self) -> bool:
         """Whether a thread of the process itself was sampled."""
         return any(identity.tid for identity in self._identities)
+
+    def identity_of(self, number: int) -> ThreadIdentity | None:
+        """The thread with this number of the sampler, whether it has samples in this window or not."""
+        return self._identities[number] if number < len(self._identities) else None
 
     @property
     def was_seen(self) -> bool:
@@ -156,6 +162,7 @@ class Profile:
                 self.tables.copy(),
                 self.window.copy(),
                 only_own_threads=self._only_own_threads,
+                identities=self._identities[:],
             )
         copied.finish()
         return copied
@@ -173,6 +180,7 @@ class Profile:
                 self.tables,
                 self.window,
                 only_own_threads=self._only_own_threads,
+                identities=self._identities[:],
             )
             self.window = self.window.successor()
             self.window.called_interpreters = self.tables.called_interpreters

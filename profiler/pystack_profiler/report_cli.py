@@ -28,17 +28,20 @@ from .report import (
     gil_text,
     overview,
     overview_text,
+    wait_report,
+    wait_text_lines,
 )
 from .selection_options import check_selected, selection_options
 from .view import Granularity, Mode, View
 
 _DEFAULT_DURATION_S = 5.0
 _GIL = "gil"  # a question whose answer has other columns
+_WAITS = "waits"
 
 
 @click.command("report", context_settings=HELP_FLAGS)
 @click.argument("file")
-@click.argument("question", type=click.Choice((*QUESTIONS, _GIL)), required=False)
+@click.argument("question", type=click.Choice((*QUESTIONS, _GIL, _WAITS)), required=False)
 @click.argument("name", required=False)
 @json_option
 @limit_option(15, "functions or rows")
@@ -86,11 +89,14 @@ def report(
         pystack report 4711 -d 10s
         pystack report x.pystack callers parse
         pystack report x.pystack lines parse --mode cpu
+        pystack report x.pystack waits
 
-    QUESTION is callers, callees, lines, path or gil, of the function NAME. Per cents of the overview are those
-    of the time of all threads.
+    QUESTION is callers, callees, lines, path or gil, of the function NAME; or waits: what the threads waited
+    for, and which threads held it. Per cents of the overview are those of the time of all threads.
     """
-    if (question is None) != (name is None):
+    if question == _WAITS and name is not None:
+        raise click.UsageError("The QUESTION waits is about all threads, not about a NAME.")
+    if question != _WAITS and (question is None) != (name is None):
         raise click.UsageError("A QUESTION needs the NAME of a function.")
     view = View(mode, granularity, full_filenames=full_filenames)
     totals, notes = None, list[str]()
@@ -100,17 +106,20 @@ def report(
         seconds = _DEFAULT_DURATION_S if duration_s is None else duration_s
         recording = _recorded(ctx, int(file, 0), seconds, rate_hz)
     elif is_page(file):
-        if selection != Selection() or question == _GIL:
+        if selection != Selection() or question in (_GIL, _WAITS):
             raise click.UsageError(
-                "--from, --to, --thread and gil need a FILE.pystack, not a page."
+                "--from, --to, --thread, gil and waits need a FILE.pystack, not a page."
             )
         page = load_page(file)
         page.check_mode(mode)
         recording, totals, notes = page.recording, page.totals, [NOTE]
     else:
-        recording = load(file, selection, in_order=False)
+        recording = load(file, selection, in_order=question == _WAITS)
         check_selected(recording, selection)
-    if question == _GIL and name is not None:
+    if question == _WAITS:
+        waits = wait_report(recording, limit)
+        document, lines = waits.to_json(), wait_text_lines(waits)
+    elif question == _GIL and name is not None:
         times = gil_answer(recording, view, name, limit)
         document, lines = times.to_json(), gil_text(times)
     elif question is not None and name is not None:

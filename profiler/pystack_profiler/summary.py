@@ -18,8 +18,9 @@ from .stats import (
     pauses,
     plural,
 )
-from .track import ThreadIdentity
+from .track import ThreadIdentity, Track
 from .view import DEFAULT_VIEW, View, was_measured
+from .waits import LOCKS, wait_totals
 
 _NOTEWORTHY = 0.01  # of the time; less is not reported by default
 _WORTH_A_WORD = 0.0005  # of the time; less is not on the last line
@@ -76,7 +77,7 @@ def findings(
     `blamed_stacks`; `totals` are those of the threads, if they are known already."""
     lines: list[str] = []
     if recording.profiles and not was_measured(view.mode, recording.states):
-        what = {"cpu": "which threads ran", "gil": "which thread held the GIL"}.get(view.mode)
+        what = "which thread held the GIL" if view.mode == "gil" else "which threads ran"
         lines.append(
             f"Warning: mode {view.mode} is empty: {what} could not be measured in this target"
         )
@@ -112,6 +113,7 @@ def findings(
     if waited is not None:
         lines.append(waited)
     lines += _gil(recording, totals, by_function)
+    lines += _locks(recording)
     lines += throttling(recording)
     gc_ns = sum(total.gc_ns for total in totals)
     if gc_ns:
@@ -225,6 +227,22 @@ def _waited_for_cpus(recording: Recording, totals: list[ThreadTotal]) -> str | N
         f"Warning: threads waited {format_time(waited_ns)} for a CPU and ran for {format_time(ran_ns)}: the"
         " machine is busy, or the CPU limit of the container is too low (--mode runnable shows where)"
     )
+
+
+def _locks(recording: Recording) -> list[str]:
+    """Who was waited for longest because of a lock, if that took a noteworthy time."""
+    waits = wait_totals(recording)
+    locks = [one for one in waits.reasons if one.kind in LOCKS and one.kind != "gil"]
+    waited_ns = sum(one.time_ns for one in locks)
+    if waited_ns <= _NOTEWORTHY * _processes_ns(recording):
+        return []
+    threads = len(set[Track]().union(*(one.threads for one in locks)))
+    line = f"locks: {plural(threads, 'thread')} waited {format_time(waited_ns)}"
+    held = [one for one in waits.holders if one.kind in LOCKS]
+    if held:
+        longest = held[0]
+        line += f"; longest for {longest.text}, held by {_who(longest.holder)} ({format_time(longest.time_ns)})"
+    return [line]
 
 
 def _gil(

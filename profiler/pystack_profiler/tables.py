@@ -1,4 +1,4 @@
-"""The tables of one sampler: strings, frames and stacks."""
+"""The tables of one sampler: strings, frames, stacks and waits."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ class SymbolTables:
         self.frame_name_source = array("B")
         self.stack_parent = array("I")
         self.stack_frame = array("I")
+        # What threads wait for: an index of WAIT_KINDS, string IDs, and the number of the thread that is
+        # waited for plus 1, or 0. Row 0 says that it is not known.
+        self.wait_kind = array("B")
+        self.wait_type = array("I")
+        self.wait_name = array("I")
+        self.wait_holder = array("I")
 
     def append(self, batch: Batch) -> None:
         """Adds the new rows of a batch."""
@@ -58,6 +64,10 @@ class SymbolTables:
         self.frame_name_source.extend(batch.frame_name_source)
         self.stack_parent.extend(batch.stack_parent)
         self.stack_frame.extend(batch.stack_frame)
+        self.wait_kind.extend(batch.wait_kind)
+        self.wait_type.extend(batch.wait_type)
+        self.wait_name.extend(batch.wait_name)
+        self.wait_holder.extend(batch.wait_holder)
 
     def copy(self) -> SymbolTables:
         copied = SymbolTables()

@@ -29,6 +29,7 @@ class Run(NamedTuple):
     # runs are exact; of a single one it can be more than the weight.
     cpu_ns: int = 0  # on a CPU
     runnable_ns: int = 0  # ready to run, without a CPU
+    wait: int = 0  # what it waits for; 0: nothing, or it is not known
 
 
 _new_run: Callable[[tuple[int, ...]], Run] = partial(tuple.__new__, Run)
@@ -55,6 +56,7 @@ class Track:
         "_samples",
         "_stack",
         "_state",
+        "_wait",
         "_weight_ns",
         "changes",
         "end_ns",
@@ -66,6 +68,7 @@ class Track:
         "open_samples",
         "open_stack",
         "open_state",
+        "open_wait",
         "open_weight_ns",
         "start_ns",
         "states",
@@ -83,6 +86,7 @@ class Track:
         # The last run is kept separately, so that an equal sample costs only two additions.
         self.open_stack = EMPTY_STACK
         self.open_state = 0
+        self.open_wait = 0
         self.open_weight_ns = 0
         self.open_samples = 0
         self.open_cpu_ns = 0
@@ -94,6 +98,7 @@ class Track:
         self._stack = array("I")
         self._state = array("H")
         self._samples = array("I")
+        self._wait = array("I")
 
     @classmethod
     def of_columns(
@@ -122,6 +127,11 @@ class Track:
         return len(self._stack) + (self.open_samples > 0)
 
     @property
+    def waits(self) -> set[int]:
+        """All that the thread waited for."""
+        return {*self._wait, self.open_wait} - {0}
+
+    @property
     def has_gaps(self) -> bool:
         return 0 in self._samples
 
@@ -134,6 +144,7 @@ class Track:
         samples: int,
         cpu_ns: int = 0,
         runnable_ns: int = 0,
+        wait: int = 0,
     ) -> None:
         """Starts a run with samples up to `time_ns`, after a gap if there was one."""
         start_ns = time_ns - weight_ns
@@ -147,6 +158,7 @@ class Track:
         self.states |= state
         self.open_stack = stack
         self.open_state = state
+        self.open_wait = wait
         self.open_weight_ns = weight_ns
         self.open_samples = samples
         self.open_cpu_ns = cpu_ns
@@ -187,16 +199,15 @@ class Track:
     def coarsen(self, window_ns: int) -> None:
         """Merges equal runs that begin in the same window. Sums stay exact; the order in a window is lost."""
         kept = 0  # Runs are merged in place, because a second copy would need too much memory.
-        window: dict[tuple[int, int, bool], list[int]] = {}
+        window: dict[tuple[int, int, int, bool], list[int]] = {}
         begin_ns = window_end_ns = 0
         for index in range(len(self._stack)):
             if begin_ns >= window_end_ns:
                 kept = self._put_window(window, kept)
                 window_end_ns = (begin_ns // window_ns + 1) * window_ns
             weight_ns, samples = self._weight_ns[index], self._samples[index]
-            sums = window.setdefault(
-                (self._stack[index], self._state[index], samples == 0), [0, 0, 0, 0]
-            )
+            key = (self._stack[index], self._state[index], self._wait[index], samples == 0)
+            sums = window.setdefault(key, [0, 0, 0, 0])
             sums[0] += weight_ns
             sums[1] += samples
             sums[2] += self._cpu_ns[index]
@@ -207,9 +218,9 @@ class Track:
             del column[kept:]
         self._last_running = -1
 
-    def _put_window(self, window: dict[tuple[int, int, bool], list[int]], index: int) -> int:
-        for (stack, state, _), (weight_ns, samples, cpu_ns, runnable_ns) in window.items():
-            row = (weight_ns, stack, state, samples, cpu_ns, runnable_ns)
+    def _put_window(self, window: dict[tuple[int, int, int, bool], list[int]], index: int) -> int:
+        for (stack, state, wait, _), (weight_ns, samples, cpu_ns, runnable_ns) in window.items():
+            row = (weight_ns, stack, state, samples, cpu_ns, runnable_ns, wait)
             for column, value in zip(self._columns(), row, strict=True):
                 column[index] = value
             index += 1
@@ -225,6 +236,7 @@ class Track:
             self._samples,
             self._cpu_ns,
             self._runnable_ns,
+            self._wait,
         )
 
     def _open_run(self, start_ns: int) -> Run:
@@ -236,6 +248,7 @@ class Track:
             self.open_samples,
             self.open_cpu_ns,
             self.open_runnable_ns,
+            self.open_wait,
         )
 
     def _close_run(self) -> None:

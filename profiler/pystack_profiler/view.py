@@ -10,8 +10,8 @@ from pystack.sampling import SampleState
 from .track import Run
 
 #: wall: all time; cpu: time on a CPU; gil: time with the GIL; runnable: time without a CPU in which the
-#: thread was ready to run.
-Mode = Literal["wall", "cpu", "gil", "runnable"]
+#: thread was ready to run; waits: time in which a thread waited for something else, such as a lock.
+Mode = Literal["wall", "cpu", "gil", "runnable", "waits"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 Granularity = Literal["function", "line"]
@@ -21,6 +21,7 @@ _KNOWN: dict[Mode, int] = {
     "cpu": SampleState.CPU_KNOWN,
     "gil": SampleState.GIL_KNOWN,
     "runnable": SampleState.CPU_KNOWN,
+    "waits": SampleState.CPU_KNOWN,
 }
 
 
@@ -45,6 +46,9 @@ def time_in_mode(mode: Mode, run: Run) -> int:
         return run.cpu_ns
     if mode == "runnable":
         return run.runnable_ns
+    if mode == "waits":
+        is_blocked = run.state & (SampleState.CPU_KNOWN | SampleState.ON_CPU)
+        return run.weight_ns if is_blocked == SampleState.CPU_KNOWN else 0
     if mode == "gil" and not run.state & SampleState.HOLDS_GIL:
         return 0
     return run.weight_ns

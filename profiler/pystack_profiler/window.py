@@ -84,7 +84,7 @@ class Window:
         for thread in sorted(set(batch.thread) - self._track_of_thread.keys()):
             self.identify(thread, identities[thread])
         tracks = self._track_of_thread
-        for time_ns, weight_ns, samples, thread, stack, state, cpu_ns, runnable_ns in zip(
+        for time_ns, weight_ns, samples, thread, stack, state, cpu_ns, runnable_ns, wait in zip(
             batch.time_ns,
             batch.weight_ns,
             batch.count,
@@ -93,12 +93,14 @@ class Window:
             batch.state,
             batch.cpu_ns,
             batch.runnable_ns,
+            batch.wait,
             strict=True,
         ):
             track = tracks[thread]
             if (
                 stack == track.open_stack
                 and state == track.open_state
+                and wait == track.open_wait
                 and track.open_samples
                 and time_ns - weight_ns <= track.end_ns
             ):
@@ -108,7 +110,9 @@ class Window:
                 track.open_runnable_ns += runnable_ns
                 track.end_ns = time_ns
             else:
-                track.begin_run(time_ns, weight_ns, stack, state, samples, cpu_ns, runnable_ns)
+                track.begin_run(
+                    time_ns, weight_ns, stack, state, samples, cpu_ns, runnable_ns, wait
+                )
         for thread, cpu_ns, runnable_ns in batch.late_cpu:
             if thread in tracks:
                 tracks[thread].add_late_cpu(cpu_ns, runnable_ns)

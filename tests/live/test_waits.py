@@ -20,6 +20,7 @@ from core_files import SMALL, core_json, kernel_core, limits, need_kernel_cores,
 from interpreters import required
 from lock_truth import LockTruth
 from process_state import run_and_wait_ns, system_call, thread_ids, wait_until
+from recorded_waits import Reason, RecordedWaits, record_waits
 from targets import PROGRAMS, Interpreter, Target
 from tool_runs import dump_json, run_tool
 
@@ -134,6 +135,55 @@ def differences(document: dict[str, Any], facts: dict[str, Any], leave_out: set[
 def test_what_threads_wait_for(waiting: Waiting, options: list[str]) -> None:
     document = dump_json(waiting.pid, *options)
     assert not differences(document, waiting.facts, set())
+
+
+def recorded_difference(reason: Reason | None, expected: dict[str, Any]) -> str | None:
+    """What a recording says of a thread and should not, in the terms of a dump."""
+    if reason is None:
+        return f"nothing instead of {expected}"
+    target = expected.get("target") or ""
+    name = expected.get("name") or target.removeprefix("unix socket").strip()
+    if expected["kind"] == "socket" and " -> " in name:
+        name = name.partition(" -> ")[2]
+    if expected["kind"] == "socket" and not target.startswith("unix"):
+        name = name.removeprefix("TCP ").removeprefix("UDP ").partition(",")[0]
+    holder = expected.get("holder") if expected["kind"] in ("lock", "mutex", "thread") else None
+    is_right = (
+        reason.kind == expected["kind"]
+        and ("type" not in expected or reason.type == expected["type"])
+        # The kernel says where a path is seen from here.
+        and (
+            reason.name.endswith(name)
+            if target.startswith("/")
+            else not name or reason.name == name
+        )
+        and reason.holder == (holder[0] if holder else "")
+    )
+    return None if is_right else f"{reason} instead of {expected}"
+
+
+@pytest.mark.parametrize("stop", [False, True], ids=["not stopped", "stopped"])
+def test_what_a_recording_says_that_threads_wait_for(waiting: Waiting, stop: bool) -> None:
+    expected = waiting.facts["waits"]
+
+    def differences(recorded: RecordedWaits) -> dict[str, str]:
+        """Of the reasons that say most. Threads that are stopped take turns at being asked."""
+        found = {}
+        for name, facts in expected.items():
+            reasons = sorted(recorded.seen(name), key=lambda one: (one.holder, one.name))
+            difference = recorded_difference(reasons[-1] if reasons else None, facts)
+            if difference is not None:
+                found[name] = difference
+        return found
+
+    recorded = record_waits(waiting.pid, lambda recorded: not differences(recorded), stop=stop)
+    assert not differences(recorded)
+    # Before all was known, less was said, but nothing else.
+    for name, facts in expected.items():
+        reasons = recorded.seen(name)
+        assert {one.kind for one in reasons} == {facts["kind"]}, name
+        assert len({one.name for one in reasons} - {""}) <= 1, (name, reasons)
+        assert len({one.holder for one in reasons} - {""}) <= 1, (name, reasons)
 
 
 def test_the_wait_of_a_thread_is_in_its_head(waiting: Waiting) -> None:

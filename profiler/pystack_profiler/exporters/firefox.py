@@ -35,6 +35,7 @@ _CATEGORY_OF_KIND: dict[LabelKind, str] = {
     "native": "Native",
     "interpreter": "Interpreter",
     "gc": "Garbage collection",
+    "wait": "Other",
     "marker": "Other",
 }
 

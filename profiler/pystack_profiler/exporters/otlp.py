@@ -37,6 +37,7 @@ _FRAME_TYPES: dict[LabelKind, str] = {
     "native": "native",
     "interpreter": "native",
     "gc": "pystack",
+    "wait": "pystack",
     "marker": "pystack",
 }
 

@@ -26,6 +26,7 @@ VALUES = (
     ("cpu", "nanoseconds"),
     ("gil", "nanoseconds"),
     ("runnable", "nanoseconds"),
+    ("waits", "nanoseconds"),
 )
 _PROGRAM = 1  # the mapping of all that is not native code; native modules follow
 
@@ -145,4 +146,5 @@ def _values(profile: Profile, track: Track, grouping: Grouping) -> dict[tuple[in
         values[2] += time_in_mode("cpu", run)
         values[3] += time_in_mode("gil", run)
         values[4] += time_in_mode("runnable", run)
+        values[5] += time_in_mode("waits", run)
     return sums

@@ -32,6 +32,7 @@ _HUES: dict[LabelKind, tuple[int, int]] = {
     "native": (90, 30),
     "interpreter": (270, 20),
     "gc": (0, 1),
+    "wait": (0, 1),
     "marker": (0, 1),
 }
 
@@ -164,7 +165,7 @@ def _xml(text: str) -> str:
 
 
 def _colour(node: _Node) -> str:
-    if node.label is None or node.label.kind in ("gc", "marker"):
+    if node.label is None or node.label.kind in ("gc", "wait", "marker"):
         return "hsl(0,0%,80%)"
     hue, spread = _HUES[node.label.kind]
     number = zlib.crc32(f"{node.label.function}\0{node.label.file}".encode())

@@ -23,6 +23,7 @@ class SampleColumns:
         self.thread = array("I")
         self.stack = array("I")
         self.state = array("H")
+        self.wait = array("I")
         self.cpu_ns = array("Q")
         self.runnable_ns = array("Q")
 
@@ -37,13 +38,16 @@ class MemoryBatch:
         threads: list[tuple[int, int, int, int, str]],
         late_cpu: list[tuple[int, int, int]],
         stats: SamplerStats,
+        holders: array[int],
     ) -> None:
+        """`holders`: as `wait_holder` of the tables, by the numbers of `threads`."""
         self.time_ns = samples.time_ns
         self.weight_ns = samples.weight_ns
         self.count = samples.count
         self.thread = samples.thread
         self.stack = samples.stack
         self.state = samples.state
+        self.wait = samples.wait
         self.cpu_ns = samples.cpu_ns
         self.runnable_ns = samples.runnable_ns
         self.late_cpu = late_cpu
@@ -60,6 +64,10 @@ class MemoryBatch:
         self.frame_name_source = tables.frame_name_source
         self.stack_parent = tables.stack_parent
         self.stack_frame = tables.stack_frame
+        self.wait_kind = tables.wait_kind
+        self.wait_type = tables.wait_type
+        self.wait_name = tables.wait_name
+        self.wait_holder = holders
         self.threads = threads
         self.stats = stats
         self.finished = True
@@ -80,13 +88,31 @@ def batch_of(profile: Profile) -> MemoryBatch:
             if run.samples:
                 row = (
                     *(run.start_ns + run.weight_ns, run.weight_ns, run.samples, number),
-                    *(run.stack, run.state, run.cpu_ns, run.runnable_ns),
+                    *(run.stack, run.state, run.wait, run.cpu_ns, run.runnable_ns),
                 )
                 for column, value in zip(columns, row, strict=True):
                     column.append(value)
-    return MemoryBatch(samples, profile.tables, threads, late_cpu, profile.stats)
+    holders = _holders(profile, threads)
+    return MemoryBatch(samples, profile.tables, threads, late_cpu, profile.stats, holders)
+
+
+def _holders(profile: Profile, threads: list[tuple[int, int, int, int, str]]) -> array[int]:
+    """Who is waited for, by the numbers of the tracks. Threads without a track are added to `threads`."""
+    numbers = profile.window.numbers
+    number_of = {numbers[track]: place for place, track in enumerate(profile.tracks)}
+    holders = array("I")
+    for holder in profile.tables.wait_holder:
+        who = profile.identity_of(holder - 1) if holder else None
+        if who is None:
+            holders.append(0)
+            continue
+        place = number_of.setdefault(holder - 1, len(threads))
+        if place == len(threads):
+            threads.append((place, who.pid, who.tid, who.interpreter_id, who.name))
+        holders.append(place + 1)
+    return holders
 
 
 def batch_of_samples(samples: SampleColumns, late_cpu: list[tuple[int, int, int]]) -> MemoryBatch:
     """Samples of threads and stacks that are known already."""
-    return MemoryBatch(samples, SymbolTables(), [], late_cpu, no_stats())
+    return MemoryBatch(samples, SymbolTables(), [], late_cpu, no_stats(), array("I"))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from .schema import APPLICATION_ID, TABLES, VERSION, BadRecordingFile
+from .schema import APPLICATION_ID, VERSION, BadRecordingFile, tables_of
 
 _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\0"
@@ -119,5 +119,6 @@ def _check_tables(connection: sqlite3.Connection, path: str) -> None:
     """A table with another definition could be a view that never ends."""
     rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
     found = dict(rows.fetchall())
-    if any(found.get(name) != statement for name, statement in TABLES.items()):
+    ((version,),) = connection.execute("PRAGMA user_version")
+    if any(found.get(name) != statement for name, statement in tables_of(version).items()):
         raise BadRecordingFile(f"{path} is damaged: its tables are not those of a recording")

@@ -10,22 +10,22 @@ import sqlite3
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pystack.sampling import NO_INTERPRETER, STATS_MERGES
 
 from ..counts import add_stats
 from ..profile import EndReason, ProcessFacts, Profile, Recording
-from ..tables import SymbolTables
 from ..track import ThreadIdentity
 from ..window import Window
 from .batches import SampleColumns, batch_of_samples
 from .opening import opened
-from .schema import BadRecordingFile
+from .schema import BadRecordingFile, has_waits
 from .selection import EVERYTHING, Selection
+from .table_rows import check_below, read_tables
 from .totals import read_contention, read_tracks
-from .values import MOST_NS, number_of, recording_of, text_of, texts_of, unsigned
+from .values import MOST_NS, number_of, recording_of, text_of, texts_of
 
 if TYPE_CHECKING:
     from pystack.sampling import SamplerStats
@@ -60,7 +60,7 @@ class _Thread:
 @dataclass(slots=True)
 class _Process:
     profile: Profile
-    identities: list[ThreadIdentity] = field(default_factory=list)
+    identities: list[ThreadIdentity]
 
 
 class _Loader:
@@ -70,6 +70,8 @@ class _Loader:
         self._connection = connection
         self._selection = selection
         self._begin_ns = begin_ns
+        ((version,),) = connection.execute("PRAGMA user_version")
+        self._has_waits = has_waits(version)
         self._base_ns = 0
         self._processes: dict[int, _Process] = {}
         self._threads: dict[int, _Thread] = {}
@@ -84,10 +86,12 @@ class _Loader:
             recording.ended_ns += later_ns if recording.ended_ns else 0
         strings = self._strings()
         for id, process, only_own in self._process_rows():
-            tables = self._tables(id, strings)
-            self._processes[id] = _Process(
-                Profile(process, tables, Window(), only_own_threads=only_own)
+            tables = read_tables(self._connection, id, strings, has_waits=self._has_waits)
+            identities: list[ThreadIdentity] = []
+            profile = Profile(
+                process, tables, Window(), only_own_threads=only_own, identities=identities
             )
+            self._processes[id] = _Process(profile, identities)
         self._read_threads()
         # Threads that were chosen may have waited for others: the order tells how long.
         if in_order or self._selection != EVERYTHING or not facts.get("is_complete"):
@@ -101,6 +105,10 @@ class _Loader:
         recording.profiles = [profile for profile in profiles if profile.tracks] or profiles[:1]
         self._limit_time(recording)
         return recording
+
+    @property
+    def _wait_column(self) -> str:
+        return "wait" if self._has_waits else "0"
 
     def _rows(self, query: str, *values: object) -> sqlite3.Cursor:
         return self._connection.execute(query, values)
@@ -134,35 +142,6 @@ class _Loader:
     def _time(self, time_ns: Any) -> int:
         return 0 if time_ns is None else number_of(self._base_ns + time_ns)
 
-    def _tables(self, process: int, strings: list[str]) -> SymbolTables:
-        tables = SymbolTables()
-        tables.strings = strings  # Processes of one program have the same: share them.
-        names = ("function", "file", "module", "build_id")
-        others = ("kind", "line", "first_line", "inline_depth", "name_source")
-        rows = self._rows(
-            f"SELECT id, {', '.join((*names, *others))}, address FROM frame WHERE process = ?"
-            " ORDER BY id",
-            process,
-        ).fetchall()
-        ids, *columns, addresses = zip(*rows, strict=True) if rows else [()] * 11
-        _check_sequence("frame", ids)
-        for name, column in zip((*names, *others), columns, strict=True):
-            getattr(tables, f"frame_{name}").extend(column)
-            if name in names:
-                _check_below(f"string of a {name}", column, len(strings))
-        tables.frame_address.extend(map(unsigned, addresses))
-        rows = self._rows(
-            "SELECT id, parent, frame FROM stack WHERE process = ? ORDER BY id", process
-        ).fetchall()
-        ids, parents, frames = zip(*rows, strict=True) if rows else ((0,), (0,), (0,))
-        _check_sequence("stack", ids)
-        if any(parent >= id for id, parent in zip(ids[1:], parents[1:], strict=True)):
-            raise ValueError("a stack comes before its callers")
-        _check_below("frame of a stack", frames[1:], len(tables.frame_kind))
-        tables.stack_parent.extend(parents)
-        tables.stack_frame.extend(frames)
-        return tables
-
     def _read_threads(self) -> None:
         rows = self._rows(
             "SELECT id, process, number, pid, tid, interpreter, name FROM thread"
@@ -181,7 +160,7 @@ class _Loader:
 
     def _read_totals(self) -> None:
         identities = {id: thread.identity for id, thread in self._threads.items()}
-        tracks = read_tracks(self._connection, identities, self._base_ns)
+        tracks = read_tracks(self._connection, identities, self._base_ns, self._wait_column)
         for process, into in self._processes.items():
             stacks = len(into.profile.tables.stack_parent)
             own = {
@@ -190,7 +169,10 @@ class _Loader:
             contention = read_contention(self._connection, process, own)
             blamed = [stack for _, stack in contention.blamed_ns]
             for of in (blamed, *([run.stack for run in track.runs()] for track in own.values())):
-                _check_below("stack of a total", array("I", of), stacks)
+                check_below("stack of a total", array("I", of), stacks)
+            waits = len(into.profile.tables.wait_kind)
+            for track in own.values():
+                check_below("wait of a total", track.waits, waits)
             numbered = {self._threads[id].number: track for id, track in own.items()}
             into.profile.window = Window.of_tracks(numbered, contention)
             if into.profile.only_own_threads:
@@ -213,8 +195,8 @@ class _Loader:
         ):
             late.setdefault(after, []).append((row[0], row[1], row[2]))
         rows = self._rows(
-            "SELECT thread, end_ns, weight_ns, samples, stack, state, cpu_ns, runnable_ns, id"
-            " FROM sample ORDER BY id"
+            "SELECT thread, end_ns, weight_ns, samples, stack, state, cpu_ns, runnable_ns,"
+            f" {self._wait_column}, id FROM sample ORDER BY id"
         )
         due = sorted(late)
         while chunk := rows.fetchmany(_ROWS_PER_READ):
@@ -235,7 +217,7 @@ class _Loader:
         late_of: dict[int, list[tuple[int, int, int]]] = {}
         for id, cpu_ns, runnable_ns in late_cpu:
             thread = self._threads[id]
-            _check_below("late CPU time", array("q", (cpu_ns, runnable_ns)), MOST_NS)
+            check_below("late CPU time", array("q", (cpu_ns, runnable_ns)), MOST_NS)
             if self._selection.is_all_time and self._selection.has_thread(thread.identity):
                 late_of.setdefault(thread.process, []).append((thread.number, cpu_ns, runnable_ns))
         rows = self._selected(rows)
@@ -256,8 +238,8 @@ class _Loader:
             return
         samples = SampleColumns()
         if rows:
-            threads, ends_ns, weights_ns, counts, stacks, states, cpu_ns, runnable_ns, _ = zip(
-                *rows, strict=True
+            threads, ends_ns, weights_ns, counts, stacks, states, cpu_ns, runnable_ns, waits, _ = (
+                zip(*rows, strict=True)
             )
             known, base_ns = self._threads, self._base_ns
             samples.thread.extend([known[id].number for id in threads])
@@ -266,11 +248,13 @@ class _Loader:
             samples.count.extend(counts)
             samples.stack.extend(stacks)
             samples.state.extend(states)
+            samples.wait.extend(waits)
             samples.cpu_ns.extend(cpu_ns)
             samples.runnable_ns.extend(runnable_ns)
-            _check_below("stack of a sample", stacks, len(into.profile.tables.stack_parent))
+            check_below("stack of a sample", stacks, len(into.profile.tables.stack_parent))
+            check_below("wait of a sample", waits, len(into.profile.tables.wait_kind))
             for times_ns in (samples.time_ns, weights_ns, cpu_ns, runnable_ns):
-                _check_below("time of a sample", times_ns, MOST_NS)
+                check_below("time of a sample", times_ns, MOST_NS)
             if any(map(int.__gt__, weights_ns, samples.time_ns)):
                 raise ValueError("a sample begins before the clock")
         into.profile.window.append(batch_of_samples(samples, late_cpu), into.identities)
@@ -325,7 +309,7 @@ class _Loader:
 
 def _cut(row: tuple[int, ...], from_ns: int, to_ns: int) -> tuple[int, ...] | None:
     """The part of a row within the time; None if there is none. Its samples are one or more."""
-    thread, end_ns, weight_ns, samples, stack, state, cpu_ns, runnable_ns, id = row
+    thread, end_ns, weight_ns, samples, stack, state, cpu_ns, runnable_ns, wait, id = row
     begin_ns, new_end_ns = max(end_ns - weight_ns, from_ns), min(end_ns, to_ns)
     if begin_ns >= new_end_ns and not from_ns < end_ns <= to_ns:
         return None
@@ -341,6 +325,7 @@ def _cut(row: tuple[int, ...], from_ns: int, to_ns: int) -> tuple[int, ...] | No
         state,
         cpu_ns * left_ns // weight_ns,
         runnable_ns * left_ns // weight_ns,
+        wait,
         id,
     )
 
@@ -349,15 +334,3 @@ def _end_reason(value: object) -> EndReason:
     if value not in get_args(EndReason):
         raise ValueError("unknown reason of an end")
     return cast("EndReason", value)
-
-
-def _check_sequence(what: str, ids: tuple[int, ...]) -> None:
-    if any(id != place for place, id in enumerate(ids)):
-        raise ValueError(f"a {what} is missing")
-
-
-def _check_below(what: str, numbers: Iterable[int], limit: int) -> None:
-    """Raises ValueError if a number is out of range. The type was checked by an array."""
-    numbers = list(numbers)
-    if numbers and not 0 <= min(numbers) <= max(numbers) < limit:
-        raise ValueError(f"the {what} is out of range")

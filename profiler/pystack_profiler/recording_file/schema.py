@@ -14,7 +14,7 @@ from pystack.sampling import FrameKind, SampleState
 #: Bytes 68 to 71 of the file, "PySt": `file` and other programs can tell recordings by it.
 APPLICATION_ID = 0x50795374
 #: The user_version of the file, raised if a table changes.
-VERSION = 1
+VERSION = 2
 
 TABLES = {
     "metadata": """CREATE TABLE metadata(
@@ -68,6 +68,15 @@ TABLES = {
     frame INTEGER NOT NULL,
     PRIMARY KEY(process, id)
 ) WITHOUT ROWID""",
+    "wait": """CREATE TABLE wait(
+    process INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    type INTEGER NOT NULL,
+    name INTEGER NOT NULL,
+    holder INTEGER,
+    PRIMARY KEY(process, id)
+) WITHOUT ROWID""",
     "sample": """CREATE TABLE sample(
     id INTEGER PRIMARY KEY,
     thread INTEGER NOT NULL,
@@ -77,7 +86,8 @@ TABLES = {
     end_ns INTEGER NOT NULL,
     weight_ns INTEGER NOT NULL,
     cpu_ns INTEGER NOT NULL,
-    runnable_ns INTEGER NOT NULL
+    runnable_ns INTEGER NOT NULL,
+    wait INTEGER NOT NULL
 )""",
     "late_cpu": """CREATE TABLE late_cpu(
     thread INTEGER NOT NULL,
@@ -106,7 +116,8 @@ TABLES = {
     samples INTEGER NOT NULL,
     weight_ns INTEGER NOT NULL,
     cpu_ns INTEGER NOT NULL,
-    runnable_ns INTEGER NOT NULL
+    runnable_ns INTEGER NOT NULL,
+    wait INTEGER NOT NULL
 )""",
     "counts": """CREATE TABLE counts(
     process INTEGER NOT NULL,
@@ -115,6 +126,25 @@ TABLES = {
     value NOT NULL
 )""",
 }
+
+_OLD_END = "    runnable_ns INTEGER NOT NULL\n)"
+_NEW_END = "    runnable_ns INTEGER NOT NULL,\n    wait INTEGER NOT NULL\n)"
+
+
+def has_waits(user_version: int) -> bool:
+    """Whether a file of this version says what threads waited for."""
+    return user_version >= 2
+
+
+def tables_of(user_version: int) -> dict[str, str]:
+    """The tables of a file of this version."""
+    if has_waits(user_version):
+        return TABLES
+    old = {name: statement for name, statement in TABLES.items() if name != "wait"}
+    for name in ("sample", "stack_total"):
+        old[name] = old[name].replace(_NEW_END, _OLD_END)
+    return old
+
 
 _KIND = (
     f"CASE f.kind WHEN {FrameKind.PYTHON} THEN 'python' WHEN {FrameKind.NATIVE} THEN 'native'"
@@ -145,11 +175,20 @@ SELECT s.id, (s.end_ns - s.weight_ns) / 1e9 AS start_s, s.end_ns / 1e9 AS end_s,
     {_is(SampleState.HOLDS_GIL, SampleState.GIL_KNOWN)} AS holds_gil,
     {_is(SampleState.WAITS_FOR_GIL, SampleState.GIL_KNOWN)} AS waits_for_gil,
     (s.state & {SampleState.GC}) <> 0 AS collects_garbage,
-    f.function, f.file, f.line, t.process, s.stack
+    f.function, f.file, f.line, t.process, s.stack, w.kind AS waits_for, w.name AS waited_for,
+    w.holder
 FROM sample s
 JOIN thread t ON t.id = s.thread
 LEFT JOIN stack k ON k.process = t.process AND k.id = s.stack AND s.stack <> 0
-LEFT JOIN frames f ON f.process = k.process AND f.id = k.frame""",
+LEFT JOIN frames f ON f.process = k.process AND f.id = k.frame
+LEFT JOIN waits w ON w.process = t.process AND w.id = s.wait AND s.wait <> 0""",
+    "waits": """CREATE VIEW waits AS
+SELECT w.process, w.id, w.kind, nullif(y.text, '') AS type, nullif(n.text, '') AS name,
+    t.tid AS holder_tid, t.name AS holder
+FROM wait w
+JOIN string y ON y.id = w.type
+JOIN string n ON n.id = w.name
+LEFT JOIN thread t ON t.process = w.process AND t.number = w.holder""",
     "stack_frames": """CREATE VIEW stack_frames AS
 WITH RECURSIVE walk(process, stack, depth, parent, frame) AS (
     SELECT process, id, 0, parent, frame FROM stack WHERE id <> 0

@@ -24,13 +24,13 @@ def write_totals(
                 *(track.late_cpu_ns, track.late_runnable_ns),
             ),
         )
-        connection.executemany("INSERT INTO stack_total VALUES(?,?,?,?,?,?,?)", _sums(id, track))
+        connection.executemany("INSERT INTO stack_total VALUES(?,?,?,?,?,?,?,?)", _sums(id, track))
 
 
 def _sums(id: int, track: Track) -> Iterator[tuple[int, ...]]:
-    sums: dict[tuple[int, int, bool], list[int]] = {}
-    for _, weight_ns, stack, state, samples, cpu_ns, runnable_ns in track.runs():
-        key = (stack, state, samples == 0)
+    sums: dict[tuple[int, int, int, bool], list[int]] = {}
+    for _, weight_ns, stack, state, samples, cpu_ns, runnable_ns, wait in track.runs():
+        key = (stack, state, wait, samples == 0)
         known = sums.get(key)
         if known is None:
             sums[key] = [samples, weight_ns, cpu_ns, runnable_ns]
@@ -39,14 +39,18 @@ def _sums(id: int, track: Track) -> Iterator[tuple[int, ...]]:
             known[1] += weight_ns
             known[2] += cpu_ns
             known[3] += runnable_ns
-    return ((id, stack, state, *values) for (stack, state, _), values in sums.items())
+    return ((id, stack, state, *values, wait) for (stack, state, wait, _), values in sums.items())
 
 
 def read_tracks(
-    connection: sqlite3.Connection, identities: Mapping[int, ThreadIdentity], base_ns: int
+    connection: sqlite3.Connection,
+    identities: Mapping[int, ThreadIdentity],
+    base_ns: int,
+    wait_column: str,
 ) -> dict[int, Track]:
-    """The tracks of the threads by their IDs in the file. Raises ValueError or the like for damage."""
-    columns_of = _columns_of_threads(connection)
+    """The tracks of the threads by their IDs in the file. `wait_column`: the name of the column, or a
+    constant. Raises ValueError or the like for damage."""
+    columns_of = _columns_of_threads(connection, wait_column)
     tracks = {}
     for id, start_ns, end_ns, changes, late_cpu_ns, late_runnable_ns in connection.execute(
         "SELECT * FROM thread_total ORDER BY thread"
@@ -57,7 +61,7 @@ def read_tracks(
             raise ValueError("a thread ends before it begins")
         tracks[id] = track = Track.of_columns(
             identities[id],
-            columns_of.get(id, [array("q")] * 6),
+            columns_of.get(id, [array("q")] * 7),
             start_ns=base_ns + start_ns,
             end_ns=base_ns + end_ns,
             changes=changes,
@@ -66,17 +70,20 @@ def read_tracks(
     return tracks
 
 
-def _columns_of_threads(connection: sqlite3.Connection) -> dict[int, list[array[int]]]:
-    """The totals of each thread: weight, stack, state, samples, CPU time and waiting time, as columns."""
+def _columns_of_threads(
+    connection: sqlite3.Connection, wait_column: str
+) -> dict[int, list[array[int]]]:
+    """The totals of each thread: weight, stack, state, samples, CPU time, waiting time and wait, as
+    columns."""
     rows = connection.execute(
-        "SELECT thread, weight_ns, stack, state, samples, cpu_ns, runnable_ns FROM stack_total"
-        " ORDER BY rowid"
+        f"SELECT thread, weight_ns, stack, state, samples, cpu_ns, runnable_ns, {wait_column}"
+        " FROM stack_total ORDER BY rowid"
     ).fetchall()
     if not rows:
         return {}
     ids, *values = zip(*rows, strict=True)
     columns = [array("q", column) for column in values]  # only whole numbers of 64 bits
-    for times_ns in (columns[0], *columns[4:]):
+    for times_ns in (columns[0], *columns[4:6]):
         if not 0 <= min(times_ns) <= max(times_ns) < MOST_NS:
             raise ValueError("a total is out of range")
     found: dict[int, list[array[int]]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pystack.sampling import NO_INTERPRETER
+from pystack.sampling import NO_INTERPRETER, WAIT_KINDS
 
 from ..batch import Batch
 from ..counts import add_stats, no_stats
@@ -28,6 +28,7 @@ class _Process:
         self.strings = array("I")  # the file's ID of each of the sampler's strings
         self.frames = 0
         self.stacks = 0
+        self.waits = 0
         self.threads: list[int] = []  # the file's ID of each of the sampler's threads
         self.samples_end_ns = 0
 
@@ -135,11 +136,12 @@ class RecordingWriter:
                 )
             ),
         )
+        self._write_waits(process, batch)
         self._write_threads(process, batch.threads)
         base_ns, threads = self._base_ns, process.threads
         self._insert(
             "sample",
-            "thread,stack,state,samples,end_ns,weight_ns,cpu_ns,runnable_ns",
+            "thread,stack,state,samples,end_ns,weight_ns,cpu_ns,runnable_ns,wait",
             zip(
                 [threads[number] for number in batch.thread],
                 batch.stack,
@@ -149,6 +151,7 @@ class RecordingWriter:
                 batch.weight_ns,
                 batch.cpu_ns,
                 batch.runnable_ns,
+                batch.wait,
                 strict=True,
             ),
         )
@@ -198,6 +201,23 @@ class RecordingWriter:
                 map(signed, batch.frame_address),
                 batch.frame_inline_depth,
                 batch.frame_name_source,
+                strict=True,
+            ),
+        )
+
+    def _write_waits(self, process: _Process, batch: Batch) -> None:
+        first, strings = process.waits, process.strings
+        process.waits += len(batch.wait_kind)
+        self._insert(
+            "wait",
+            "process,id,kind,type,name,holder",
+            zip(
+                [process.id] * len(batch.wait_kind),
+                range(first, process.waits),
+                [WAIT_KINDS[kind] for kind in batch.wait_kind],
+                [strings[id] for id in batch.wait_type],
+                [strings[id] for id in batch.wait_name],
+                [holder - 1 if holder else None for holder in batch.wait_holder],
                 strict=True,
             ),
         )

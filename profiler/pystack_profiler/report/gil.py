@@ -90,7 +90,9 @@ def _times_of_stacks(recording: Recording, grouping: Grouping) -> dict[int, GilT
             for run in track.runs():
                 if not run.state & (SampleState.HOLDS_GIL | SampleState.WAITS_FOR_GIL):
                     continue
-                times = found.setdefault(grouping.stack_of_run(profile, run), GilTimes())
+                # Without the frame that says that it waits.
+                stack = grouping.stack_of(profile, run.stack, run.state & SampleState.GC)
+                times = found.setdefault(stack, GilTimes())
                 if run.state & SampleState.HOLDS_GIL:
                     times.held_ns += run.weight_ns
                 else:

@@ -143,11 +143,11 @@ def _hints(recording: Recording, weights: StackWeights, functions: list[Function
             f"only {samples:,} samples: a share of 10 % can be off by {points:.2g} points; record for"
             " longer, or at a higher rate (-r)"
         )
-    if functions and functions[0].label.kind not in ("marker", "gc"):
+    if functions and functions[0].label.kind not in ("marker", "gc", "wait"):
         name = functions[0].label.function
         hints.append(
             f"`callers {name}` shows who calls the first function, `lines {name}` where it spends time"
         )
     if weights.sum.cpu_ns and weights.sum.cpu_ns < 0.5 * weights.sum.time_ns:
-        hints.append("most of the time is waiting: --mode cpu shows what ran")
+        hints.append("most of the time is waiting: --mode cpu shows what ran, `waits` for what")
     return hints

@@ -23,6 +23,7 @@ _MODE_WORDS = {
     "cpu": "CPU time",
     "gil": "time with the GIL",
     "runnable": "time without a CPU",
+    "waits": "time of waiting",
 }
 
 

@@ -36,6 +36,20 @@ TEST_CASE("a stack is its callers and one frame, callers first") {
     for (StackId id = 1; id < stacks.rows().size(); ++id) CHECK(stacks.rows()[id].parent < id);
 }
 
+TEST_CASE("equal waits have equal ids") {
+    WaitTable waits;
+    CHECK(waits.rows().size() == 1);
+    const WaitRow lock{.kind = WaitKind::kLock, .type = 1, .name = 2, .holder = 3};
+    CHECK_FALSE(waits.find(lock));
+    CHECK(waits.add(lock) == 1);
+    CHECK(waits.find(lock) == 1);
+    WaitRow other = lock;
+    other.holder = 0;
+    CHECK_FALSE(waits.find(other));
+    CHECK(waits.add(other) == 2);
+    CHECK(waits.rows()[2] == other);
+}
+
 TEST_CASE("ids at the edge of their range stay apart") {
     StackTable stacks;
     const StackId one = stacks.push(0, 0xffffffff);

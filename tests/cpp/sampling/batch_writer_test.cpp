@@ -53,6 +53,16 @@ TEST_CASE("a sample weighs the time since the last attempt, and equal ones are o
     CHECK(written.stats.taken == 3);
 }
 
+TEST_CASE("samples that wait for something else are other rows") {
+    Written written;
+    for (const model::WaitId wait : {0U, 1U, 1U, 2U})
+        written.writer.add(written.tick(kMs), written.thread, written.thread.stack.id(), 0, wait);
+    CHECK(written.batch.wait == std::vector<model::WaitId>{0, 1, 2});
+    CHECK(written.batch.count == std::vector<std::uint32_t>{1, 2, 1});
+    written.batch.drop_samples();
+    CHECK(written.batch.wait.empty());
+}
+
 TEST_CASE("samples with a guessed order of interpreters are counted") {
     Written written;
     for (const bool is_guessed : {true, false, true}) {
@@ -122,25 +132,30 @@ TEST_CASE("what was handed over is not handed over again, and no row of it grows
         cpython::CodeReader codes(fake.memory(), fake.layout);
         FrameInterner tables(codes);
         ThreadIdentities identities(target, std::make_shared<WorkLimits>());
+        model::WaitTable waits;
         Written written;
         written.thread.index = identities.add(kMs);
         const model::FrameId frame = tables.marker_frame("one");
         written.thread.stack.entries = {{.stack = tables.push(0, frame)}};
         written.writer.add(written.tick(2 * kMs), written.thread, written.thread.stack.id(), 0);
-        written.writer.add_new_rows(written.batch, tables, identities);
+        written.writer.add_new_rows(written.batch, tables, waits, identities);
         CHECK(written.batch.strings == std::vector<std::string>{"", "one"});
         CHECK(written.batch.frames.size() == 1);
         CHECK(written.batch.stacks.size() == 2);
+        CHECK(written.batch.waits.size() == 1);
         CHECK(written.batch.threads.size() == 1);
 
         written.batch = {};
         tables.marker_frame("two");
+        waits.add({.kind = model::WaitKind::kTimer});
         written.writer.add(written.tick(3 * kMs), written.thread, written.thread.stack.id(), 0);
-        written.writer.add_new_rows(written.batch, tables, identities);
+        written.writer.add_new_rows(written.batch, tables, waits, identities);
         CHECK(written.batch.count == std::vector<std::uint32_t>{1});
         CHECK(written.batch.strings == std::vector<std::string>{"two"});
         CHECK(written.batch.frames.size() == 1);
         CHECK(written.batch.stacks.empty());
+        CHECK(written.batch.waits ==
+              std::vector<model::WaitRow>{{.kind = model::WaitKind::kTimer}});
         CHECK(written.batch.threads.empty());
     });
 }

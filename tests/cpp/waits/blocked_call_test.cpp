@@ -123,3 +123,11 @@ TEST_CASE("files, locks and children") {
     CHECK_FALSE(call(SYS_getpid));
     CHECK_FALSE(call(SYS_close, 7));
 }
+
+TEST_CASE("which call goes on after a stop, by the function of the kernel") {
+    CHECK(restarted_call("do_sys_poll") == SYS_poll);
+    CHECK(restarted_call("futex_wait_queue") == SYS_futex);
+    CHECK(restarted_call("hrtimer_nanosleep") == SYS_nanosleep);
+    CHECK_FALSE(restarted_call("do_select"));
+    CHECK_FALSE(restarted_call(""));
+}

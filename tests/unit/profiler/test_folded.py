@@ -85,6 +85,7 @@ def test_modes_keep_what_was_in_that_state() -> None:
         "cpu": ["runs 1000", "holds 1000"],
         "gil": ["holds 1000"],
         "runnable": [],
+        "waits": ["waits 1000"],
     }
 
 

@@ -31,6 +31,7 @@ class Batch:
     strings = frame_kind = frame_function = frame_file = frame_line = frame_first_line = ()
     frame_module = frame_build_id = frame_address = frame_inline_depth = frame_name_source = ()
     stack_parent = stack_frame = threads = late_cpu = ()
+    wait_kind = wait_type = wait_name = wait_holder = ()
     stats = no_stats()
     finished = False
 
@@ -55,7 +56,7 @@ while len(parents) < STACKS:
 tables.stack_parent, tables.stack_frame = parents, frames
 tables.threads = [(number, 1, 1 + number, 0, f"thread {number}") for number in range(THREADS)]
 tables.time_ns = tables.weight_ns = tables.count = tables.thread = tables.stack = tables.state = ()
-tables.cpu_ns = tables.runnable_ns = ()
+tables.cpu_ns = tables.runnable_ns = tables.wait = ()
 
 # Each sample sees another stack, and threads take turns with the GIL: nothing can be merged.
 PER_BATCH = RATE_HZ // 10
@@ -64,6 +65,7 @@ batch = Batch()
 batch.weight_ns = array("Q", [MS] * len(ticks))
 batch.cpu_ns = batch.runnable_ns = array("Q", [MS // 2] * len(ticks))
 batch.count = array("I", [1] * len(ticks))
+batch.wait = array("I", bytes(4 * len(ticks)))
 batch.thread = array("I", list(range(THREADS)) * PER_BATCH)
 patterns = [
     (

@@ -1,9 +1,12 @@
 // The state of the page, and how it changes by clicks and keys.
 
-const MODE_TITLES = { wall: "Wall", cpu: "CPU", gil: "GIL", runnable: "Runnable", blame: "Blocking" };
+const MODE_TITLES = {
+  wall: "Wall", cpu: "CPU", gil: "GIL", runnable: "Runnable", waits: "Waits", blame: "Blocking",
+};
 const MODE_HELP = {
   wall: "All time", cpu: "Time on a CPU", gil: "Time with the GIL",
   runnable: "Time in which a thread was ready to run, but had no CPU",
+  waits: "Time in which a thread waited: the innermost box says for what",
   blame: "Time that other threads waited for the GIL while this code held it",
 };
 

@@ -6,6 +6,7 @@ const KINDS = [
   { kind: "native", title: "native", hue: 150, hues: 30, light: [36, 69], dark: [34, 29] },
   { kind: "interpreter", title: "interpreter", hue: 250, hues: 20, light: [12, 80], dark: [9, 36] },
   { kind: "gc", title: "garbage collection", hue: 346, hues: 0, light: [78, 74], dark: [56, 44] },
+  { kind: "wait", title: "waiting", hue: 220, hues: 0, light: [14, 86], dark: [12, 26] },
   { kind: "marker", title: "task or marker", hue: 268, hues: 12, light: [52, 82], dark: [34, 41] },
   { kind: "thread", title: "thread", hue: 40, hues: 0, light: [8, 80], dark: [6, 29] },
   { kind: "process", title: "process", hue: 40, hues: 0, light: [8, 72], dark: [6, 24] },

@@ -5,9 +5,8 @@
 
 #include "cpython/frames/code_reader.h"
 #include "cpython/frames/frame_format.h"
-#include "snapshot/raw_snapshot.h"
 
-namespace pystack::snapshot {
+namespace pystack::cpython {
 
 /// Frames of one stack that are looked at, at each of its ends: a lock is held by one of these, or
 /// its holder stays unknown.
@@ -15,7 +14,7 @@ inline constexpr std::size_t kMostEndFrames = 2000;
 
 /// The frames at the ends of a stack that run Python code, innermost first.
 template <class Visit>
-void for_each_end(std::span<const cpython::RawFrame> frames, Visit visit) {
+void for_each_end(std::span<const RawFrame> frames, Visit visit) {
     for (std::size_t i = 0; i < frames.size(); ++i) {
         if (i == kMostEndFrames && frames.size() > 2 * kMostEndFrames)
             i = frames.size() - kMostEndFrames;
@@ -24,9 +23,9 @@ void for_each_end(std::span<const cpython::RawFrame> frames, Visit visit) {
 }
 
 /// The code object of a frame; null if it was not read, or cannot be.
-inline const cpython::Code* code_of(const RawSnapshot& raw, const cpython::RawFrame& frame) {
-    const cpython::Code* code = frame.shim ? nullptr : raw.codes.find(frame.code);
+inline const Code* code_of(const CodeReader& codes, const RawFrame& frame) {
+    const Code* code = frame.shim ? nullptr : codes.find(frame.code);
     return code == nullptr || code->problem ? nullptr : code;
 }
 
-}  // namespace pystack::snapshot
+}  // namespace pystack::cpython

@@ -1,0 +1,58 @@
+"""What a thread waits for, in words, and as the innermost frame of its stack:
+`<waiting: lock Account.lock, held by pay-2>`."""
+
+from __future__ import annotations
+
+#: By the words of `pystack.waits.WaitKind`. `{type}` is the class of the object.
+_WORDS = {
+    "gil": "GIL",
+    "lock": "lock",
+    "mutex": "pthread mutex",
+    "condition": "{type}",
+    "event": "{type}",
+    "semaphore": "{type}",
+    "barrier": "{type}",
+    "queue_item": "item of {type}",
+    "queue_space": "space in {type}",
+    "queue_tasks": "tasks of {type}",
+    "work": "work in a thread pool",
+    "thread": "end of thread",
+    "future": "result of {type}",
+    "import_lock": "import of",
+    "futex": "unknown lock",
+    "timer": "sleep",
+    "poll": "files",
+    "socket": "socket",
+    "pipe": "pipe",
+    "terminal": "terminal",
+    "file": "file",
+    "descriptor": "file",
+    "process": "child",
+    "file_lock": "file lock",
+    "signal": "signal",
+    "kernel": "kernel",
+}
+_MULTIPROCESSING = "_multiprocessing.SemLock"
+
+
+def wait_frame(reason: str) -> str:
+    """The name of the frame."""
+    return f"<waiting: {reason}>"
+
+
+def wait_reason(kind: str, type_name: str = "", name: str = "", holder: str | None = None) -> str:
+    """`holder`: the name of the thread that it waits for, if that is known."""
+    short = type_name.rpartition(".")[2]
+    words = _WORDS.get(kind, kind)
+    if type_name == _MULTIPROCESSING:
+        words = "semaphore of multiprocessing"
+    elif kind == "lock" and short == "RLock":
+        words = "RLock"
+    elif kind == "import_lock" and not name:
+        words = "import"
+    else:
+        words = words.format(type=short or kind.partition("_")[0])
+    if kind == "thread":
+        return f"{words} {holder or name}".rstrip()
+    text = f"{words} {name}" if name else words
+    return f"{text}, held by {holder}" if holder else text
