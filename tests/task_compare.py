@@ -37,7 +37,12 @@ def differences_of(
         yield f"is named {dumped['name']!r}"
     if dumped["state"] != true["state"]:
         yield f"is {dumped['state']}, not {true['state']}"
-    wait: dict[str, Any] = dumped["waits_for"] or {"kind": None, "holders": [], "pid": None, "target": None}
+    wait: dict[str, Any] = dumped["waits_for"] or {
+        "kind": None,
+        "holders": [],
+        "pid": None,
+        "target": None,
+    }
     if wait["kind"] != true["kind"]:
         yield f"waits for {wait}, not {true['kind']}"
     holders = sorted(names.get(one, "?") for one in wait["holders"])

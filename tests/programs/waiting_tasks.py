@@ -145,6 +145,7 @@ async def queues():
     start(gets(), "queue getter", "queue_get")
     start(puts(), "queue putter", "queue_put")
     start(joins(), "queue joiner", "queue_join")
+
     async def writes(writer):
         writer.write(bytes(1 << 24))
         await writer.drain()

@@ -16,6 +16,9 @@ class Export(Protocol):
     def __call__(self, recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None: ...
 
 
+_REPORTED_FUNCTIONS = 15
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     name: str
@@ -33,6 +36,13 @@ def _export_file(recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -
     from ..recording_file import export
 
     export(recording, stream, view)
+
+
+def _export_report(recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None:
+    from ..report import overview, overview_text  # rarely written, and slow to import
+
+    lines = overview_text(overview(recording, view, _REPORTED_FUNCTIONS))
+    stream.write("".join(f"{line}\n" for line in lines))
 
 
 HTML = Format(
@@ -124,10 +134,18 @@ CALLGRIND = Format(
     "kcachegrind {path}",
     holds_command_line=True,
 )
+REPORT = Format(
+    "report",
+    (),
+    (".report",),
+    _export_report,
+    "less {path}",
+    holds_command_line=True,
+)
 
 FORMATS = (
     *(HTML, SPEEDSCOPE, FOLDED, SVG, PPROF, FIREFOX, OTLP, CHROME_TRACE, CALLGRIND),
-    PYSTACK,
+    *(REPORT, PYSTACK),
 )
 #: Suffixes of formats that other profilers write, and of compressed files.
 FOREIGN_SUFFIXES = (

@@ -38,7 +38,8 @@ def content_of(recording: Recording, known: exporters.Format, mode: str) -> str 
 
 
 def test_there_is_a_reader_for_each_format() -> None:
-    assert set(READERS) | {"pystack"} == {known.name for known in exporters.FORMATS}
+    # A report is a text, which test_report reads.
+    assert set(READERS) | {"pystack", "report"} == {known.name for known in exporters.FORMATS}
 
 
 @pytest.mark.parametrize("mode", MODES)

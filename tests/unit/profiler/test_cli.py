@@ -252,7 +252,7 @@ def test_formats(world: World, arguments: list[str], begin: str) -> None:
         ([PID, "-o", "out.log"], ".pystack. Use one of these, or give the format with -f."),
         (
             [PID, "-f", "pdf"],
-            "known formats: html, speedscope, folded, svg, pprof, firefox, otlp, chrometrace, callgrind, pystack",
+            "known formats: html, speedscope, folded, svg, pprof, firefox, otlp, chrometrace, callgrind, report, pystack",
         ),
         ([PID, "-f", "flamegraph", "-o", "x.png"], "end the name with .html or .htm."),
         (

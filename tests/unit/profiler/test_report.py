@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack.errors import InvalidArgument
 from pystack.sampling import SampleState
 from pystack_profiler import function_totals
+from pystack_profiler.exporters import REPORT, by_suffix
 from pystack_profiler.profile import Recording
 from pystack_profiler.report import (
     Question,
@@ -179,3 +181,10 @@ def test_a_gil_that_was_not_measured() -> None:
         gil_answer(a_recording(), View(), "main", 10)
     with pytest.raises(InvalidArgument, match="no function of the recording is named nothing"):
         gil_answer(gil_recording(), View(), "nothing", 10)
+
+
+def test_a_report_is_a_format() -> None:
+    stream = io.StringIO()
+    REPORT.export(a_recording(), stream, View("cpu"))
+    assert stream.getvalue().splitlines() == overview_text(overview(a_recording(), View("cpu"), 15))
+    assert by_suffix("x.report") is REPORT
