@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "cpython/values/code_variables.h"
 #include "cpython/sync/stack_ends.h"
+#include "cpython/values/code_variables.h"
 
 namespace pystack::snapshot {
 
