@@ -20,7 +20,7 @@ from .short_paths import short_paths
 from .tables import SymbolTables
 from .track import EMPTY_STACK, Run
 from .view import Granularity
-from .wait_words import wait_frame, wait_reason
+from .wait_words import is_wait_frame, wait_frame, wait_reason
 
 LabelKind = Literal["python", "library", "native", "interpreter", "gc", "wait", "marker"]
 
@@ -136,6 +136,10 @@ class Grouping:
             return self._push(here, self._gil)
         return here
 
+    def wait_of_run(self, profile: Profile, run: Run) -> FrameLabel | None:
+        """The frame that says what a run waits for; None if that is not known."""
+        return self.frames[self._waits_of[profile][run.wait]] if run.wait else None
+
     def path(self, stack: int) -> list[int]:
         """The frames of a stack, root first."""
         frames: list[int] = []
@@ -207,9 +211,10 @@ def _labels(
         zip(tables.frame_first_line, tables.frame_line, strict=True)
     ):
         file = escape(tables.strings[tables.frame_file[row]])
+        function = escape(tables.strings[tables.frame_function[row]]) or "<unnamed>"
         yield FrameLabel(
-            kind=_kind(tables.frame_kind[row], file),
-            function=escape(tables.strings[tables.frame_function[row]]) or "<unnamed>",
+            kind=_kind(tables.frame_kind[row], file, function),
+            function=function,
             file=file,
             first_line=first_line if first_line >= 0 else None,
             at=line if granularity != "function" and line >= 0 else None,
@@ -229,12 +234,13 @@ def _code(tables: SymbolTables, row: int) -> NativeCode | None:
     )
 
 
-def _kind(kind: int, file: str) -> LabelKind:
-    """The kind of a frame, from the sampler's kind and the file name."""
+def _kind(kind: int, file: str, function: str) -> LabelKind:
+    """The kind of a frame, from the sampler's kind and the names."""
     if kind == FrameKind.NATIVE:
         return "interpreter" if _INTERPRETER.search(file) else "native"
     if kind == FrameKind.MARKER:
-        return "marker"
+        # A wait is a frame only where it was read from a page.
+        return "wait" if is_wait_frame(function) else "marker"
     if file.startswith("<frozen "):
         return "interpreter"
     return "library" if _LIBRARY.search(file) else "python"

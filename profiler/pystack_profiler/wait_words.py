@@ -35,9 +35,16 @@ _WORDS = {
 _MULTIPROCESSING = "_multiprocessing.SemLock"
 
 
+_BEGIN = "<waiting: "
+
+
 def wait_frame(reason: str) -> str:
     """The name of the frame."""
-    return f"<waiting: {reason}>"
+    return f"{_BEGIN}{reason}>"
+
+
+def is_wait_frame(name: str) -> bool:
+    return name.startswith(_BEGIN)
 
 
 def wait_reason(kind: str, type_name: str = "", name: str = "", holder: str | None = None) -> str:

@@ -19,7 +19,7 @@ from ..grouping import FrameLabel, Grouping, LabelKind
 from ..naming import process_name, recording_title, thread_title
 from ..profile import Profile, Recording
 from ..stats import format_time, losses
-from ..track import EMPTY_STACK, Track
+from ..track import EMPTY_STACK, Run, Track
 from ..view import DEFAULT_VIEW, Mode, View, time_in_mode, was_measured
 from .firefox_markers import CATEGORIES, SCHEMA, MarkerTable
 from .pieces import milliseconds, write_array
@@ -35,7 +35,7 @@ _CATEGORY_OF_KIND: dict[LabelKind, str] = {
     "native": "Native",
     "interpreter": "Interpreter",
     "gc": "Garbage collection",
-    "wait": "Other",
+    "wait": "Waiting",
     "marker": "Other",
 }
 
@@ -236,9 +236,13 @@ class _Thread:
         stream.write('},"markers":{')
         markers = MarkerTable(self._tables.string)
         if not self._recording.time_resolution_ns:
-            markers.add_all(self._track, self._recording.start_ns)
+            markers.add_all(self._track, self._recording.start_ns, self._reason)
         _write_columns(stream, markers.columns(), len(markers))
         stream.write("}}")
+
+    def _reason(self, run: Run) -> str:
+        label = self._grouping.wait_of_run(self._profile, run)
+        return label.name if label is not None else "unknown"
 
     def _ms(self, time_ns: int) -> float:
         return (time_ns - self._recording.start_ns) / 1e6

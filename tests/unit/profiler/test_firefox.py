@@ -15,7 +15,7 @@ import pytest
 
 import viewers
 from process_state import wait_until
-from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from profiler_fakes import MS, BatchWriter, Frame, Wait, recording_of
 from pystack.sampling import FrameKind, SampleState
 from pystack_profiler import function_totals
 from pystack_profiler.aggregate import display_order
@@ -128,6 +128,29 @@ def test_markers_are_stretches_of_states() -> None:
         ("Garbage collection", pytest.approx(300), pytest.approx(500), 20),
         ("Off CPU", pytest.approx(500), pytest.approx(1000), 50),
     ]
+
+
+def test_markers_say_what_is_waited_for() -> None:
+    """A wait for something else is another marker, though the state is the same."""
+    writer = BatchWriter()
+    thread = writer.thread(100, "MainThread")
+    lock = Wait("lock", "_thread.lock", "Account.lock")
+    timer = Wait("timer")
+    off_cpu = SampleState.CPU_KNOWN | SampleState.GIL_KNOWN
+    for second, wait in enumerate((lock, lock, timer, None), 1):
+        writer.sample(thread, second * 1000 * MS, 1000 * MS, [Frame("f")], off_cpu, wait=wait)
+    data = data_of(recording_of(writer, start_ns=1, end_ns=4000 * MS))
+    (markers,) = (thread["markers"] for thread in data["threads"])
+    assert [
+        (round(begin), one["reason"], one["samples"])
+        for begin, one in zip(markers["startTime"], markers["data"], strict=True)
+    ] == [
+        (0, "<waiting: lock Account.lock>", 2),
+        (2000, "<waiting: sleep>", 1),
+        (3000, "unknown", 1),
+    ]
+    names = [category["name"] for category in data["meta"]["categories"]]
+    assert {names[one] for one in data["shared"]["frameTable"]["category"]} == {"Python", "Waiting"}
 
 
 def test_native_code_has_its_library() -> None:
