@@ -104,6 +104,7 @@ def raw_task_wait(kind: str = "future", **fields: Any) -> Any:
         "id": None,
         "type": None,
         "holders": [],
+        "target": None,
         "remaining_s": None,
         "pid": None,
         **fields,
