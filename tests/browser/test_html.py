@@ -165,6 +165,7 @@ def test_boxes_are_as_wide_as_their_time(flame_graph: Open) -> None:
         (1, "main"): 100,
         (1, "wait"): 100,
         (2, "Shop.serve"): 60,
+        (2, "<waiting: GIL>"): 50,
         (3, "parse"): 30,
     }
     whole = graph.box("")["width"]
@@ -270,12 +271,14 @@ def test_inverted_begins_with_what_ran(flame_graph: Open) -> None:
     graph.press("i")
     assert graph.times() == {
         (0, ""): 200,
-        (1, "wait"): 100,
+        (1, "wait"): 50,
+        (1, "<waiting: GIL>"): 50,
         (1, "main"): 40,
         (1, "Shop.serve"): 30,
         (1, "parse"): 30,
         (2, "main"): 30,
         (2, "Shop.serve"): 30,
+        (2, "wait"): 50,
         (3, "main"): 30,
     }
     assert "line 14\t10.0 ms\t33.3 %" in graph.hover("Shop.serve")
@@ -300,7 +303,7 @@ def test_threads_can_be_chosen(flame_graph: Open) -> None:
     }
     assert graph.page.locator("#threads-summary").inner_text() == "MainThread 100"
     rows.nth(1).get_by_text("only").click()
-    assert graph.times() == {(0, ""): 100, (1, "wait"): 100}
+    assert graph.times() == {(0, ""): 100, (1, "wait"): 100, (2, "<waiting: GIL>"): 50}
     graph.choose("None")
     assert graph.times() == {(0, ""): 0}
     assert "No time in this view" in graph.page.locator("#nothing").inner_text()
