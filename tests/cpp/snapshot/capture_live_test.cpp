@@ -90,7 +90,7 @@ TEST_CASE("threads of a live process, the main one first, stopped and not") {
     }
 }
 
-TEST_CASE("variables and native frames are read of a stopped process only") {
+TEST_CASE("native frames are read of a stopped process only, variables of one that stands still") {
     const PythonChild child(kSleepers);
     REQUIRE(child.falls_asleep());
     CaptureOptions options{.locals = LocalsOptions{}, .native = merge::NativeOptions{}};
@@ -108,14 +108,18 @@ TEST_CASE("variables and native frames are read of a stopped process only") {
     CHECK(main.frames.back().kind == model::FrameKind::kNative);
     CHECK(inner + 1 < main.frames.end());
 
-    for (const bool locals : {true, false}) {
-        CaptureOptions refused{.stop = false};
-        if (locals) refused.locals.emplace();
-        if (!locals) refused.native.emplace();
-        const auto none = capture_live(child.pid, refused);
-        REQUIRE_FALSE(none);
-        CHECK(none.error().code == ErrorCode::kInvalidArgument);
-    }
+    const auto none = capture_live(child.pid, {.stop = false, .native = merge::NativeOptions{}});
+    REQUIRE_FALSE(none);
+    CHECK(none.error().code == ErrorCode::kInvalidArgument);
+
+    REQUIRE(child.falls_asleep());
+    const model::Snapshot still = capture(child, {.stop = false, .locals = LocalsOptions{}});
+    CHECK(still.problems.empty());
+    const auto same =
+        std::ranges::find(still.threads.at(0).frames, "inner", &model::Frame::function);
+    REQUIRE(same != still.threads.at(0).frames.end());
+    REQUIRE(same->variables);
+    CHECK(same->variables->variables.size() == 2);
 }
 
 TEST_CASE("native frames alone, of threads that Python does not know too") {
