@@ -45,7 +45,12 @@ std::optional<std::string> stream_peer(const memory::MemoryReader& memory, const
         if (!text || text->empty()) return std::nullopt;
         return *std::move(text);
     };
-    const RemoteAddr transport = attribute(memory, layout, types, object, "_transport");
+    RemoteAddr transport = attribute(memory, layout, types, object, "_transport");
+    if (!transport) {
+        // Of 3.7, a protocol leaves it to its reader.
+        const RemoteAddr reader = attribute(memory, layout, types, object, "_stream_reader");
+        transport = reader ? attribute(memory, layout, types, reader, "_transport") : reader;
+    }
     if (!transport) return std::nullopt;
     const RemoteAddr extra = attribute(memory, layout, types, transport, "_extra");
     if (kind_of(extra) != ValueKind::kDict) return std::nullopt;
