@@ -16,6 +16,7 @@ void LockWatch::begin_tick() {
     ++tick_;
     are_blocks_found_ = false;
     block_holders_.clear();
+    holders_.clear();
 }
 
 void LockWatch::follow(Waiting& waiting, bool moved) const {
@@ -24,6 +25,12 @@ void LockWatch::follow(Waiting& waiting, bool moved) const {
 }
 
 std::uint32_t LockWatch::holder(const cpython::FoundLock& lock, std::size_t waiter) {
+    const auto [known, is_new] = holders_.try_emplace(lock.object, 0);
+    if (is_new) known->second = find_holder(lock, waiter);
+    return known->second;
+}
+
+std::uint32_t LockWatch::find_holder(const cpython::FoundLock& lock, std::size_t waiter) {
     const auto state =
         cpython::read_lock(program_.target().memory(), readers_->layout, lock.object, lock.kind);
     if (!state || !state->locked) return 0;

@@ -39,6 +39,7 @@ class LockWatch {
     std::optional<std::size_t> with_own_tid(std::int32_t tid) const;
 
   private:
+    std::uint32_t find_holder(const cpython::FoundLock& lock, std::size_t waiter);
     std::uint32_t block_holder(RemoteAddr lock);
     void find_blocks();
     void read_blocks(std::size_t thread);
@@ -50,6 +51,7 @@ class LockWatch {
     cpython::SyncReaders* readers_ = nullptr;
     std::uint64_t tick_ = 1;
     // Of this tick; found at the first question.
+    std::unordered_map<RemoteAddr, std::uint32_t> holders_;  ///< By lock: many wait for few.
     bool are_blocks_found_ = false;
     bool are_blocks_complete_ = false;
     /// By lock: who is inside of a with block of it; 0: several are.

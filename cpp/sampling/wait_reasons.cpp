@@ -17,7 +17,7 @@ using cpython::RawFrame;
 using model::WaitKind;
 
 /// Of the time, for reading reasons and holders.
-constexpr double kShare = 0.02;
+constexpr double kShare = 0.01;
 /// The innermost frames, which tell what a call of the standard library waits for.
 constexpr std::size_t kMostFrames = 32;
 /// Types die, and others take their places.

@@ -16,7 +16,7 @@ using pystack::testing::for_each_version;
 namespace {
 
 struct Interned {
-    explicit Interned(const FakeRuntime& fake, std::uint64_t bytes = WorkLimits::kDefaultBytes)
+    explicit Interned(FakeRuntime& fake, std::uint64_t bytes = WorkLimits::kDefaultBytes)
         : limits(std::make_shared<WorkLimits>(bytes)),
           codes(fake.memory(), fake.layout),
           texts(codes, limits),
