@@ -81,7 +81,7 @@ def diagnose_permission(
         )
     cause = _missing_privilege(target, own, is_descendant=is_descendant)
     if cause is not None:
-        return Diagnosis(cause, _privilege_fix(target.pid, own))
+        return Diagnosis(cause, privilege_fix(own, target.pid))
     return _beyond_privilege(target, own)
 
 
@@ -112,8 +112,8 @@ def _missing_privilege(target: ProcessFacts, own: OwnFacts, *, is_descendant: bo
     return None
 
 
-def _privilege_fix(pid: int, own: OwnFacts) -> str:
-    """How to obtain CAP_SYS_PTRACE in this environment."""
+def privilege_fix(own: OwnFacts, pid: int | None = None) -> str:
+    """How to obtain CAP_SYS_PTRACE in this environment; `pid`: for which process."""
     ours = own.credentials
     if not ours.may_gain_ptrace:
         return _container_fix(own)
@@ -217,9 +217,10 @@ def _user(uids: tuple[int, ...]) -> str:
     return name if len(set(uids[:3])) == 1 else f"{name}, with other saved ids"
 
 
-def _command(pid: int) -> str:
+def _command(pid: int | None) -> str:
     """The command to run with `sudo`, which does not search the user's PATH."""
     program = Path(sys.argv[0])
+    arguments = f"dump {'PID' if pid is None else pid}"
     if program.name == "pystack":
-        return f"{program.absolute()} dump {pid}"
-    return f"{sys.executable} -m pystack dump {pid}"
+        return f"{program.absolute()} {arguments}"
+    return f"{sys.executable} -m pystack {arguments}"

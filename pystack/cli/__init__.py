@@ -30,6 +30,7 @@ _COMMANDS = {
     "convert": ("pystack_profiler.convert_cli", "convert"),
     "diff": ("pystack_profiler.compare_cli", "diff"),
     "merge": ("pystack_profiler.compare_cli", "merge"),
+    "doctor": ("pystack.cli.doctor", "doctor"),
 }
 _ALIASES = {"remote": "dump"}
 

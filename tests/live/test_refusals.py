@@ -37,7 +37,21 @@ def failing_dump(pid: int, *arguments: str) -> tuple[int, str]:
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("pystack: ")
     assert 1 <= len(done.stderr.splitlines()) <= 3, done.stderr
+    if set(arguments) <= {"--no-block"}:
+        assert doctor_says(pid, *arguments) == done.stderr
     return done.returncode, done.stderr
+
+
+def doctor_says(pid: int, *arguments: str) -> str:
+    """What `pystack doctor` says of such a dump, in the form of its message."""
+    done = run_tool("doctor", "--json", pid)
+    [process] = json.loads(done.stdout)["processes"]
+    assert done.returncode == process["exit_code"]
+    findings = {finding["subject"]: finding for finding in process["findings"]}
+    finding = findings[" ".join(["dump", *arguments])]
+    assert finding["level"] == "problem"
+    fix = [] if finding["fix"] is None else [finding["fix"]]
+    return "\n".join([f"pystack: {finding['text']}.", *fix, ""])
 
 
 TRACER = """

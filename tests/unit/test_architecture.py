@@ -64,9 +64,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "native_options",
         "path_arguments",
     ),
+    "pystack.checkup": ("api", "diagnosis", "errors", "model", "process_facts"),
     "pystack.cli": (
         "pystack",
         "api",
+        "checkup",
         "core_unpack",
         "debuginfod",
         "diagnosis",
