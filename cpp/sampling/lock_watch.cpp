@@ -79,8 +79,9 @@ void LockWatch::find_blocks() {
     are_blocks_found_ = are_blocks_complete_ = true;
     for (std::size_t i = 0; i < threads_.size(); ++i) {
         Waiting& waiting = threads_[i].waiting;
-        // A thread that has no samples moves.
-        if (!waiting.is_held_known || waiting.followed + 1 < tick_) {
+        // A thread that has no samples moves; an idle one does not.
+        const bool is_followed = threads_[i].is_idle() || waiting.followed + 1 >= tick_;
+        if (!waiting.is_held_known || !is_followed) {
             if (!share_.is_open()) {
                 are_blocks_complete_ = false;
                 return;

@@ -28,6 +28,11 @@ bool is_asleep(std::uint8_t bits) {
     return (bits & kBits) == model::kCpuKnown;
 }
 
+/// By another thread at each sample.
+bool can_be_held(const Waiting::Reason& reason) {
+    return reason.ident || reason.lock || reason.kind == WaitKind::kMutex;
+}
+
 bool is_same_place(const RawFrame& left, const RawFrame& right) {
     return left.address == right.address && left.code == right.code &&
            left.instruction == right.instruction;
@@ -61,8 +66,9 @@ void WaitReasons::begin_tick(std::uint64_t now_ns) {
 void WaitReasons::follow(std::size_t index, std::uint8_t bits, bool moved) {
     TrackedThread& thread = threads_[index];
     Waiting& waiting = thread.waiting;
-    locks_.follow(waiting, moved);
     // An idle thread has not run.
+    if (thread.is_idle() && waiting.is_settled) return;
+    locks_.follow(waiting, moved);
     if (!thread.is_idle()) check_call(thread, bits);
     if (waiting.reason && waiting.reason->unnamed_at && *waiting.reason->unnamed_at != name_looks_)
         waiting.is_read = false;
@@ -73,10 +79,11 @@ void WaitReasons::follow(std::size_t index, std::uint8_t bits, bool moved) {
 }
 
 bool WaitReasons::is_turn_of(std::size_t index) {
-    if (index < turn_) return false;
-    const bool is_open = share_.is_open();
-    if (!is_open && !refused_) refused_ = index;
-    return is_open;
+    // Asking for the time costs as much as the rest for a thread that sleeps.
+    if (index < turn_ || refused_) return false;
+    if (share_.is_open()) return true;
+    refused_ = index;
+    return false;
 }
 
 /// Forgets the call and its reason if the thread has run since, as far as that was looked at.
@@ -111,6 +118,7 @@ bool WaitReasons::waits_for_the_same(const Waiting& waiting) const {
 
 model::WaitId WaitReasons::find(std::size_t index, const RawFrame* innermost) {
     Waiting& waiting = threads_[index].waiting;
+    if (threads_[index].is_idle() && waiting.is_settled) return waiting.id;
     if (!waiting.reason || (innermost != nullptr) != waiting.innermost.has_value()) return 0;
     if (innermost != nullptr && !is_same_place(*innermost, *waiting.innermost)) return 0;
     const std::uint32_t held_by = holder(index);
@@ -120,6 +128,7 @@ model::WaitId WaitReasons::find(std::size_t index, const RawFrame* innermost) {
         waiting.id =
             interner_.intern(program_.interner(), reason.kind, reason.type, reason.name, held_by);
     }
+    waiting.is_settled = !can_be_held(*waiting.reason) && !waiting.reason->unnamed_at;
     return waiting.id;
 }
 
@@ -158,6 +167,7 @@ void WaitReasons::read(std::size_t index) {
         return waiting.forget();
     }
     waiting.is_read = true;
+    waiting.is_settled = false;
     waiting.id = 0;
     waiting.reason = std::move(reason);
     waiting.innermost.reset();

@@ -28,6 +28,10 @@ struct Waiting {
         std::optional<std::uint64_t> unnamed_at{};
     };
 
+    /// Of the last sample. Looked at for each sample of a thread that sleeps, so it comes first.
+    model::WaitId id = 0;
+    bool is_settled = false;  ///< It stays as long as the thread does not run: nobody can hold it.
+
     process::OpenProcFile run_time{"schedstat"};
     std::uint64_t looks = 0;  ///< ThreadActivity::looks() when this was checked.
     /// The call that it has been blocked in, and its run time there; nullopt: it was seen to run.
@@ -36,9 +40,7 @@ struct Waiting {
     bool is_read = false;  ///< Whether the reason was looked for.
     std::optional<Reason> reason;
     std::optional<cpython::RawFrame> innermost;  ///< Of the stack that waits.
-    // Of the last sample:
-    model::WaitId id = 0;
-    std::uint32_t holder = 0;
+    std::uint32_t holder = 0;                    ///< Of the last sample.
 
     // Written by LockWatch: the plain locks that its with blocks hold.
     std::vector<RemoteAddr> held;
@@ -51,6 +53,7 @@ struct Waiting {
         reason.reset();
         innermost.reset();
         id = 0;
+        is_settled = false;
     }
 };
 
