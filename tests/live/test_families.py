@@ -71,4 +71,4 @@ def test_a_program_in_the_path_is_recorded(tmp_path: Path) -> None:
     code = "import time; time.sleep(1); raise SystemExit(7)"
     done = run_tool("record", "-o", file, sys.executable, "-c", code)
     assert done.returncode == 7
-    assert file.read_text().startswith("<module> (<string>) ")
+    assert file.read_text().startswith("<module> (<string>)")

@@ -61,11 +61,12 @@ def python(program: str, cpu: int | None = None) -> Iterator[int]:
 
 
 def folded(path: Path) -> Counter[str]:
-    """Microseconds by the innermost function."""
+    """Microseconds by the innermost function, whether it waits or not."""
     found: Counter[str] = Counter()
     for line in path.read_text().splitlines():
         stack, _, microseconds = line.rpartition(" ")
-        found[stack.rpartition(";")[2].partition(" (")[0]] += int(microseconds)
+        frames = [frame for frame in stack.split(";") if not frame.startswith("<waiting: ")]
+        found[frames[-1].partition(" (")[0]] += int(microseconds)
     return found
 
 
