@@ -86,12 +86,14 @@ void NativeSampling::update_names(std::span<const RemoteAddr> interpreters, std:
     if (modules == named_modules_) return;
     named_modules_ = modules;
     name_at_ns_ = now_ns + kNamePauseNs;
-    const auto read = [this, mine = std::vector(interpreters.begin(), interpreters.end())] {
-        // The target's own reader belongs to the thread that samples, which has stops to look
-        // after.
-        const memory::ProcessMemory process(target_.pid());
-        const memory::LimitedMemory memory(process, target_.shared_limits());
-        return cpython::read_function_names(memory, runtime_.layout, mine);
+    // With copies: the runtime is replaced before this is destroyed, when the target executes
+    // another program; and the target's own reader belongs to the thread that samples.
+    const auto read = [pid = target_.pid(), limits = target_.shared_limits(),
+                       layout = runtime_.layout,
+                       mine = std::vector(interpreters.begin(), interpreters.end())] {
+        const memory::ProcessMemory process(pid);
+        const memory::LimitedMemory memory(process, limits);
+        return cpython::read_function_names(memory, layout, mine);
     };
     if (is_first) {
         names_.use(read());
