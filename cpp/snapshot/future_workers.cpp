@@ -29,7 +29,7 @@ void FutureWorkers::find(RawSnapshot& raw) {
     }
 }
 
-std::vector<FutureWorkers::Worker> FutureWorkers::find_workers(const RawSnapshot& raw) const {
+std::vector<FutureWorkers::Worker> FutureWorkers::find_workers(const RawSnapshot& raw) {
     std::vector<Worker> workers;
     for (std::size_t t = 0; t < raw.threads.size(); ++t) {
         RemoteAddr future;
@@ -49,7 +49,7 @@ std::vector<FutureWorkers::Worker> FutureWorkers::find_workers(const RawSnapshot
     return workers;
 }
 
-void FutureWorkers::find_queue(const std::vector<Worker>& workers, RawWait& wait) const {
+void FutureWorkers::find_queue(const std::vector<Worker>& workers, RawWait& wait) {
     std::vector<RemoteAddr> asked;
     for (const Worker& worker : workers) {
         const RemoteAddr queue = worker.pool.queue;

@@ -28,8 +28,8 @@ class FutureWorkers {
         RemoteAddr future;  ///< That it works on; null: none.
     };
 
-    std::vector<Worker> find_workers(const RawSnapshot& raw) const;
-    void find_queue(const std::vector<Worker>& workers, RawWait& wait) const;
+    std::vector<Worker> find_workers(const RawSnapshot& raw);
+    void find_queue(const std::vector<Worker>& workers, RawWait& wait);
 
     cpython::ThreadPools pools_;
 };

@@ -1,8 +1,5 @@
 #include "cpython/sync/thread_pools.h"
 
-#include <string_view>
-
-#include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
 #include "cpython/sync/simple_queues.h"
 #include "cpython/values/code_variables.h"
@@ -27,8 +24,7 @@ bool ThreadPools::is_work(const Code& code) {
     return code.function == "run" && is_in_module(code);
 }
 
-std::optional<ThreadPools::Pool> ThreadPools::pool_of(const Code& code,
-                                                      const RawFrame& frame) const {
+std::optional<ThreadPools::Pool> ThreadPools::pool_of(const Code& code, const RawFrame& frame) {
     CodeVariables declared;
     if (!read_code_variables(memory_, layout_, code, declared)) return std::nullopt;
     Pool pool;
@@ -43,7 +39,7 @@ std::optional<ThreadPools::Pool> ThreadPools::pool_of(const Code& code,
     // A weak reference has its object behind its head [Include/cpython/weakrefobject.h].
     if (!reference || layout_.pyobject.struct_size == 0) return pool;
     const auto executor = memory_.read_pointer(reference + layout_.pyobject.struct_size);
-    const RemoteAddr most = executor ? attribute(*executor, "_max_workers") : RemoteAddr{};
+    const RemoteAddr most = executor ? attributes_.get(*executor, "_max_workers") : RemoteAddr{};
     const auto type = most ? types_.of(most) : fail(Error{});
     if (!type || (*type)->kind != ValueKind::kInt) return pool;
     const auto number = read_int64(memory_, layout_, most);
@@ -51,25 +47,19 @@ std::optional<ThreadPools::Pool> ThreadPools::pool_of(const Code& code,
     return pool;
 }
 
-RemoteAddr ThreadPools::future_of(const Code& code, const RawFrame& frame) const {
+RemoteAddr ThreadPools::future_of(const Code& code, const RawFrame& frame) {
     const RemoteAddr work = objects_.first_argument(memory_, code, frame, types_);
-    return work ? attribute(work, "future") : work;
+    return attributes_.get(work, "future");
 }
 
-std::vector<RemoteAddr> ThreadPools::queued_futures(RemoteAddr queue) const {
+std::vector<RemoteAddr> ThreadPools::queued_futures(RemoteAddr queue) {
     std::vector<RemoteAddr> futures;
     const auto type = types_.of(queue);
     if (!type || (*type)->kind != ValueKind::kSimpleQueue) return futures;
     for (const RemoteAddr work : simple_queue_items(memory_, layout_, types_, queue, kMostQueued)) {
-        if (const RemoteAddr future = attribute(work, "future")) futures.push_back(future);
+        if (const RemoteAddr future = attributes_.get(work, "future")) futures.push_back(future);
     }
     return futures;
-}
-
-RemoteAddr ThreadPools::attribute(RemoteAddr object, std::string_view name) const {
-    if (!object) return {};
-    const auto value = instance_attribute(memory_, layout_, object, name);
-    return value && *value ? **value : RemoteAddr{};
 }
 
 }  // namespace pystack::cpython

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpython/frames/code_reader.h"
+#include "cpython/objects/attributes.h"
 #include "cpython/objects/value_types.h"
 #include "cpython/sync/frame_objects.h"
 #include "memory/memory_reader.h"
@@ -18,7 +19,13 @@ class ThreadPools {
     /// All must outlive this.
     ThreadPools(const memory::MemoryReader& memory, const Layout& layout, TypeCache& types,
                 const FrameObjects& objects)
-        : memory_(memory), layout_(layout), types_(types), objects_(objects) {}
+        : memory_(memory),
+          layout_(layout),
+          types_(types),
+          objects_(objects),
+          attributes_(memory, layout_, types) {}
+    ThreadPools(const ThreadPools&) = delete;
+    ThreadPools& operator=(const ThreadPools&) = delete;
 
     /// Whether it is the function that fetches work and does it.
     static bool is_worker(const Code& code);
@@ -31,19 +38,18 @@ class ThreadPools {
         std::optional<std::uint64_t> most_workers;
     };
     /// Of a frame of is_worker().
-    std::optional<Pool> pool_of(const Code& code, const RawFrame& frame) const;
+    std::optional<Pool> pool_of(const Code& code, const RawFrame& frame);
     /// The future whose value a frame of is_work() computes; null if it cannot be read.
-    RemoteAddr future_of(const Code& code, const RawFrame& frame) const;
+    RemoteAddr future_of(const Code& code, const RawFrame& frame);
     /// The futures of the work in the queue of a pool, as far as they are looked at.
-    std::vector<RemoteAddr> queued_futures(RemoteAddr queue) const;
+    std::vector<RemoteAddr> queued_futures(RemoteAddr queue);
 
   private:
-    RemoteAddr attribute(RemoteAddr object, std::string_view name) const;
-
     const memory::MemoryReader& memory_;
     const Layout layout_;
     TypeCache& types_;
     const FrameObjects& objects_;
+    Attributes attributes_;
 };
 
 }  // namespace pystack::cpython

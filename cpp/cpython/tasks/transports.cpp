@@ -1,10 +1,7 @@
 #include "cpython/tasks/transports.h"
 
-#include <algorithm>
-#include <string_view>
-
+#include "cpython/objects/attributes.h"
 #include "cpython/objects/dict_objects.h"
-#include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
 
 namespace pystack::cpython {
@@ -15,20 +12,6 @@ namespace {
 constexpr std::size_t kMostParts = 4;
 /// The longest path of a unix socket has 108 bytes.
 constexpr std::size_t kMostCharacters = 256;
-
-/// An attribute of the instance, or of its slots.
-RemoteAddr attribute(const memory::MemoryReader& memory, const Layout& layout, TypeCache& types,
-                     RemoteAddr object, std::string_view name) {
-    const auto own = instance_attribute(memory, layout, object, name);
-    if (own && *own) return **own;
-    const auto type = types.of(object);
-    if (!type) return {};
-    for (const SlotMember& slot : types.slots(**type)) {
-        if (slot.name == name)
-            return memory.read_pointer(object + slot.offset).value_or(RemoteAddr{});
-    }
-    return {};
-}
 
 }  // namespace
 
@@ -45,14 +28,12 @@ std::optional<std::string> stream_peer(const memory::MemoryReader& memory, const
         if (!text || text->empty()) return std::nullopt;
         return *std::move(text);
     };
-    RemoteAddr transport = attribute(memory, layout, types, object, "_transport");
-    if (!transport) {
-        // Of 3.7, a protocol leaves it to its reader.
-        const RemoteAddr reader = attribute(memory, layout, types, object, "_stream_reader");
-        transport = reader ? attribute(memory, layout, types, reader, "_transport") : reader;
-    }
-    if (!transport) return std::nullopt;
-    const RemoteAddr extra = attribute(memory, layout, types, transport, "_extra");
+    Attributes attributes(memory, layout, types);
+    RemoteAddr transport = attributes.get(object, "_transport");
+    // Of 3.7, a protocol leaves it to its reader.
+    if (!transport)
+        transport = attributes.get(attributes.get(object, "_stream_reader"), "_transport");
+    const RemoteAddr extra = attributes.get(transport, "_extra");
     if (kind_of(extra) != ValueKind::kDict) return std::nullopt;
     const auto peer = dict_lookup_str(memory, layout, extra, "peername");
     if (!peer || !*peer) return std::nullopt;
