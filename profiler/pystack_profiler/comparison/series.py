@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import sqrt
 from typing import NamedTuple
 
-from ..grouping import NOT_SAMPLED, Grouping
+from ..grouping import NOT_SAMPLED, FrameLabel, Grouping
 from ..profile import Recording
 from ..view import View, time_in_mode
 
@@ -21,6 +21,10 @@ class FunctionKey(NamedTuple):
 
     function: str
     file: str
+
+    @classmethod
+    def of(cls, label: FrameLabel) -> FunctionKey:
+        return cls(label.function, label.file)
 
 
 @dataclass(slots=True)
@@ -36,7 +40,7 @@ class Series:
 
     def __init__(self, recording: Recording, view: View) -> None:
         grouping = Grouping(recording.profiles, "function")
-        keys = [FunctionKey(label.function, label.file) for label in grouping.frames]
+        keys = [FunctionKey.of(label) for label in grouping.frames]
         self.base_ns = [0] * PARTS
         self.samples = 0
         self.functions: dict[FunctionKey, Times] = {}

@@ -16,13 +16,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pystack.render.escape import escape
 
 from ..aggregate import display_order, thread_totals
-from ..combine import combined
-from ..comparison import Comparison, FunctionKey
 from ..grouping import FrameLabel, Grouping
 from ..metadata import metadata_of
 from ..naming import process_title, recording_title, thread_title
@@ -30,6 +28,9 @@ from ..profile import Profile, Recording
 from ..track import Track
 from ..view import DEFAULT_VIEW, MODES, View, time_in_mode, was_measured
 from .pieces import write_array, write_numbers
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
 
 _SCRIPTS = (
     "words.js",
@@ -71,6 +72,8 @@ def export_comparison(
 ) -> None:
     """A differential flame graph: the widths are those of one side, the colours say what changed by more
     than chance explains, as the comparison has it."""
+    from ..combine import combined  # as `diff` alone needs it
+
     recording = combined([*before.recordings, *after.recordings])
     data = _Data(recording, replace(view, threads=False), (before, after), comparison)
     _write_page(stream, data)
@@ -149,8 +152,7 @@ class _Data:
         stream.write("{")
         for name, value in fields.items():
             stream.write(f"{_text(name)}:{_text(value)},\n")
-        chance = None if self._comparison is None else self._comparison.chance()
-        _write_tables(grouping, stream, chance)
+        _write_tables(grouping, stream, self._chance())
         stream.write(',\n"threads":[')
         place = {profile: number for number, profile in enumerate(recording.profiles)}
         for position, (index, weights) in enumerate(zip(order, threads, strict=True)):
@@ -164,6 +166,14 @@ class _Data:
             stream.write("}")
         stream.write("]}")
 
+    def _chance(self) -> Callable[[FrameLabel], float] | None:
+        if self._comparison is None:
+            return None
+        from ..comparison import FunctionKey  # needs statistics, as no recording does
+
+        chance = self._comparison.chance()
+        return lambda label: chance(FunctionKey.of(label))
+
 
 def _waited_for_cpus(recording: Recording, view: View) -> bool:
     """Whether waiting for a CPU deserves a view of its own."""
@@ -173,7 +183,7 @@ def _waited_for_cpus(recording: Recording, view: View) -> bool:
 
 
 def _write_tables(
-    grouping: Grouping, stream: TextIO, chance: Callable[[FunctionKey], float] | None
+    grouping: Grouping, stream: TextIO, chance: Callable[[FrameLabel], float] | None
 ) -> None:
     functions: dict[FrameLabel, int] = {}
     function_of = [
@@ -196,7 +206,7 @@ def _write_tables(
     write_array(stream, map(_text, strings))
     _write_columns(stream, "functions", columns)
     if chance is not None:
-        factors = [chance(FunctionKey(label.function, label.file)) for label in functions]
+        factors = [chance(label) for label in functions]
         stream.write(f',\n"chance":{_text([round(factor, 3) for factor in factors])}')
     _write_columns(
         stream,
