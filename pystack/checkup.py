@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _PROC, _ROOT = Path("/proc"), Path("/")
-CAP_SYS_NICE = 23
 #: Clocks that a program reads without a system call, on x86-64.
 _FAST_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page")
 
@@ -39,10 +38,6 @@ class Finding(NamedTuple):
     text: str
     #: What to do about it, with the command; a sentence. None if there is nothing to do.
     fix: str | None = None
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """The object in the JSON output."""
-        return self._asdict()
 
 
 class Checkup(NamedTuple):
@@ -118,12 +113,7 @@ def _system() -> str:
 def _permission(own: OwnFacts) -> Finding:
     subject = "permission"
     if own.yama_scope == 3:
-        return Finding(
-            subject,
-            "problem",
-            "this machine forbids all tracing (kernel.yama.ptrace_scope is 3)",
-            "Reboot with a lower kernel.yama.ptrace_scope; it cannot be lowered otherwise.",
-        )
+        return Finding(subject, "problem", *diagnosis.NO_TRACING)
     if own.credentials.may_trace_all:
         return Finding(subject, "ok", "may read the processes of all users (CAP_SYS_PTRACE)")
     fix = diagnosis.privilege_fix(own)
@@ -152,7 +142,7 @@ def _sandbox(own: OwnFacts) -> Iterator[Finding]:
 
 def _priority(own: OwnFacts) -> Finding:
     soft, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
-    if own.credentials.effective_caps >> CAP_SYS_NICE & 1 or soft > 0:
+    if own.credentials.may_raise_priority or soft > 0:
         return Finding("priority", "ok", "may have real-time priority while a process stands still")
     return Finding(
         "priority",
@@ -241,12 +231,12 @@ def to_json(machine: Sequence[Finding], processes: Sequence[Checkup]) -> dict[st
     """The JSON output of `pystack doctor`."""
     return {
         "schema_version": 1,
-        "machine": [finding.to_json_dict() for finding in machine],
+        "machine": [finding._asdict() for finding in machine],
         "processes": [
             {
                 "pid": one.pid,
                 "exit_code": one.exit_code,
-                "findings": [finding.to_json_dict() for finding in one.findings],
+                "findings": [finding._asdict() for finding in one.findings],
             }
             for one in processes
         ],

@@ -25,6 +25,13 @@ class Diagnosis(NamedTuple):
     fix: str
 
 
+#: With kernel.yama.ptrace_scope 3.
+NO_TRACING = Diagnosis(
+    "this machine forbids all tracing (kernel.yama.ptrace_scope is 3)",
+    "Reboot with a lower kernel.yama.ptrace_scope; it cannot be lowered otherwise.",
+)
+
+
 def explain(
     error: errors.TargetError, pid: int, *, stop: bool, proc: Path = _PROC, root: Path = Path("/")
 ) -> errors.TargetError:
@@ -69,10 +76,7 @@ def diagnose_permission(
             "a process cannot stop itself", "Read it without stopping it: block=False."
         )
     if own.yama_scope == 3:
-        return Diagnosis(
-            "this machine forbids all tracing (kernel.yama.ptrace_scope is 3)",
-            "Reboot with a lower kernel.yama.ptrace_scope; it cannot be lowered otherwise.",
-        )
+        return NO_TRACING
     if stop and target.tracer is not None:
         pid, name = target.tracer
         return Diagnosis(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 CAP_SYS_PTRACE = 19
+CAP_SYS_NICE = 23
 #: The target may start any number of processes.
 _MOST_PARENTS = 1000
 _PF_KTHREAD = 0x00200000  # linux/sched.h
@@ -38,6 +39,10 @@ class Credentials(NamedTuple):
     @property
     def may_trace_all(self) -> bool:
         return bool(self.effective_caps >> CAP_SYS_PTRACE & 1)
+
+    @property
+    def may_raise_priority(self) -> bool:
+        return bool(self.effective_caps >> CAP_SYS_NICE & 1)
 
     @property
     def may_gain_ptrace(self) -> bool:
