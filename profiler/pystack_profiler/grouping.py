@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pystack.render.escape import escape
-from pystack.sampling import WAIT_KINDS, FrameKind, SampleState
+from pystack.sampling import FrameKind, SampleState
 
 from .profile import Profile
 from .short_paths import short_paths
 from .tables import SymbolTables
 from .track import EMPTY_STACK, Run
 from .view import Granularity
-from .wait_words import is_wait_frame, wait_frame, wait_reason
+from .wait_words import is_wait_frame, row_reason, wait_frame, wait_reason
 
 LabelKind = Literal["python", "library", "native", "interpreter", "gc", "wait", "marker"]
 
@@ -183,12 +183,8 @@ def _waits(profile: Profile) -> dict[int, FrameLabel]:
     labels = {}
     for wait in sorted(set[int]().union(*(track.waits for track in profile.tracks))):
         holder = tables.wait_holder[wait]
-        reason = wait_reason(
-            WAIT_KINDS[tables.wait_kind[wait]],
-            escape(tables.strings[tables.wait_type[wait]]),
-            escape(tables.strings[tables.wait_name[wait]]),
-            _thread_name(profile, holder - 1) if holder else None,
-        )
+        name = _thread_name(profile, holder - 1) if holder else None
+        reason = row_reason(tables, wait, name)
         labels[wait] = FrameLabel("wait", wait_frame(reason), "", None)
     return labels
 

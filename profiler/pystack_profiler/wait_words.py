@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from pystack.render.escape import escape
+from pystack.sampling import WAIT_KINDS
+
+from .tables import SymbolTables
+
 #: By the words of `pystack.waits.WaitKind`. `{type}` is the class of the object.
 _WORDS = {
     "gil": "GIL",
@@ -63,3 +68,13 @@ def wait_reason(kind: str, type_name: str = "", name: str = "", holder: str | No
         return f"{words} {holder or name}".rstrip()
     text = f"{words} {name}" if name else words
     return f"{text}, held by {holder}" if holder else text
+
+
+def row_reason(tables: SymbolTables, wait: int, holder: str | None = None) -> str:
+    """Of a row of the table of waits."""
+    return wait_reason(
+        WAIT_KINDS[tables.wait_kind[wait]],
+        escape(tables.strings[tables.wait_type[wait]]),
+        escape(tables.strings[tables.wait_name[wait]]),
+        holder,
+    )

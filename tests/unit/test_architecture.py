@@ -135,10 +135,9 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
         "settings",
         "short_paths",
         "track",
-        "wait_words",
     ),
     ("contention", "tables", "view"),
-    ("window",),
+    ("wait_words", "window"),
     ("profile",),
     ("driver", "grouping", "naming", "stats"),
     (
