@@ -20,7 +20,7 @@ from .stats import (
 )
 from .track import ThreadIdentity, Track
 from .view import DEFAULT_VIEW, View, was_measured
-from .waits import LOCKS, wait_totals
+from .waits import LOCKS, wait_totals, waits_for_locks
 
 _NOTEWORTHY = 0.01  # of the time; less is not reported by default
 _WORTH_A_WORD = 0.0005  # of the time; less is not on the last line
@@ -231,6 +231,8 @@ def _waited_for_cpus(recording: Recording, totals: list[ThreadTotal]) -> str | N
 
 def _locks(recording: Recording) -> list[str]:
     """Who was waited for longest because of a lock, if that took a noteworthy time."""
+    if not any(map(waits_for_locks, recording.profiles)):
+        return []
     waits = wait_totals(recording)
     locks = [one for one in waits.reasons if one.kind in LOCKS and one.kind != "gil"]
     waited_ns = sum(one.time_ns for one in locks)

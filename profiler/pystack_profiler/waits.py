@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pystack.render.escape import escape
 from pystack.sampling import WAIT_KINDS, SampleState
 
 from .profile import Profile, Recording
 from .track import Run, ThreadIdentity, Track
 from .view import time_in_mode
-from .wait_words import wait_reason
+from .wait_words import row_reason, wait_reason
 
 #: The kinds of waits that end when a thread releases something.
 LOCKS = ("gil", "lock", "mutex")
@@ -46,6 +45,12 @@ class WaitTotals:
     unknown_ns: int  # of that: it is not known for what
     reasons: list[ReasonTotal]
     holders: list[HolderTotal]
+
+
+def waits_for_locks(profile: Profile) -> bool:
+    """Whether a thread was seen to wait for a lock that is not the GIL. Looks at no sample."""
+    kinds = profile.tables.wait_kind[1:]  # row 0 says that it is not known
+    return any(WAIT_KINDS[kind] in LOCKS and WAIT_KINDS[kind] != "gil" for kind in set(kinds))
 
 
 def wait_totals(recording: Recording) -> WaitTotals:
@@ -136,10 +141,8 @@ class _Texts:
         if not run.wait:
             return ("gil", wait_reason("gil")) if run.state & SampleState.WAITS_FOR_GIL else None
         if run.wait not in self._known:
-            tables, kind = self._profile.tables, _kind(self._profile, run.wait)
-            type_name = escape(tables.strings[tables.wait_type[run.wait]])
-            name = escape(tables.strings[tables.wait_name[run.wait]])
-            self._known[run.wait] = kind, wait_reason(kind, type_name, name)
+            reason = row_reason(self._profile.tables, run.wait)
+            self._known[run.wait] = _kind(self._profile, run.wait), reason
         return self._known[run.wait]
 
     def holder_of(self, run: Run) -> ThreadIdentity | None:
