@@ -86,9 +86,10 @@ def load_page(path: str) -> PageRecording:
         if "sides" in data:
             raise BadRecordingFile(f"{path} compares two recordings; report these")
         return _Page(data).load()
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
-        raise BadRecordingFile(f"{path} is damaged: {error}") from error
-    except ValueError as error:
+    except (
+        *(ArithmeticError, AttributeError, LookupError),
+        *(RecursionError, TypeError, ValueError),
+    ) as error:
         raise BadRecordingFile(f"{path} is damaged: {error}") from error
 
 

@@ -15,19 +15,12 @@ from ..naming import process_title, recording_title
 from ..profile import Profile, Recording
 from ..stats import losses
 from ..track import EMPTY_STACK, Track
-from ..view import DEFAULT_VIEW, View, state_words, time_in_mode
+from ..view import DEFAULT_VIEW, MODES, View, state_words, time_in_mode
 from .locations import WHOLE_FILE, Locations, Module
 from .protobuf import bytes_field, number_field, numbers_field
 
 #: The name, and the unit, of each value.
-VALUES = (
-    ("samples", "count"),
-    ("wall", "nanoseconds"),
-    ("cpu", "nanoseconds"),
-    ("gil", "nanoseconds"),
-    ("runnable", "nanoseconds"),
-    ("waits", "nanoseconds"),
-)
+VALUES = (("samples", "count"), *((mode, "nanoseconds") for mode in MODES))
 _PROGRAM = 1  # the mapping of all that is not native code; native modules follow
 
 
@@ -142,9 +135,6 @@ def _values(profile: Profile, track: Track, grouping: Grouping) -> dict[tuple[in
             continue
         values = sums.setdefault((stack, run.state), [0] * len(VALUES))
         values[0] += run.samples
-        values[1] += time_in_mode("wall", run)
-        values[2] += time_in_mode("cpu", run)
-        values[3] += time_in_mode("gil", run)
-        values[4] += time_in_mode("runnable", run)
-        values[5] += time_in_mode("waits", run)
+        for place, mode in enumerate(MODES, 1):
+            values[place] += time_in_mode(mode, run)
     return sums
