@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
 #include <unordered_map>
 
 #include "cpython/objects/value_types.h"
@@ -34,8 +33,6 @@ class LoopTimes {
     std::unordered_map<std::size_t, double> read(const RawSnapshot& raw);
 
   private:
-    std::optional<double> to_seconds(RemoteAddr value);
-
     const memory::MemoryReader& memory_;
     const cpython::Layout layout_;
     cpython::TypeCache types_;

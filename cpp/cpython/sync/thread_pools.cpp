@@ -1,6 +1,6 @@
 #include "cpython/sync/thread_pools.h"
 
-#include "cpython/objects/objects.h"
+#include "cpython/objects/typed_values.h"
 #include "cpython/sync/simple_queues.h"
 #include "cpython/values/code_variables.h"
 
@@ -40,10 +40,8 @@ std::optional<ThreadPools::Pool> ThreadPools::pool_of(const Code& code, const Ra
     if (!reference || layout_.pyobject.struct_size == 0) return pool;
     const auto executor = memory_.read_pointer(reference + layout_.pyobject.struct_size);
     const RemoteAddr most = executor ? attributes_.get(*executor, "_max_workers") : RemoteAddr{};
-    const auto type = most ? types_.of(most) : fail(Error{});
-    if (!type || (*type)->kind != ValueKind::kInt) return pool;
-    const auto number = read_int64(memory_, layout_, most);
-    if (number && *number && **number > 0) pool.most_workers = static_cast<std::uint64_t>(**number);
+    const auto number = int_value(memory_, layout_, types_, most);
+    if (number && *number > 0) pool.most_workers = static_cast<std::uint64_t>(*number);
     return pool;
 }
 

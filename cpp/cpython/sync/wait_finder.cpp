@@ -1,7 +1,7 @@
 #include "cpython/sync/wait_finder.h"
 
 #include "cpython/objects/instance_attributes.h"
-#include "cpython/objects/objects.h"
+#include "cpython/objects/typed_values.h"
 #include "cpython/sync/object_names.h"
 #include "cpython/sync/process_semaphores.h"
 #include "cpython/sync/simple_queues.h"
@@ -181,11 +181,8 @@ void WaitFinder::find_pool(std::span<const RawFrame> frames, FoundWait& wait) {
 std::optional<std::uint64_t> WaitFinder::identifier(RemoteAddr object, std::string_view attribute) {
     const auto value = instance_attribute(memory_, layout_, object, attribute);
     if (!value || !*value) return std::nullopt;
-    const auto type = types_.of(**value);
-    if (!type || (*type)->kind != ValueKind::kInt) return std::nullopt;
-    const auto number = read_int64(memory_, layout_, **value);
-    if (!number || !*number) return std::nullopt;
-    return static_cast<std::uint64_t>(**number);
+    const auto number = int_value(memory_, layout_, types_, **value);
+    return number ? std::optional(static_cast<std::uint64_t>(*number)) : std::nullopt;
 }
 
 std::string WaitFinder::text(RemoteAddr object, std::string_view attribute) {

@@ -3,6 +3,7 @@
 #include "cpython/objects/attributes.h"
 #include "cpython/objects/dict_objects.h"
 #include "cpython/objects/objects.h"
+#include "cpython/objects/typed_values.h"
 
 namespace pystack::cpython {
 
@@ -41,9 +42,7 @@ std::optional<std::string> stream_peer(const memory::MemoryReader& memory, const
     const auto parts = read_tuple_items(memory, layout, **peer, kMostParts);
     if (!parts || parts->size() < 2) return std::nullopt;
     const auto host = text_of((*parts)[0]);
-    const auto port = kind_of((*parts)[1]) == ValueKind::kInt
-                          ? read_int64(memory, layout, (*parts)[1]).value_or(std::nullopt)
-                          : std::nullopt;
+    const auto port = int_value(memory, layout, types, (*parts)[1]);
     if (!host || !port) return std::nullopt;
     const bool is_ipv6 = host->find(':') != std::string::npos;
     return (is_ipv6 ? "[" + *host + "]" : *host) + ":" + std::to_string(*port);

@@ -8,6 +8,7 @@
 
 #include "cpython/objects/objects.h"
 #include "cpython/objects/set_objects.h"
+#include "cpython/objects/typed_values.h"
 #include "cpython/tasks/library_files.h"
 
 namespace pystack::cpython {
@@ -185,17 +186,9 @@ std::optional<double> TrioWaits::wake_up_time(const RawTask& task,
                                               const AwaitingFrame& sleep_until) {
     const RemoteAddr clock = attributes_.get(task.loop, "clock");
     if (!clock || !is_of_class(clock, "SystemClock")) return std::nullopt;
-    const auto offset = read_float(attributes_.get(clock, "offset"));
-    const auto deadline = read_float(sleep_until.first_variable);
+    const auto offset = float_value(memory_, layout_, types_, attributes_.get(clock, "offset"));
+    const auto deadline = float_value(memory_, layout_, types_, sleep_until.first_variable);
     return offset && deadline ? std::optional(*deadline - *offset) : std::nullopt;
-}
-
-std::optional<double> TrioWaits::read_float(RemoteAddr object) {
-    if (!object || !layout_.float_object.ob_fval) return std::nullopt;
-    const auto type = types_.of(object);
-    if (!type || (*type)->kind != ValueKind::kFloat) return std::nullopt;
-    const auto value = memory_.read_value<double>(object + *layout_.float_object.ob_fval);
-    return value ? std::optional(*value) : std::nullopt;
 }
 
 std::vector<RemoteAddr> TrioWaits::owners(RemoteAddr lock) {

@@ -44,7 +44,6 @@ class TrioWaits {
     std::vector<RemoteAddr> variables(const AwaitingFrame& frame);
     bool is_of_class(RemoteAddr object, std::string_view class_name);
     std::optional<double> wake_up_time(const RawTask& task, const AwaitingFrame& sleep_until);
-    std::optional<double> read_float(RemoteAddr object);
     std::vector<RemoteAddr> owners(RemoteAddr lock);
 
     const memory::MemoryReader& memory_;

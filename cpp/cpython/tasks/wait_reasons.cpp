@@ -7,6 +7,7 @@
 
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
+#include "cpython/objects/typed_values.h"
 #include "cpython/tasks/callbacks.h"
 #include "cpython/tasks/library_files.h"
 #include "cpython/tasks/transports.h"
@@ -192,13 +193,9 @@ std::optional<double> WaitReasons::wake_up_time(const AwaitingFrame& sleep) {
             continue;
         }
         for (const SlotMember& slot : types_.slots(**type)) {
-            if (slot.name != "_when" || !layout_.float_object.ob_fval) continue;
+            if (slot.name != "_when") continue;
             const auto when = memory_.read_pointer(object + slot.offset);
-            if (!when) return std::nullopt;
-            const auto when_type = types_.of(*when);
-            if (!when_type || (*when_type)->kind != ValueKind::kFloat) return std::nullopt;
-            const auto value = memory_.read_value<double>(*when + *layout_.float_object.ob_fval);
-            return value ? std::optional(*value) : std::nullopt;
+            return float_value(memory_, layout_, types_, when.value_or(RemoteAddr{}));
         }
     }
     return std::nullopt;
