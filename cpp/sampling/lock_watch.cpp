@@ -4,7 +4,6 @@
 
 #include "base/nanoseconds.h"
 #include "cpython/objects/lock_objects.h"
-#include "cpython/sync/stack_ends.h"
 #include "waits/mutexes.h"
 
 namespace pystack::sampling {
@@ -105,7 +104,7 @@ void LockWatch::read_blocks(std::size_t index) {
     const RemoteAddr state = program_.interpreters().threads()[index].address;
     program_.stacks().read_stopped(state, before_);
     readers_->pages.clear();
-    load(before_);
+    readers_->load(readers_->pages, program_.codes(), before_);
     const auto held = readers_->held.find(before_);
     if (held.empty()) return;
     program_.stacks().read_stopped(state, after_);
@@ -116,13 +115,6 @@ void LockWatch::read_blocks(std::size_t index) {
         if (std::ranges::find(waiting.held, one.object) == waiting.held.end())
             waiting.held.push_back(one.object);
     }
-}
-
-void LockWatch::load(std::span<const RawFrame> frames) {
-    cpython::for_each_end(frames, [&](std::size_t i) {
-        if (const cpython::Code* code = cpython::code_of(program_.codes(), frames[i]))
-            readers_->objects.load(readers_->pages, *code);
-    });
 }
 
 }  // namespace pystack::sampling

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -43,7 +42,6 @@ class LockWatch {
     std::uint32_t block_holder(RemoteAddr lock);
     void find_blocks();
     void read_blocks(std::size_t thread);
-    void load(std::span<const cpython::RawFrame> frames);
 
     const ProgramReaders& program_;
     const ThreadTable& threads_;

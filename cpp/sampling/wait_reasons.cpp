@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/nanoseconds.h"
-#include "cpython/sync/stack_ends.h"
 #include "waits/blocked_call.h"
 #include "waits/descriptors.h"
 
@@ -190,10 +189,7 @@ std::optional<Waiting::Reason> WaitReasons::read_reason(std::size_t index,
     const auto& gil = program_.interpreters().now(state.interpreter).gil;
     if (futex && gil && gil->is_at(*futex)) return std::nullopt;
     readers_->pages.clear();
-    for (const RawFrame& frame : frames_) {
-        if (const cpython::Code* code = cpython::code_of(program_.codes(), frame))
-            readers_->objects.load(readers_->pages, *code);
-    }
+    readers_->load(readers_->pages, program_.codes(), frames_);
     const auto find_thread = [&](std::int32_t own_tid) -> std::optional<std::int32_t> {
         const auto found = locks_.with_own_tid(own_tid);
         return found ? std::optional(threads_.tid(*found)) : std::nullopt;

@@ -73,12 +73,7 @@ void WaitsCapture::read(RawSnapshot& raw) {
 /// Code objects do not change: what is known of them need not be copied again.
 void WaitsCapture::load_codes(const RawSnapshot& raw) {
     memory::PageCache pages(memory_);
-    for (const RawThread& thread : raw.threads) {
-        cpython::for_each_end(thread.frames, [&](std::size_t i) {
-            if (const Code* code = code_of(raw.codes, thread.frames[i]))
-                readers_.objects.load(pages, *code);
-        });
-    }
+    for (const RawThread& thread : raw.threads) readers_.load(pages, raw.codes, thread.frames);
 }
 
 void WaitsCapture::find_all(RawSnapshot& raw) {

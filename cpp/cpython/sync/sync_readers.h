@@ -1,11 +1,15 @@
 #pragma once
 
+#include <cstddef>
+#include <span>
+
 #include "cpython/frames/code_reader.h"
 #include "cpython/layout/layout.h"
 #include "cpython/objects/value_types.h"
 #include "cpython/sync/frame_objects.h"
 #include "cpython/sync/held_objects.h"
 #include "cpython/sync/lock_finder.h"
+#include "cpython/sync/stack_ends.h"
 #include "cpython/sync/wait_finder.h"
 #include "memory/memory_reader.h"
 #include "memory/page_cache.h"
@@ -26,6 +30,15 @@ struct SyncReaders {
           held(pages, layout, codes, objects, types, locks) {}
     SyncReaders(const SyncReaders&) = delete;
     SyncReaders& operator=(const SyncReaders&) = delete;
+
+    /// To be called before the others are asked about the frames. `from`: the memory to read what
+    /// is not known of their code, which does not change.
+    void load(const memory::MemoryReader& from, const CodeReader& codes,
+              std::span<const RawFrame> frames) {
+        for_each_end(frames, [&](std::size_t i) {
+            if (const Code* code = code_of(codes, frames[i])) objects.load(from, *code);
+        });
+    }
 
     const Layout layout;
     memory::PageCache pages;
