@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pystack.render.escape import escape
@@ -26,6 +26,9 @@ LabelKind = Literal["python", "library", "native", "interpreter", "gc", "wait", 
 
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/(?:python|pypy)[\d.]+t?/|\.zip/")
 _INTERPRETER = re.compile(r"(?:^|/)(?:lib)?python[\d.]*[a-z]*(?:-dbg)?(?:\.so[\d.]*)?$")
+
+#: The begin of the names of files that are part of the interpreter, and of the sampler's marks for gaps.
+_FROZEN, _NATIVE_MISSING = "<frozen ", "<native frames are missing"
 
 
 class NativeCode(NamedTuple):
@@ -61,6 +64,15 @@ class FrameLabel(NamedTuple):
         return self.first_line if self.at is None else self.at
 
     @property
+    def is_native(self) -> bool:
+        """Whether it is code of a file that is not Python, or says that such frames are missing."""
+        if self.kind == "marker":
+            return self.function.startswith(_NATIVE_MISSING)
+        return self.kind == "native" or (
+            self.kind == "interpreter" and not self.file.startswith(_FROZEN)
+        )
+
+    @property
     def of_function(self) -> FrameLabel:
         """The label that all frames of the function share."""
         return self._replace(at=None, code=None)
@@ -90,32 +102,45 @@ class Grouping:
         full_filenames: bool = False,
     ) -> None:
         self.parent, self.frame = array("I", [0]), array("I", [0])
+        self.frames: list[FrameLabel] = []
+        self._granularity = granularity
+        self._short: Mapping[str, str] | None = None  # None: whole paths
+        self._label_ids: dict[FrameLabel, int] = {}
         self._stack_ids: dict[int, int] = {}  # by parent << 32 | frame
+        # By the rows of the tables:
+        self._labels_of: dict[Profile, array[int]] = {}
         self._stacks_of: dict[Profile, array[int]] = {}
-        label_ids: dict[FrameLabel, int] = {}
+        self._waits_of: dict[Profile, dict[int, int]] = {}
         states = 0
-        files = set[str]().union(*(_files(profile.tables) for profile in profiles))
-        short = {file: file for file in files} if full_filenames else short_paths(files)
+        if not full_filenames:
+            files = set[str]().union(*(_files(profile.tables) for profile in profiles))
+            self._short = short_paths(files)
         for profile in profiles:
             states |= profile.states
-            labels = _labels(profile.tables, granularity, short)
-            self._stacks_of[profile] = self._add(profile.tables, labels, label_ids)
-        self._waits_of: dict[Profile, dict[int, int]] = {}
+            self._add(profile)
         for profile in profiles:
-            self._waits_of[profile] = {
-                wait: label_ids.setdefault(label, len(label_ids))
-                for wait, label in _waits(profile).items()
-            }
+            used = set[int]().union(*(track.waits for track in profile.tracks))
+            self._add_waits(profile, sorted(used))
         self._gil = -1
         if states & SampleState.WAITS_FOR_GIL:
-            self._gil = label_ids.setdefault(_WAITS_FOR_GIL, len(label_ids))
+            self._gil = self._label(_WAITS_FOR_GIL)
         self._collector = -1
         if states & SampleState.GC:
-            self._collector = label_ids.setdefault(GARBAGE_COLLECTION, len(label_ids))
+            self._collector = self._label(GARBAGE_COLLECTION)
         self._gap = EMPTY_STACK
         if any(track.has_gaps for profile in self._stacks_of for track in profile.tracks):
-            self._gap = self._push(EMPTY_STACK, label_ids.setdefault(NOT_SAMPLED, len(label_ids)))
-        self.frames = list(label_ids)
+            self._gap = self._push(EMPTY_STACK, self._label(NOT_SAMPLED))
+
+    def grow(self, profile: Profile) -> None:
+        """Adds the rows that the tables of a profile got since the last call; it may be a new profile.
+
+        Only with `full_filenames`: short names would depend on the files that are still to come.
+        """
+        self._add(profile)
+        known = self._waits_of.get(profile, {})
+        self._add_waits(profile, range(len(known) + 1, len(profile.tables.wait_kind)))
+        self._gil = self._label(_WAITS_FOR_GIL)
+        self._collector = self._label(GARBAGE_COLLECTION)
 
     def stack_of_run(self, profile: Profile, run: Run) -> int:
         """The merged stack of a run, which may be a gap."""
@@ -138,7 +163,15 @@ class Grouping:
 
     def wait_of_run(self, profile: Profile, run: Run) -> FrameLabel | None:
         """The frame that says what a run waits for; None if that is not known."""
-        return self.frames[self._waits_of[profile][run.wait]] if run.wait else None
+        return self.label_of_wait(profile, run.wait)
+
+    def label_of_wait(self, profile: Profile, wait: int) -> FrameLabel | None:
+        """As `wait_of_run`, for a row of the profile's table of waits."""
+        return self.frames[self._waits_of[profile][wait]] if wait else None
+
+    def label_of(self, profile: Profile, frame: int) -> FrameLabel:
+        """The label of a row of the profile's table of frames."""
+        return self.frames[self._labels_of[profile][frame]]
 
     def path(self, stack: int) -> list[int]:
         """The frames of a stack, root first."""
@@ -149,17 +182,20 @@ class Grouping:
         frames.reverse()
         return frames
 
-    def _add(
-        self, tables: SymbolTables, labels: Iterable[FrameLabel], label_ids: dict[FrameLabel, int]
-    ) -> array[int]:
-        label_of_frame = array("I")
-        for label in labels:
-            label_of_frame.append(label_ids.setdefault(label, len(label_ids)))
+    def _add(self, profile: Profile) -> None:
+        """Labels the rows of the profile's tables that are new."""
+        tables = profile.tables
+        label_of_frame = self._labels_of.setdefault(profile, array("I"))
+        for row in range(len(label_of_frame), len(tables.frame_function)):
+            label_of_frame.append(
+                self._label(_label_of(tables, row, self._granularity, self._short))
+            )
         # As `_push`, without a call for each of what can be half a million stacks.
         ids, parents, frames = self._stack_ids, self.parent, self.frame
-        stack_of = [EMPTY_STACK]
+        stack_of = self._stacks_of.setdefault(profile, array("I", [EMPTY_STACK]))
+        begin = len(stack_of)
         for parent_row, frame_row in zip(
-            tables.stack_parent[1:], tables.stack_frame[1:], strict=True
+            tables.stack_parent[begin:], tables.stack_frame[begin:], strict=True
         ):
             parent, frame = stack_of[parent_row], label_of_frame[frame_row]
             stack = ids.setdefault(parent << 32 | frame, len(parents))
@@ -167,7 +203,22 @@ class Grouping:
                 parents.append(parent)
                 frames.append(frame)
             stack_of.append(stack)
-        return array("I", stack_of)
+
+    def _add_waits(self, profile: Profile, rows: Iterable[int]) -> None:
+        """Labels the innermost frames of threads that wait, by the rows of the table."""
+        waits = self._waits_of.setdefault(profile, {})
+        tables = profile.tables
+        for wait in rows:
+            holder = tables.wait_holder[wait]
+            name = _thread_name(profile, holder - 1) if holder else None
+            reason = row_reason(tables, wait, name)
+            waits[wait] = self._label(FrameLabel("wait", wait_frame(reason), "", None))
+
+    def _label(self, label: FrameLabel) -> int:
+        known = self._label_ids.setdefault(label, len(self.frames))
+        if known == len(self.frames):
+            self.frames.append(label)
+        return known
 
     def _push(self, parent: int, frame: int) -> int:
         stack = self._stack_ids.setdefault(parent << 32 | frame, len(self.parent))
@@ -175,18 +226,6 @@ class Grouping:
             self.parent.append(parent)
             self.frame.append(frame)
         return stack
-
-
-def _waits(profile: Profile) -> dict[int, FrameLabel]:
-    """The innermost frames of threads that wait, by the rows of the table."""
-    tables = profile.tables
-    labels = {}
-    for wait in sorted(set[int]().union(*(track.waits for track in profile.tracks))):
-        holder = tables.wait_holder[wait]
-        name = _thread_name(profile, holder - 1) if holder else None
-        reason = row_reason(tables, wait, name)
-        labels[wait] = FrameLabel("wait", wait_frame(reason), "", None)
-    return labels
 
 
 def _thread_name(profile: Profile, number: int) -> str:
@@ -200,23 +239,24 @@ def _files(tables: SymbolTables) -> set[str]:
     return {escape(tables.strings[file]) for file in set(tables.frame_file)}
 
 
-def _labels(
-    tables: SymbolTables, granularity: Granularity | Literal["address"], short: Mapping[str, str]
-) -> Iterator[FrameLabel]:
-    for row, (first_line, line) in enumerate(
-        zip(tables.frame_first_line, tables.frame_line, strict=True)
-    ):
-        file = escape(tables.strings[tables.frame_file[row]])
-        function = escape(tables.strings[tables.frame_function[row]]) or "<unnamed>"
-        yield FrameLabel(
-            kind=_kind(tables.frame_kind[row], file, function),
-            function=function,
-            file=file,
-            first_line=first_line if first_line >= 0 else None,
-            at=line if granularity != "function" and line >= 0 else None,
-            short_file=short[file],
-            code=_code(tables, row) if granularity == "address" else None,
-        )
+def _label_of(
+    tables: SymbolTables,
+    row: int,
+    granularity: Granularity | Literal["address"],
+    short: Mapping[str, str] | None,
+) -> FrameLabel:
+    file = escape(tables.strings[tables.frame_file[row]])
+    function = escape(tables.strings[tables.frame_function[row]]) or "<unnamed>"
+    first_line, line = tables.frame_first_line[row], tables.frame_line[row]
+    return FrameLabel(
+        kind=_kind(tables.frame_kind[row], file, function),
+        function=function,
+        file=file,
+        first_line=first_line if first_line >= 0 else None,
+        at=line if granularity != "function" and line >= 0 else None,
+        short_file=file if short is None else short[file],
+        code=_code(tables, row) if granularity == "address" else None,
+    )
 
 
 def _code(tables: SymbolTables, row: int) -> NativeCode | None:
@@ -237,6 +277,6 @@ def _kind(kind: int, file: str, function: str) -> LabelKind:
     if kind == FrameKind.MARKER:
         # A wait is a frame only where it was read from a page.
         return "wait" if is_wait_frame(function) else "marker"
-    if file.startswith("<frozen "):
+    if file.startswith(_FROZEN):
         return "interpreter"
     return "library" if _LIBRARY.search(file) else "python"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -107,6 +107,11 @@ class Profile:
     def knows_threads(self) -> bool:
         """Whether a thread of the process itself was sampled."""
         return any(identity.tid for identity in self._identities)
+
+    @property
+    def identities(self) -> Sequence[ThreadIdentity]:
+        """Those of all threads so far, by the sampler's numbers."""
+        return self._identities
 
     def identity_of(self, number: int) -> ThreadIdentity | None:
         """The thread with this number of the sampler, whether it has samples in this window or not."""

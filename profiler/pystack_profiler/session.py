@@ -13,13 +13,14 @@ from pystack.render.escape import quote_command
 from . import driver
 from .child_watch import ChildWatch
 from .destination import Destination, Output
-from .driver import OneProcess, ProcessRecorder, Targets
+from .driver import Targets
 from .interruption import Abandoned, Interruption
-from .launched_command import Command, open_started
+from .launched_command import Command
 from .profile import Recording
 from .progress import LossAdvice, ProgressLine
 from .recorder import open_targets
 from .settings import Settings
+from .started_targets import open_started_targets
 
 _SOON_S = 0.3  # a command that exits within this time is not reported as running
 
@@ -87,29 +88,18 @@ def _record_started(
     def stop_requested() -> bool:
         return interruption.requested or command.has_ended()
 
-    # No progress line, because the command uses the terminal now.
-    if settings.subprocesses:
-        try:
-            targets = open_targets(command.pid, settings, stop_requested)
-            recording = _record(
-                targets, command.pid, settings, output, stop_requested, show_progress=False
-            )
-        except PystackError:
-            if command.has_ended():
-                return None
-            raise
-    else:
-        sampler = open_started(
-            command,
-            lambda pid: driver.open_sampler(pid, settings, stop_requested),
-            lambda: interruption.requested,
-        )
-        if sampler is None:
+    try:
+        targets = open_started_targets(command, settings, lambda: interruption.requested)
+        if targets is None:
             return None
-        targets = OneProcess(ProcessRecorder(sampler, command.pid))
+        # No progress line, because the command uses the terminal now.
         recording = _record(
             targets, command.pid, settings, output, stop_requested, show_progress=False
         )
+    except PystackError:
+        if settings.subprocesses and command.has_ended():
+            return None
+        raise
     if recording.end_reason == "stopped" and command.has_ended():
         recording.end_reason = "target_exited"  # the sampler may notice it later
         for profile in recording.profiles:

@@ -14,6 +14,15 @@ from .track import Run
 Mode = Literal["wall", "cpu", "gil", "runnable", "waits"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
+#: What a mode is the time of.
+MODE_WORDS: dict[Mode, str] = {
+    "wall": "time",
+    "cpu": "CPU time",
+    "gil": "time with the GIL",
+    "runnable": "time without a CPU",
+    "waits": "time of waiting",
+}
+
 Granularity = Literal["function", "line"]
 
 _KNOWN: dict[Mode, int] = {

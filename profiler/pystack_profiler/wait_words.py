@@ -52,6 +52,11 @@ def is_wait_frame(name: str) -> bool:
     return name.startswith(_BEGIN)
 
 
+def reason_of_frame(name: str) -> str:
+    """The opposite of `wait_frame`."""
+    return name.removeprefix(_BEGIN).removesuffix(">")
+
+
 def wait_reason(kind: str, type_name: str = "", name: str = "", holder: str | None = None) -> str:
     """`holder`: the name of the thread that it waits for, if that is known."""
     short = type_name.rpartition(".")[2]

@@ -151,11 +151,11 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
         "waits",
     ),
     ("metadata", "page_file", "recorder", "selection_options", "summary"),
-    ("report",),
+    ("report", "started_targets"),
     ("exporters",),
     ("push",),
     ("format_options", "sinks"),
-    ("destination", "made_file"),
+    ("destination", "made_file", "target_options"),
     ("session",),
     ("cli", "compare_cli", "convert_cli", "pystack_profiler", "report_cli"),
 )

@@ -9,6 +9,7 @@ from pystack.render.escape import escape
 
 from ..grouping import FrameLabel
 from ..stats import format_share, format_time, plural
+from ..view import MODE_WORDS
 from .gil import GilAnswer
 from .overview import Overview
 from .questions import Answer
@@ -18,17 +19,10 @@ _WIDTH = 110
 _NAME_WIDTH = 70
 _THREADS = 8
 _FINDINGS = 10
-_MODE_WORDS = {
-    "wall": "time",
-    "cpu": "CPU time",
-    "gil": "time with the GIL",
-    "runnable": "time without a CPU",
-    "waits": "time of waiting",
-}
 
 
 def overview_text(report: Overview) -> list[str]:
-    base = f"{_MODE_WORDS[report.view.mode]} of all threads in Python code"
+    base = f"{MODE_WORDS[report.view.mode]} of all threads in Python code"
     lines = [report.title, *report.account]
     points = 100 * uncertainty(0.1, report.samples)
     lines.append(
@@ -61,7 +55,7 @@ def answer_text(answer: Answer) -> list[str]:
     share = format_share(answer.total_ns, answer.base_ns)
     first = (
         f"{names[0] if names else ''}: total {format_time(answer.total_ns)} ({share} of the"
-        f" {_MODE_WORDS[answer.view.mode]} of all threads in Python code), self"
+        f" {MODE_WORDS[answer.view.mode]} of all threads in Python code), self"
         f" {format_time(answer.self_ns)}"
     )
     lines = [first, *_others_of_name(names)]
