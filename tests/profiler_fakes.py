@@ -103,15 +103,16 @@ class BatchWriter:
         thread: int,
         time_ns: int,
         weight_ns: int,
-        frames: Sequence[Frame],
+        frames: Sequence[Frame] | int,  # or the number of an earlier stack
         state: int = 0,
         count: int = 1,
         cpu_ns: int | None = None,  # None: all of it if the thread is on a CPU
         runnable_ns: int = 0,
         wait: Wait | None = None,
-    ) -> None:
-        stack = 0
-        for frame in frames:
+    ) -> int:
+        """Returns the number of the stack."""
+        stack = frames if isinstance(frames, int) else 0
+        for frame in () if isinstance(frames, int) else frames:
             key = (stack, self._frame(frame))
             if key not in self._stacks:
                 self._stacks[key] = len(self._stacks) + 1
@@ -128,6 +129,7 @@ class BatchWriter:
         on_cpu_ns = weight_ns if state & SampleState.ON_CPU else 0
         self._batch.cpu_ns.append(on_cpu_ns if cpu_ns is None else cpu_ns)
         self._batch.runnable_ns.append(runnable_ns)
+        return stack
 
     def late_cpu(self, thread: int, cpu_ns: int, runnable_ns: int = 0) -> None:
         self._batch.late_cpu.append((thread, cpu_ns, runnable_ns))

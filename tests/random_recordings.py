@@ -54,8 +54,11 @@ def _written(chance: random.Random, functions: list[Frame], start_ns: int) -> Ba
     return writer
 
 
-def large_recording(distinct_stacks: int, threads: int = 8, seed: int = 7) -> Recording:
-    """Deep stacks of few hot and many cold functions, no two samples alike."""
+def large_recording(
+    distinct_stacks: int, threads: int = 8, seed: int = 7, *, samples: int = 0
+) -> Recording:
+    """Deep stacks of few hot and many cold functions. Each is sampled once; then, up to `samples`, stacks
+    come again, some of them often."""
     chance = random.Random(seed)
     files = [f"/srv/app/module_{number}.py" for number in range(40)]
     files += [f"/usr/lib/python3.13/lib_{number}.py" for number in range(20)]
@@ -66,8 +69,17 @@ def large_recording(distinct_stacks: int, threads: int = 8, seed: int = 7) -> Re
     writer = BatchWriter()
     tracks = [writer.thread(100 + number, f"worker_{number}") for number in range(threads)]
     seen: set[tuple[Frame, ...]] = set()
+    stacks = []
     path = [functions[0]]
     time_ns = 1
+
+    def sample(frames: list[Frame] | int) -> int:
+        nonlocal time_ns
+        time_ns += MS
+        weight_ns = int(MS * chance.paretovariate(1.2))
+        state = chance.randrange(_STATES)
+        return writer.sample(tracks[len(seen) % threads], time_ns, weight_ns, frames, state)
+
     while len(seen) < distinct_stacks:
         cut = len(path) if chance.random() < 0.02 else chance.choice([1, 2, 2, 3, 3, 4, 6, 10])
         del path[max(1, len(path) - cut) :]
@@ -76,8 +88,10 @@ def large_recording(distinct_stacks: int, threads: int = 8, seed: int = 7) -> Re
                 function = functions[int(chance.paretovariate(0.6)) % len(functions)]
                 path.append(function._replace(line=function.first_line + chance.randint(1, 5)))
         seen.add(tuple(path))
-        time_ns += MS
-        weight_ns = int(MS * chance.paretovariate(1.2))
-        state = chance.randrange(_STATES)
-        writer.sample(tracks[len(seen) % threads], time_ns, weight_ns, path, state)
+        stacks.append(sample(path))
+    for number in range(samples - len(stacks)):
+        thread = tracks[number % threads]
+        again = stacks[int(chance.paretovariate(0.3)) % len(stacks)]
+        time_ns += MS // threads
+        writer.sample(thread, time_ns, MS, again, chance.randrange(_STATES))
     return recording_of(writer, start_ns=1, end_ns=time_ns)

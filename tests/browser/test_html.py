@@ -549,3 +549,84 @@ def test_a_differential_flame_graph(flame_graph: Open, tmp_path: Path) -> None:
     red, green, blue = graph.colour("Shop.serve")  # 50 % before, 25 % after
     assert blue > red + 30
     assert not graph.page.locator("#thread-roots").is_visible()
+
+
+def busy_then_idle() -> Recording:
+    """100 ms of work, 10 of them in parse, then 100 ms of waiting; another thread waits for the GIL meanwhile."""
+    writer = BatchWriter()
+    main, worker = writer.thread(100, "MainThread"), writer.thread(101, "worker")
+    for tick in range(1, 21):
+        frames, state = ([MAIN, SERVE], _HOLDS) if tick <= 10 else ([MAIN, WAIT], _KNOWN)
+        frames = [MAIN, PARSE] if tick == 1 else frames
+        writer.sample(main, tick * 10 * MS, 10 * MS, frames, state)
+        writer.sample(worker, tick * 10 * MS, 10 * MS, [WAIT], _WAITS if tick <= 10 else _RUNS)
+    return recording_of(writer, start_ns=1, end_ns=200 * MS)
+
+
+def test_a_stretch_of_time(flame_graph: Open) -> None:
+    """By mouse and by keyboard; the timeline has the colours of what the threads did."""
+    graph = flame_graph(busy_then_idle())
+    rows = graph.page.locator("#timeline-rows")
+    graph.page.wait_for_function("flameGraph.page.timeline.painter.width > 0")
+    area = rows.bounding_box()
+    assert area is not None
+    left = graph.page.evaluate("flameGraph.page.timeline.painter.left")
+    middle = (area["x"] + left + area["x"] + area["width"]) / 2
+    end, y = area["x"] + area["width"] - 1, area["y"] + 25
+
+    def pixel(x: float, row: int) -> list[int]:
+        script = """([x, y]) => {
+            const canvas = document.getElementById("timeline-canvas");
+            const { left, top } = canvas.getBoundingClientRect();
+            const ratio = canvas.width / canvas.clientWidth;
+            return [...canvas.getContext("2d").getImageData((x - left) * ratio, (y - top) * ratio, 1, 1).data];
+        }"""
+        graph.page.wait_for_timeout(50)
+        found: list[int] = graph.page.evaluate(script, [x, area["y"] + 18 + 18 * row + 9])
+        return found[:3]
+
+    running, gil, waiting = [0x3B, 0x8F, 0x66], [0xD2, 0x54, 0x3F], [0xC8, 0xD2, 0xDE]
+    assert [pixel(middle - 50, 0), pixel(middle + 50, 0)] == [running, waiting]
+    assert [pixel(middle - 50, 1), pixel(middle + 50, 1)] == [gil, running]
+    graph.page.mouse.move(middle + 50, y)
+    assert "waiting" in graph.page.locator("#tip").inner_text()
+    whole = graph.times()
+
+    graph.page.mouse.move(middle, y)
+    graph.page.mouse.down()
+    graph.page.mouse.move(end + 200, y)  # ends where the time ends
+    graph.page.mouse.up()
+    assert graph.times() == {
+        (0, ""): 200,
+        (1, "main"): 100,
+        (1, "wait"): 100,
+        (2, "wait"): 100,
+    }
+    assert graph.page.locator("#stretch").inner_text() == "100 ms to 200 ms (100 ms)"
+    graph.press("4")
+    assert "of the whole time only" in graph.page.locator("#nothing").inner_text()
+    graph.press("1", "Escape")
+    assert graph.times() == whole
+
+    graph.press("w")
+    assert graph.page.evaluate("document.activeElement.id") == "timeline-rows"
+    graph.press(*["ArrowRight"] * 50, *["Shift+ArrowLeft"] * 30, "Shift+ArrowRight")
+    assert graph.page.locator("#stretch").inner_text() == "42.0 ms to 100 ms (58.0 ms)"
+    assert graph.times() == {
+        (0, ""): 116,
+        (1, "main"): 58,
+        (1, "wait"): 58,
+        (2, "Shop.serve"): 58,
+        (2, "<waiting: GIL>"): 58,
+    }
+    graph.press("ArrowRight", "Enter")  # the stretch moves, then has the full width
+    assert graph.page.locator("#stretch").inner_text() == "44.0 ms to 102 ms (58.0 ms)"
+    assert pixel(end - 5, 0) == waiting
+    graph.press("Escape")
+    assert graph.times() == whole
+    assert pixel(end - 5, 0) == waiting
+    graph.press("Escape")  # back to the whole time
+    assert pixel(middle - 50, 0) == running
+    graph.press("w", "Shift+ArrowRight")
+    graph.page.get_by_role("button", name="Whole time").click()
+    assert graph.times() == whole

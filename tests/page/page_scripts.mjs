@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import vm from "node:vm";
 
 const FOLDER = new URL("../../profiler/pystack_profiler/exporters/flame_page/", import.meta.url);
-const SCRIPTS = ["words.js", "recording.js", "pairs.js", "tree.js", "search.js", "layout.js", "palette.js", "change.js"];
+const SCRIPTS = ["words.js", "runs.js", "recording.js", "pairs.js", "tree.js", "search.js", "layout.js", "palette.js", "change.js"];
 const NAMES = [
   "Recording", "PairMap", "CallTree", "InvertedTree", "Search", "Row", "Palette", "layOut", "weightOfLabel", "formatTime",
-  "formatShare", "undifference", "Changes", "formatPoints",
+  "formatShare", "undifference", "Changes", "formatPoints", "Runs", "STATES",
 ];
 
 const source = SCRIPTS.map((name) => readFileSync(new URL(name, FOLDER), "utf-8")).join("\n");

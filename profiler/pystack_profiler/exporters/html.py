@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from pystack.render.escape import escape
 
@@ -24,16 +24,18 @@ from ..aggregate import display_order, thread_totals
 from ..grouping import FrameLabel, Grouping
 from ..metadata import metadata_of
 from ..naming import process_title, recording_title, thread_title
-from ..profile import Profile, Recording
+from ..profile import Recording
 from ..track import Track
-from ..view import DEFAULT_VIEW, MODES, View, time_in_mode, was_measured
+from ..view import DEFAULT_VIEW, MODES, Mode, View, was_measured
 from .pieces import write_array, write_numbers
+from .thread_time import ThreadTime, bound
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
 
 _SCRIPTS = (
     "words.js",
+    "runs.js",
     "recording.js",
     "pairs.js",
     "tree.js",
@@ -41,7 +43,10 @@ _SCRIPTS = (
     "layout.js",
     "palette.js",
     "change.js",
+    "canvas.js",
     "painter.js",
+    "timeline_painter.js",
+    "timeline.js",
     "threads.js",
     "info.js",
     "tip.js",
@@ -148,23 +153,35 @@ class _Data:
                 {"title": escape(side.title), "samples": count} for side, count in counts
             ]
         # These add stacks to the tables.
-        threads = [_ThreadWeights(*tracks[index], grouping) for index in order]
+        threads = [ThreadTime(*tracks[index], grouping, recording.start_ns) for index in order]
+        blamed_us = _blamed_us(recording, grouping)
+        if self._has_timeline:
+            duration_us = recording.duration_ns // 1000
+            slice_us = max(bound(threads, duration_us), recording.time_resolution_ns // 1000)
+            fields["timeline"] = {"duration": duration_us, "slice": slice_us}
         stream.write("{")
         for name, value in fields.items():
             stream.write(f"{_text(name)}:{_text(value)},\n")
         _write_tables(grouping, stream, self._chance())
         stream.write(',\n"threads":[')
         place = {profile: number for number, profile in enumerate(recording.profiles)}
-        for position, (index, weights) in enumerate(zip(order, threads, strict=True)):
+        for position, (index, time) in enumerate(zip(order, threads, strict=True)):
             profile, track = tracks[index]
             stream.write(",\n" if position else "\n")
             title = _text(thread_title(track.identity))
             stream.write(f'{{"title":{title},"process":{place[profile]},')
             if self._sides:
                 stream.write(f'"side":{self._side_of[profile]},')
-            weights.write(stream, modes)
+            _write_times(stream, time, modes, blamed_us.get(track, {}))
+            if self._has_timeline:
+                stream.write(f',"start":{time.start_us},"runs":"{time.packed()}"')
             stream.write("}")
         stream.write("]}")
+
+    @property
+    def _has_timeline(self) -> bool:
+        """Two recordings have no time in common, and what is compared may have lost its order."""
+        return not self._sides
 
     def _chance(self) -> Callable[[FrameLabel], float] | None:
         if self._comparison is None:
@@ -229,31 +246,31 @@ def _write_columns(stream: TextIO, name: str, columns: Mapping[str, Iterable[int
     stream.write("}")
 
 
-class _ThreadWeights:
-    """The time of a thread per stack and mode, in nanoseconds."""
-
-    def __init__(self, profile: Profile, track: Track, grouping: Grouping) -> None:
-        self._weight_ns: dict[str, dict[int, int]] = {name: {} for name in (*MODES, _BLAME)}
-        for run in track.runs():
-            stack = grouping.stack_of_run(profile, run)
-            for mode in MODES:
-                if time_ns := time_in_mode(mode, run):
-                    weight_ns = self._weight_ns[mode]
-                    weight_ns[stack] = weight_ns.get(stack, 0) + time_ns
-        blame_ns = self._weight_ns[_BLAME]
+def _blamed_us(recording: Recording, grouping: Grouping) -> dict[Track, dict[int, int]]:
+    """Microseconds that others waited for the GIL, by the holder and its stack. Adds stacks to `grouping`."""
+    blamed_ns: dict[Track, dict[int, int]] = {}
+    for profile in recording.profiles:
         for (holder, stack), time_ns in profile.contention.blamed_ns.items():
-            if holder is track:
-                here = grouping.stack_of(profile, stack, 0)
-                blame_ns[here] = blame_ns.get(here, 0) + time_ns
+            of_holder = blamed_ns.setdefault(holder, {})
+            here = grouping.stack_of(profile, stack, 0)
+            of_holder[here] = of_holder.get(here, 0) + time_ns
+    return {
+        holder: {stack: (time_ns + 500) // 1000 for stack, time_ns in of_holder.items()}
+        for holder, of_holder in blamed_ns.items()
+    }
 
-    def write(self, stream: TextIO, names: Sequence[str]) -> None:
-        stacks = sorted(set().union(*(self._weight_ns[name] for name in names)))
-        stream.write('"stack":')
-        write_numbers(stream, _differences(stacks))
-        for name in names:
-            weight_ns = self._weight_ns[name]
-            stream.write(f',"{name}":')
-            write_numbers(stream, ((weight_ns.get(stack, 0) + 500) // 1000 for stack in stacks))
+
+def _write_times(
+    stream: TextIO, time: ThreadTime, modes: Sequence[str], blamed_us: Mapping[int, int]
+) -> None:
+    """The time of a thread per stack and mode, in microseconds."""
+    stacks = sorted({*time.stacks(), *blamed_us})
+    stream.write('"stack":')
+    write_numbers(stream, _differences(stacks))
+    for mode in modes:
+        times_us = blamed_us if mode == _BLAME else time.in_mode(cast("Mode", mode))
+        stream.write(f',"{mode}":')
+        write_numbers(stream, (times_us.get(stack, 0) for stack in stacks))
 
 
 def _differences(numbers: Sequence[int]) -> Iterator[int]:

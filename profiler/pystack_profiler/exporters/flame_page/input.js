@@ -139,14 +139,14 @@ function onKey(page, event) {
   event.preventDefault();
 }
 
-/** Undoes one thing: an open panel, the search, the zoom, or the selection. */
+/** Undoes one thing: an open panel, the search, the zoom, the stretch of time, or the selection. */
 function escapeOne(page) {
   if (byId("threads").open) byId("threads").open = false;
   else if (byId("query").value) {
     byId("query").value = "";
     search(page);
   } else if (page.zoom !== 0) page.zoomTo(0);
-  else {
+  else if (!page.timeline.escape()) {
     page.selected = -1;
     page.lay();
   }
@@ -161,6 +161,7 @@ const KEYS = {
   "l": () => byId("lines").click(),
   "t": (page) => !page.recording.sides && byId("thread-roots").click(),
   "f": () => byId("threads").querySelector("summary").click(),
+  "w": () => byId("timeline-rows").focus(),
   "r": () => byId("show-info").click(),
   "d": toggleTheme,
   "?": () => byId("show-help").click(),

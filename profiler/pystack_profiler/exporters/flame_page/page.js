@@ -13,6 +13,7 @@ const MODE_HELP = {
 class Page {
   constructor(recording) {
     this.recording = recording;
+    this.shown = recording; // of it, the stretch of time that is chosen
     this.mode = recording.initial.mode;
     this.byLine = recording.initial.lines;
     this.threadRoots = recording.initial.threads;
@@ -26,17 +27,25 @@ class Page {
     this.painter = new Painter(byId("canvas"));
     this.tip = new Tip(byId("tip"));
     this.threadPanel = new ThreadPanel(recording, () => this.rebuild());
+    this.timeline = new Timeline(recording, this.tip, (stretch) => this.choose(stretch));
     this.setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   }
 
-  /** Call this after a change of mode, threads or granularity. */
+  /** Shows a stretch of time, { begin, end }, or all of it (null). */
+  choose(stretch) {
+    this.shown = stretch === null ? this.recording : this.recording.during(stretch.begin, stretch.end);
+    this.rebuild();
+  }
+
+  /** Call this after a change of mode, threads, granularity or time. */
   rebuild() {
     const { mode, byLine, threadRoots, side } = this;
-    this.calls = new CallTree(this.recording, { mode, byLine, threadRoots, side, threads: this.threadPanel.chosen });
+    this.calls = new CallTree(this.shown, { mode, byLine, threadRoots, side, threads: this.threadPanel.chosen });
     this.inverted = null;
     this.threadPanel.update(mode);
-    const text = `No time in this view: the chosen threads have no ${MODE_TITLES[mode]} time.`;
-    byId("nothing").textContent = text;
+    byId("nothing").textContent = mode === "blame" && this.shown !== this.recording
+      ? "Who held the GIL while others waited is known of the whole time only."
+      : `No time in this view: the chosen threads have no ${MODE_TITLES[mode]} time.`;
     byId("nothing").hidden = this.calls.total(0) > 0;
     this.turn();
   }
@@ -101,6 +110,7 @@ class Page {
   setTheme(name) {
     document.documentElement.dataset.theme = name;
     this.palette = new Palette(name);
+    this.timeline.setTheme(this.palette);
     byId("legend").replaceChildren(...this.legendEntries());
     if (this.rows) this.redraw();
   }

@@ -1,8 +1,5 @@
 // Draws the visible rows on a canvas of the size of the window.
 
-const FONT = '12px ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace';
-const PADDING = 4;
-
 class Painter {
   constructor(canvas) {
     this.canvas = canvas;
@@ -15,14 +12,7 @@ class Painter {
   resize(width, height) {
     this.width = width;
     this.height = height;
-    const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
-    this.canvas.style.width = `${width}px`;
-    this.canvas.style.height = `${height}px`;
-    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    this.context.font = FONT;
-    this.context.textBaseline = "middle";
+    fitCanvas(this.canvas, this.context, width, height);
   }
 
   /**
@@ -63,7 +53,7 @@ class Painter {
       context.fillRect(x, y, width, height);
       if (width > 2 * PADDING) {
         context.fillStyle = isAncestor && !isFound ? palette.faded : palette.text;
-        this.#drawText(label === null ? scene.title : label.name, x + PADDING, y + height / 2 + 0.5, width - 2 * PADDING);
+        drawText(context, this.letter, label === null ? scene.title : label.name, x + PADDING, y + height / 2 + 0.5, width - 2 * PADDING);
       }
       if (node === scene.selected || node === scene.hovered) {
         context.strokeStyle = palette.outline;
@@ -72,22 +62,5 @@ class Painter {
         context.strokeRect(x + inset, y + inset, Math.max(1, width - 2 * inset), height - 2 * inset);
       }
     }
-  }
-
-  #drawText(text, x, y, width) {
-    const { context } = this;
-    const letters = Math.floor(width / this.letter);
-    if (letters < 3) return;
-    if (/^[ -~…·]*$/.test(text)) {
-      // All characters have the same width.
-      context.fillText(text.length <= letters ? text : `${text.slice(0, letters - 1)}…`, x, y);
-      return;
-    }
-    context.save();
-    context.beginPath();
-    context.rect(x, y - ROW_HEIGHT / 2, width, ROW_HEIGHT);
-    context.clip();
-    context.fillText(text.slice(0, letters + 1), x, y);
-    context.restore();
   }
 }

@@ -16,11 +16,17 @@ const KIND = new Map(KINDS.map((kind) => [kind.kind, kind]));
 const THEMES = {
   light: {
     text: "#1d1b18", faded: "#8d877f", background: "#ffffff", all: "#e6e3de", narrow: "#e9e2d6",
-    found: "hsl(292 72% 78%)", outline: "#1d1b18",
+    found: "hsl(292 72% 78%)", outline: "#1d1b18", veil: "rgb(255 255 255 / 65%)",
+    states: {
+      running: "#3b8f66", runnable: "#e8b93c", gil: "#d2543f", gc: "#b06bc4", waiting: "#c8d2de", unknown: "#b5aea4", gap: "#ffffff",
+    },
   },
   dark: {
     text: "#f3f0eb", faded: "#8b867f", background: "#1b1a19", all: "#33312f", narrow: "#322e29",
-    found: "hsl(292 52% 44%)", outline: "#ffffff",
+    found: "hsl(292 52% 44%)", outline: "#ffffff", veil: "rgb(27 26 25 / 65%)",
+    states: {
+      running: "#3f9b70", runnable: "#c99a2b", gil: "#d2543f", gc: "#a05fb4", waiting: "#3d4754", unknown: "#6f6960", gap: "#1b1a19",
+    },
   },
 };
 
@@ -54,6 +60,17 @@ class Palette {
     const strength = (0.25 + 0.75 * Math.sqrt(Math.min(1, Math.abs(change) / 0.1))) * (isFaded ? 0.4 : 1);
     const lightness = isLight ? base - 28 * strength : base + 17 * strength;
     return `hsl(${change > 0 ? 6 : 214} ${Math.round(30 + 50 * strength)}% ${lightness.toFixed(1)}%)`;
+  }
+
+  /** The colour of a state of a thread, and the same as a pixel of a picture. */
+  state(state) {
+    return THEMES[this.themeName].states[state];
+  }
+
+  statePixel(state) {
+    const colour = parseInt(this.state(state).slice(1), 16);
+    const bytes = Uint8Array.of(colour >> 16, (colour >> 8) & 255, colour & 255, 255);
+    return new Uint32Array(bytes.buffer)[0];
   }
 
   legend(kind) {

@@ -35,9 +35,28 @@ class Thread {
     this.weights = Object.fromEntries(modes.map((mode) => [mode, data[mode]]));
     this.totals = {};
     for (const [mode, weights] of Object.entries(this.weights)) {
-      this.totals[mode] = weights ? weights.reduce((sum, weight) => sum + weight, 0) : 0;
+      this.totals[mode] = sum(weights || []);
     }
+    this.packedRuns = data.runs;
+    this.start = data.start;
   }
+
+  /** Its samples in order of time. Unpacked when they are needed first, since the first view does without. */
+  get runs() {
+    if (this.knownRuns === undefined) this.knownRuns = new Runs(this.packedRuns, this.start);
+    return this.knownRuns;
+  }
+
+  /** The same thread with its time between `begin` and `end` only. Who was waited for then is not known. `places`: see Runs.during. */
+  during(begin, end, places) {
+    const { stacks, weights } = this.runs.during(begin, end, places);
+    const totals = Object.fromEntries(Object.keys(this.totals).map((mode) => [mode, sum(weights[mode] || [])]));
+    return Object.assign(Object.create(this), { stacks, weights, totals });
+  }
+}
+
+function sum(numbers) {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 class Recording {
@@ -78,6 +97,14 @@ class Recording {
     this.processes = data.processes.map((process) => ({ title: process.title, label: this.#addLabel(process.title, "", -1, "process") }));
     this.threads = data.threads.map((thread, index) => new Thread(index, thread, this.processes[thread.process], data.modes));
     this.threadLabel = this.threads.map((thread) => this.#addLabel(thread.title, "", -1, "thread"));
+    /** Its duration, and the slice to which the place of a run is known, in microseconds; null if there is no order of time. */
+    this.timeline = data.timeline || null;
+  }
+
+  /** The same recording with the time between `begin` and `end` only. */
+  during(begin, end) {
+    const places = new Int32Array(this.stackCount);
+    return Object.assign(Object.create(this), { threads: this.threads.map((thread) => thread.during(begin, end, places)) });
   }
 
   #addLabel(name, file, line, kind) {
