@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from pystack.libraries import is_frozen, is_library
 from pystack.render.escape import escape
 from pystack.sampling import FrameKind, SampleState
 
@@ -24,11 +25,10 @@ from .wait_words import is_wait_frame, row_reason, wait_frame, wait_reason
 
 LabelKind = Literal["python", "library", "native", "interpreter", "gc", "wait", "marker"]
 
-_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/(?:python|pypy)[\d.]+t?/|\.zip/")
 _INTERPRETER = re.compile(r"(?:^|/)(?:lib)?python[\d.]*[a-z]*(?:-dbg)?(?:\.so[\d.]*)?$")
 
-#: The begin of the names of files that are part of the interpreter, and of the sampler's marks for gaps.
-_FROZEN, _NATIVE_MISSING = "<frozen ", "<native frames are missing"
+#: The begin of the names of the sampler's marks for gaps.
+_NATIVE_MISSING = "<native frames are missing"
 
 
 class NativeCode(NamedTuple):
@@ -68,9 +68,7 @@ class FrameLabel(NamedTuple):
         """Whether it is code of a file that is not Python, or says that such frames are missing."""
         if self.kind == "marker":
             return self.function.startswith(_NATIVE_MISSING)
-        return self.kind == "native" or (
-            self.kind == "interpreter" and not self.file.startswith(_FROZEN)
-        )
+        return self.kind == "native" or (self.kind == "interpreter" and not is_frozen(self.file))
 
     @property
     def of_function(self) -> FrameLabel:
@@ -277,6 +275,6 @@ def _kind(kind: int, file: str, function: str) -> LabelKind:
     if kind == FrameKind.MARKER:
         # A wait is a frame only where it was read from a page.
         return "wait" if is_wait_frame(function) else "marker"
-    if file.startswith(_FROZEN):
+    if is_frozen(file):
         return "interpreter"
-    return "library" if _LIBRARY.search(file) else "python"
+    return "library" if is_library(file) else "python"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from pystack.idle import BLOCKING_KINDS
 from pystack.model import AnyFrame, Gap, Thread
 from pystack.waits import Wait
 
@@ -13,8 +14,6 @@ _SHOWN_REPEATS = 3
 # The longest cycle of mutually recursive functions that is folded.
 _MAX_PERIOD = 16
 _MIN_ROUNDS = 4
-# A thread that one of these blocks is not idle: which lock it is, and who holds it, matters.
-_LOCKS = ("lock", "mutex", "import_lock")
 
 
 class Run(NamedTuple):
@@ -105,8 +104,8 @@ def _likeness(thread: Thread) -> Hashable:
 
 def _wait_likeness(wait: Wait) -> Wait:
     wait = wait._replace(left_ns=None, timeout_ns=None)
-    if wait.kind in _LOCKS:
-        return wait
+    if wait.kind in BLOCKING_KINDS:
+        return wait  # which lock it is, and who holds it, matters
     return wait._replace(
         address=None,
         fd=None,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from profiler_fakes import MS, BatchWriter, Frame, Wait, recording_of
 from pystack.sampling import SampleState
 from pystack_profiler import Recording, View, export_html
 from pystack_profiler.comparison import compare
@@ -34,10 +34,11 @@ _RUNS = _KNOWN | SampleState.ON_CPU
 _HOLDS = _RUNS | SampleState.HOLDS_GIL
 _WAITS = _KNOWN | SampleState.WAITS_FOR_GIL
 
+HANDLER = Frame("handler", "/srv/app.py", 20, 22)
 MAIN = Frame("main", "/srv/app.py", 1, 5)
 SERVE = Frame("Shop.serve", "/srv/shop.py", 10, 12)
 PARSE = Frame("parse", "/usr/lib/python3.13/json/decoder.py", 30, 31)
-WAIT = Frame("wait", "/usr/lib/python3.13/threading.py", 50, 55)
+WAIT = Frame("wait", "/srv/worker.py", 50, 55)
 
 
 class FlameGraph:
@@ -179,12 +180,12 @@ def test_a_box_tells_its_time_and_where_it_is(flame_graph: Open) -> None:
     tip = re.split(r"[\n\t]+", graph.hover("Shop.serve"))
     assert tip[:2] == ["Shop.serve", "/srv/shop.py:10"]
     assert tip[2:] == [
-        *("total", "60.0 ms", "30.0 %"),
-        *("self", "30.0 ms", "15.0 %"),
+        *("total", "60.0 ms", "60.0 %"),
+        *("self", "30.0 ms", "30.0 %"),
         *("line 12", "50.0 ms", "83.3 %"),
         *("line 14", "10.0 ms", "16.7 %"),
     ]
-    assert graph.status().startswith("Shop.serve /srv/shop.py:10 — total 60.0 ms, 30.0 %")
+    assert graph.status().startswith("Shop.serve /srv/shop.py:10 — total 60.0 ms, 60.0 %")
     graph.page.mouse.move(700, 700)
     assert not graph.page.locator("#tip").is_visible()
 
@@ -224,17 +225,19 @@ def test_search_tells_the_share_of_what_it_finds(flame_graph: Open) -> None:
     before = graph.colour("parse")
     graph.press("/")
     graph.page.keyboard.type("SERVE")
-    assert graph.matches() == "30.0 % found"
+    assert graph.matches() == "60.0 % found"
     assert graph.colour("parse") != before  # faded: it is not what was looked for
     graph.page.fill("#query", "decoder.py")
-    assert graph.matches() == "15.0 % found"
-    graph.page.fill("#query", "/srv/")  # a path: both functions, and each stack counts once
-    assert graph.matches() == "50.0 % found"
+    assert graph.matches() == "30.0 % found"
+    graph.page.fill("#query", "/srv/shop")  # a path
+    assert graph.matches() == "60.0 % found"
+    graph.page.fill("#query", "/srv/")  # each stack counts once, and both threads do
+    assert graph.matches() == "2.0 threads found"
     graph.page.fill("#query", "^(parse|wait)$")
     assert graph.matches() == "not found"
     graph.choose(".*")
     graph.page.fill("#query", "^(parse|wait) ")
-    assert graph.matches() == "65.0 % found"
+    assert graph.matches() == "1.3 threads found"
     graph.page.fill("#query", "(")
     assert graph.matches() == "not a valid regular expression"
     graph.page.fill("#query", "parse")
@@ -255,7 +258,7 @@ def test_zoom_goes_in_and_out(flame_graph: Open) -> None:
     assert ("wait" in {box["name"] for box in graph.boxes()}) is False
     assert "of the zoom\t\t50.0 %" in graph.hover("parse")
     graph.page.fill("#query", "parse")
-    assert graph.matches() == "15.0 % found, 50.0 % of the zoom"
+    assert graph.matches() == "30.0 % found, 50.0 % of the zoom"
     graph.choose("GIL")  # the zoom stays where there is the same box
     assert graph.box("Shop.serve")["width"] == pytest.approx(whole)
     graph.choose("Wall")
@@ -482,7 +485,7 @@ def test_a_hundred_thousand_stacks_stay_smooth(flame_graph: Open) -> None:
     for work in ("page.rebuild()", "page.isInverted = !page.isInverted; page.turn()"):
         assert graph.page.evaluate(script, work) < 2000
     graph.page.fill("#query", "function_1")
-    assert graph.matches().endswith(" % found")
+    assert graph.matches().endswith(" threads found")
 
 
 def test_a_recording_of_the_workload(flame_graph: Open, tmp_path: Path) -> None:
@@ -502,7 +505,116 @@ def test_a_recording_of_the_workload(flame_graph: Open, tmp_path: Path) -> None:
     assert {"MainThread", "worker_0", "packer", "books", "stock", "suppliers", "patient"} <= names
     graph.press("t", "i", "/")
     graph.page.keyboard.type("Shop")
-    assert re.fullmatch(r"[\d.]+ % found", graph.matches())
+    assert re.fullmatch(r"[\d.]+ (%|threads) found", graph.matches())
+
+
+def busy_server() -> Recording:
+    """An event loop whose handler sleeps for 57 of 100 ms; six workers of a pool have nothing to do."""
+    library = "/usr/lib/python3.13"
+    loop = [
+        Frame("<module>", "/srv/app.py", 1, 9),
+        Frame("_find_and_load", "<frozen importlib._bootstrap>", 1, 2),
+        Frame("BaseEventLoop._run_once", f"{library}/asyncio/base_events.py", 1900, 1950),
+    ]
+    handler = [*loop, Frame("Handle._run", f"{library}/asyncio/events.py", 80, 88), HANDLER]
+    select = [*loop, Frame("EpollSelector.select", f"{library}/selectors.py", 440, 452)]
+    start = Frame("Thread._bootstrap", f"{library}/threading.py", 1000, 1014)
+    worker = [start, Frame("_worker", f"{library}/concurrent/futures/thread.py", 70, 90)]
+    writer = BatchWriter()
+    main = writer.thread(100, "MainThread")
+    for tick in range(1, 101):
+        sleeps = tick % 100 < 57
+        wait = Wait("timer") if sleeps else Wait("poll")
+        writer.sample(main, tick * MS, MS, handler if sleeps else select, _KNOWN, wait=wait)
+    for number in range(6):
+        thread = writer.thread(101 + number, f"pool_{number}")
+        writer.sample(thread, 100 * MS, 100 * MS, worker, _KNOWN, wait=Wait("work"))
+    return recording_of(writer, start_ns=1, end_ns=100 * MS, taken=106)
+
+
+def test_the_first_picture_is_the_answer(flame_graph: Open) -> None:
+    """A sleep in a handler is the largest box; what waits for work is one toggle away, and is no function."""
+    graph = flame_graph(busy_server())
+    assert graph.times() == {
+        (0, ""): 57,
+        (1, "<module> (app.py)"): 57,
+        (2, "BaseEventLoop._run_once"): 57,
+        (3, "Handle._run"): 57,
+        (4, "handler"): 57,
+        (5, "<waiting: sleep>"): 57,
+    }
+    assert "total\t57.0 ms\t57.0 %\nself\t57.0 ms\t57.0 %\nof it waiting\t57.0 ms" in graph.hover(
+        "handler"
+    )
+    assert graph.page.locator("#base").inner_text() == "100 % = the recording's time, 100 ms"
+    assert graph.page.locator("#functions tbody tr").first.inner_text().startswith("57.0 %\t57.0 %")
+    assert graph.page.locator("#idle-text").inner_text() == "Idle: 6.4 threads, show"
+    graph.press("u")
+    assert graph.times()[1, "idle"] == 643
+    graph.press("u", "m")
+    assert graph.times() == {
+        (0, ""): 57,
+        (1, "<module> (app.py)"): 57,
+        (2, "handler"): 57,
+        (3, "<waiting: sleep>"): 57,
+    }
+    graph.press("m", "b")
+    assert graph.times()[2, "_find_and_load"] == 57
+    graph.press("f")
+    graph.page.locator(".thread").nth(1).get_by_text("only").click()
+    assert "idle all the time" in graph.page.locator("#nothing").inner_text()
+
+
+def test_functions_are_in_a_table(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+
+    def rows(table: str = "#functions table") -> list[list[str]]:
+        found = graph.page.locator(f"{table} tbody tr").all_inner_texts()
+        return [row.split("\t") for row in found]
+
+    assert rows() == [
+        ["100.0 %", "100.0 %", "", "100.0 %", "wait worker.py:50"],
+        ["40.0 %", "100.0 %", "", "", "main app.py:1"],
+        ["30.0 %", "60.0 %", "30.0 %", "", "Shop.serve shop.py:10"],
+        ["30.0 %", "30.0 %", "30.0 %", "", "parse decoder.py:30"],
+    ]
+    graph.page.get_by_role("button", name="GIL").press("Enter")
+    assert [row[4].split()[0] for row in rows()] == ["Shop.serve", "parse", "main", "wait"]
+    graph.press("s", "s", "ArrowDown", "ArrowUp", "Enter")
+    assert rows("[aria-label=Callers]") == [["60.0 %", "main app.py:1"]]
+    assert rows("[aria-label=Callees]") == [["30.0 %", "parse decoder.py:30"]]
+    graph.page.locator("[aria-label=Callees] tr").press("Enter")
+    assert "parse" in graph.page.locator(".opened b").inner_text()
+    graph.press("Backspace")
+    assert len(rows()) == 4
+    graph.page.fill("#query", "serve")
+    assert [row[4] for row in rows()] == ["Shop.serve shop.py:10"]
+
+
+def test_the_address_has_the_view(flame_graph: Open) -> None:
+    graph = flame_graph(small_recording())
+    page, start = graph.page, graph.page.url
+    graph.press("2", "i", "m")
+    graph.page.get_by_role("button", name="Total").click()
+    graph.click("Shop.serve")
+    page.fill("#query", "mai")
+    page.fill("#query", "main")
+    address, view = page.url, graph.times()
+    assert address.startswith(f"{start}#mode=cpu&zoom=")
+    page.go_back()
+    assert page.input_value("#query") == ""
+    page.go_back()
+    assert page.get_by_text("Reset zoom").is_disabled()
+    for _ in range(4):
+        page.go_back()
+    assert page.url == start
+    assert graph.times()[0, ""] == 200
+    assert page.get_by_label("Wall").is_checked()
+    page.goto("about:blank")
+    page.goto(address)
+    assert graph.times() == view
+    assert graph.matches() == "100.0 % found"
+    assert page.get_by_label("Only my code").is_checked()
 
 
 def compared() -> tuple[Recording, Recording]:

@@ -87,6 +87,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pystack.diagnosis": ("errors", "process_facts"),
     "pystack.download": (),
     "pystack.errors": (),
+    "pystack.idle": ("libraries", "waits"),
+    "pystack.libraries": (),
     "pystack.locals_options": ("_core",),
     "pystack.model": (
         "pystack",
@@ -102,7 +104,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pystack.native_options": ("_core", "debuginfod"),
     "pystack.path_arguments": ("errors",),
     "pystack.process_facts": (),
-    "pystack.render": ("_core", "model", "waits"),
+    "pystack.render": ("_core", "idle", "model", "waits"),
     "pystack.progress": ("model", "model_frames", "model_progress", "process_facts"),
     "pystack.safe_files": (),
     "pystack.sampling": ("_core",),
@@ -115,11 +117,14 @@ PROFILER_USES = (
     "pystack",
     "cli",
     "errors",
+    "idle",
+    "libraries",
     "native_options",
     "process_facts",
     "render",
     "safe_files",
     "sampling",
+    "waits",
 )
 PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     (
@@ -139,7 +144,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     ("contention", "tables", "view"),
     ("wait_words", "window"),
     ("profile",),
-    ("driver", "grouping", "naming", "stats"),
+    ("driver", "grouping", "idle", "naming", "stats"),
     (
         "aggregate",
         "combine",

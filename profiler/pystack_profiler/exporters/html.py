@@ -37,9 +37,12 @@ _SCRIPTS = (
     "words.js",
     "runs.js",
     "recording.js",
+    "folding.js",
+    "base.js",
     "pairs.js",
     "tree.js",
     "search.js",
+    "function_totals.js",
     "layout.js",
     "palette.js",
     "change.js",
@@ -48,16 +51,22 @@ _SCRIPTS = (
     "timeline_painter.js",
     "timeline.js",
     "threads.js",
+    "function_table.js",
     "info.js",
     "tip.js",
+    "view_link.js",
     "page.js",
+    "page_view.js",
     "input.js",
     "main.js",
 )
 _PLACE = re.compile("@([A-Z]+)@")
 _NO_LINE = -1
 _NOTEWORTHY = 0.01  # of the time
-_BLAME = "blame"  # besides the modes: time that others waited for the GIL, by the holder's stack
+# Besides the modes: time that others waited for the GIL, by the holder's stack, and the part of the wall time in
+# which the thread was idle.
+_BLAME = "blame"
+_IDLE = "idle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +276,11 @@ def _write_times(
     stacks = sorted({*time.stacks(), *blamed_us})
     stream.write('"stack":')
     write_numbers(stream, _differences(stacks))
-    for mode in modes:
-        times_us = blamed_us if mode == _BLAME else time.in_mode(cast("Mode", mode))
+    idle_us = time.in_mode("idle")
+    for mode in (*modes, *([_IDLE] if idle_us else [])):
+        times_us = {_BLAME: blamed_us, _IDLE: idle_us}.get(mode)
+        if times_us is None:
+            times_us = time.in_mode(cast("Mode", mode))
         stream.write(f',"{mode}":')
         write_numbers(stream, (times_us.get(stack, 0) for stack in stacks))
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 from array import array
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from pystack.sampling import SampleState
 
 from ..grouping import Grouping
+from ..idle import IdleStacks
 from ..profile import Profile
 from ..track import EMPTY_STACK, Run, Track
 from ..view import Mode, time_in_mode
@@ -29,6 +31,7 @@ WAITED_FOR_GIL = 8
 COLLECTED = 16
 NOT_SAMPLED = 32
 USED_CPU = 64
+IDLE = 128
 
 _FLAG_BITS = 8
 _FLAGS = (1 << _FLAG_BITS) - 1
@@ -59,11 +62,11 @@ class ThreadTime:
         """Those with runs, in ascending order."""
         return sorted({key >> _FLAG_BITS for key in set(self._key)})
 
-    def in_mode(self, mode: Mode) -> dict[int, int]:
-        """Microseconds of each stack that has time in the mode."""
+    def in_mode(self, mode: Mode | Literal["idle"]) -> dict[int, int]:
+        """Microseconds of each stack that has time in the mode. "idle": the part of the wall time."""
         sums: dict[int, int] = {}
         column = {"cpu": self._cpu_us, "runnable": self._runnable_us}.get(mode, self._wall_us)
-        wanted = {"gil": HELD_GIL, "waits": WAITED}.get(mode)
+        wanted = {"gil": HELD_GIL, "waits": WAITED, "idle": IDLE}.get(mode)
         for key, time_us in zip(self._key, column, strict=True):
             if time_us and (wanted is None or key & wanted):
                 stack = key >> _FLAG_BITS
@@ -123,6 +126,7 @@ class ThreadTime:
         cpu_of: dict[int, int] = {}  # by stack
         runnable_of: dict[int, int] = {}
         stack_of_run = grouping.stack_of_run
+        is_idle = IdleStacks(profile).is_idle
         for run in runs:
             stack = stack_of_run(profile, run)
             flags = NOT_SAMPLED
@@ -130,6 +134,8 @@ class ThreadTime:
                 flags = known
             elif run.samples:
                 flags = flags_of[run.state] = _flags(run.state)
+            if flags & WAITED and is_idle(run):
+                flags |= IDLE
             key = stack << _FLAG_BITS | flags
             before = wall_of.get(key, _HALF)
             after = wall_of[key] = before + run.weight_ns

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from profiler_fakes import MS, BatchWriter, Frame, Wait, recording_of
 from pystack.sampling import SampleState
 from pystack_profiler import Recording, View, function_totals
 from pystack_profiler.exporters import html
@@ -138,6 +138,24 @@ def test_any_name_survives_and_ends_nothing(name: str) -> None:
     title = re.search("<title>(.*)</title>", page)
     assert title is not None
     assert markup.unescape(title[1]) == data["title"]
+
+
+def test_idle_time_is_told_apart() -> None:
+    """The same stack is idle while it sleeps, and not while it runs."""
+    known = SampleState.CPU_KNOWN
+    worker = [Frame("_worker", "/usr/lib/python3.13/concurrent/futures/thread.py", 70, 90)]
+    writer = BatchWriter()
+    thread = writer.thread(1)
+    writer.sample(thread, 10 * MS, 10 * MS, worker, known)
+    writer.sample(thread, 13 * MS, 3 * MS, worker, known | SampleState.ON_CPU)
+    writer.sample(thread, 15 * MS, 2 * MS, worker, known, wait=Wait("lock"))
+    [columns] = data_of(recording_of(writer))["threads"]
+    assert columns["wall"] == [13_000, 2000]
+    assert columns["idle"] == [10_000, 0]
+    writer = BatchWriter()
+    writer.sample(writer.thread(1), 10 * MS, 10 * MS, [Frame("sleep", "/srv/app.py")], known)
+    [columns] = data_of(recording_of(writer))["threads"]
+    assert "idle" not in columns
 
 
 def test_the_page_needs_nothing_else() -> None:

@@ -1,5 +1,14 @@
 // Mouse, keys and controls.
 
+/** Checkboxes, and the fields of the page that they set. */
+const VIEW_TOGGLES = [
+  { id: "lines", field: "byLine" },
+  { id: "thread-roots", field: "threadRoots" },
+  { id: "idle", field: "showsIdle" },
+  { id: "machinery", field: "showsMachinery" },
+  { id: "mine", field: "onlyMine" },
+];
+
 function listen(page) {
   listenToMouse(page);
   listenToControls(page);
@@ -57,15 +66,16 @@ function listenToControls(page) {
     byId("modes").append(element("label", { title: MODE_HELP[mode] }, radio, element("span", {}, MODE_TITLES[mode])));
   }
   if (page.recording.sides) listenToSides(page);
-  byId("lines").checked = page.byLine;
-  byId("lines").addEventListener("change", (event) => {
-    page.byLine = event.target.checked;
-    page.rebuild();
-  });
-  byId("thread-roots").checked = page.threadRoots;
-  byId("thread-roots").addEventListener("change", (event) => {
-    page.threadRoots = event.target.checked;
-    page.rebuild();
+  for (const { id, field } of VIEW_TOGGLES) {
+    byId(id).checked = page[field];
+    byId(id).addEventListener("change", (event) => {
+      page[field] = event.target.checked;
+      page.rebuild();
+    });
+  }
+  byId("show-functions").addEventListener("change", (event) => {
+    byId("functions").hidden = !event.target.checked;
+    page.showFunctions();
   });
   for (const id of ["callees", "callers"]) {
     byId(id).addEventListener("change", () => {
@@ -131,7 +141,7 @@ function onKey(page, event) {
     if (event.key !== "Enter" || event.target.id !== "query") return;
     page.graph.focus();
     nextMatch(page, 1);
-  } else if (KEYS[event.key] && !(event.target.matches("button, summary") && event.key === "Enter")) {
+  } else if (Object.hasOwn(KEYS, event.key) && !(event.target.matches("button, summary") && event.key === "Enter")) {
     KEYS[event.key](page);
   } else {
     return;
@@ -160,6 +170,14 @@ const KEYS = {
   "i": () => byId(byId("callers").checked ? "callees" : "callers").click(),
   "l": () => byId("lines").click(),
   "t": (page) => !page.recording.sides && byId("thread-roots").click(),
+  "m": () => byId("mine").click(),
+  "b": () => byId("machinery").click(),
+  "u": (page) => page.idleTime > 0 && byId("idle").click(),
+  "s": (page) => {
+    byId("show-functions").click();
+    if (!byId("functions").hidden) page.table.focus();
+  },
+  "o": (page) => page.selected > 0 && isFunction(page.tree.label(page.selected)) && page.open(page.tree.label(page.selected)),
   "f": () => byId("threads").querySelector("summary").click(),
   "w": () => byId("timeline-rows").focus(),
   "r": () => byId("show-info").click(),

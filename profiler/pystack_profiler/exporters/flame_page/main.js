@@ -8,6 +8,8 @@ fillInfo(recording);
 const page = new Page(recording);
 listen(page);
 page.rebuild();
+page.link = linkOf(page);
+if (location.hash) page.link.restore();
 
 /** For tests and the console: the boxes and their positions on the page. */
 /** @type {any} */ (window).flameGraph = {

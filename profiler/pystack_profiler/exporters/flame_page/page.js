@@ -18,8 +18,13 @@ class Page {
     this.byLine = recording.initial.lines;
     this.threadRoots = recording.initial.threads;
     this.isInverted = false;
+    this.showsIdle = false;
+    this.showsMachinery = false; // of imports and thread starts
+    this.onlyMine = false;
     this.side = recording.sides ? 1 : -1; // of a comparison: the one whose widths are shown
     this.search = new Search(recording, "", false);
+    /** @type {ViewLink | null} */
+    this.link = null; // set when the first view is shown
     this.zoom = 0;
     this.selected = -1;
     this.hovered = -1;
@@ -27,6 +32,9 @@ class Page {
     this.painter = new Painter(byId("canvas"));
     this.tip = new Tip(byId("tip"));
     this.threadPanel = new ThreadPanel(recording, () => this.rebuild());
+    this.table = new FunctionTable(byId("functions"), recording, {
+      onOpen: (label) => this.open(label), onSort: () => this.showFunctions(),
+    });
     this.timeline = new Timeline(recording, this.tip, (stretch) => this.choose(stretch));
     this.setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   }
@@ -37,17 +45,64 @@ class Page {
     this.rebuild();
   }
 
-  /** Call this after a change of mode, threads, granularity or time. */
+  /** Call this after a change of mode, threads, granularity, time or what is folded. */
   rebuild() {
-    const { mode, byLine, threadRoots, side } = this;
-    this.calls = new CallTree(this.shown, { mode, byLine, threadRoots, side, threads: this.threadPanel.chosen });
+    const { shown, mode, threadRoots, side } = this;
+    const { chosen } = this.threadPanel;
+    const threads = shown.threads.filter((thread) => chosen.has(thread.index) && thread.side === side);
+    const visible = this.#visibleStacks();
+    this.calls = new CallTree(shown, { mode, visible, threadRoots, side, idle: this.showsIdle, threads: chosen });
+    this.base = shown.sides ? new Base(this.calls.total(0), "the time of all threads of this side") : Base.of(shown, chosen);
+    this.idleTime = sum(threads.map((thread) => thread.idleIn(mode)));
+    this.makeTotals = () => new FunctionTotals(this.calls, visible, threads, mode);
+    this.totals = null; // made when the table is shown
     this.inverted = null;
     this.threadPanel.update(mode);
-    byId("nothing").textContent = mode === "blame" && this.shown !== this.recording
-      ? "Who held the GIL while others waited is known of the whole time only."
-      : `No time in this view: the chosen threads have no ${MODE_TITLES[mode]} time.`;
-    byId("nothing").hidden = this.calls.total(0) > 0;
+    this.#describe();
     this.turn();
+  }
+
+  /** Kept until what is folded changes. */
+  #visibleStacks() {
+    const folding = { byLine: this.byLine, machinery: this.showsMachinery, onlyMine: this.onlyMine };
+    if (!this.visible || Object.keys(folding).some((key) => folding[key] !== this.visible.folding[key])) {
+      this.visible = new VisibleStacks(this.recording, folding);
+    }
+    return this.visible;
+  }
+
+  /** Says what per cents are of, and what is left out. */
+  #describe() {
+    byId("base").textContent = this.base.explanation;
+    byId("base").title = "Times of several threads add up: 2.1 threads means 210 %";
+    byId("idle").checked = this.showsIdle;
+    byId("idle-toggle").hidden = this.idleTime === 0;
+    byId("idle-text").textContent = `Idle: ${this.base.share(this.idleTime)}${this.showsIdle ? "" : ", show"}`;
+    byId("nothing").hidden = this.calls.total(0) > 0;
+    byId("nothing").textContent = this.mode === "blame" && this.shown !== this.recording
+      ? "Who held the GIL while others waited is known of the whole time only."
+      : this.idleTime > 0
+        ? "The chosen threads were idle all the time: they waited for work in a pool or an event loop."
+        : `No time in this view: the chosen threads have no ${MODE_TITLES[this.mode]} time.`;
+  }
+
+  /** Shows the callers and callees of a function in the table, or with null all functions. */
+  open(label) {
+    this.table.opened = label;
+    if (label !== null) byId("functions").hidden = false;
+    this.showFunctions();
+    this.table.focus();
+  }
+
+  showFunctions() {
+    const isShown = !byId("functions").hidden;
+    byId("show-functions").checked = isShown;
+    if (isShown) {
+      this.totals ??= this.makeTotals();
+      this.table.show(this.totals, this.search, this.base);
+    }
+    this.redraw();
+    if (this.link) this.link.update();
   }
 
   /** Call this after a change of direction. Keeps the zoom if the same boxes still exist. */
@@ -66,6 +121,7 @@ class Page {
   /** Call this after a change of the search. */
   find() {
     this.found = this.search.isEmpty ? null : this.search.found(this.calls);
+    this.showFunctions();
     this.lay();
   }
 
@@ -90,6 +146,7 @@ class Page {
     this.ancestors = depthOf(this.tree, this.zoom);
     byId("spacer").style.height = `${Math.max(height, (this.rows.length + 1) * ROW_HEIGHT)}px`;
     byId("reset").disabled = this.zoom === 0;
+    if (this.link) this.link.update();
     this.showMatches();
     this.showSelected();
     this.redraw();
@@ -101,10 +158,19 @@ class Page {
     requestAnimationFrame(() => {
       this.isDrawing = false;
       const { tree, rows, ancestors, search, selected, hovered, changes } = this;
-      const side = this.side < 0 ? "" : ` ${["before", "after"][this.side]}`;
-      const title = `${this.isInverted ? "innermost frames of " : ""}all chosen threads${side} · ${formatTime(tree.total(0))}`;
-      this.painter.draw({ tree, rows, ancestors, search, selected, hovered, title, changes }, this.palette, this.graph.scrollTop);
+      const title = `${this.isInverted ? "innermost frames of " : ""}${this.#whole} · ${formatTime(tree.total(0))}`;
+      const scene = { tree, rows, ancestors, search, selected, hovered, title, changes, opened: this.table.opened };
+      this.painter.draw(scene, this.palette, this.graph.scrollTop);
     });
+  }
+
+  /** What the outermost box stands for. */
+  get #whole() {
+    const { chosen } = this.threadPanel;
+    const [only] = chosen;
+    const threads = chosen.size === 1 ? this.recording.threads[only].title : "all chosen threads";
+    const side = this.side < 0 ? "" : ` ${["before", "after"][this.side]}`;
+    return `${threads}${side}${this.idleTime > 0 && !this.showsIdle ? " without idle time" : ""}`;
   }
 
   setTheme(name) {
@@ -124,6 +190,7 @@ class Page {
       });
     }
     const kinds = new Set(this.recording.labels.map((label) => label.kind));
+    if (this.recording.threads.every((thread) => thread.idle === 0)) kinds.delete("idle");
     return KINDS.filter(({ kind }) => kinds.has(kind) && kind !== "thread" && kind !== "process").map(({ kind, title }) => {
       const swatch = element("i");
       swatch.style.background = this.palette.legend(kind);
@@ -141,18 +208,26 @@ class Page {
   }
 
   #facts(node) {
-    const { tree, calls } = this;
-    const whole = calls.total(0);
+    const { tree, calls, base } = this;
     const total = tree.total(node);
-    if (node === tree.root) return { name: "all chosen threads", position: "", total, lines: [], shares: [["all", formatTime(total), "100 %"]] };
+    const part = (name, time) => [name, formatTime(time), base.share(time)];
+    const shares = [part("total", total)];
+    if (node === tree.root) return { name: this.#whole, position: "", total, lines: [], shares };
     const label = tree.label(node);
-    const shares = [["total", formatTime(total), formatShare(total, whole)]];
     if (this.changes) shares.unshift(...this.#changeOf(node));
-    if (!this.isInverted) shares.push(["self", formatTime(tree.self(node)), formatShare(tree.self(node), whole)]);
-    if (this.zoom !== tree.root) shares.push(["of the zoom", "", formatShare(total, tree.total(this.zoom))]);
+    if (!this.isInverted && isFunction(label)) shares.push(...this.#selfOf(node).map(([name, time]) => part(name, time)));
+    if (this.zoom !== tree.root && isInside(tree, node, this.zoom)) shares.push(["of the zoom", "", formatShare(total, tree.total(this.zoom))]);
     const everywhere = weightOfLabel(calls, label);
-    if (Math.round(everywhere) > Math.round(total)) shares.push(["all occurrences", formatTime(everywhere), formatShare(everywhere, whole)]);
+    if (Math.round(everywhere) > Math.round(total)) shares.push(part("all occurrences", everywhere));
     return { name: label.name, position: label.position, total, shares, lines: this.byLine ? [] : tree.lines(node) };
+  }
+
+  /** The self time of a function, and what of it is waiting, where the recording says for what. */
+  #selfOf(node) {
+    const { tree } = this;
+    const waits = [...tree.children(node)].filter((child) => tree.label(child).kind === "wait");
+    const waited = sum(waits.map((child) => tree.total(child)));
+    return [["self", tree.self(node) + waited], ...(waited > 0 ? [["of it waiting", waited]] : [])];
   }
 
   #changeOf(node) {
@@ -170,8 +245,7 @@ class Page {
       matches.textContent = "";
       return;
     }
-    const whole = this.calls.total(0);
-    let text = `${formatShare(this.found[0], whole)} found`;
+    let text = `${this.base.share(this.found[0])} found`;
     if (this.zoom !== 0 && !this.isInverted) text += `, ${formatShare(this.found[this.zoom], this.calls.total(this.zoom))} of the zoom`;
     matches.textContent = this.found[0] > 0 ? text : "not found";
   }
@@ -196,15 +270,21 @@ function pathOf(tree, node) {
   return path;
 }
 
-/** The box at the end of `path`, or the last existing box on it. */
-function follow(tree, path) {
+/** The box at the end of `path`, labels or what `keyOf` makes of them, or the last existing box on it. */
+function follow(tree, path, keyOf = (label) => label) {
   let node = tree.root;
-  for (const label of path) {
-    const next = tree.children(node).find((child) => tree.label(child) === label);
+  for (const key of path) {
+    const next = tree.children(node).find((child) => keyOf(tree.label(child)) === key);
     if (next === undefined) return node;
     node = next;
   }
   return node;
+}
+
+/** Whether a box is below `outer`. */
+function isInside(tree, node, outer) {
+  while (node > 0 && node !== outer) node = tree.parent(node);
+  return node === outer;
 }
 
 function depthOf(tree, node) {

@@ -17,7 +17,8 @@ class Painter {
 
   /**
    * `scene`: the tree, its rows, how many of them are ancestors of the zoomed box, the search, the selected box and the
-   * one under the mouse (nodes, or -1), the text for the outermost box, and the changes of a comparison, or null.
+   * one under the mouse (nodes, or -1), the text for the outermost box, the changes of a comparison, or null, and the
+   * label whose boxes are marked, or null.
    */
   draw(scene, palette, scrollTop) {
     const { context } = this;
@@ -55,9 +56,10 @@ class Painter {
         context.fillStyle = isAncestor && !isFound ? palette.faded : palette.text;
         drawText(context, this.letter, label === null ? scene.title : label.name, x + PADDING, y + height / 2 + 0.5, width - 2 * PADDING);
       }
-      if (node === scene.selected || node === scene.hovered) {
+      const isMarked = label !== null && label === scene.opened;
+      if (node === scene.selected || node === scene.hovered || isMarked) {
         context.strokeStyle = palette.outline;
-        context.lineWidth = node === scene.selected ? 2 : 1;
+        context.lineWidth = node === scene.hovered ? 1 : 2;
         const inset = context.lineWidth / 2;
         context.strokeRect(x + inset, y + inset, Math.max(1, width - 2 * inset), height - 2 * inset);
       }

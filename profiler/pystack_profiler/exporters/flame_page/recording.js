@@ -2,9 +2,10 @@
 
 /** The function, line or thread of a box. Equal boxes have the same label. */
 class Label {
-  constructor(index, name, file, line, kind) {
+  constructor(index, name, file, line, kind, functionName = name) {
     this.index = index;
     this.name = name;
+    this.function = functionName; // without the line
     this.file = file;
     this.line = line; // -1: none
     this.kind = kind;
@@ -21,9 +22,11 @@ class Label {
   }
 }
 
+const IDLE_MODES = ["wall", "waits"];
+
 /**
- * A thread and its time per stack: parallel columns, weights in microseconds. In a comparison, `side` is the index of its
- * side, else -1.
+ * A thread and its time per stack: parallel columns, weights in microseconds, without the time in which it was idle. In a
+ * comparison, `side` is the index of its side, else -1.
  */
 class Thread {
   constructor(index, data, process, modes) {
@@ -32,13 +35,18 @@ class Thread {
     this.process = process;
     this.side = data.side === undefined ? -1 : data.side;
     this.stacks = undifference(data.stack);
-    this.weights = Object.fromEntries(modes.map((mode) => [mode, data[mode]]));
+    this.time = sum(data.wall); // all of it, idle or not
+    this.idle = sum(data.idle || []);
+    this.weights = withoutIdle(Object.fromEntries(modes.map((mode) => [mode, data[mode]])), data.idle);
     this.totals = {};
-    for (const [mode, weights] of Object.entries(this.weights)) {
-      this.totals[mode] = sum(weights || []);
-    }
+    for (const [mode, weights] of Object.entries(this.weights)) this.totals[mode] = sum(weights || []);
     this.packedRuns = data.runs;
     this.start = data.start;
+  }
+
+  /** The time in which the thread waited for work, as far as the mode has such time. */
+  idleIn(mode) {
+    return IDLE_MODES.includes(mode) ? this.idle : 0;
   }
 
   /** Its samples in order of time. Unpacked when they are needed first, since the first view does without. */
@@ -49,9 +57,10 @@ class Thread {
 
   /** The same thread with its time between `begin` and `end` only. Who was waited for then is not known. `places`: see Runs.during. */
   during(begin, end, places) {
-    const { stacks, weights } = this.runs.during(begin, end, places);
+    const { stacks, weights: all, idle } = this.runs.during(begin, end, places);
+    const weights = withoutIdle(all, idle);
     const totals = Object.fromEntries(Object.keys(this.totals).map((mode) => [mode, sum(weights[mode] || [])]));
-    return Object.assign(Object.create(this), { stacks, weights, totals });
+    return Object.assign(Object.create(this), { stacks, weights, totals, time: sum(all.wall), idle: sum(idle) });
   }
 }
 
@@ -89,7 +98,7 @@ class Recording {
       const label = functionLabels[index];
       const line = frames.line[frame];
       if (line < 0) return label.index;
-      const lineLabel = this.#addLabel(`${label.name}:${line}`, label.file, line, label.kind);
+      const lineLabel = this.#addLabel(`${label.name}:${line}`, label.file, line, label.kind, label.name);
       lineLabel.chance = label.chance;
       return lineLabel.index;
     });
@@ -97,6 +106,10 @@ class Recording {
     this.processes = data.processes.map((process) => ({ title: process.title, label: this.#addLabel(process.title, "", -1, "process") }));
     this.threads = data.threads.map((thread, index) => new Thread(index, thread, this.processes[thread.process], data.modes));
     this.threadLabel = this.threads.map((thread) => this.#addLabel(thread.title, "", -1, "thread"));
+    this.idleLabel = this.#addLabel("idle", "", -1, "idle");
+    /** How long was recorded. The first samples can stand for some time before. */
+    this.time = Math.max((data.metadata.recording?.duration_ns || 0) / 1000, ...this.threads.map((thread) => thread.time));
+    this.timeInWords = "the recording's time";
     /** Its duration, and the slice to which the place of a run is known, in microseconds; null if there is no order of time. */
     this.timeline = data.timeline || null;
   }
@@ -104,14 +117,24 @@ class Recording {
   /** The same recording with the time between `begin` and `end` only. */
   during(begin, end) {
     const places = new Int32Array(this.stackCount);
-    return Object.assign(Object.create(this), { threads: this.threads.map((thread) => thread.during(begin, end, places)) });
+    const threads = this.threads.map((thread) => thread.during(begin, end, places));
+    return Object.assign(Object.create(this), { threads, time: end - begin, timeInWords: "the chosen stretch of time" });
   }
 
-  #addLabel(name, file, line, kind) {
-    const label = new Label(this.labels.length, name, file, line, kind);
+  #addLabel(name, file, line, kind, functionName = name) {
+    const label = new Label(this.labels.length, name, file, line, kind, functionName);
     this.labels.push(label);
     return label;
   }
+}
+
+/** Weights by mode, less the time in which the thread was idle. Without `idle`, it never was. */
+function withoutIdle(weights, idle) {
+  const busy = { ...weights };
+  for (const mode of idle ? IDLE_MODES : []) {
+    if (busy[mode]) busy[mode] = busy[mode].map((time, at) => time - idle[at]);
+  }
+  return busy;
 }
 
 /** The inverse of `_differences` of the exporter: [3, 1, 5] becomes 3, 4, 9. */

@@ -8,6 +8,7 @@ const WAITED_FOR_GIL = 8;
 const COLLECTED = 16;
 const NOT_SAMPLED = 32;
 const USED_CPU = 64;
+const IDLE = 128;
 
 /** What a thread did, in the order in which the timeline draws it from the bottom. */
 const STATES = [
@@ -18,6 +19,7 @@ const STATES = [
   { state: "waiting", title: "waiting" },
   { state: "unknown", title: "state unknown" },
   { state: "gap", title: "not sampled" },
+  { state: "idle", title: "idle" },
 ];
 const RUNNING = 0;
 const RUNNABLE = 1;
@@ -26,6 +28,7 @@ const COLLECTING = 3;
 const WAITING = 4;
 const UNKNOWN = 5;
 const GAP = 6;
+const RESTING = 7;
 
 /** Times are microseconds since the start of the recording. */
 class Runs {
@@ -86,17 +89,18 @@ class Runs {
     if (flags & COLLECTED) return COLLECTING;
     if (flags & WAITED_FOR_GIL) return GIL_WAIT;
     if (flags & RAN) return this.runnable[run] > this.cpu[run] ? RUNNABLE : RUNNING;
+    if (flags & IDLE) return RESTING;
     return flags & WAITED ? WAITING : UNKNOWN;
   }
 
   /**
-   * The time between `begin` and `end` of each stack and mode: `stacks` and, parallel to it, `weights[mode]`. Of a run that
+   * The time between `begin` and `end` of each stack and mode: `stacks` and, parallel to it, `weights[mode]` and `idle`. Of a run that
    * is cut, each mode gets the same part. `places`: zeros, one for each stack; they are zeros again afterwards.
    */
   during(begin, end, places) {
     const stacks = [];
-    const columns = [[], [], [], [], []];
-    const [wall, cpu, gil, runnable, waits] = columns;
+    const columns = [[], [], [], [], [], []];
+    const [wall, cpu, gil, runnable, waits, idle] = columns;
     for (let run = this.#first(begin); run < this.count && this.begins[run] < end; run++) {
       const from = this.begins[run];
       const length = this.begins[run + 1] - from;
@@ -114,13 +118,14 @@ class Runs {
       wall[place] += seen;
       if (flags & HELD_GIL) gil[place] += seen;
       if (flags & WAITED) waits[place] += seen;
+      if (flags & IDLE) idle[place] += seen;
       if (flags & USED_CPU) {
         cpu[place] += this.cpu[run] * part;
         runnable[place] += this.runnable[run] * part;
       }
     }
     for (const stack of stacks) places[stack] = 0;
-    return { stacks, weights: { wall, cpu, gil, runnable, waits } };
+    return { stacks, weights: { wall, cpu, gil, runnable, waits }, idle };
   }
 
   /** How long the thread was in each state, in `columns` equal parts of the time between `begin` and `end`. */

@@ -19,14 +19,15 @@ class ThreadPanel {
     });
   }
 
-  /** Shows each thread's share of the time in `mode`. */
+  /** Shows each thread's time in `mode`, without idle time; the bar is its share of the recording's time. */
   update(mode) {
-    const { threads } = this.recording;
-    const all = threads.reduce((sum, thread) => sum + thread.totals[mode], 0);
+    const { threads, time } = this.recording;
     for (const { thread, box, bar, share } of this.rows) {
+      const isIdle = thread.totals[mode] === 0 && thread.idleIn(mode) > 0;
       box.checked = this.chosen.has(thread.index);
-      bar.style.width = `${all > 0 ? (100 * thread.totals[mode]) / all : 0}%`;
-      share.textContent = formatTime(thread.totals[mode]);
+      bar.style.width = `${time > 0 ? Math.min(100, (100 * thread.totals[mode]) / time) : 0}%`;
+      share.textContent = isIdle ? "idle" : formatTime(thread.totals[mode]);
+      share.title = thread.idleIn(mode) > 0 ? `idle: ${formatTime(thread.idleIn(mode))}` : "";
     }
     const [only] = this.chosen;
     byId("threads-summary").textContent =

@@ -49,7 +49,8 @@ class Timeline {
     const { modes, metadata } = this.recording;
     const withCpu = modes.includes("cpu");
     const isShown = {
-      running: withCpu, runnable: withCpu, waiting: withCpu, unknown: !withCpu, gil: metadata.gil !== null, gc: metadata.gc_ns > 0,
+      running: withCpu, runnable: withCpu, waiting: withCpu, idle: this.recording.threads.some((thread) => thread.idle > 0),
+      unknown: !withCpu, gil: metadata.gil !== null, gc: metadata.gc_ns > 0,
     };
     return STATES.filter(({ state }) => isShown[state]);
   }

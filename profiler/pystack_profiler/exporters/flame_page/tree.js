@@ -4,10 +4,11 @@
 
 class CallTree {
   /**
-   * Merges the stacks of `threads` with their weights in `mode`, by line (`byLine`) or by function. With `threadRoots`,
-   * threads (and processes, if there are several) are the outermost boxes. In a comparison, the widths are those of `side`.
+   * Merges the stacks of `threads` (indices) with their weights in `mode`, as far as they are visible (VisibleStacks). With
+   * `threadRoots`, threads (and processes, if there are several) are the outermost boxes. With `idle`, the time in which threads
+   * waited for work is a box. In a comparison, the widths are those of `side`.
    */
-  constructor(recording, { mode, threads, byLine, threadRoots, side = -1 }) {
+  constructor(recording, { mode, threads, visible, threadRoots, idle = false, side = -1 }) {
     this.recording = recording;
     this.labels = recording.labels;
     this.root = 0;
@@ -16,17 +17,18 @@ class CallTree {
     this.selves = [0];
     this.otherSelves = [0];
     this.nodeIds = new PairMap();
-    this.labelOfFrame = byLine ? recording.lineLabel : recording.functionLabel;
+    this.visible = visible;
     this.nodeOfStack = new Int32Array(recording.stackCount);
     this.roundOfStack = new Int32Array(recording.stackCount); // for which root nodeOfStack holds
     this.path = [];
 
     const all = recording.threads.filter((thread) => threads.has(thread.index) && thread.weights[mode]);
     const chosen = all.filter((thread) => thread.side === side);
-    if (threadRoots) {
-      chosen.forEach((thread, round) => this.#add(this.#rootOf(thread), round + 1, thread, mode, this.selves));
-    } else {
-      for (const thread of all) this.#add(0, 1, thread, mode, thread.side === side ? this.selves : this.otherSelves);
+    for (const [index, thread] of (threadRoots ? chosen : all).entries()) {
+      const selves = thread.side === side ? this.selves : this.otherSelves;
+      const root = threadRoots ? this.#rootOf(thread) : 0;
+      this.#add(root, threadRoots ? index + 1 : 1, thread, mode, selves);
+      if (idle && thread.idleIn(mode) > 0) selves[this.#child(root, recording.idleLabel.index)] += thread.idleIn(mode);
     }
     this.others = null; // their totals, in a comparison
     this.#addUp();
@@ -54,12 +56,13 @@ class CallTree {
   /** The lines of a box's function and their times, longest first; [] if they are unknown. */
   lines(node) {
     if (this.isByRoot) return [];
-    return this.#lines(this.stackTotals, (stack) => this.roundOfStack[stack] && this.nodeOfStack[stack] === node);
+    const { label } = this.visible;
+    return this.#lines(this.stackTotals, (stack) => this.roundOfStack[stack] && this.nodeOfStack[stack] === node && label[stack] >= 0);
   }
 
   /** The lines at which a function was the innermost one, and their times, longest first. */
   innermostLines(label) {
-    return this.#lines(this.stackSelves, (stack) => this.labelOfFrame[this.recording.stackFrame[stack]] === label.index);
+    return this.#lines(this.stackSelves, (stack) => this.visible.label[stack] === label.index);
   }
 
   #lines(weights, isCounted) {
@@ -78,7 +81,8 @@ class CallTree {
   }
 
   #add(root, round, thread, mode, selves) {
-    const { stackParent, stackFrame } = this.recording;
+    const { stackParent } = this.recording;
+    const { label, before, inside } = this.visible;
     const { stacks } = thread;
     const weights = thread.weights[mode];
     for (let index = 0; index < stacks.length; index++) {
@@ -89,11 +93,13 @@ class CallTree {
       let node = stack === 0 ? root : this.nodeOfStack[stack];
       while (depth > 0) {
         stack = this.path[--depth];
-        node = this.#child(node, this.labelOfFrame[stackFrame[stack]]);
+        if (before[stack] >= 0) node = this.#child(node, before[stack]);
+        if (label[stack] >= 0) node = this.#child(node, label[stack]);
         this.nodeOfStack[stack] = node;
         this.roundOfStack[stack] = round;
       }
-      selves[node] += weights[index];
+      const innermost = inside[stacks[index]];
+      selves[innermost >= 0 ? this.#child(node, innermost) : node] += weights[index];
     }
   }
 
