@@ -102,7 +102,10 @@ def test_the_stacks_of_gdb(interpreter: Interpreter, machine: str, tmp_path: Pat
         # What begins with a guess is held against what it must be, below.
         check_against_gdb(*up_to_guess(thread, stacks[tid]))
     [main] = [thread for thread in threads.values() if thread["python_thread_id"] is not None]
-    wanted = ["<module>", "builtins.sorted", "key", "multiply", "DOUBLE_matmul", "cblas_dgemm"]
+    wanted = ["<module>", "builtins.sorted", "key", "multiply"]
+    # On its way there or back, the core may have met it outside of the library, as gdb says.
+    if any(short(frame.name or "") == "cblas_dgemm" for frame in stacks[main["tid"]]):
+        wanted += ["DOUBLE_matmul", "cblas_dgemm"]
     assert [name for name in map(short, names(main)) if name in wanted] == wanted
     [worker] = [thread for thread in threads.values() if thread["python_thread_id"] is None]
     assert worker["stack_end"] == "no_python"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
-import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from interpreters import required
+from pystack_profiler import Progress, export_speedscope, record
 from targets import Target
-from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json, run_tool
+from tool_runs import dump_json, run_tool
 
 pytestmark = pytest.mark.live
 
@@ -60,22 +60,25 @@ def test_the_zeros_behind_a_title_are_no_arguments(target: Target) -> None:
     assert ", 'shop: a/b/c 24177', 1 thread" in head
 
 
-def test_the_last_title_names_the_process(target: Target, tmp_path: Path) -> None:
+def test_the_last_title_names_the_process(target: Target) -> None:
     give_title(target, "a/b/c first")
-    path = tmp_path / "out.json"
-    with subprocess.Popen(
-        [*TOOL, "record", "-s", "-o", str(path), str(target.pid)],
-        cwd=TOOL_FOLDER,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as recorder:
-        assert recorder.stderr is not None
-        assert "Ctrl-C or SIGINT to finish" in recorder.stderr.readline()
-        give_title(target, "a/b/c last")
-        recorder.send_signal(signal.SIGINT)
-        recorder.communicate(timeout=TOOL_TIMEOUT_S)
-        assert recorder.returncode == 0
-    document = json.loads(path.read_text())
+    has_last_title = False
+
+    def change_title(progress: Progress) -> None:
+        nonlocal has_last_title
+        if progress.stats["taken"] and not has_last_title:
+            give_title(target, "a/b/c last")
+            has_last_title = True
+
+    recording = record(
+        target.pid,
+        subprocesses=True,
+        on_progress=change_title,
+        stop_requested=lambda: has_last_title,
+    )
+    stream = io.StringIO()
+    export_speedscope(recording, stream)
+    document = json.loads(stream.getvalue())
     assert [profile["name"] for profile in document["profiles"]] == [
         f"MainThread {target.pid} · a/b/c last {target.pid}"
     ]

@@ -55,7 +55,7 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
         # speedscope rejects a file without profiles, and an empty recording should open, too.
         nothing = [(EMPTY_STACK, recording.duration_ns)]
         write("\n")
-        _write_profile(stream, "no Python thread was found", nothing, stack_text)
+        _write_profile(stream, "no sample was taken", nothing, stack_text)
     write("]}\n")
 
 
