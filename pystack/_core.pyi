@@ -151,12 +151,13 @@ class RawTaskWait(TypedDict):
     target: str | None  # whom a stream is connected to
 
 class RawTask(TypedDict):
-    library: Literal["asyncio", "trio"]
+    library: Literal["asyncio", "trio", "greenlet"]
     id: int  # its address
     interpreter_id: int
     name: str | None
     state: Literal["created", "ready", "running", "waiting"] | None
     loop: int | None  # RawEventLoop["id"]
+    python_thread_id: int | None  # RawThread["python_thread_id"], of a greenlet
     waits_for: RawTaskWait | None
     awaited_by: list[int]  # RawTask["id"]
     problem: str | None  # why frames may be missing

@@ -47,7 +47,7 @@ def dump(
             consistent.
         exhaustive: Also search anonymous memory for the interpreter. Slower, and needed only if
             the normal search finds none.
-        tasks: Also read the tasks of asyncio (Python 3.7 and later) and trio. Without `block` they
+        tasks: Also read the tasks of asyncio (Python 3.7 and later) and trio, and greenlets. Without `block` they
             are read only if no thread runs meanwhile; otherwise `problems` says that they are
             missing.
         locals: Also read arguments and local variables, within these limits. True means

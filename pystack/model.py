@@ -245,7 +245,7 @@ class Snapshot(NamedTuple):
     #: if its wait has holders with the proof "pool", for any of these. If the only one has a
     #: `peer_wait`, it waits for a process that waits for it.
     deadlocks: tuple[tuple[int, ...], ...] = ()
-    #: The tasks of asyncio and trio that are not done, those of asyncio first. None if they were not
+    #: The tasks of asyncio and trio that are not done, those of asyncio first, and suspended greenlets. None if they were not
     #: requested or could not be read.
     tasks: tuple[Task, ...] | None = None
     #: The dumps that it was compared with; None if there are none.

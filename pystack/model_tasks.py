@@ -1,4 +1,4 @@
-"""Tasks of asyncio and trio, and event loops. Part of `pystack.model`, which has all public names."""
+"""Tasks of asyncio and trio, greenlets, and event loops. Part of `pystack.model`, which has all public names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pystack.model_progress import Unmoved
 if TYPE_CHECKING:
     from pystack._core import RawTask, RawTaskWait
 
-TaskLibrary = Literal["asyncio", "trio"]
+TaskLibrary = Literal["asyncio", "trio", "greenlet"]
 TaskState = Literal["created", "ready", "running", "waiting"]
 TaskWaitKind = Literal[
     "other",
@@ -77,25 +77,29 @@ class TaskWait(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One task of asyncio or trio that is not done."""
+    """One task of asyncio or trio that is not done, or a suspended greenlet (of gevent, eventlet and others)."""
 
     library: TaskLibrary
     #: Its address, which `id()` returns in the target.
     id: int
     interpreter_id: int
     #: `Task.get_name()`, or `Task.name` of trio; None below Python 3.8, where asyncio's tasks have no names.
+    #: Of a greenlet: its class with the module, or "main greenlet".
     name: str | None
-    #: "created": the first step has not begun. "ready": the event loop will run it next. None if unknown.
+    #: "created": the first step has not begun. "ready": the event loop will run it next. None if unknown,
+    #: as of greenlets.
     state: TaskState | None
     #: `EventLoop.id` of its loop, which may not be running, or of its runner.
     loop: int | None
+    #: Of a greenlet: `Thread.python_thread_id` of the thread that it belongs to; else None.
+    python_thread_id: int | None
     #: None if it does not wait, or the reason is unknown.
     waits_for: TaskWait | None
     #: `Task.id` of the tasks that await it. Of trio: of the task whose nursery it is in.
     awaited_by: tuple[int, ...]
     #: Why frames may be missing.
     problem: str | None
-    #: The coroutines and generators that await each other, outermost first. Of a running task: its calls,
+    #: The coroutines and generators that await each other, outermost first. Of a greenlet and of a running task: its calls,
     #: whose variables its thread has. If variables were requested, those of at most 200 tasks were read.
     frames: tuple[Frame, ...]
     #: None if it moved since the dump before, or there was none to compare with.

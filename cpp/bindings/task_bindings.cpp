@@ -62,13 +62,16 @@ nb::dict event_loop_dict(const model::EventLoop& loop) {
 
 nb::dict TaskMaker::make(const model::Task& task) {
     nb::dict item;
-    item["library"] = task.library == model::TaskLibrary::kTrio ? "trio" : "asyncio";
+    const std::string_view library =
+        model::kTaskLibraryNames[static_cast<std::size_t>(task.library)];
+    item["library"] = nb::str(library.data(), library.size());
     item["id"] = task.id;
     item["interpreter_id"] = task.interpreter_id;
     item["name"] = optional_str(task.name);
     const char* state = task_state_word(task.state);
     item["state"] = state != nullptr ? nb::object(nb::str(state)) : nb::none();
     item["loop"] = optional_number(task.loop);
+    item["python_thread_id"] = optional_number(task.python_thread_id);
     item["waits_for"] = task.waits_for ? nb::object(to_dict(*task.waits_for)) : nb::none();
     item["awaited_by"] = to_list(task.awaited_by);
     item["problem"] = str_or_none(task.problem);

@@ -1,19 +1,12 @@
 #include "merge/greenlets.h"
 
 #include <algorithm>
-#include <string_view>
 
-#include "base/text.h"
+#include "cpython/runtime/greenlet_library.h"
 
 namespace pystack::merge {
 
 namespace {
-
-/// greenlet 1.0 and later is a package, and its C part has an underscore.
-bool is_greenlet_library(std::string_view path) {
-    const std::string_view name = base_name(path);
-    return name.starts_with("_greenlet.") || name.starts_with("greenlet.");
-}
 
 /// Behind the frame that runs the outermost Python frames.
 std::size_t behind_python(std::span<const NativeActivation> activations,
@@ -39,7 +32,7 @@ std::optional<std::size_t> frames_of_greenlet(std::span<const modules::NativeFra
     if (segments.empty()) return std::nullopt;
     const auto is_greenlet = [&](const modules::NativeFrame& frame) {
         return frame.module != modules::kNoModule &&
-               is_greenlet_library(modules.path(frame.module));
+               cpython::is_greenlet_library(modules.path(frame.module));
     };
     const auto behind = frames.subspan(behind_python(activations, segments));
     const auto start = std::ranges::find_if(behind, is_greenlet);

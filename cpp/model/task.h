@@ -22,7 +22,10 @@ enum class TaskState : std::uint8_t {
 };
 
 /// The library that runs a task.
-enum class TaskLibrary : std::uint8_t { kAsyncio, kTrio };
+enum class TaskLibrary : std::uint8_t { kAsyncio, kTrio, kGreenlet };
+
+inline constexpr std::array kTaskLibraryNames{std::string_view("asyncio"), std::string_view("trio"),
+                                              std::string_view("greenlet")};
 
 /// What a task waits for. Names are those of the JSON output.
 enum class TaskWaitKind : std::uint8_t {
@@ -81,7 +84,7 @@ struct TaskWait {
     std::string target;                 ///< Whom a stream is connected to: "10.0.0.5:5432", a path.
 };
 
-/// One task of asyncio or trio that is not done.
+/// One task of asyncio or trio that is not done, or a suspended greenlet.
 struct Task {
     TaskLibrary library = TaskLibrary::kAsyncio;
     std::uint64_t id = 0;  ///< Its address, as id() gives it.
@@ -89,6 +92,8 @@ struct Task {
     std::optional<std::string> name;
     TaskState state = TaskState::kUnknown;
     std::optional<std::uint64_t> loop;  ///< Its event loop: EventLoop::id.
+    /// Of a greenlet: Thread::python_thread_id of the thread that it belongs to.
+    std::optional<std::uint64_t> python_thread_id;
     /// Its chain of awaits, outermost first; of a running task, its calls. Equal ones are shared.
     std::shared_ptr<const std::vector<Frame>> frames;
     std::string problem;  ///< Why frames may be missing; empty when none are.

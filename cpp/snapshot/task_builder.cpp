@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpython/objects/repr_strings.h"
+#include "cpython/runtime/nested_states.h"
 
 namespace pystack::snapshot {
 
@@ -99,8 +100,49 @@ class TaskFrames {
     std::vector<RawFrame> outermost_first_;
 };
 
+/// The threads that greenlets belong to, by their C stacks.
+class GreenletThreads {
+  public:
+    explicit GreenletThreads(const RawSnapshot& raw) : raw_(raw) {
+        for (std::size_t i = 0; i < raw.threads.size(); ++i) {
+            const RawThread& thread = raw.threads[i];
+            const bool is_main =
+                thread.info && raw.infos[*thread.info].tid == raw.target.pid();
+            stacks_.add({thread.state.python_thread_id}, i, is_main);
+        }
+    }
+
+    void find(const RawTask& read, model::Task& task) const {
+        if (!read.c_stack) return;
+        const auto thread = stacks_.find(read.c_stack);
+        if (thread) task.python_thread_id = raw_.threads[*thread].state.python_thread_id;
+    }
+
+  private:
+    const RawSnapshot& raw_;
+    cpython::CStacks stacks_;
+};
+
+std::string problem_of_greenlet(const AwaitChain& frames) {
+    using End = AwaitChain::End;
+    switch (frames.end) {
+        case End::kUnreadable:
+            return "a frame could not be read";
+        case End::kRing:
+            return "the chain of frames is a ring";
+        case End::kTooLong:
+            return "the stack is too deep";
+        case End::kAwaited:
+        case End::kYields:
+        case End::kRunning:
+            break;
+    }
+    return "";
+}
+
 std::string problem_of(const RawTask& task) {
     using End = AwaitChain::End;
+    if (task.library == model::TaskLibrary::kGreenlet) return problem_of_greenlet(task.chain);
     switch (task.chain.end) {
         case End::kUnreadable:
             return "an awaited object could not be read";
@@ -121,6 +163,7 @@ std::string problem_of(const RawTask& task) {
 void build_tasks(RawSnapshot& raw, FrameMaker& maker, model::Snapshot& snapshot) {
     if (!raw.tasks) return;
     TaskFrames frames(raw, maker);
+    const GreenletThreads greenlet_threads(raw);
     std::vector<model::Task>& tasks = snapshot.tasks.emplace();
     tasks.reserve(raw.tasks->tasks.size());
     for (RawTask& read : raw.tasks->tasks) {
@@ -132,6 +175,7 @@ void build_tasks(RawSnapshot& raw, FrameMaker& maker, model::Snapshot& snapshot)
         task.name = std::move(read.name);
         task.state = read.state;
         if (read.loop) task.loop = read.loop.value;
+        greenlet_threads.find(read, task);
         bool lacks_calls = false;
         task.frames = frames.of(read, lacks_calls);
         task.problem = problem_of(read);

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "cpython/tasks/greenlet_reader.h"
 #include "cpython/tasks/task_lists.h"
 #include "cpython/tasks/task_reader.h"
 #include "cpython/tasks/trio_reader.h"
@@ -14,6 +15,13 @@ namespace {
 
 /// 32 MiB: ten thousand tasks take a third of it.
 constexpr std::size_t kMostCopiedPages = 8192;
+
+void append(cpython::RawTasks more, cpython::RawTasks& tasks) {
+    tasks.bytes += more.bytes;
+    std::ranges::move(more.tasks, std::back_inserter(tasks.tasks));
+    std::ranges::move(more.loops, std::back_inserter(tasks.loops));
+    std::ranges::move(more.problems, std::back_inserter(tasks.problems));
+}
 
 }  // namespace
 
@@ -31,8 +39,18 @@ bool TasksCapture::find_libraries(RawSnapshot& raw, const cpython::WalkedInterpr
             offsets_ = cpython::find_asyncio(raw.target, raw.runtime);
     }
     if (!has_trio_) has_trio_ = is_in_any(cpython::has_trio);
+    if (!has_greenlet_) has_greenlet_ = is_in_any(cpython::has_greenlet);
+    if (has_greenlet_ && !greenlets_) find_greenlets(raw);
     if (!has_library()) raw.tasks.emplace();
     return has_library();
+}
+
+void TasksCapture::find_greenlets(const RawSnapshot& raw) {
+    greenlets_.emplace();
+    const auto map = raw.target.memory_map();
+    if (!map) return;
+    greenlets_ = cpython::search_greenlets(raw.target.memory(), raw.runtime.layout, map->mappings,
+                                           map->modules, raw.target.limits());
 }
 
 /// Remembers the code objects of their frames, each once.
@@ -51,10 +69,12 @@ bool TasksCapture::read_pages(RawSnapshot& raw, const cpython::WalkedInterpreter
     cpython::TrioReader trio_reader(pages_, layout, limits);
     cpython::RawTasks tasks = reader.read(walked);
     cpython::RawTasks trio = trio_reader.read(walked);
+    cpython::RawTasks greenlets = read_greenlets(raw, limits);
     code_frames_.clear();
     seen_code_.clear();
     note_code(tasks);
     note_code(trio);
+    note_code(greenlets);
     if (may_load) raw.codes.load(code_frames_);
     const bool all_known = std::ranges::all_of(
         code_frames_, [&](const auto& frame) { return raw.codes.find(frame.code) != nullptr; });
@@ -65,12 +85,21 @@ bool TasksCapture::read_pages(RawSnapshot& raw, const cpython::WalkedInterpreter
             "the layout of asyncio tasks was not found: those made in C are missing");
     }
     add_threads(tasks, trio);
-    tasks.bytes += trio.bytes;
-    std::ranges::move(trio.tasks, std::back_inserter(tasks.tasks));
-    std::ranges::move(trio.loops, std::back_inserter(tasks.loops));
-    std::ranges::move(trio.problems, std::back_inserter(tasks.problems));
+    append(std::move(trio), tasks);
+    append(std::move(greenlets), tasks);
     raw.tasks = std::move(tasks);
     return all_known;
+}
+
+cpython::RawTasks TasksCapture::read_greenlets(const RawSnapshot& raw, WorkLimits& limits) const {
+    if (!greenlets_) return {};
+    cpython::GreenletReader reader(pages_, raw.runtime.layout, limits);
+    cpython::RawTasks found = reader.read(greenlets_->objects);
+    if (greenlets_->is_cut) {
+        found.problems.emplace_back(
+            "greenlets may be missing: not all of the memory was searched for them");
+    }
+    return found;
 }
 
 /// What the frames of threads say of their loops.

@@ -7,6 +7,7 @@
 
 #include "cpython/frames/frame_format.h"
 #include "cpython/tasks/asyncio_offsets.h"
+#include "cpython/tasks/greenlet_search.h"
 #include "memory/page_cache.h"
 #include "snapshot/frame_variable.h"
 #include "snapshot/loop_times.h"
@@ -14,7 +15,7 @@
 
 namespace pystack::snapshot {
 
-/// Reads the tasks of asyncio and trio of a target into RawSnapshot::tasks. To follow thousands of
+/// Reads the tasks of asyncio and trio, and the greenlets, of a target into RawSnapshot::tasks. To follow thousands of
 /// chains takes longer than to copy the memory that they lie in, so a live target is read in three
 /// steps:
 ///
@@ -40,13 +41,15 @@ class TasksCapture {
     /// Of a target that stands still all the time.
     void read(RawSnapshot& raw);
     /// After one of the others: whether a library was imported that has tasks.
-    bool has_library() const { return has_asyncio_ || has_trio_; }
+    bool has_library() const { return has_asyncio_ || has_trio_ || has_greenlet_; }
 
   private:
     bool find_libraries(RawSnapshot& raw, const cpython::WalkedInterpreters& walked);
+    void find_greenlets(const RawSnapshot& raw);
     void find_code(RawSnapshot& raw);
     void read_threads(RawSnapshot& raw);
     void add_threads(cpython::RawTasks& asyncio, cpython::RawTasks& trio) const;
+    cpython::RawTasks read_greenlets(const RawSnapshot& raw, WorkLimits& limits) const;
     void note_code(const cpython::RawTasks& tasks);
     /// False: code objects are not known.
     bool read_pages(RawSnapshot& raw, const cpython::WalkedInterpreters& walked, WorkLimits& limits,
@@ -60,6 +63,9 @@ class TasksCapture {
     std::optional<cpython::AsyncioOffsets> offsets_;
     bool has_asyncio_ = false;
     bool has_trio_ = false;
+    bool has_greenlet_ = false;
+    /// Searched for once: that takes too long while the target stands still.
+    std::optional<cpython::FoundGreenlets> greenlets_;
     std::vector<cpython::RawFrame> code_frames_;  ///< One of each code object.
     std::unordered_set<RemoteAddr> seen_code_;    ///< Of code_frames_.
 };

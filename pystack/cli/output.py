@@ -58,7 +58,7 @@ output_options = option_group(
             "--tasks/--no-tasks",
             "tasks",
             default=None,
-            help="Show all tasks of asyncio and trio, or none. Default: at most 20 groups of each event loop.",
+            help="Show all tasks of asyncio and trio, and greenlets, or none. Default: at most 20 groups of each event loop.",
         ),
     ),
 )

@@ -20,7 +20,15 @@ _MAX_INDENT = 24
 _MAX_CHAIN = 12
 
 # Parts of paths: trio and anyio have their own functions in files with an underscore.
-_LIBRARIES = ("/asyncio/", "/trio/_", "/anyio/_", "/anyio/streams/", "/anyio/to_thread.py")
+_LIBRARIES = (
+    "/asyncio/",
+    "/trio/_",
+    "/anyio/_",
+    "/anyio/streams/",
+    "/anyio/to_thread.py",
+    "/gevent/",
+    "/eventlet/",
+)
 _STATES = {"created": "not started", "ready": "ready to run", "running": "running"}
 # The class of `self`, which names of functions below 3.11 do not have. Above, it can be a private base.
 _METHODS = frozenset(
@@ -50,15 +58,27 @@ class TasksText:
         self._by_id = {task.id: task for task in snapshot.tasks or ()}
         loops = {thread.event_loop.id for thread in snapshot.threads if thread.event_loop}
         self._of_loop: dict[int, list[Task]] = {}
+        self._greenlets: dict[int, list[Task]] = {}
         self._homeless: list[Task] = []
+        threads = {thread.python_thread_id for thread in snapshot.threads}
         for task in snapshot.tasks or ():
-            if task.loop in loops:
+            if task.python_thread_id is not None and task.python_thread_id in threads:
+                self._greenlets.setdefault(task.python_thread_id, []).append(task)
+            elif task.loop in loops:
                 self._of_loop.setdefault(task.loop, []).append(task)
             else:
                 self._homeless.append(task)
 
     def of_thread(self, thread: Thread) -> Iterator[str]:
-        """Those of the event loop that is running in the thread, if there is one."""
+        """Those of the event loop that is running in the thread, if there is one, and its greenlets."""
+        yield from self._of_event_loop(thread)
+        if thread.python_thread_id in self._greenlets:
+            greenlets = self._greenlets[thread.python_thread_id]
+            head = f"  {count(len(greenlets), 'suspended greenlet')} of this thread:"
+            yield self._palette.paint(self._palette.head, head)
+            yield from self._tree(greenlets)
+
+    def _of_event_loop(self, thread: Thread) -> Iterator[str]:
         loop = thread.event_loop
         if loop is None:
             return
@@ -79,10 +99,11 @@ class TasksText:
         yield from self._tree(tasks)
 
     def without_thread(self) -> Iterator[str]:
-        """Those whose event loop is not running in any thread, and those of trio whose thread is unknown."""
+        """Those whose event loop is not running in any thread, and others whose thread is unknown."""
         for library, kind, what in (
             ("asyncio", "task", "of event loops that are not running in any thread"),
             ("trio", "trio task", "of which the thread is unknown"),
+            ("greenlet", "suspended greenlet", "of which the thread is unknown"),
         ):
             tasks = [task for task in self._homeless if task.library == library]
             if tasks:
@@ -110,7 +131,8 @@ class TasksText:
                 yield f"  {indent}{line}"
         if left_out:
             verb = "is" if left_out == 1 else "are"
-            yield f"    ... {count(left_out, 'more task')} {verb} not shown (--tasks shows all)"
+            what = "more greenlet" if tasks[0].library == "greenlet" else "more task"
+            yield f"    ... {count(left_out, what)} {verb} not shown (--tasks shows all)"
 
     def _group(self, group: TaskGroup) -> Iterator[str]:
         first = group.first()
@@ -177,7 +199,9 @@ class TasksText:
 
 
 def _name(task: Task) -> str:
-    return f"Task at {task.id:#x}" if task.name is None else escape(task.name)
+    if task.name is None:
+        return f"{'Greenlet' if task.library == 'greenlet' else 'Task'} at {task.id:#x}"
+    return escape(task.name)
 
 
 def _list(tasks: Sequence[Task]) -> str:
@@ -189,6 +213,10 @@ def _list(tasks: Sequence[Task]) -> str:
 def _names(tasks: Sequence[Task]) -> str:
     if len(tasks) == 1:
         return _name(tasks[0])
+    if tasks[0].library == "greenlet":
+        classes = sorted({_name(task) for task in tasks})
+        more = ", ..." * (len(classes) > _MAX_NAMES)
+        return f"{len(tasks)} greenlets ({', '.join(classes[:_MAX_NAMES])}{more})"
     names = [_name(task) for task in sorted(tasks, key=_order)]
     if len(names) <= _MAX_NAMES:
         return f"{len(names)} tasks {', '.join(names)}"

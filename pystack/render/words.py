@@ -36,11 +36,17 @@ def interpreter_title(snapshot: Snapshot) -> str:
 
 
 def task_count(tasks: Sequence[Task]) -> str:
-    """`178 asyncio tasks`; of several libraries, `5 tasks of asyncio and trio`."""
-    libraries = sorted({task.library for task in tasks})
+    """`178 asyncio tasks`; of several libraries, `5 tasks of asyncio and trio, 8 greenlets`."""
+    greenlets = sum(task.library == "greenlet" for task in tasks)
+    libraries = sorted({task.library for task in tasks} - {"greenlet"})
+    words = []
     if len(libraries) == 1:
-        return count(len(tasks), f"{libraries[0]} task")
-    return f"{count(len(tasks), 'task')} of {' and '.join(libraries)}"
+        words.append(count(len(tasks) - greenlets, f"{libraries[0]} task"))
+    elif libraries:
+        words.append(f"{count(len(tasks) - greenlets, 'task')} of {' and '.join(libraries)}")
+    if greenlets:
+        words.append(count(greenlets, "greenlet"))
+    return ", ".join(words)
 
 
 def thread_name(thread: Thread) -> str | None:

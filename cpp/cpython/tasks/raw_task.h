@@ -20,6 +20,7 @@ struct RawTask {
     std::size_t interpreter = 0;  ///< Index into WalkedInterpreters::interpreters.
     RemoteAddr loop;              ///< Null: not known.
     RemoteAddr waited_for;        ///< The future that it is suspended on; null: none.
+    RemoteAddr c_stack;           ///< Of a greenlet: an address on the C stack of its thread.
     std::optional<std::string> name;
     model::TaskState state = model::TaskState::kUnknown;
     AwaitChain chain;

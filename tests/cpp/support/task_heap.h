@@ -101,6 +101,41 @@ class TaskHeap : public ValueHeap {
                                 typed_dict({{typed_str("GLOBAL_RUN_CONTEXT"), local}}));
     }
 
+    /// A frame that has called another. Below 3.11 it is an object.
+    RemoteAddr called_frame(RemoteAddr caller) {
+        const RemoteAddr frame = memory.allocate(frame_bytes());
+        fill_frame(frame, {});
+        memory.put(frame + *layout.interpreter_frame.previous, caller);
+        return layout.frame_object.frame ? frame : typed(frame, "frame");
+    }
+
+    /// Its object; from 3.11 on, that points to it.
+    RemoteAddr object_of_frame(RemoteAddr frame) {
+        if (!layout.frame_object.frame) return frame;
+        const RemoteAddr object = memory.allocate(*layout.frame_object.frame + 8);
+        memory.put(object + *layout.frame_object.frame, frame);
+        return typed(object, "frame");
+    }
+
+    struct Greenlet {
+        RemoteAddr object;      ///< As Python has it.
+        RemoteAddr cpp_object;  ///< Its `pimpl`.
+    };
+    /// Suspended, with this frame object; `virtual_table` is in the library.
+    Greenlet greenlet(RemoteAddr virtual_table, RemoteAddr frame_object, RemoteAddr stack_start,
+                      std::uint64_t stack_stop) {
+        const std::uint64_t head = layout.pyobject.struct_size;
+        const Greenlet made{typed(memory.allocate(head + 24), "greenlet.greenlet"),
+                            memory.allocate(kGreenletWords * 8)};
+        memory.put(made.object + head + 16, made.cpp_object);
+        memory.put(made.cpp_object, virtual_table);
+        memory.put(made.cpp_object + 8, made.object);
+        memory.put(made.cpp_object + kStackStartWord * 8, stack_start);
+        memory.put(made.cpp_object + (kStackStartWord + 1) * 8, stack_stop);
+        memory.put(made.cpp_object + (kStackStartWord + 6) * 8, frame_object);
+        return made;
+    }
+
     static cpython::WalkedInterpreters walked(RemoteAddr interpreter) {
         cpython::WalkedInterpreters walked;
         walked.interpreters.push_back({.address = interpreter});
@@ -108,6 +143,8 @@ class TaskHeap : public ValueHeap {
     }
 
   private:
+    static constexpr std::uint64_t kGreenletWords = 24;
+    static constexpr std::uint64_t kStackStartWord = 7;
     static constexpr std::uint64_t kSlots = 4;  // Variables and stack of a frame.
     // Of a _thread._local.
     static constexpr std::uint64_t kLocalWords = 6;

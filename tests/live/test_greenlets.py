@@ -1,0 +1,70 @@
+"""Suspended greenlets in dumps: the target says itself where they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from interpreters import GREENLET_MINORS, required
+from targets import Interpreter
+from tool_runs import dump_json, run_tool
+from truth_compare import FRAME_FIELDS
+from truthful_target import TruthfulTarget, truthful_target
+from wheels import package_for
+
+pytestmark = pytest.mark.live
+
+WITH_GREENLETS = [
+    one
+    for one in required()
+    # There are no wheels for free-threaded builds before 3.14.
+    if one.version[1] in GREENLET_MINORS and not one.free_threaded
+]
+
+
+@pytest.fixture(scope="module", params=WITH_GREENLETS, ids=str)
+def target(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TruthfulTarget]:
+    """One process, which every test here looks at in turn."""
+    interpreter: Interpreter = request.param
+    folder = tmp_path_factory.mktemp("greenlets")
+    package = package_for(interpreter, "greenlet", folder)
+    with truthful_target(
+        interpreter, "suspended_greenlets.py", folder, arguments=[str(package)]
+    ) as running:
+        yield running
+
+
+@pytest.mark.parametrize("options", [[], ["--no-block"], ["--locals"]], ids=str)
+def test_greenlets_are_those_of_the_target(target: TruthfulTarget, options: list[str]) -> None:
+    target.wait_for_barrier()
+    dump = dump_json(target.pid, *options)
+    assert not dump["problems"]
+    assert {task["library"] for task in dump["tasks"]} == {"greenlet"}
+
+    def places(frames: list[dict[str, object]]) -> list[list[object]]:
+        return [[frame[field] for field in FRAME_FIELDS] for frame in frames]
+
+    fields = ("id", "name", "python_thread_id")
+    told = {one["id"]: one for one in target.truth["greenlets"]}
+    assert len(told) == 12
+    assert {tuple(task[field] for field in fields) for task in dump["tasks"]} == {
+        tuple(one[field] for field in fields) for one in told.values()
+    }
+    for task in dump["tasks"]:
+        assert (task["state"], task["waits_for"], task["problem"]) == (None, None, None)
+        assert places(task["frames"]) == places(told[task["id"]]["frames"])
+
+
+def test_the_text_has_them_below_their_threads(target: TruthfulTarget) -> None:
+    shown = run_tool("dump", "--no-source", target.pid)
+    assert shown.returncode == 0, shown.stderr
+    assert "12 greenlets" in shown.stdout.splitlines()[0]
+    assert shown.stdout.count("  6 suspended greenlets of this thread:\n") == 2
+    assert re.search(
+        r"^    (2 greenlets \()?__main__.Worker\)?: through_c > (through_c\.)?<lambda>", shown.stdout, re.M
+    )
+    assert re.search(r"^    main greenlet: <module> > run > play", shown.stdout, re.M)
