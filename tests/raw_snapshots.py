@@ -90,6 +90,7 @@ def raw_task(name: str | None = "Task-1", **fields: Any) -> Any:
         "name": name,
         "state": "waiting",
         "loop": 0x7F0000000020,
+        "python_thread_id": None,
         "waits_for": None,
         "awaited_by": [],
         "problem": None,

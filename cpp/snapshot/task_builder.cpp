@@ -106,8 +106,7 @@ class GreenletThreads {
     explicit GreenletThreads(const RawSnapshot& raw) : raw_(raw) {
         for (std::size_t i = 0; i < raw.threads.size(); ++i) {
             const RawThread& thread = raw.threads[i];
-            const bool is_main =
-                thread.info && raw.infos[*thread.info].tid == raw.target.pid();
+            const bool is_main = thread.info && raw.infos[*thread.info].tid == raw.target.pid();
             stacks_.add({thread.state.python_thread_id}, i, is_main);
         }
     }

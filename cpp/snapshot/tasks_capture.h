@@ -15,9 +15,9 @@
 
 namespace pystack::snapshot {
 
-/// Reads the tasks of asyncio and trio, and the greenlets, of a target into RawSnapshot::tasks. To follow thousands of
-/// chains takes longer than to copy the memory that they lie in, so a live target is read in three
-/// steps:
+/// Reads the tasks of asyncio and trio, and the greenlets, of a target into RawSnapshot::tasks. To
+/// follow thousands of chains takes longer than to copy the memory that they lie in, so a live
+/// target is read in three steps:
 ///
 ///     tasks.rehearse(raw);       // it runs: what comes of this is to be forgotten
 ///                                // (raw.clear_tasks()), but not which pages of its memory it took

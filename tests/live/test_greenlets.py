@@ -65,6 +65,8 @@ def test_the_text_has_them_below_their_threads(target: TruthfulTarget) -> None:
     assert "12 greenlets" in shown.stdout.splitlines()[0]
     assert shown.stdout.count("  6 suspended greenlets of this thread:\n") == 2
     assert re.search(
-        r"^    (2 greenlets \()?__main__.Worker\)?: through_c > (through_c\.)?<lambda>", shown.stdout, re.M
+        r"^    (2 greenlets \()?__main__.Worker\)?: through_c > (through_c\.)?<lambda>",
+        shown.stdout,
+        re.M,
     )
     assert re.search(r"^    main greenlet: <module> > run > play", shown.stdout, re.M)

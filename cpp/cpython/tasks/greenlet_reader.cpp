@@ -121,7 +121,8 @@ AwaitChain GreenletReader::read_frames(RemoteAddr frame_object) {
             chain.end = End::kUnreadable;
             break;
         }
-        if (!frame.shim) chain.frames.push_back({.frame = frame, .first_variable = {}, .values = {}});
+        if (!frame.shim)
+            chain.frames.push_back({.frame = frame, .first_variable = {}, .values = {}});
         next = previous;
     }
     std::ranges::reverse(chain.frames);

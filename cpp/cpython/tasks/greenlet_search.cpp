@@ -39,8 +39,8 @@ class Search {
             }
             const std::uint64_t wanted = std::min(kBlockBytes, range.end - at);
             searched_ += wanted;  // Unreadable or not: the search has to end.
-            const std::size_t size = memory_.read_up_to(
-                at, std::as_writable_bytes(std::span(block_)).first(wanted));
+            const std::size_t size =
+                memory_.read_up_to(at, std::as_writable_bytes(std::span(block_)).first(wanted));
             visit(at, std::span(block_).first(size / kWordBytes));
         }
     }
@@ -84,8 +84,7 @@ RemoteAddr greenlet_of(const memory::MemoryReader& memory, const Layout& layout,
                        RemoteAddr object) {
     const auto greenlet = memory.read_pointer(object + kWordBytes);
     if (!greenlet || !*greenlet || greenlet->value % kWordBytes != 0) return {};
-    const auto back =
-        memory.read_pointer(*greenlet + layout.pyobject.struct_size + 2 * kWordBytes);
+    const auto back = memory.read_pointer(*greenlet + layout.pyobject.struct_size + 2 * kWordBytes);
     return back && *back == object ? *greenlet : RemoteAddr{};
 }
 

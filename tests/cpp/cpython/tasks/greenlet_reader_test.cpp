@@ -118,8 +118,7 @@ TEST_CASE("greenlets are found by the library's table of virtual functions") {
     for (const RemoteAddr object : {one.cpp_object, of_others.cpp_object, forgotten.cpp_object})
         mappings.push_back(heap_mapping({object, object + 24 * 8}));
     const WorkLimits limits;
-    const FoundGreenlets found =
-        search_greenlets(heap.memory, layout, mappings, library(), limits);
+    const FoundGreenlets found = search_greenlets(heap.memory, layout, mappings, library(), limits);
     CHECK(found.objects == std::vector{one.cpp_object});
     CHECK_FALSE(found.is_cut);
     CHECK(search_greenlets(heap.memory, layout, mappings, {}, limits).objects.empty());
