@@ -71,12 +71,12 @@ def large_recording(
     seen: set[tuple[Frame, ...]] = set()
     stacks = []
     path = [functions[0]]
-    time_ns = 1
+    start_ns = time_ns = 10**9
 
     def sample(frames: list[Frame] | int) -> int:
         nonlocal time_ns
         time_ns += MS
-        weight_ns = int(MS * chance.paretovariate(1.2))
+        weight_ns = min(int(MS * chance.paretovariate(1.2)), start_ns)
         state = chance.randrange(_STATES)
         return writer.sample(tracks[len(seen) % threads], time_ns, weight_ns, frames, state)
 
@@ -94,4 +94,4 @@ def large_recording(
         again = stacks[int(chance.paretovariate(0.3)) % len(stacks)]
         time_ns += MS // threads
         writer.sample(thread, time_ns, MS, again, chance.randrange(_STATES))
-    return recording_of(writer, start_ns=1, end_ns=time_ns)
+    return recording_of(writer, start_ns=start_ns, end_ns=time_ns)

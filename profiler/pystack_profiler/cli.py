@@ -15,6 +15,7 @@ from .format_options import (
     mode_options,
     push_option,
     push_target,
+    source_option,
 )
 from .interruption import Abandoned, Interruption
 from .output import expand
@@ -47,6 +48,7 @@ _DEFAULT_NAME = "pystack-%p-%t"
 @mode_options
 @click.option("-t", "--threads", is_flag=True, help="Show threads, and processes, as root frames.")
 @frame_options
+@source_option
 @common_options
 @click.pass_context
 def record(
@@ -62,6 +64,7 @@ def record(
     threads: bool,
     granularity: Granularity,
     full_filenames: bool,
+    no_source: bool,
 ) -> None:
     """Record where a Python process spends its time.
 
@@ -77,7 +80,7 @@ def record(
     chosen = chosen_format(output, format_name)
     if output is None:
         output = _DEFAULT_NAME + chosen.suffixes[0]
-    view = View(mode, granularity, threads, full_filenames)
+    view = View(mode, granularity, threads, full_filenames, source=not no_source)
     kept = kept_beside(output, chosen, _DEFAULT_NAME) if keep else None
     destination = Destination(
         output, chosen, view, settings_of(ctx).verbosity, kept, push_target(push_url)

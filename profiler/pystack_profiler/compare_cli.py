@@ -22,6 +22,7 @@ from .format_options import (
     json_option,
     limit_option,
     mode_options,
+    source_option,
 )
 from .made_file import write_made
 from .output import STDOUT, replacing
@@ -122,6 +123,7 @@ def _write_page(
 @mode_options
 @click.option("-t", "--threads", is_flag=True, help="Show threads, and processes, as root frames.")
 @frame_options
+@source_option
 @common_options
 @click.pass_context
 def merge(
@@ -133,6 +135,7 @@ def merge(
     threads: bool,
     granularity: Granularity,
     full_filenames: bool,
+    no_source: bool,
 ) -> None:
     """Merge recordings (FILES.pystack) into one, with the processes of all.
 
@@ -147,7 +150,7 @@ def merge(
     recording = combined(
         [load(path, begin_ns=begin_ns) for path, begin_ns in zip(files, begins, strict=True)]
     )
-    view = View(mode, granularity, threads, full_filenames)
+    view = View(mode, granularity, threads, full_filenames, source=not no_source)
     processes = plural(len(recording.profiles), "process", "es")
     contents = f"{plural(recording.sample_count, 'sample')} in {processes}"
     write_made(ctx, recording, output, chosen, view, contents)

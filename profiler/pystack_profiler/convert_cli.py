@@ -14,6 +14,7 @@ from .format_options import (
     mode_options,
     push_option,
     push_target,
+    source_option,
 )
 from .made_file import write_made
 from .recording_file import Selection, load
@@ -31,6 +32,7 @@ from .view import Granularity, Mode, View
 @mode_options
 @click.option("-t", "--threads", is_flag=True, help="Show threads, and processes, as root frames.")
 @frame_options
+@source_option
 @common_options
 @click.pass_context
 def convert(
@@ -44,6 +46,7 @@ def convert(
     threads: bool,
     granularity: Granularity,
     full_filenames: bool,
+    no_source: bool,
 ) -> None:
     """Convert a recording (FILE.pystack), or a part of it, to another format, or send it to a server.
 
@@ -58,7 +61,7 @@ def convert(
     chosen = chosen_format(output, format_name)
     recording = load(file, selection)
     check_selected(recording, selection)
-    view = View(mode, granularity, threads, full_filenames)
+    view = View(mode, granularity, threads, full_filenames, source=not no_source)
     samples = plural(recording.sample_count, "sample")
     contents = f"{samples} over {format_time(recording.duration_ns)}"
     if output is not None:

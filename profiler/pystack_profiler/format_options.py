@@ -121,6 +121,14 @@ def frame_options(function: Function) -> Function:
     return function
 
 
+source_option = click.option(
+    "--no-source",
+    is_flag=True,
+    help="Leave source lines out of the flame graph page. Default: lines near sampled ones, of functions whose files"
+    " can be read.",
+)
+
+
 def chosen_format(output: str | None, name: str | None) -> exporters.Format:
     """The format of a file by the option -f, else by its suffix. Raises click.UsageError."""
     if name is not None:

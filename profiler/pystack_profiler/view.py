@@ -44,6 +44,7 @@ class View:
     full_filenames: bool = (
         False  # whole paths in the names of frames, not only what tells them apart
     )
+    source: bool = True  # source lines, in formats that have them
 
 
 DEFAULT_VIEW = View()

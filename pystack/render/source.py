@@ -126,6 +126,19 @@ class SourceReader:
         places.append(Place(here, by_change_time=True))
         return cls(places, core.written_ns / 1e9)
 
+    @classmethod
+    def of_recording(cls, began: float) -> SourceReader:
+        """For a process that is over, or on another machine, whose names may be forged: files of this machine.
+
+        They are opened with the caller's rights; for root, who may read everything, only those that everyone may
+        read. `began`: when the recording began, in seconds since 1970.
+        """
+        from pystack import _core
+
+        is_root = os.geteuid() == 0
+        files = _core.core_files(None, None) if is_root else _core.folder_files("/")
+        return cls((Place(files, by_change_time=True),), began)
+
     def file(self, path: str) -> SourceFile | None:
         """The file that the target would open; None if it cannot be read."""
         if path not in self._files:

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -742,3 +743,28 @@ def test_a_stretch_of_time(flame_graph: Open) -> None:
     graph.press("w", "Shift+ArrowRight")
     graph.page.get_by_role("button", name="Whole time").click()
     assert graph.times() == whole
+
+
+def test_an_opened_function_shows_its_lines(flame_graph: Open) -> None:
+    """The text is read from the file, for root only if everyone may read it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        program = folder / "app.py"
+        program.write_text("def serve():\n    wait()\n    return '<b>'\n")
+        program.chmod(0o644)
+        writer = BatchWriter()
+        thread = writer.thread(1, "MainThread")
+        for line, ms in ((2, 30), (3, 10)):
+            frames = [Frame("serve", str(program), 1, line)] + ([PARSE] if line == 2 else [])
+            writer.sample(thread, (30 if line == 2 else 40) * MS, ms * MS, frames, _RUNS)
+        graph = flame_graph(recording_of(writer, start_ns=0, end_ns=40 * MS))
+    graph.press("ArrowDown", "ArrowDown", "o")
+    rows = graph.page.get_by_role("table", name="Lines").locator("tbody tr")
+    assert [row.split("\t") for row in rows.all_inner_texts()] == [
+        ["1", "", "", "def serve():"],
+        ["2", "", "75.0 %", "    wait()"],
+        ["3", "25.0 %", "25.0 %", "    return '<b>'"],
+    ]
+    note = graph.page.locator("#functions .note")
+    assert "has changed since" in note.inner_text()  # the fake recording began in 1970

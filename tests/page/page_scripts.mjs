@@ -5,13 +5,13 @@ import vm from "node:vm";
 
 const FOLDER = new URL("../../profiler/pystack_profiler/exporters/flame_page/", import.meta.url);
 const SCRIPTS = [
-  "words.js", "runs.js", "recording.js", "folding.js", "base.js", "pairs.js", "tree.js", "search.js", "function_totals.js", "layout.js",
+  "words.js", "runs.js", "recording.js", "folding.js", "base.js", "source.js", "pairs.js", "tree.js", "search.js", "function_totals.js", "layout.js",
   "palette.js", "change.js", "view_link.js",
 ];
 const NAMES = [
   "Recording", "PairMap", "CallTree", "InvertedTree", "Search", "Row", "Palette", "layOut", "weightOfLabel", "formatTime",
   "formatShare", "undifference", "Changes", "formatPoints",
-  "VisibleStacks", "Base", "FunctionTotals", "Runs", "STATES", "neighboursOf", "fragmentOf", "viewOf", "rangesOf", "nameOfLabel",
+  "VisibleStacks", "Base", "FunctionTotals", "Runs", "STATES", "lineTimes", "sourceRows", "neighboursOf", "fragmentOf", "viewOf", "rangesOf", "nameOfLabel",
 ];
 
 const MARKS = { wait: "", gc: "", marker: "" };

@@ -14,11 +14,12 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from pystack.render.escape import escape
+from pystack.render.source import SourceReader
 
 from ..aggregate import display_order, thread_totals
 from ..grouping import FrameLabel, Grouping
@@ -27,6 +28,7 @@ from ..naming import process_title, recording_title, thread_title
 from ..profile import Recording
 from ..track import Track
 from ..view import DEFAULT_VIEW, MODES, Mode, View, was_measured
+from .page_source import source_lines, times_of
 from .pieces import write_array, write_numbers
 from .thread_time import ThreadTime, bound
 
@@ -39,6 +41,7 @@ _SCRIPTS = (
     "recording.js",
     "folding.js",
     "base.js",
+    "source.js",
     "pairs.js",
     "tree.js",
     "search.js",
@@ -63,6 +66,7 @@ _SCRIPTS = (
 _PLACE = re.compile("@([A-Z]+)@")
 _NO_LINE = -1
 _NOTEWORTHY = 0.01  # of the time
+_LONGEST_TEXT = 1000
 # Besides the modes: time that others waited for the GIL, by the holder's stack, and the part of the wall time in
 # which the thread was idle.
 _BLAME = "blame"
@@ -154,7 +158,9 @@ class _Data:
                 "lines": view.granularity == "line",
                 "threads": view.threads,
             },
-            "processes": [{"title": process_title(profile)} for profile in recording.profiles],
+            "processes": [
+                {"title": _cut(process_title(profile))} for profile in recording.profiles
+            ],
         }
         if self._comparison is not None:
             counts = zip(self._sides, self._comparison.samples, strict=True)
@@ -171,13 +177,18 @@ class _Data:
         stream.write("{")
         for name, value in fields.items():
             stream.write(f"{_text(name)}:{_text(value)},\n")
-        _write_tables(grouping, stream, self._chance())
+        functions, function_of = _functions(grouping)
+        _write_tables(grouping, functions, function_of, stream, self._chance())
+        if not self._sides:  # They are of different versions of the program.
+            stream.write(
+                f',\n"source":{_text(self._source(grouping, functions, function_of, threads))}'
+            )
         stream.write(',\n"threads":[')
         place = {profile: number for number, profile in enumerate(recording.profiles)}
         for position, (index, time) in enumerate(zip(order, threads, strict=True)):
             profile, track = tracks[index]
             stream.write(",\n" if position else "\n")
-            title = _text(thread_title(track.identity))
+            title = _text(_cut(thread_title(track.identity)))
             stream.write(f'{{"title":{title},"process":{place[profile]},')
             if self._sides:
                 stream.write(f'"side":{self._side_of[profile]},')
@@ -191,6 +202,27 @@ class _Data:
     def _has_timeline(self) -> bool:
         """Two recordings have no time in common, and what is compared may have lost its order."""
         return not self._sides
+
+    def _source(
+        self,
+        grouping: Grouping,
+        functions: Sequence[FrameLabel],
+        function_of: Sequence[int],
+        threads: Iterable[ThreadTime],
+    ) -> list[dict[str, Any]]:
+        if not self._view.source:
+            return []
+        own_us: dict[int, int] = {}
+        for thread in threads:
+            for stack, time_us in thread.in_mode("wall").items():
+                own_us[stack] = own_us.get(stack, 0) + time_us
+        lines_of: dict[int, set[int]] = {}
+        for function, label in zip(function_of, grouping.frames, strict=True):
+            if label.at is not None:
+                lines_of.setdefault(function, set()).add(label.at)
+        times = times_of(grouping, function_of, own_us)
+        reader = SourceReader.of_recording(self._recording.start_time_ns / 1e9)
+        return [asdict(lines) for lines in source_lines(functions, lines_of, times, reader)]
 
     def _chance(self) -> Callable[[FrameLabel], float] | None:
         if self._comparison is None:
@@ -208,17 +240,26 @@ def _waited_for_cpus(recording: Recording, view: View) -> bool:
     return view.mode == "runnable" or waited_ns > _NOTEWORTHY * recording.duration_ns
 
 
-def _write_tables(
-    grouping: Grouping, stream: TextIO, chance: Callable[[FrameLabel], float] | None
-) -> None:
+def _functions(grouping: Grouping) -> tuple[list[FrameLabel], list[int]]:
+    """The functions of all frames, and the index of the function of each frame."""
     functions: dict[FrameLabel, int] = {}
     function_of = [
         functions.setdefault(label._replace(at=None), len(functions)) for label in grouping.frames
     ]
+    return list(functions), function_of
+
+
+def _write_tables(
+    grouping: Grouping,
+    functions: Sequence[FrameLabel],
+    function_of: Sequence[int],
+    stream: TextIO,
+    chance: Callable[[FrameLabel], float] | None,
+) -> None:
     strings: dict[str, int] = {}
 
     def string_ids(texts: Iterable[str]) -> list[int]:
-        return [strings.setdefault(text, len(strings)) for text in texts]
+        return [strings.setdefault(_cut(text), len(strings)) for text in texts]
 
     kinds = sorted({label.kind for label in functions})
     lines = [_NO_LINE if label.first_line is None else label.first_line for label in functions]
@@ -292,10 +333,17 @@ def _differences(numbers: Sequence[int]) -> Iterator[int]:
         previous = number
 
 
+def _cut(text: str) -> str:
+    """A text of the target as far as somebody would read it: each is searched, measured and drawn."""
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    return f"{text[:_LONGEST_TEXT]}… ({len(text) - _LONGEST_TEXT:,} more characters)"
+
+
 def _escaped(value: Any) -> Any:
     """A copy of the value with all strings escaped for display."""
     if isinstance(value, str):
-        return escape(value)
+        return escape(_cut(value))
     if isinstance(value, dict):
         return {key: _escaped(item) for key, item in value.items()}
     return [_escaped(item) for item in value] if isinstance(value, list) else value

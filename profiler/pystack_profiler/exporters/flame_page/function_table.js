@@ -61,7 +61,8 @@ class FunctionTable {
     this.panel.replaceChildren(
       element("div", { class: "opened" }, back, element("b", {}, label.name), element("div", { class: "position" }, label.position), facts),
       ...this.#neighbours("Callers", "none: it is the outermost", callers),
-      ...this.#neighbours("Callees", "none", callees));
+      ...this.#neighbours("Callees", "none", callees),
+      ...sourceSection(totals.calls, label, this.base));
   }
 
   #neighbours(title, none, times) {

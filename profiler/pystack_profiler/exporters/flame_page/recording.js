@@ -2,10 +2,11 @@
 
 /** The function, line or thread of a box. Equal boxes have the same label. */
 class Label {
-  constructor(index, name, file, line, kind, functionName = name) {
+  constructor(index, name, file, line, kind, of = null) {
     this.index = index;
     this.name = name;
-    this.function = functionName; // without the line
+    this.functionIndex = of === null ? index : of.index; // of the function's label, if this is one of its lines
+    this.function = of === null ? name : of.name; // without the line
     this.file = file;
     this.line = line; // -1: none
     this.kind = kind;
@@ -98,7 +99,7 @@ class Recording {
       const label = functionLabels[index];
       const line = frames.line[frame];
       if (line < 0) return label.index;
-      const lineLabel = this.#addLabel(`${label.name}:${line}`, label.file, line, label.kind, label.name);
+      const lineLabel = this.#addLabel(`${label.name}:${line}`, label.file, line, label.kind, label);
       lineLabel.chance = label.chance;
       return lineLabel.index;
     });
@@ -106,6 +107,12 @@ class Recording {
     this.processes = data.processes.map((process) => ({ title: process.title, label: this.#addLabel(process.title, "", -1, "process") }));
     this.threads = data.threads.map((thread, index) => new Thread(index, thread, this.processes[thread.process], data.modes));
     this.threadLabel = this.threads.map((thread) => this.#addLabel(thread.title, "", -1, "thread"));
+    /** Lines of functions that are in the page, by the index of the function's label: [{ first, text, changed }]. */
+    this.source = new Map();
+    for (const lines of data.source || []) {
+      const label = functionLabels[lines.function].index;
+      this.source.set(label, [...(this.source.get(label) || []), lines]);
+    }
     this.idleLabel = this.#addLabel("idle", "", -1, "idle");
     /** How long was recorded. The first samples can stand for some time before. */
     this.time = Math.max((data.metadata.recording?.duration_ns || 0) / 1000, ...this.threads.map((thread) => thread.time));
@@ -121,8 +128,8 @@ class Recording {
     return Object.assign(Object.create(this), { threads, time: end - begin, timeInWords: "the chosen stretch of time" });
   }
 
-  #addLabel(name, file, line, kind, functionName = name) {
-    const label = new Label(this.labels.length, name, file, line, kind, functionName);
+  #addLabel(name, file, line, kind, of = null) {
+    const label = new Label(this.labels.length, name, file, line, kind, of);
     this.labels.push(label);
     return label;
   }

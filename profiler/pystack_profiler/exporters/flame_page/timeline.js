@@ -51,6 +51,7 @@ class Timeline {
     const isShown = {
       running: withCpu, runnable: withCpu, waiting: withCpu, idle: this.recording.threads.some((thread) => thread.idle > 0),
       unknown: !withCpu, gil: metadata.gil !== null, gc: metadata.gc_ns > 0,
+      gap: metadata.threads.some((thread) => thread.gap_ns > 0),
     };
     return STATES.filter(({ state }) => isShown[state]);
   }
