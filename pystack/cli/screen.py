@@ -18,6 +18,7 @@ from pystack.render.escape import escape
 from pystack.render.terminal import COLOURS
 
 _CLEAR_LINE = "\r\x1b[K"
+_WRITTEN_AT_ONCE = 1 << 16  # characters
 # Compiled when it is first used, which most runs never do.
 _OWN_COLOURS = "(" + "|".join(sorted({colour.replace("[", r"\[") for colour in COLOURS})) + ")"
 
@@ -48,10 +49,29 @@ def write_lines(lines: Iterable[str], *, color: bool = False) -> None:
         # The terminal's encoding may not have all characters of a file name.
         stream.reconfigure(errors="backslashreplace")
     safe = _with_colours if color else escape
-    for line in lines:
-        stream.write(safe(line))  # Separate from its end: a line of JSON can be very long.
-        stream.write("\n")
+    for text in _joined(map(safe, lines)):
+        stream.write(text)
     stream.flush()
+
+
+def _joined(lines: Iterable[str]) -> Iterator[str]:
+    """The lines with their ends, many at once: a write for each takes longer than making them."""
+    pending: list[str] = []
+    size = 0
+    for line in lines:
+        if len(line) > _WRITTEN_AT_ONCE:  # A line of JSON can be very long: it is not copied.
+            if pending:
+                yield "\n".join([*pending, ""])
+            yield line
+            pending, size = [""], 0
+            continue
+        pending.append(line)
+        size += len(line) + 1
+        if size > _WRITTEN_AT_ONCE:
+            yield "\n".join([*pending, ""])
+            pending, size = [], 0
+    if pending:
+        yield "\n".join([*pending, ""])
 
 
 class Guarded(io.TextIOBase):

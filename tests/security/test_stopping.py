@@ -74,11 +74,25 @@ def recorder(*arguments: object) -> Iterator[subprocess.Popen[bytes]]:
         command, cwd=TOOL_FOLDER, stderr=subprocess.DEVNULL, preexec_fn=os.setpgrp
     )
     try:
-        wait_until(lambda: run_state(int(str(arguments[-1]))) == "t", "the first stop")
+        wait_for_stop(int(str(arguments[-1])))
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+def stops(pid: int) -> int:
+    """How often a program that only computes has stood still: it never leaves its CPU by itself.
+
+    Most stops are over before anyone could look.
+    """
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def wait_for_stop(pid: int, timeout_s: float = 90.0) -> None:
+    before = stops(pid)
+    wait_until(lambda: stops(pid) > before, "the target is stopped", timeout_s)
 
 
 def assert_runs(pid: int) -> None:
@@ -135,7 +149,7 @@ def test_ctrl_z_in_a_shell(tmp_path: Path) -> None:
             out = tmp_path / "out.json"
             command = f"{' '.join(TOOL)} record --native -r 1kHz -o {out} {target.pid}\n"
             os.write(terminal, f"cd {TOOL_FOLDER}; {command}".encode())
-            wait_until(lambda: run_state(target.pid) == "t", "the first stop")
+            wait_for_stop(target.pid)
             (tool,) = (
                 int(pid) for pid in Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
             )
@@ -146,7 +160,7 @@ def test_ctrl_z_in_a_shell(tmp_path: Path) -> None:
                 for _ in range(10):
                     os.write(terminal, b"fg\n")
                     with contextlib.suppress(TimeoutError):
-                        wait_until(lambda: run_state(target.pid) == "t", "it goes on", 2)
+                        wait_for_stop(target.pid, 2)
                         break
             os.write(terminal, b"\x03")
             wait_until(out.exists, "the file")
@@ -314,7 +328,7 @@ def test_priority(wrapper: list[str], options: list[str], added: set[int], tmp_p
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait_until(lambda: run_state(target.pid) == "t", "the first stop", 30)
+            wait_for_stop(target.pid, 30)
             # The first stop is made before the sampling thread is.
             wait_until(lambda: len(thread_ids(tool.pid)) == 2, "the sampling thread", 30)
             wait_until(lambda: niceness(tool.pid) == expected, f"{expected}", 10)

@@ -2,6 +2,7 @@ import io
 
 import pytest
 
+from pystack.cli.screen import write_lines
 from pystack.render.terminal import wants_colour
 
 
@@ -46,3 +47,9 @@ def test_no_stream_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     closed_file = io.StringIO()
     closed_file.close()
     assert wants_colour(closed_file) is False
+
+
+def test_each_line_is_written_with_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["", "short", "x" * 70_000, "", "y" * 40_000, "z" * 40_000, "last"]
+    write_lines(lines)
+    assert capsys.readouterr().out == "".join(f"{line}\n" for line in lines)
