@@ -24,11 +24,19 @@ _LONGEST_PAUSE_S = 0.1
 
 
 class Command:
-    """The running command. It shares our terminal, so Ctrl-C reaches it directly."""
+    """The running command. It usually shares our terminal, so Ctrl-C reaches it directly."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        """Raises OSError if it cannot be started. When this returns, `exec` has succeeded."""
-        self._process = subprocess.Popen(list(arguments))
+    def __init__(self, arguments: Sequence[str], *, output: int | None = None) -> None:
+        """Raises OSError if it cannot be started. When this returns, `exec` has succeeded.
+
+        `output` is a file descriptor for its stdout and stderr; then it has no input. None: it has ours.
+        """
+        self._process = subprocess.Popen(
+            list(arguments),
+            stdin=None if output is None else subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
         self.pid = self._process.pid
 
     def has_ended(self) -> bool:
@@ -41,8 +49,11 @@ class Command:
     def forward(self, signal_number: int) -> None:
         """Forwards SIGTERM; the terminal sends the other signals itself."""
         if signal_number == signal.SIGTERM:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal_number)
+            self.send(signal_number)
+
+    def send(self, signal_number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal_number)
 
     def ends_within(self, seconds: float) -> bool:
         try:

@@ -26,6 +26,7 @@ _COMMANDS = {
     "dump": ("pystack.cli.dump", "dump"),
     "core": ("pystack.cli.core", "core"),
     "record": ("pystack_profiler.cli", "record"),
+    "top": ("pystack_profiler.top_cli", "top"),
     "report": ("pystack_profiler.report_cli", "report"),
     "convert": ("pystack_profiler.convert_cli", "convert"),
     "diff": ("pystack_profiler.compare_cli", "diff"),

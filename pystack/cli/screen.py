@@ -12,6 +12,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from pystack.render.escape import escape
@@ -145,6 +146,35 @@ class StatusLine:
     def _write(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
+
+
+#: Back to the main screen, without mouse reports and bracketed paste, with a cursor and its usual colours.
+_USUAL_SCREEN = (
+    "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?2004l\x1b[?25h\x1b[0m"
+)
+
+
+@contextmanager
+def kept_terminal() -> Iterator[None]:
+    """For a block that takes the whole terminal: if it raises, the terminal is as usual again."""
+    import termios
+
+    try:
+        before = termios.tcgetattr(sys.stdin)
+    except (termios.error, OSError, ValueError, AttributeError, TypeError):
+        yield  # no terminal
+        return
+    try:
+        yield
+    except BaseException:
+        stream = sys.stderr.stream if isinstance(sys.stderr, Guarded) else sys.stderr
+        with suppress(OSError, ValueError, AttributeError):
+            stream.write(_USUAL_SCREEN)
+            stream.flush()
+        raise
+    finally:
+        with suppress(termios.error, OSError, ValueError):
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 def trace_lines(error: BaseException) -> Iterator[str]:

@@ -161,8 +161,8 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     ("push",),
     ("format_options", "sinks"),
     ("destination", "made_file", "target_options"),
-    ("session",),
-    ("cli", "compare_cli", "convert_cli", "pystack_profiler", "report_cli"),
+    ("session", "top"),
+    ("cli", "compare_cli", "convert_cli", "pystack_profiler", "report_cli", "top_cli"),
 )
 
 # They hold the layouts, or find out what the version is. All else asks the Layout. (ELF and DWARF
@@ -375,6 +375,24 @@ def test_the_profiler_imports_downwards() -> None:
     assert not upwards
     used = {other for others in found.values() for other in others if other not in layer_of_unit}
     assert used <= {name if name == "pystack" else f"pystack.{name}" for name in PROFILER_USES}
+
+
+# They draw what they get from the target only as escaped segments; see `top/panes.py`.
+SCREEN = ("dialogs.py", "panes.py", "screen.py")
+
+
+def test_only_the_screen_imports_textual() -> None:
+    importing = {
+        file.name
+        for file in [*(ROOT / "pystack").rglob("*.py"), *PROFILER.rglob("*.py")]
+        for module, _ in imports(file)
+        if module.split(".")[0] in ("rich", "textual")
+    }
+    assert importing == set(SCREEN)
+    making_segments = [
+        name for name in SCREEN if re.search(r"Segment\(", (PROFILER / "top" / name).read_text())
+    ]
+    assert making_segments == ["panes.py"]
 
 
 def test_pystack_does_not_import_the_profiler() -> None:
