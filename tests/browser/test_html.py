@@ -611,6 +611,10 @@ def test_the_address_has_the_view(flame_graph: Open) -> None:
     assert page.url == start
     assert graph.times()[0, ""] == 200
     assert page.get_by_label("Wall").is_checked()
+    page.goto(f"{start}#time=20000-50000")  # an address that was typed, or kept
+    assert graph.times()[0, ""] == 60
+    page.go_back()
+    assert graph.times()[0, ""] == 200
     page.goto("about:blank")
     page.goto(address)
     assert graph.times() == view

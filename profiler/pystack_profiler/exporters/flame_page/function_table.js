@@ -42,7 +42,7 @@ class FunctionTable {
 
   #showAll(rows) {
     const byName = this.sort === "name";
-    rows.sort((one, other) => (byName ? 0 : other[this.sort] - one[this.sort]) || compareNames(one.label, other.label));
+    rows.sort((one, other) => (byName ? 0 : other[this.sort] - one[this.sort] || other.total - one.total) || compareNames(one.label, other.label));
     const head = this.columns.map(({ key, title, help }) => element("th", { "aria-sort": key === this.sort ? (byName ? "ascending" : "descending") : "none" },
       element("button", { title: `${help}. Click to sort`, "data-sort": key, click: () => this.#sortBy(key) }, title)));
     const shown = rows.slice(0, MOST_FUNCTIONS).map((row) => this.#row(row.label,
@@ -108,8 +108,10 @@ class FunctionTable {
 }
 
 function nameCell(label) {
+  const place = label.line >= 0 ? `${label.fileName}:${label.line}` : label.fileName;
+  const isInName = label.function.endsWith(`${label.fileName})`); // "<module> (app.py)"
   return element("td", { class: "name", title: label.position ? `${label.name}\n${label.position}` : label.name },
-    label.name, " ", element("span", { class: "position" }, label.line >= 0 ? `${label.fileName}:${label.line}` : label.fileName));
+    label.name, ...(isInName ? [] : [" ", element("span", { class: "position" }, place)]));
 }
 
 function compareNames(one, other) {

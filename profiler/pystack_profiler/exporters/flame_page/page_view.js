@@ -10,6 +10,7 @@ function viewOfPage(page) {
     mode: page.mode,
     side: page.side,
     threads: chosen.size === page.recording.threads.length ? null : [...chosen].sort((one, other) => one - other),
+    time: page.timeline.stretch,
     zoom: page.tree ? pathOf(page.tree, page.zoom).map(nameOfLabel) : [],
     query: byId("query").value,
     regex: byId("regex").checked,
@@ -45,9 +46,13 @@ function showView(page, view) {
   byId("regex").checked = view.regex;
   syncControls(page);
   page.zoom = 0;
-  page.rebuild();
+  page.timeline.choose(recording.timeline ? boundedStretch(view.time, recording.timeline.duration) : null);
   page.zoomTo(follow(page.tree, view.zoom, nameOfLabel));
   search(page);
+}
+
+function boundedStretch(time, duration) {
+  return time !== null && time.begin < duration ? { begin: time.begin, end: Math.min(time.end, duration) } : null;
 }
 
 function syncControls(page) {

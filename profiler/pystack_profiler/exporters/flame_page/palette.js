@@ -8,6 +8,7 @@ const KINDS = [
   { kind: "gc", title: "garbage collection", hue: 346, hues: 0, light: [78, 74], dark: [56, 44] },
   { kind: "wait", title: "waiting", hue: 220, hues: 0, light: [14, 86], dark: [12, 26] },
   { kind: "idle", title: "idle", hue: 40, hues: 0, light: [4, 88], dark: [4, 22] },
+  { kind: "gap", title: "not sampled", hue: 40, hues: 0, light: [0, 94], dark: [0, 17] },
   { kind: "marker", title: "task or marker", hue: 268, hues: 12, light: [52, 82], dark: [34, 41] },
   { kind: "thread", title: "thread", hue: 40, hues: 0, light: [8, 80], dark: [6, 29] },
   { kind: "process", title: "process", hue: 40, hues: 0, light: [8, 72], dark: [6, 24] },

@@ -23,6 +23,7 @@ class Label {
   }
 }
 
+const NOT_SAMPLED_NAME = "<not sampled>";
 const IDLE_MODES = ["wall", "waits"];
 
 /**
@@ -91,7 +92,7 @@ class Recording {
     this.labels = [];
     const { functions, frames, strings } = data;
     const functionLabels = functions.name.map((name, index) =>
-      this.#addLabel(strings[name], strings[functions.file[index]], functions.line[index], data.kinds[functions.kind[index]]));
+      this.#addLabel(strings[name], strings[functions.file[index]], functions.line[index], kindOf(strings[name], data.kinds[functions.kind[index]])));
     if (data.chance) functionLabels.forEach((label, index) => (label.chance = data.chance[index]));
     this.functionLabel = Int32Array.from(frames.function, (index) => functionLabels[index].index);
     this.frameLine = Int32Array.from(frames.line);
@@ -133,6 +134,11 @@ class Recording {
     this.labels.push(label);
     return label;
   }
+}
+
+/** Time without samples is no task. */
+function kindOf(name, kind) {
+  return kind === "marker" && name === NOT_SAMPLED_NAME ? "gap" : kind;
 }
 
 /** Weights by mode, less the time in which the thread was idle. Without `idle`, it never was. */

@@ -3,8 +3,9 @@
 const MOST_LEVELS = 300; // of a zoom: addresses have limits
 
 /**
- * A view is `{ mode, side, threads, zoom, query, regex, inverted, lines, roots, idle, machinery, mine, sort, opened }`. `threads` is null for
- * all, else sorted indices; `zoom` and `opened` name boxes (see nameOfLabel).
+ * A view is `{ mode, side, threads, time, zoom, query, regex, inverted, lines, roots, idle, machinery, mine, sort, opened }`. `threads` is
+ * null for all, else sorted indices; `time` is null for all, else { begin, end } in microseconds; `zoom` and `opened` name boxes (see
+ * nameOfLabel).
  */
 function fragmentOf(view, initial) {
   const pairs = [];
@@ -38,6 +39,7 @@ function viewOf(fragment, initial) {
 
 const VIEW_TEXTS = {
   threads: { write: (threads) => (threads === null ? "all" : rangesOf(threads)), read: (text) => (text === "all" ? null : numbersOf(text)) },
+  time: { write: (time) => (time === null ? "all" : `${Math.round(time.begin)}-${Math.round(time.end)}`), read: stretchOf },
   zoom: { write: (zoom) => zoom.slice(0, MOST_LEVELS).join(","), read: (text) => (text ? text.split(",").slice(0, MOST_LEVELS) : []) },
 };
 
@@ -50,6 +52,11 @@ function rangesOf(numbers) {
     else ranges.push([number, number]);
   }
   return ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(",");
+}
+
+function stretchOf(text) {
+  const [, begin, end] = /^(\d{1,15})-(\d{1,15})$/.exec(text) || [null, "0", "0"];
+  return Number(begin) < Number(end) ? { begin: Number(begin), end: Number(end) } : null;
 }
 
 function numbersOf(text) {
@@ -85,15 +92,15 @@ class ViewLink {
     this.current = fragmentOf(this.read(), this.initial);
   }
 
-  /** Call this after each change of the view. Typing into the search makes one step of the history, not one per key. */
+  /** Call this after each change of the view. Typing into the search or moving the stretch of time is one step of the history, not one per key. */
   update() {
     const fragment = fragmentOf(this.read(), this.initial);
     if (this.isRestoring || fragment === this.current) return;
-    const isTyping = withoutQuery(fragment) === withoutQuery(this.current) && this.current.includes("query=");
+    const isOneStep = ["query", "time"].some((key) => without(fragment, key) === without(this.current, key) && this.current.includes(`${key}=`));
     this.current = fragment;
     const address = fragment ? `#${fragment}` : location.pathname + location.search;
     try {
-      if (isTyping) history.replaceState(null, "", address);
+      if (isOneStep) history.replaceState(null, "", address);
       else history.pushState(null, "", address);
     } catch {
       // Some embedded documents may not have an address, and browsers limit how often it changes: then it lags behind.
@@ -101,6 +108,6 @@ class ViewLink {
   }
 }
 
-function withoutQuery(fragment) {
-  return fragment.replace(/(^|&)query=[^&]*/, "");
+function without(fragment, key) {
+  return fragment.split("&").filter((pair) => !pair.startsWith(`${key}=`)).join("&");
 }
