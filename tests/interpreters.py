@@ -119,6 +119,18 @@ def required() -> tuple[Interpreter, ...]:
     return available()
 
 
+def with_greenlets() -> list[Interpreter]:
+    """Those that there is a greenlet for: the wheels are for the usual ABI."""
+    return [
+        one
+        for one in required()
+        if one.version[1] in GREENLET_MINORS
+        and not one.debug
+        and not one.free_threaded
+        and not one.jit
+    ]
+
+
 def missing() -> list[str]:
     """The names of the full matrix that this machine lacks."""
     names = {interpreter.name for interpreter in available()}

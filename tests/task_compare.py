@@ -91,5 +91,26 @@ def variable_differences(truth: Json, dump: Json) -> list[str]:
     return found
 
 
+def greenlet_differences(truth: Json, dump: Json) -> list[str]:
+    """Each way in which the greenlets of the dump are not the suspended ones of the truth."""
+
+    def told(one: Json) -> list[Any]:
+        frames = [[frame[field] for field in FRAME_FIELDS] for frame in one["frames"]]
+        return [one["name"], one["python_thread_id"], frames]
+
+    true = {one["id"]: told(one) for one in truth["greenlets"]}
+    dumped = {task["id"]: told(task) for task in dump["tasks"]}
+    found = [f"{true[one]}: not in the dump" for one in true.keys() - dumped.keys()]
+    found += [f"no greenlet: {dumped[one]}" for one in dumped.keys() - true.keys()]
+    for one in true.keys() & dumped.keys():
+        if true[one] != dumped[one]:
+            found.append(f"{dumped[one]}\n  instead of\n{true[one]}")
+    unknown = ("state", "waits_for", "problem")
+    for task in dump["tasks"]:
+        if task["library"] != "greenlet" or any(task[field] is not None for field in unknown):
+            found.append(f"not as greenlets are: {task}")
+    return found
+
+
 def minor_version(truth: Json) -> int:
     return int(truth["version"].split(".")[1])

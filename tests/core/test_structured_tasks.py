@@ -1,4 +1,4 @@
-"""Tasks of trio in cores equal those of the process that died."""
+"""Tasks of trio and greenlets in cores equal those of the process that died."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from core_files import (
     need_kernel_cores,
     search_options,
 )
-from interpreters import TRIO_MINORS, required
+from interpreters import TRIO_MINORS, required, with_greenlets
 from targets import Interpreter
-from task_compare import task_differences, variable_differences
+from task_compare import greenlet_differences, task_differences, variable_differences
 from wheels import package_for
 
 pytestmark = pytest.mark.live
@@ -34,3 +34,16 @@ def test_tasks_of_trio_in_a_core(interpreter: Interpreter, tmp_path: Path) -> No
     found = task_differences(running.truth, dump) + variable_differences(running.truth, dump)
     if found:
         pytest.fail("\n".join([f"{len(found)} differences:", *found[:40]]), pytrace=False)
+
+
+@pytest.mark.parametrize("interpreter", with_greenlets(), ids=str)
+def test_greenlets_in_a_core(interpreter: Interpreter, tmp_path: Path) -> None:
+    need_kernel_cores()
+    arguments = [str(package_for(interpreter, "greenlet", tmp_path))]
+    with mortal_target(
+        interpreter, "suspended_greenlets.py", tmp_path, arguments=arguments
+    ) as running:
+        core = kernel_core(running.pid, tmp_path, signal.SIGABRT)
+        dump = core_json(core, *search_options(interpreter))
+    found = greenlet_differences(running.truth, dump)
+    assert not found, "\n".join(found)

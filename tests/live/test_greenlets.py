@@ -7,24 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from interpreters import GREENLET_MINORS, required
+from interpreters import with_greenlets
 from targets import Interpreter
+from task_compare import greenlet_differences
 from tool_runs import dump_json, run_tool
-from truth_compare import FRAME_FIELDS
 from truthful_target import TruthfulTarget, truthful_target
 from wheels import package_for
 
 pytestmark = pytest.mark.live
 
-WITH_GREENLETS = [
-    one
-    for one in required()
-    # There are no wheels for free-threaded builds before 3.14.
-    if one.version[1] in GREENLET_MINORS and not one.free_threaded
-]
 
-
-@pytest.fixture(scope="module", params=WITH_GREENLETS, ids=str)
+@pytest.fixture(scope="module", params=with_greenlets(), ids=str)
 def target(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TruthfulTarget]:
@@ -43,20 +36,9 @@ def test_greenlets_are_those_of_the_target(target: TruthfulTarget, options: list
     target.wait_for_barrier()
     dump = dump_json(target.pid, *options)
     assert not dump["problems"]
-    assert {task["library"] for task in dump["tasks"]} == {"greenlet"}
-
-    def places(frames: list[dict[str, object]]) -> list[list[object]]:
-        return [[frame[field] for field in FRAME_FIELDS] for frame in frames]
-
-    fields = ("id", "name", "python_thread_id")
-    told = {one["id"]: one for one in target.truth["greenlets"]}
-    assert len(told) == 12
-    assert {tuple(task[field] for field in fields) for task in dump["tasks"]} == {
-        tuple(one[field] for field in fields) for one in told.values()
-    }
-    for task in dump["tasks"]:
-        assert (task["state"], task["waits_for"], task["problem"]) == (None, None, None)
-        assert places(task["frames"]) == places(told[task["id"]]["frames"])
+    found = greenlet_differences(target.truth, dump)
+    assert not found, "\n".join(found)
+    assert len(target.truth["greenlets"]) == 12
 
 
 def test_the_text_has_them_below_their_threads(target: TruthfulTarget) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pystack
-from interpreters import GREENLET_MINORS, required
+from interpreters import required, with_greenlets
 from marks import each_of
 from sampled_stacks import Recorded
 from targets import PROGRAMS, Interpreter, Target
@@ -89,14 +89,6 @@ def test_recordings_through_trampolines_for_perf(interpreter: Interpreter) -> No
     assert not [one for one in whole if one.startswith(("0x", "py::", "<native"))]
 
 
-#: One build of each version: the wheels are for the usual ABI.
-WITH_GREENLETS = [
-    one
-    for one in required()
-    if one.version[1] in GREENLET_MINORS and not one.debug and not one.free_threaded and not one.jit
-]
-
-
 @pytest.fixture
 def greenlets(interpreter: Interpreter, tmp_path: Path) -> Any:
     package = package_for(interpreter, "greenlet", tmp_path)
@@ -119,7 +111,7 @@ def in_order(wanted: Sequence[str], found: Sequence[str]) -> bool:
     return all(one in rest for one in wanted)
 
 
-@each_of(WITH_GREENLETS)
+@each_of(with_greenlets())
 def test_the_stack_of_a_greenlet_ends_where_it_was_started(
     interpreter: Interpreter, greenlets: Any
 ) -> None:
@@ -135,7 +127,7 @@ def test_the_stack_of_a_greenlet_ends_where_it_was_started(
     assert stack[1] == "body"
 
 
-@each_of(WITH_GREENLETS)
+@each_of(with_greenlets())
 def test_recordings_of_greenlets(interpreter: Interpreter, greenlets: Any) -> None:
     with greenlets("busy") as target:
         recorded = Recorded(ready(target), 300, pystack.Native())
