@@ -370,6 +370,10 @@ class Batch:
     def stats(self) -> SamplerStats: ...  # counts since the last batch
     @property
     def finished(self) -> bool: ...  # the last batch: the sampler has ended
+    @property
+    def ends_tables(
+        self,
+    ) -> bool: ...  # the next batch begins empty tables: see Sampler.renew_tables
 
 class SamplerStats(TypedDict):
     """What happened in a stretch of time. The list is `for_each_count` in cpp/model/sample.h."""
@@ -421,6 +425,14 @@ class Sampler:
         self, timeout_s: float
     ) -> Batch | None: ...  # None: no samples and no counts within the timeout
     def stop(self) -> None: ...  # ends the thread, releases the target; then next_batch drains
+    def renew_tables(self) -> None:
+        """Asks for empty tables, so that memory does not grow for as long as the recording lasts.
+
+        A batch with `ends_tables` comes soon, unless the sampler ends first. IDs in later batches,
+        those of threads included, count from 0 again. No time is between the two.
+        """
+
+    def set_max_cpu_share(self, share: float) -> None: ...  # from the next sample on
     @property
     def python_version(self) -> str: ...
     @property

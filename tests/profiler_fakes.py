@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -69,6 +70,7 @@ class FakeBatch:
     threads: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     stats: SamplerStats = field(default_factory=no_stats)
     finished: bool = False
+    ends_tables: bool = False
 
 
 class BatchWriter:
@@ -194,6 +196,8 @@ class FakeSampler:
         self.end_reason: EndReason = ends
         self.error: str | None = None
         self.started = self.stopped = False
+        self.renewals = 0
+        self.max_cpu_share = 1.0
         self.counts: SamplerStats | None = stats(**counts)
 
     def start(self) -> None:
@@ -210,10 +214,91 @@ class FakeSampler:
             batch.stats, self.counts = self.counts, None
         return batch
 
+    def renew_tables(self) -> None:
+        self.renewals += 1
+
+    def set_max_cpu_share(self, share: float) -> None:
+        self.max_cpu_share = share
+
     def stop(self) -> None:
         self.stopped = True
         if self.end_reason == "running":
             self.end_reason = "stopped"
+
+
+class BusySampler(FakeSampler):
+    """Samples threads that compute, faster than time: each batch has the next `batch_s` seconds of them.
+
+    It ends after `duration_s` seconds. `now_s` is its time; each batch has other functions.
+    """
+
+    def __init__(
+        self,
+        duration_s: float,
+        *,
+        threads: int = 8,
+        rate_hz: int = 100,
+        batch_s: float = 1.0,
+        functions: int = 50,
+    ) -> None:
+        super().__init__()
+        self.counts = None
+        self._threads = threads
+        self._interval_ns = 1_000_000_000 // rate_hz
+        self._ticks = round(batch_s * rate_hz)
+        self._functions = functions
+        self._time_ns = self._begin_ns = time.monotonic_ns()
+        self._end_ns = self._begin_ns + round(duration_s * 1e9)
+        self._asks_for_tables = False
+        self._batches_made = 0
+        self.taken = 0
+        self._begin_tables()
+
+    def now_s(self) -> float:
+        return (self._time_ns - self._begin_ns) / 1e9
+
+    def renew_tables(self) -> None:
+        super().renew_tables()
+        self._asks_for_tables = True
+
+    def next_batch(self, timeout_s: float) -> FakeBatch | None:
+        if self._asks_for_tables:
+            self._asks_for_tables = False
+            batch = self._writer.batch()
+            batch.ends_tables = True
+            self._begin_tables()
+            return batch
+        is_over = self.stopped or self._time_ns >= self._end_ns
+        if is_over:
+            self.end_reason = "stopped" if self.stopped else "target_exited"
+            return self._writer.batch(finished=True)
+        return self._sample()
+
+    def _begin_tables(self) -> None:
+        self._writer = BatchWriter()
+        self._numbers = [
+            self._writer.thread(1 + index, f"worker-{index}") for index in range(self._threads)
+        ]
+
+    def _sample(self) -> FakeBatch:
+        self._batches_made += 1
+        busy = SampleState.ON_CPU | SampleState.CPU_KNOWN
+        for tick in range(self._ticks):
+            self._time_ns += self._interval_ns
+            for thread in self._numbers:
+                name = f"f{self._batches_made}_{(tick * 7 + thread * 3) % self._functions}"
+                stack = [Frame("main"), Frame(f"run_{thread}"), Frame(name)]
+                self._writer.sample(thread, self._time_ns, self._interval_ns, stack, busy)
+        samples = self._ticks * self._threads
+        self.taken += samples
+        batch = self._writer.batch()
+        batch.stats = stats(
+            ticks=self._ticks,
+            attempted=samples,
+            taken=samples,
+            elapsed_ns=self._ticks * self._interval_ns,
+        )
+        return batch
 
 
 def profile_of(

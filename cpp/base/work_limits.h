@@ -37,6 +37,11 @@ class WorkLimits {
     bool charge_bytes(std::uint64_t count) { return charge(bytes_, count, bytes_refused_); }
     /// Returns bytes of something that was dropped again.
     void return_bytes(std::uint64_t count) { bytes_.fetch_add(count, std::memory_order_relaxed); }
+    /// Returns all bytes: everything that was kept was dropped.
+    void return_all_bytes() {
+        bytes_.store(max_bytes_, std::memory_order_relaxed);
+        bytes_refused_.store(false, std::memory_order_relaxed);
+    }
     /// Something was left out because it alone is larger than anything real.
     void refuse_bytes() { bytes_refused_.store(true, std::memory_order_relaxed); }
     /// The same as charge_bytes, for turns of loops. False after the deadline, too.

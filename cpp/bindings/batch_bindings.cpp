@@ -165,6 +165,7 @@ class PyBatch {
         return items;
     }
     bool finished() const { return batch_->finished; }
+    bool ends_tables() const { return batch_->ends_tables; }
 
   private:
     std::shared_ptr<const model::Batch> batch_;
@@ -238,6 +239,18 @@ class PySampler {
             if (left <= kSlice || sampler_->end() != Sampler::End::kRunning) return nb::none();
             if (PyErr_CheckSignals() != 0) throw nb::python_error();
         }
+    }
+
+    void renew_tables() {
+        if (!is_in_forked_child()) sampler_->renew_tables();
+    }
+
+    void set_max_cpu_share(double share) {
+        if (!(share > 0) || share > 1) {
+            raise(Error{.code = ErrorCode::kInvalidArgument,
+                        .what = "the share of a CPU must be above 0 and at most 1"});
+        }
+        sampler_->set_max_cpu_share(share);
     }
 
     std::string python_version() const { return sampler_->python_version(); }
@@ -315,7 +328,8 @@ void define_batch(nb::module_& module) {
         .def_prop_ro("wait_holder", &PyBatch::wait_holder)
         .def_prop_ro("threads", &PyBatch::threads)
         .def_prop_ro("stats", &PyBatch::stats)
-        .def_prop_ro("finished", &PyBatch::finished);
+        .def_prop_ro("finished", &PyBatch::finished)
+        .def_prop_ro("ends_tables", &PyBatch::ends_tables);
 }
 
 /// A class with an attribute for each named value. They are plain numbers, which Python combines
@@ -362,6 +376,8 @@ void define_sampler(nb::module_& module) {
         .def("start", &PySampler::start)
         .def("stop", &PySampler::stop)
         .def("next_batch", &PySampler::next_batch, nb::arg("timeout_s"))
+        .def("renew_tables", &PySampler::renew_tables)
+        .def("set_max_cpu_share", &PySampler::set_max_cpu_share, nb::arg("share"))
         .def_prop_ro("python_version", &PySampler::python_version)
         .def_prop_ro("other_interpreters", &PySampler::other_interpreters)
         .def_prop_ro("end_reason", &PySampler::end_reason)

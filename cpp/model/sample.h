@@ -177,6 +177,7 @@ struct Batch {
     std::vector<std::pair<std::uint32_t, SampledThread>> threads;  ///< By index; new, or changed.
     SamplerStats stats;                                            ///< Since the last batch.
     bool finished = false;
+    bool ends_tables = false;  ///< The next batch begins new tables, threads included.
 
     /// The rows of the tables stay.
     void drop_samples() {

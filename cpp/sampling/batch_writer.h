@@ -27,6 +27,8 @@ class BatchWriter {
     /// over: the next sample needs another.
     void add_new_rows(model::Batch& batch, const FrameInterner& tables,
                       const model::WaitTable& waits, ThreadIdentities& identities);
+    /// The tables are empty again; all of their rows were handed over.
+    void begin_tables() { strings_ = frames_ = stacks_ = waits_ = 0; }
 
   private:
     std::uint64_t batch_number_ = 1;

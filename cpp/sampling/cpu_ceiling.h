@@ -45,6 +45,9 @@ class CpuCeiling {
         return next;
     }
 
+    /// From the next turn on.
+    void set_cpu_share(double share) { shares_.cpu = share; }
+
     /// What the thread has run since the last turn does not count.
     void forgive_cpu(std::uint64_t cpu_ns) { cpu_.forgive(cpu_ns); }
 
@@ -56,7 +59,7 @@ class CpuCeiling {
 
     inline static std::atomic<unsigned> ceilings_ = 0;
 
-    const Shares shares_;
+    Shares shares_;
     const unsigned cpus_;
     ShareBudget cpu_;
     ShareBudget stops_;

@@ -34,6 +34,16 @@ void FrameInterner::use(cpython::CodeReader& codes) {
     start_anew();
 }
 
+void FrameInterner::renew_tables() {
+    strings_ = {};
+    frames_ = {};
+    stacks_ = {};
+    task_frames_ = {};
+    rows_ = {};
+    left_out_.reset();
+    use(*codes_);
+}
+
 FrameInterner::Outcome FrameInterner::intern(std::span<const RawFrame> frames,
                                              std::size_t unchanged,
                                              std::optional<model::FrameId> task,

@@ -102,6 +102,8 @@ class FrameInterner {
     void use(cpython::CodeReader& codes);
     /// A code object that was read is no more: stacks that were interned must be looked up again.
     void start_anew() { ++epoch_; }
+    /// Begins empty tables: no row's number means anything any more. The caller returns the bytes.
+    void renew_tables();
 
     const model::StringTable& strings() const { return strings_; }
     const std::vector<model::FrameRow>& frames() const { return frames_; }

@@ -73,6 +73,12 @@ class NativeSampling {
     /// Once a sample: looks for what the last one did not know.
     void catch_up(std::span<const RemoteAddr> interpreters, std::uint64_t now_ns);
 
+    /// The tables were renewed.
+    void forget_rows() {
+        runs_.clear();
+        gaps_.clear();
+    }
+
   private:
     NativeSampling(const target::Target& target, const cpython::Runtime& runtime,
                    std::unique_ptr<unwind::NativeUnwinder> unwinder, merge::NativeOptions options,

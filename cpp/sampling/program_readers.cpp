@@ -70,6 +70,11 @@ bool ProgramReaders::renew_codes(std::uint64_t now_ns) {
     return true;
 }
 
+void ProgramReaders::renew_tables() {
+    table_limits_->return_all_bytes();
+    interner_->renew_tables();
+}
+
 bool ProgramReaders::find_tasks(std::uint64_t now_ns) {
     if (tasks_ || now_ns < find_tasks_at_ns_ || !find_tasks_pace_.is_due()) return false;
     const auto begin = Pace::Clock::now();

@@ -34,6 +34,9 @@ class ProgramReaders {
     /// points to one must be dropped then.
     bool renew_codes(std::uint64_t now_ns);
 
+    /// Begins empty tables with all of their bytes. What points to rows must be dropped then.
+    void renew_tables();
+
     /// Looks for asyncio, which programs import when they like, less and less often. True when it
     /// was found just now: from then on thread states are read up to the running task, so that no
     /// ReadPlan is of use any more.
@@ -59,7 +62,7 @@ class ProgramReaders {
     /// What the interpreters, as they were read last, say of the GIL: model::SampleState bits.
     std::uint8_t gil_bits(const cpython::ThreadState& state) const;
 
-    /// Of what is never dropped; part of the recording's.
+    /// Of what is dropped by renew_tables() only; part of the recording's.
     const std::shared_ptr<WorkLimits>& table_limits() const { return table_limits_; }
 
   private:

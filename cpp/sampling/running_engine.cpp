@@ -46,6 +46,11 @@ void RunningEngine::forget_codes() {
     }
 }
 
+void RunningEngine::forget_rows() {
+    forget_codes();
+    for (TrackedThread* thread : threads_) thread->task = {};
+}
+
 Result<void> RunningEngine::take_samples(const Tick& tick) {
     prover_.use({program_.stacks(), program_.codes(), program_.interner(),
                  program_.code_validator(), program_.interpreters()});

@@ -32,6 +32,7 @@ class RunningEngine final : public SampleEngine {
     Result<void> take_samples(const Tick& tick) override;
     void begin_program() override;
     void forget_codes() override;
+    void forget_rows() override;
 
     ThreadProver::Outcome sample_state(std::size_t state, const Tick& tick);
     void sample_thread(std::size_t thread, const Tick& tick);

@@ -110,6 +110,14 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
     return result;
 }
 
+void SampleEngine::renew_tables(std::uint64_t now_ns) {
+    program_.renew_tables();
+    threads_.renumber(now_ns);
+    waits_.renew_table();
+    writer_.begin_tables();
+    forget_rows();
+}
+
 void SampleEngine::begin(std::uint64_t now_ns) {
     previous_ns_ = 0;
     from_ns_ = now_ns;

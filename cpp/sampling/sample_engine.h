@@ -46,6 +46,10 @@ class SampleEngine {
         writer_.add_new_rows(batch, program_.interner(), waits_.table(), threads_.identities());
     }
 
+    /// Begins empty tables, after complete(): what they have is needed no more, and memory must not
+    /// grow for as long as a recording lasts. Threads that live have new numbers.
+    void renew_tables(std::uint64_t now_ns);
+
     /// The recording begins at `now_ns`: what was sampled before was not part of it.
     void begin(std::uint64_t now_ns);
 
@@ -74,6 +78,8 @@ class SampleEngine {
     virtual Result<void> check() { return {}; }
     /// No code object is known any more.
     virtual void forget_codes() = 0;
+    /// No row of the tables means anything any more.
+    virtual void forget_rows() = 0;
 
     /// A thread was looked at as late as that.
     void note_looked_until(std::uint64_t ns) {

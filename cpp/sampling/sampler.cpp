@@ -87,7 +87,10 @@ Result<std::unique_ptr<Sampler>> Sampler::open(int pid, const SamplerOptions& op
 }
 
 Sampler::Sampler(std::unique_ptr<SampleEngine> engine, const SamplerOptions& options)
-    : options_(options), version_(engine->python_version()), engine_(std::move(engine)) {}
+    : options_(options),
+      version_(engine->python_version()),
+      engine_(std::move(engine)),
+      max_cpu_share_(options.max_cpu_share) {}
 
 Sampler::~Sampler() {
     stop();
@@ -132,6 +135,7 @@ Result<void> Sampler::run() {
         {.cpu = options_.max_cpu_share, .stops = options_.stops() ? options_.max_pause_share : 1},
         process::own_run_time_ns(), std::thread::hardware_concurrency());
     const auto next_start = [&] {
+        ceiling.set_cpu_share(max_cpu_share_);
         return ceiling.next_start(to_ns(Clock::now() - ceiling_begin), process::own_run_time_ns(),
                                   to_ns(engine_->standing_time()));
     };
@@ -145,7 +149,7 @@ Result<void> Sampler::run() {
         engine_->complete(rehearsal);
         rehearsal.drop_samples();
         const std::lock_guard lock(mutex_);
-        append(pending_, rehearsal);
+        append(pending_.back(), rehearsal);
     }
     const auto begin = Clock::now();
     engine_->begin(to_ns(begin.time_since_epoch()));
@@ -179,17 +183,30 @@ Result<void> Sampler::run() {
         maps_reported = maps_reported || stats.maps_left_out != 0;
         batch.stats = std::exchange(stats, {});
         const std::lock_guard lock(mutex_);
-        append(pending_, batch);
+        append(pending_.back(), batch);
         other_runtimes_ = engine_->other_runtimes();
         batch = {};
         progress_.notify_all();
     };
+    const auto begin_tables = [&] {
+        hand_over();
+        maps_reported = false;
+        engine_->renew_tables(to_ns(Clock::now().time_since_epoch()));
+        const std::lock_guard lock(mutex_);
+        renewal_asked_ = false;
+        pending_.emplace_back();
+        pending_.end()[-2].ends_tables = true;
+        progress_.notify_all();
+    };
     for (;;) {
         const auto planned = time_of(static_cast<double>(slot) + instants.next());
-        if (!sleep_until(planned)) {
-            hand_over();
-            finish(End::kStopped, std::nullopt);
-            return {};
+        while (!sleep_until(planned)) {
+            if (stop_asked_) {
+                hand_over();
+                finish(End::kStopped, std::nullopt);
+                return {};
+            }
+            begin_tables();
         }
         const auto now = Clock::now();
         const bool late = now - planned > interval / 2;
@@ -236,14 +253,14 @@ Result<void> Sampler::run() {
     }
 }
 
-/// False when stop was asked for.
+/// False when stop or new tables were asked for.
 bool Sampler::sleep_until(Clock::time_point time) {
-    while (engine_->release_late_threads() && !stop_asked_ && time - Clock::now() > kLatePause) {
+    while (engine_->release_late_threads() && !is_disturbed() && time - Clock::now() > kLatePause) {
         std::this_thread::sleep_for(kLatePause);
     }
     if (const auto left = time - Clock::now(); left > kLongestSleep) {
         std::unique_lock lock(mutex_);
-        if (wake_.wait_until(lock, time - kLongestSleep / 2, [this] { return stop_asked_.load(); }))
+        if (wake_.wait_until(lock, time - kLongestSleep / 2, [this] { return is_disturbed(); }))
             return false;
     }
     if (time - Clock::now() > kSpin) {
@@ -254,8 +271,8 @@ bool Sampler::sleep_until(Clock::time_point time) {
         while (::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == EINTR)
             continue;
     }
-    while (Clock::now() < time && !stop_asked_) continue;
-    return !stop_asked_;
+    while (Clock::now() < time && !is_disturbed()) continue;
+    return !is_disturbed();
 }
 
 void Sampler::finish(End end, std::optional<Error> error) {
@@ -270,17 +287,27 @@ std::optional<model::Batch> Sampler::next_batch(std::chrono::nanoseconds timeout
     progress_.wait_for(lock, timeout, [this] { return has_news() || end_ != End::kRunning; });
     if (end_ != End::kRunning) {
         if (final_batch_taken_) return std::nullopt;
-        final_batch_taken_ = true;
-        pending_.finished = true;
+        final_batch_taken_ = pending_.front().finished = pending_.size() == 1;
     } else if (!has_news()) {
         return std::nullopt;
     }
-    return std::exchange(pending_, {});
+    model::Batch batch = std::exchange(pending_.front(), {});
+    if (pending_.size() > 1) pending_.pop_front();
+    return batch;
+}
+
+void Sampler::renew_tables() {
+    {
+        const std::lock_guard lock(mutex_);
+        renewal_asked_ = true;
+    }
+    wake_.notify_all();
 }
 
 /// Whether samples or counts wait to be taken. Rows of the tables alone can wait longer.
 bool Sampler::has_news() const {
-    return !pending_.time_ns.empty() || pending_.stats != model::SamplerStats{};
+    const model::Batch& next = pending_.front();
+    return next.ends_tables || !next.time_ns.empty() || next.stats != model::SamplerStats{};
 }
 
 std::vector<std::string> Sampler::other_runtimes() const {

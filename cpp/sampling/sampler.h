@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -32,6 +33,12 @@ class Sampler {
     /// comes one batch with `finished` set, then nullopt at once. No sample is in two batches, and
     /// none is counted twice.
     std::optional<model::Batch> next_batch(std::chrono::nanoseconds timeout);
+    /// Asks for empty tables, so that memory does not grow for as long as the recording lasts. The
+    /// batch with `ends_tables` set is the last one of the old ones; it comes soon, whatever the
+    /// rate, and never if the sampling ends first. No time is between the two.
+    void renew_tables();
+    /// Another SamplerOptions::max_cpu_share, from the next sample on.
+    void set_max_cpu_share(double share) { max_cpu_share_ = share; }
     /// Ends the sampling and releases the target; returns when it has. Idempotent. A sample that
     /// takes long is given up for it.
     void stop();
@@ -49,6 +56,7 @@ class Sampler {
 
     Result<void> run();
     bool sleep_until(Clock::time_point time);
+    bool is_disturbed() const { return stop_asked_ || renewal_asked_; }
     bool has_news() const;
     void finish(End end, std::optional<Error> error);
 
@@ -61,8 +69,11 @@ class Sampler {
     std::condition_variable wake_;      ///< For the sampling thread: stop was asked for.
     std::condition_variable progress_;  ///< For the consumer: samples, or the end.
     std::atomic<bool> stop_asked_ = false;
+    std::atomic<bool> renewal_asked_ = false;
+    std::atomic<double> max_cpu_share_;
     bool final_batch_taken_ = false;
-    model::Batch pending_;
+    /// Never empty: the last one grows, and those before it end their tables.
+    std::deque<model::Batch> pending_ = std::deque<model::Batch>(1);
     std::vector<std::string> other_runtimes_;
     End end_ = End::kRunning;
     std::optional<Error> error_;

@@ -48,6 +48,11 @@ void StoppedEngine::begin_program() {
                                          options_.native->with_debug_root(target_->files()),
                                          program_.interner());
     if (native) native_ = std::move(*native);
+    forget_blocked();
+}
+
+/// Each thread is stopped for its next sample.
+void StoppedEngine::forget_blocked() {
     blocked_threads_ =
         std::make_unique<BlockedThreadCache>(target_->pid(), target_->memory(), program_.stacks());
 }
@@ -55,6 +60,14 @@ void StoppedEngine::begin_program() {
 void StoppedEngine::forget_codes() {
     if (native_) return;  // Its stacks have no code objects.
     for (TrackedThread* thread : threads_) thread->stack = {};
+}
+
+void StoppedEngine::forget_rows() {
+    for (TrackedThread* thread : threads_) thread->stack = {};
+    unclaimed_.clear();
+    if (!native_) return;
+    native_->forget_rows();
+    forget_blocked();
 }
 
 Result<void> StoppedEngine::take_samples(const Tick& tick) {

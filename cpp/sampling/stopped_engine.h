@@ -40,7 +40,9 @@ class StoppedEngine final : public SampleEngine {
     Result<void> take_samples(const Tick& tick) override;
     void begin_program() override;
     void forget_codes() override;
+    void forget_rows() override;
 
+    void forget_blocked();
     bool is_asleep(const cpython::ThreadState& state) const;
     std::vector<Visit> plan_visits(const Tick& tick);
     void plan_unclaimed(std::vector<Visit>& visits, const Tick& tick);

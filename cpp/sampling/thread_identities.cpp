@@ -51,6 +51,20 @@ std::uint32_t ThreadIdentities::add_known(model::SampledThread who) {
     return index;
 }
 
+std::vector<std::uint32_t> ThreadIdentities::renumber(std::span<const std::uint32_t> kept,
+                                                      std::uint64_t now_ns) {
+    const std::vector<Thread> before = std::exchange(threads_, {});
+    const auto left_out_before = std::exchange(left_out_, std::nullopt);
+    changed_.clear();
+    std::vector<std::uint32_t> numbers;
+    for (const std::uint32_t old : kept) {
+        const std::uint32_t index = add(now_ns);
+        if (index != left_out_ && old != left_out_before) threads_[index] = before[old];
+        numbers.push_back(index);
+    }
+    return numbers;
+}
+
 /// Their places in `threads`.
 std::vector<std::size_t> ThreadIdentities::due_threads(std::uint64_t now_ns,
                                                        std::span<const std::uint32_t> threads) {

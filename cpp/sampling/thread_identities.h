@@ -30,6 +30,9 @@ class ThreadIdentities {
     /// A thread that is never asked about.
     std::uint32_t add_known(model::SampledThread who);
 
+    /// Forgets all threads but `kept`. Their new numbers, in this order; all are told of again.
+    std::vector<std::uint32_t> renumber(std::span<const std::uint32_t> kept, std::uint64_t now_ns);
+
     /// The thread is one of those that there was no room for: it has no samples.
     bool is_left_out(std::uint32_t thread) const { return thread == left_out_; }
 

@@ -72,6 +72,15 @@ void ThreadTable::clear() {
     ++changes_;
 }
 
+void ThreadTable::renumber(std::uint64_t now_ns) {
+    indices_ = identities_.renumber(indices_, now_ns);
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        order_[i]->index = indices_[i];
+        order_[i]->is_left_out = identities_.is_left_out(indices_[i]);
+    }
+    ++changes_;
+}
+
 const TrackedThread* ThreadTable::find(RemoteAddr thread_state) const {
     const auto known = by_state_.find(thread_state);
     return known != by_state_.end() ? known->second.get() : nullptr;

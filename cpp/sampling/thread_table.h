@@ -30,6 +30,8 @@ class ThreadTable {
                   std::uint64_t now_ns);
     /// The process executes another program: no thread state means what it did.
     void clear();
+    /// Numbers the threads anew, so that those that have ended need no memory any more.
+    void renumber(std::uint64_t now_ns);
 
     std::size_t size() const { return order_.size(); }
     /// The thread of interpreters.threads()[index].

@@ -25,6 +25,12 @@ class UnclaimedThreads {
     /// The threads with these tids, in their order; the others are gone. Until the next call.
     const std::vector<Entry>& update(std::span<const std::int32_t> tids, const Tick& tick);
 
+    /// The identities were renumbered without these: they are added again.
+    void clear() {
+        threads_.clear();
+        order_.clear();
+    }
+
   private:
     const target::Target& target_;
     ThreadIdentities& identities_;

@@ -25,6 +25,8 @@ class WaitInterner {
                          std::string_view name, std::uint32_t holder);
 
     const model::WaitTable& table() const { return table_; }
+    /// As FrameInterner::renew_tables.
+    void renew_table() { table_ = {}; }
 
     /// As many rows have names or holders.
     static constexpr std::size_t kMostNamed = 4096;

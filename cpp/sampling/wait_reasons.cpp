@@ -131,6 +131,14 @@ model::WaitId WaitReasons::find(std::size_t index, const RawFrame* innermost) {
     return waiting.id;
 }
 
+void WaitReasons::renew_table() {
+    interner_.renew_table();
+    for (TrackedThread* thread : threads_) {
+        thread->waiting.id = 0;
+        thread->waiting.is_settled = false;
+    }
+}
+
 void WaitReasons::end_tick() {
     if (!names_.has_unknown() || !names_pace_.is_due()) return;
     const auto begin = Pace::Clock::now();

@@ -39,6 +39,8 @@ class WaitReasons {
     void end_tick();
 
     const model::WaitTable& table() const { return interner_.table(); }
+    /// As FrameInterner::renew_tables. What threads wait for stays known.
+    void renew_table();
 
   private:
     void check_call(TrackedThread& thread, std::uint8_t bits);

@@ -73,3 +73,6 @@ class Batch(Protocol):
     def stats(self) -> SamplerStats: ...
     @property
     def finished(self) -> bool: ...
+    @property
+    def ends_tables(self) -> bool:
+        """Whether the next batch begins new tables, threads included."""

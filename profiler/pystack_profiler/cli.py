@@ -8,6 +8,7 @@ from pystack.cli.options import HELP_FLAGS, common_options, settings_of
 from pystack.cli.screen import print_status
 
 from .destination import Destination, kept_beside
+from .file_series import RequestedFiles
 from .format_options import (
     chosen_format,
     format_option,
@@ -19,6 +20,7 @@ from .format_options import (
 )
 from .interruption import Abandoned, Interruption
 from .output import expand
+from .series_options import check_series, series_options
 from .session import record_command, record_process
 from .settings import Settings
 from .target_options import TargetCommand, sampling_options, target_arguments, target_of
@@ -33,7 +35,7 @@ _DEFAULT_NAME = "pystack-%p-%t"
     "-o",
     "--output",
     metavar="FILE",
-    help="Write to FILE; `-` is stdout. %p is the pid, %t the time."
+    help="Write to FILE; `-` is stdout. %p is the pid, %t the time (UTC)."
     f" Default: {_DEFAULT_NAME} with the suffix of the format.",
 )
 @format_option
@@ -44,6 +46,7 @@ _DEFAULT_NAME = "pystack-%p-%t"
     " with the suffix .pystack beside FILE. It grows while recording.",
 )
 @push_option
+@series_options
 @sampling_options
 @mode_options
 @click.option("-t", "--threads", is_flag=True, help="Show threads, and processes, as root frames.")
@@ -59,6 +62,8 @@ def record(
     format_name: str | None,
     keep: bool,
     push_url: str | None,
+    every_s: float | None,
+    max_files: int | None,
     settings: Settings,
     mode: Mode,
     threads: bool,
@@ -85,19 +90,22 @@ def record(
     destination = Destination(
         output, chosen, view, settings_of(ctx).verbosity, kept, push_target(push_url)
     )
+    check_series(output, every_s, max_files)
     for file in filter(None, (destination, destination.recording_file())):
         try:
             file.sink(expand(file.pattern, target or 0)).open()
         except OSError as error:
             print_status(f"cannot write {file.pattern}: {error.strerror}")
             ctx.exit(1)
+    requested = RequestedFiles(destination, every_s, max_files)
     with Interruption() as interruption:
         try:
             if target is not None:
-                status = record_process(target, settings, destination, interruption)
+                status = record_process(target, settings, requested, interruption)
             else:
-                status = record_command(command, settings, destination, interruption)
+                status = record_command(command, settings, requested, interruption)
         except Abandoned as abandoned:
-            print_status("aborted; nothing was written")
+            lost = "nothing was written" if every_s is None else "the last file was not written"
+            print_status(f"aborted; {lost}")
             status = abandoned.exit_status
     ctx.exit(status)

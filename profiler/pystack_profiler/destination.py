@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -35,6 +35,11 @@ class Destination:
     keep: str | None = None  # the pattern of a recording file to write beside it
     push: PushTarget | None = None  # a server that gets the recording as well
 
+    @property
+    def suffix(self) -> str:
+        """Of the pattern, if it is one of the format's; else ""."""
+        return _suffix_of(self.pattern, self.format)
+
     def sink(self, path: str) -> Sink:
         def report_wait() -> None:
             print_status(f"waiting for a reader of {_shown(path)}")
@@ -55,15 +60,29 @@ def kept_beside(pattern: str, format: exporters.Format, default: str) -> str:
     and devices."""
     if not is_replaceable(pattern):
         return default + exporters.PYSTACK.suffixes[0]
-    suffix = max((one for one in format.suffixes if pattern.endswith(one)), key=len, default="")
-    return pattern.removesuffix(suffix) + exporters.PYSTACK.suffixes[0]
+    return pattern.removesuffix(_suffix_of(pattern, format)) + exporters.PYSTACK.suffixes[0]
+
+
+def _suffix_of(pattern: str, format: exporters.Format) -> str:
+    return max((one for one in format.suffixes if pattern.endswith(one)), key=len, default="")
 
 
 class Output:
     """What becomes of one recording."""
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        say: Callable[[str], None] = print_status,
+        *,
+        is_one_of_many: bool = False,
+    ) -> None:
+        """`say` prints a line while it records. `is_one_of_many`: the recording goes on in another file."""
         self._destination = destination
+        self._say = say
+        self._is_one_of_many = is_one_of_many
+        #: The paths that were written.
+        self.written: list[str] = []
         self._recording_file = destination.recording_file()
         self._live: LiveFile | None = None
         self._paths: dict[Destination, str] = {}  # those that are wanted
@@ -72,23 +91,38 @@ class Output:
     @property
     def has_failed(self) -> bool:
         """Whether going on would be for nothing."""
+        return self._is_cut and not self._is_one_of_many
+
+    @property
+    def _is_cut(self) -> bool:
         return self._lacks_end and self._destination.format is exporters.PYSTACK
+
+    @property
+    def log(self) -> LiveFile | None:
+        """The file that grows, once it was begun."""
+        return self._live
 
     @contextmanager
     def growing(self, recording: Recording) -> Iterator[LiveFile | None]:
         """Begins to write a file that can grow. An exception removes it: nothing was recorded, or the
         user wants no file."""
-        # All at once: names with the time would differ later.
-        for file in filter(None, (self._destination, self._recording_file)):
-            self._paths[file] = expand(file.pattern, recording.pid)
-        if self._recording_file is not None:
-            self._begin(self._paths[self._recording_file], recording)
+        self.begin(recording)
         try:
             yield self._live
         except BaseException:
-            if self._live is not None:
-                self._live.discard()
+            self.discard()
             raise
+
+    def begin(self, recording: Recording) -> None:
+        # All at once: names with the time would differ later.
+        for file in filter(None, (self._destination, self._recording_file)):
+            self._paths[file] = expand(file.pattern, recording.pid, recording.start_time_ns)
+        if self._recording_file is not None:
+            self._begin(self._paths[self._recording_file], recording)
+
+    def discard(self) -> None:
+        if self._live is not None:
+            self._live.discard()
 
     def update(self, recording: Recording) -> None:
         """Lets the file grow. A failure is told at once."""
@@ -101,22 +135,38 @@ class Output:
 
     def save(self, recording: Recording) -> int:
         """Completes the files and prints the summary. Returns the exit status."""
+        status, path = self.complete(recording)
+        if path is not None:
+            _print_summary(recording, self._destination, path, lacks_end=self._is_cut)
+        return 1 if recording.end_reason == "failed" else status
+
+    def complete(self, recording: Recording) -> tuple[int, str | None]:
+        """Completes the files. Returns the exit status, and the path of the file; None: it was not written."""
         destination, beside = self._destination, self._recording_file
         status = 0
         if beside is not None and beside is not destination:
             wanted, path = self._save_file(recording, beside)
             status = 0 if path == wanted and not self._lacks_end else 1
             if path is not None:
-                print_status(f"the recording is kept: {path} ({_how_to_open(beside, path)})")
+                self._say(f"the recording is kept: {path} ({_how_to_open(beside, path)})")
         wanted, path = self._save_file(recording, destination)
         if destination.push is not None:
             status = push(destination.push, recording, destination.view) or status
-        if path is None:
-            return 1
-        _print_summary(recording, destination, path, lacks_end=self.has_failed)
-        if self.has_failed or recording.end_reason == "failed" or path != wanted:
-            return 1
-        return status
+        if self._is_cut or path != wanted:
+            status = 1
+        return status, path
+
+    def save_snapshot(self, recording: Recording) -> None:
+        """Writes what was recorded until now to a file of its own, and says where."""
+        destination = replace(self._destination, push=None, keep=None)
+        suffix = destination.suffix
+        stem = self._paths[self._destination].removesuffix(suffix)
+        if not is_replaceable(destination.pattern):
+            stem, suffix = f"pystack-{recording.pid}", destination.format.suffixes[0]
+        wanted = expand(stem.replace("%", "%%") + "-snapshot-%t", recording.pid) + suffix
+        path = _write(recording.snapshot(), destination, wanted)
+        if path is not None:
+            self._say(f"snapshot: {path} ({_how_to_open(destination, path)}); recording goes on")
 
     def _begin(self, path: str, recording: Recording) -> None:
         if not is_replaceable(path):
@@ -126,23 +176,29 @@ class Output:
         try:
             self._live = LiveFile(path, recording)
         except OSError as error:
-            print_status(
+            self._say(
                 f"Warning: cannot write {_shown(path)} while recording: {error.strerror}; trying again"
                 " at the end"
             )
             return
         if self._live.growing_path != self._live.path:
-            print_status(
+            self._say(
                 f"until the end, the file is {self._live.growing_path}, because other users can write to the"
                 f" folder of {path}"
             )
 
     def _save_file(self, recording: Recording, file: Destination) -> tuple[str, str | None]:
         """Returns the path that was wanted, and the one that was written; None: nothing was."""
+        wanted: str
+        path: str | None
         if self._live is not None and file is self._recording_file:
-            return self._live.path, self._complete(self._live, recording)
-        wanted = self._paths[file]
-        return wanted, _write(recording, file, wanted)
+            wanted, path = self._live.path, self._complete(self._live, recording)
+        else:
+            wanted = self._paths[file]
+            path = _write(recording, file, wanted)
+        if path is not None:
+            self.written.append(path)
+        return wanted, path
 
     def _complete(self, live: LiveFile, recording: Recording) -> str:
         if self._lacks_end:
@@ -157,7 +213,9 @@ class Output:
     def _report_loss(self, live: LiveFile, error: OSError) -> None:
         self._lacks_end = True
         goes_on = "ends" if self.has_failed else "goes on without it"
-        print_status(
+        if self._is_one_of_many:
+            goes_on = "goes on in the next file"
+        self._say(
             f"cannot write {live.growing_path}: {error.strerror}; what was recorded before is in the"
             f" file, and recording {goes_on}"
         )

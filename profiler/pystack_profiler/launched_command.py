@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from pystack.errors import PermissionDenied, PystackError, VersionUnsupported
 
-from .driver import Sampler
+from .process_recorder import Sampler
 
 #: A command that does not run Python after this time is given up. Wrappers must `exec` Python by then.
 OPEN_WITHIN_S = 10.0

@@ -21,9 +21,11 @@ from pystack.safe_files import check_place, find_place, new_file, open_special
 STDOUT = "-"
 
 
-def expand(pattern: str, pid: int) -> str:
-    """Replaces `%p` by the pid, `%t` by the local time and `%%` by a percent sign."""
-    values = {"p": str(pid), "t": time.strftime("%Y%m%d-%H%M%S"), "%": "%"}
+def expand(pattern: str, pid: int, time_ns: int | None = None) -> str:
+    """Replaces `%p` by the pid, `%t` by the time as `20260131T235959Z` (UTC, so that names sort by time) and
+    `%%` by a percent sign. `time_ns`: since 1970; None: now."""
+    seconds = time.time() if time_ns is None else time_ns / 1e9
+    values = {"p": str(pid), "t": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds)), "%": "%"}
     pieces: list[str] = []
     position = 0
     while (percent := pattern.find("%", position)) >= 0:

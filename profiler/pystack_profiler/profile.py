@@ -22,7 +22,8 @@ from .window import Window
 if TYPE_CHECKING:
     from pystack.sampling import SamplerStats
 
-EndReason = Literal["running", "stopped", "target_exited", "failed"]
+#: "continued": the recording went on after this window.
+EndReason = Literal["running", "continued", "stopped", "target_exited", "failed"]
 
 
 #: For the tables and the windows of all profiles, while they grow. The child of a fork does not have the
@@ -172,6 +173,21 @@ class Profile:
         copied.finish()
         return copied
 
+    def succeed(self) -> Profile:
+        """Ends this profile. Returns the one for the time after it, whose tables are empty."""
+        with _growing:
+            end_ns = max(self.window.end_ns, self.process.start_ns)
+            following = Profile(
+                replace(self.process, start_ns=end_ns),
+                window=self.window.successor(),
+                only_own_threads=self._only_own_threads,
+            )
+            following._had_threads = self.was_seen
+            self.process.end_ns = end_ns
+            self.process.end_reason = "continued"
+        self.finish()
+        return following
+
     def cut(self) -> Profile:
         """Ends the current window and begins a new one. Returns a profile with the one that ended, on
         the same tables.
@@ -181,7 +197,7 @@ class Profile:
         with _growing:
             end_ns = max(self.end_ns, self.process.start_ns)
             closed = Profile(
-                replace(self.process, end_ns=end_ns),
+                replace(self.process, end_ns=end_ns, end_reason="continued"),
                 self.tables,
                 self.window,
                 only_own_threads=self._only_own_threads,
@@ -286,7 +302,11 @@ class Recording:
         Only the thread that drives the recording may call this. Take a `snapshot` of the result if
         another thread uses it.
         """
-        closed = replace(self, profiles=[profile.cut() for profile in self.profiles])
+        return self.close([profile.cut() for profile in self.profiles])
+
+    def close(self, profiles: list[Profile]) -> Recording:
+        """As `cut`, with these profiles for the time until now."""
+        closed = replace(self, profiles=profiles, end_reason="continued")
         closed.ended_ns = max(closed.end_ns, self.began_ns)
         if self.began_ns:
             self.start_time_ns += closed.ended_ns - self.began_ns

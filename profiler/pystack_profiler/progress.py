@@ -10,6 +10,7 @@ from typing import TextIO
 from pystack.cli.screen import StatusLine, print_status
 
 from .driver import Progress
+from .settings import Settings
 from .stats import achieved_rate_hz, coverage, format_rate, format_share, lost_samples, plural
 
 _INTERVAL_S = 0.5
@@ -18,6 +19,9 @@ _DISPENSABLE = ("coverage", "threads", "rate", "processes", "samples", "errors")
 
 _ADVICE_AFTER_S = 1.0
 _MOST_LOST = 0.5  # of the samples; more calls for advice
+
+_RATE_IS_KNOWN_AFTER_S = 3.0
+_NOTEWORTHY = 0.01  # of the ticks; a few are skipped after something expensive
 
 
 class ProgressLine:
@@ -101,3 +105,26 @@ class LossAdvice:
             )
         else:
             self._say(f"Warning: {share}: the memory of the process could not be read")
+
+
+class RateAdvice:
+    """Says once that the rate is lowered to keep the recorder within its share of a CPU."""
+
+    def __init__(self, say: Callable[[str], None], settings: Settings) -> None:
+        self._say = say
+        self._settings = settings
+        self._is_said = False
+
+    def update(self, progress: Progress) -> None:
+        stats = progress.stats
+        if self._is_said or progress.elapsed_s < _RATE_IS_KNOWN_AFTER_S:
+            return
+        if stats["throttled"] <= _NOTEWORTHY * (stats["ticks"] + stats["missed"]):
+            return
+        self._is_said = True
+        share = format_share(self._settings.max_cpu_share, 1)
+        self._say(
+            f"rate lowered to about {format_rate(achieved_rate_hz(stats))} of"
+            f" {format_rate(self._settings.rate_hz)}, so that recording uses at most {share} of a CPU"
+            " (--max-cpu); weights of samples stay true"
+        )

@@ -15,9 +15,14 @@ import pystack
 from pystack.errors import InvalidArgument, PystackError
 
 from . import driver
-from .driver import OneProcess, ProcessRecorder, Progress, Targets
+from .cpu_budget import CpuBudget
+from .driver import OneProcess, Progress, Run, Targets
+from .process_recorder import ProcessRecorder
 from .profile import Recording
 from .settings import DEFAULT_MAX_PAUSE, DEFAULT_MAX_PROCESSES, Settings
+
+#: How long the end of a recording waits for a callback.
+_CALLBACK_PATIENCE_S = 1.0
 
 
 def open_targets(
@@ -106,11 +111,21 @@ def record(
     try:
         recording = driver.new_recording(pid, settings)
         driver.record_targets(
-            targets, recording, duration_s, stop_requested=stop_requested, on_progress=on_progress
+            targets,
+            recording,
+            duration_s,
+            stop_requested=stop_requested,
+            on_progress=on_progress,
+            budget=_budget_of(settings),
         )
     finally:
         targets.close()
     return recording
+
+
+def _budget_of(settings: Settings) -> CpuBudget | None:
+    """For a process that does other work, too."""
+    return None if settings.max_cpu is None else CpuBudget(settings.max_cpu, whole_process=False)
 
 
 class Recorder:
@@ -165,6 +180,7 @@ class Recorder:
         self._targets: Targets | None = None
         self._recording: Recording | None = None
         self._thread: threading.Thread | None = None
+        self._run: Run | None = None
         self._error: BaseException | None = None
         self._owner = 0  # the process that started it
 
@@ -179,10 +195,18 @@ class Recorder:
             self._targets = open_targets(pid, self._settings)
             try:
                 recording = driver.new_recording(pid, self._settings)
+                # The thread's own pauses end with the recording.
+                self._run = Run(
+                    self._targets,
+                    recording,
+                    self._settings.duration_s,
+                    pause=self._stopping.wait,
+                    budget=_budget_of(self._settings),
+                )
                 # A daemon, so that the interpreter can exit without `stop`; but it has to end before
                 # the interpreter does.
                 self._thread = threading.Thread(
-                    target=self._run, args=(recording,), name="pystack-recorder", daemon=True
+                    target=self._drive, args=(self._run,), name="pystack-recorder", daemon=True
                 )
                 atexit.register(self._end)
                 self._thread.start()
@@ -205,7 +229,8 @@ class Recorder:
 
     def stop(self) -> Recording:
         """Ends the recording and returns it. May be called again. In a callback, it does not wait: the
-        recording ends when the callback returns.
+        recording ends when the callback returns. It does not wait longer than a second for a callback that
+        does not return, either.
 
         Raises a `PystackError` if the recording ended early because sampling failed, and the exception
         of a callback if there was one. What was recorded before is in the recording of `start`.
@@ -234,16 +259,10 @@ class Recorder:
         else:
             self._end()  # The exception of the block matters more than that of the recording.
 
-    def _run(self, recording: Recording) -> None:
-        assert self._targets is not None
+    def _drive(self, run: Run) -> None:
         try:
-            driver.record_targets(
-                self._targets,
-                recording,
-                self._settings.duration_s,
-                stop_requested=lambda: self._stopping.is_set() or self._stop_requested(),
-                on_progress=self._on_progress,
-                pause=self._stopping.wait,
+            driver.drive(
+                run, lambda: self._stopping.is_set() or self._stop_requested(), self._on_progress
             )
         except BaseException as error:  # `stop` raises it.
             self._error = error
@@ -260,7 +279,11 @@ class Recorder:
             self._stop_sampling()
         finally:
             if threading.current_thread() is not self._thread:  # It is in callbacks.
-                self._thread.join()
+                self._thread.join(_CALLBACK_PATIENCE_S)
+                if self._thread.is_alive():  # A callback does not return.
+                    assert self._run is not None
+                    self._run.end()
+                    atexit.unregister(self._end)
 
     def _stop_sampling(self) -> None:
         assert self._targets is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from pystack.cli.hints import in_options
 from pystack.cli.screen import print_status
@@ -12,14 +13,17 @@ from pystack.render.escape import quote_command
 
 from . import driver
 from .child_watch import ChildWatch
-from .destination import Destination, Output
+from .cpu_budget import CpuBudget
+from .destination import Output
 from .driver import Targets
+from .file_series import FileSeries, RequestedFiles
 from .interruption import Abandoned, Interruption
 from .launched_command import Command
 from .profile import Recording
-from .progress import LossAdvice, ProgressLine
+from .progress import LossAdvice, ProgressLine, RateAdvice
 from .recorder import open_targets
 from .settings import Settings
+from .snapshot_signal import SnapshotSignal
 from .started_targets import open_started_targets
 
 _SOON_S = 0.3  # a command that exits within this time is not reported as running
@@ -28,17 +32,18 @@ _CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as in shells, env and time
 
 
 def record_process(
-    pid: int, settings: Settings, destination: Destination, interruption: Interruption
+    pid: int, settings: Settings, requested: RequestedFiles, interruption: Interruption
 ) -> int:
     """Returns the exit status."""
 
     def stop_requested() -> bool:
         return interruption.requested
 
-    output = Output(destination)
     try:
         targets = open_targets(pid, settings, stop_requested)
-        recording = _record(targets, pid, settings, output, stop_requested, show_progress=True)
+        recording, output = _record(
+            targets, pid, settings, requested, stop_requested, show_progress=True
+        )
     except Cancelled:
         raise interruption.abandoned() from None
     interruption.begin_last_step()
@@ -48,7 +53,7 @@ def record_process(
 def record_command(
     arguments: list[str],
     settings: Settings,
-    destination: Destination,
+    requested: RequestedFiles,
     interruption: Interruption,
 ) -> int:
     """Returns the exit status of the command, even if the recording fails."""
@@ -59,18 +64,18 @@ def record_command(
         return _NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_EXECUTE
     interruption.pass_on(command.forward)
     name = quote_command(tuple(arguments))
-    output = Output(destination)
     try:
-        recording = _record_started(command, settings, output, interruption)
+        made = _record_started(command, settings, requested, interruption)
     except PystackError as error:
         _report_error(error)
         print_status(f"nothing was written; waiting for {name} to exit")
     else:
-        if recording is None:
+        if made is None:
             what = f"{name} exited" if command.has_ended() else "recording was interrupted"
             print_status(f"{what} before a Python interpreter was found; nothing was written")
         else:
             interruption.begin_last_step()
+            recording, output = made
             output.save(recording)
         if not command.ends_within(_SOON_S):
             print_status(f"waiting for {name} to exit")
@@ -81,8 +86,8 @@ def record_command(
 
 
 def _record_started(
-    command: Command, settings: Settings, output: Output, interruption: Interruption
-) -> Recording | None:
+    command: Command, settings: Settings, requested: RequestedFiles, interruption: Interruption
+) -> tuple[Recording, Output | FileSeries] | None:
     """Returns None if the command exited first or the recording was interrupted."""
 
     def stop_requested() -> bool:
@@ -93,44 +98,54 @@ def _record_started(
         if targets is None:
             return None
         # No progress line, because the command uses the terminal now.
-        recording = _record(
-            targets, command.pid, settings, output, stop_requested, show_progress=False
+        made = _record(
+            targets, command.pid, settings, requested, stop_requested, show_progress=False
         )
     except PystackError:
         if settings.subprocesses and command.has_ended():
             return None
         raise
+    recording, _ = made
     if recording.end_reason == "stopped" and command.has_ended():
         recording.end_reason = "target_exited"  # the sampler may notice it later
         for profile in recording.profiles:
             if profile.process.pid == command.pid and profile.process.end_reason == "stopped":
                 profile.process.end_reason = "target_exited"
-    return recording
+    return made
 
 
 def _record(
     targets: Targets,
     pid: int,
     settings: Settings,
-    output: Output,
+    requested: RequestedFiles,
     stop_requested: Callable[[], bool],
     *,
     show_progress: bool,
-) -> Recording:
+) -> tuple[Recording, Output | FileSeries]:
     recording = driver.new_recording(pid, settings)
-    with (
-        output.growing(recording) as log,
-        ProgressLine(sys.stderr, pid, settings.duration_s, shown=show_progress) as line,
-    ):
-        advice = LossAdvice(line.say)
+    with ExitStack() as stack:
+        line = stack.enter_context(
+            ProgressLine(sys.stderr, pid, settings.duration_s, shown=show_progress)
+        )
+        snapshots = stack.enter_context(SnapshotSignal())
+        output = requested.output(line.say)
+        log = stack.enter_context(output.growing(recording))
+        advice: list[LossAdvice | RateAdvice] = [
+            LossAdvice(line.say),
+            RateAdvice(line.say, settings),
+        ]
         children = None if settings.subprocesses else ChildWatch(pid)
 
         def on_progress(progress: driver.Progress) -> None:
             line.update(progress)
-            advice.update(progress)
+            for one in advice:
+                one.update(progress)
             if children is not None:
                 children.update()
             output.update(recording)
+            if snapshots.take_request():
+                output.save_snapshot(recording)
 
         driver.record_targets(
             targets,
@@ -139,10 +154,14 @@ def _record(
             stop_requested=lambda: output.has_failed or stop_requested(),
             on_progress=on_progress,
             log=log,
+            rotation=output if isinstance(output, FileSeries) else None,
+            budget=None
+            if settings.max_cpu is None
+            else CpuBudget(settings.max_cpu, whole_process=True),
         )
         if children is not None:
             recording.python_children = children.count()
-    return recording
+    return recording, output
 
 
 def _report_error(error: PystackError) -> None:

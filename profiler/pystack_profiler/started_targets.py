@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pystack.errors import PystackError
 
 from . import driver
-from .driver import OneProcess, ProcessRecorder, Targets
+from .driver import OneProcess, Targets
 from .launched_command import Command, open_started
+from .process_recorder import ProcessRecorder
 from .recorder import open_targets
 from .settings import Settings
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ from pystack.errors import (
 )
 
 from .dead_children import DeadChildren
-from .driver import ProcessRecorder, Sampler, program_of
 from .fork_events import ForkEvents
+from .process_recorder import ProcessRecorder, Sampler, program_of
 from .process_tree import ProcessTree
 from .settings import DEFAULT_MAX_PROCESSES
 
@@ -104,6 +104,8 @@ class ProcessFamily:
         self._unseen = 0  # processes that ended before their interpreter was searched
         self._dead_children = DeadChildren(root)
         self._max_processes = max_processes
+        self._counted_before = (0, 0, 0)  # others, left out and unseen, in the stretches before
+        self._dead_before_ns = 0
         self._busy: set[int] = set()  # processes that are recorded, or searched for an interpreter
         self._found: SimpleQueue[int] = SimpleQueue()
         self._closing = threading.Event()
@@ -144,23 +146,34 @@ class ProcessFamily:
     def other_processes(self) -> int:
         """The number of processes of the tree that never were Python."""
         members = list(self._members.values())
-        return self._others + sum(_is_other(member) for member in members)
+        ended = self._others - self._counted_before[0]
+        return ended + sum(_is_other(member) for member in members)
 
     @property
     def left_out_processes(self) -> int:
         """The number of processes that were left out because of the limit."""
         members = list(self._members.values())
-        return self._left_out + sum(member.is_left_out for member in members)
+        ended = self._left_out - self._counted_before[1]
+        return ended + sum(member.is_left_out for member in members)
 
     @property
     def unseen_processes(self) -> int:
         """The number of processes that ended before it was known whether they are Python."""
-        return self._unseen
+        return self._unseen - self._counted_before[2]
 
     @property
     def dead_children_ns(self) -> int:
         """The CPU time of all descendants that have ended, recorded or not."""
-        return self._dead_children.cpu_ns
+        return self._dead_children.cpu_ns - self._dead_before_ns
+
+    def begin_stretch(self, ended: Collection[ProcessRecorder]) -> None:
+        """Counts processes from 0 again, and forgets these recorders."""
+        # Other threads add to the counts and the list meanwhile.
+        self._counted_before = (self._others, self._left_out, self._unseen)
+        self._dead_before_ns = self._dead_children.cpu_ns
+        for entry in list(self._recorded):
+            if entry[1] in ended:
+                self._recorded.remove(entry)
 
     @property
     def root_error(self) -> PystackError | None:

@@ -26,7 +26,7 @@ from pystack.render import native, text, variables
 from pystack.render.terminal import COLOURS
 from pystack_profiler import driver
 from pystack_profiler.cli import record
-from pystack_profiler.driver import Sampler
+from pystack_profiler.process_recorder import Sampler
 from pystack_profiler.settings import Settings
 from raw_snapshots import (
     raw_core,

@@ -71,6 +71,7 @@ class MemoryBatch:
         self.threads = threads
         self.stats = stats
         self.finished = True
+        self.ends_tables = False
 
 
 def batch_of(profile: Profile) -> MemoryBatch:

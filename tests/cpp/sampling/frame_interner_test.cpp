@@ -349,3 +349,29 @@ TEST_CASE("past the memory limit new rows are one, and old ones stay of use") {
         CHECK(known == interning.qualified({"outer", "inner"}));
     });
 }
+
+TEST_CASE("renewed tables begin empty, with the same names for the same frames") {
+    for_each_version<FakeRuntime>([](FakeRuntime& fake) {
+        const auto limits = std::make_shared<WorkLimits>(1 << 20);
+        Interning interning(fake, limits);
+        interning.intern();
+        const Names known = interning.names();
+        limits->charge_bytes(limits->bytes_left());
+        interning.frames.push_back(interning.frame("new"));
+        interning.intern();
+        interning.frames.pop_back();
+
+        limits->return_all_bytes();
+        interning.interner.renew_tables();
+        CHECK(interning.interner.frames().empty());
+        CHECK(interning.interner.stacks().rows().size() == 1);
+        CHECK(interning.interner.strings().rows().size() == 1);
+        // What was interned before is not taken to be known, though nothing has changed.
+        interning.intern(interning.frames.size());
+        CHECK(interning.names() == known);
+        CHECK(interning.interner.frames().size() == 2);
+        interning.frames.push_back(interning.frame("newer"));
+        interning.intern();
+        CHECK(interning.names().back() != "<left out: memory limit>");
+    });
+}

@@ -62,6 +62,8 @@ struct Recorded {
             REQUIRE(batch.thread[i] < threads.size());
             REQUIRE(batch.stack[i] < stacks.size());
             samples += batch.count[i];
+            begin_ns.try_emplace(batch.thread[i], batch.time_ns[i] - batch.weight_ns[i]);
+            end_ns[batch.thread[i]] = batch.time_ns[i];
             weight_ns[batch.thread[i]] += batch.weight_ns[i];
             by_thread[batch.thread[i]].insert(batch.stack[i]);
         }
@@ -87,6 +89,8 @@ struct Recorded {
     std::vector<model::FrameRow> frames;
     std::vector<model::StackTable::Row> stacks;
     std::map<std::uint32_t, std::uint64_t> weight_ns;
+    std::map<std::uint32_t, std::uint64_t> begin_ns;  ///< Of the first weight.
+    std::map<std::uint32_t, std::uint64_t> end_ns;
     std::map<std::uint32_t, std::set<model::StackId>> by_thread;
     std::uint64_t samples = 0;
     model::SamplerStats stats;
@@ -292,6 +296,72 @@ TEST_CASE("native frames are recorded with the target stopped") {
                       [](const auto& frame) { return frame.kind == model::FrameKind::kNative; }));
     CHECK(recorded.stats.stop_ns_total > 0);
     CHECK(all_counted(recorded.stats));
+}
+
+TEST_CASE("new tables begin empty, and no time is between them and the old ones") {
+    const PythonChild child(kTwoThreads);
+    const auto native = std::optional<merge::NativeOptions>(std::in_place);
+    for (const SamplerOptions& options :
+         {SamplerOptions{.rate_hz = 500}, SamplerOptions{.rate_hz = 500, .native = native}}) {
+        CAPTURE(options.stops());
+        const auto sampler = open(child, options);
+        sampler->start();
+        Recorded before;
+        take_samples(*sampler, before, 40);
+        sampler->renew_tables();
+        REQUIRE(eventually([&] {
+            auto batch = sampler->next_batch(0s);
+            const bool ends = batch && batch->ends_tables;
+            if (batch) before.add(*std::move(batch));
+            return ends;
+        }));
+        CHECK(before.samples == before.stats.taken);
+        Recorded after;
+        take_samples(*sampler, after, 40);
+        sampler->stop();
+        take_rest(*sampler, after);
+        CHECK(after.samples == after.stats.taken);
+        CHECK(all_counted(after.stats));
+        CHECK(after.strings.front().empty());
+        REQUIRE(after.threads.size() == 2);
+        for (const auto& [thread, stacks] : after.by_thread) {
+            const bool sleeps = after.threads[thread].name == "sleeper";
+            for (const model::StackId stack : stacks) {
+                const auto names = after.names_of(stack);
+                if (std::find(names.begin(), names.end(), "nap") != names.end()) CHECK(sleeps);
+                if (std::find(names.begin(), names.end(), "busy") != names.end())
+                    CHECK_FALSE(sleeps);
+            }
+        }
+        const auto tid_of = [](const Recorded& recorded, std::uint32_t thread) {
+            return recorded.threads[thread].tid;
+        };
+        for (const auto& [thread, begin_ns] : after.begin_ns) {
+            const auto same = std::ranges::find_if(before.end_ns, [&](const auto& one) {
+                return tid_of(before, one.first) == tid_of(after, thread);
+            });
+            REQUIRE(same != before.end_ns.end());
+            CHECK(begin_ns >= same->second);
+            // A lost sample is a gap, as everywhere.
+            if (after.stats.taken == after.stats.attempted) CHECK(begin_ns == same->second);
+        }
+    }
+}
+
+TEST_CASE("new tables do not wait for the next sample, and need none") {
+    const PythonChild child(kTwoThreads);
+    const auto sampler = open(child, {.rate_hz = 0.001});
+    sampler->start();
+    for (int times = 0; times < 3; ++times) {
+        sampler->renew_tables();
+        REQUIRE(eventually([&] {
+            const auto batch = sampler->next_batch(0s);
+            return batch && batch->ends_tables;
+        }));
+    }
+    sampler->stop();
+    Recorded recorded;
+    take_rest(*sampler, recorded);
 }
 
 TEST_CASE("rates and shares that make no sense are refused") {

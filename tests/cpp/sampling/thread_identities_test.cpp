@@ -175,3 +175,22 @@ TEST_CASE("a thread that was found without asking is never asked about") {
     CHECK(recording.identities.of(known).tid == 2);
     CHECK_FALSE(recording.identities.is_left_out(known));
 }
+
+TEST_CASE("renumbered threads are told of again, and those that ended are forgotten") {
+    for_each_version<FakeRuntime>([](FakeRuntime& fake) {
+        Recording recording(fake);
+        const std::uint64_t pthread = recording.add_thread();
+        for (int ended = 0; ended < 3; ++ended) recording.identities.add(0);
+        recording.indices = {recording.identities.add(0)};
+        CHECK(recording.update(kMs));
+        CHECK(recording.identities.consume_changed().size() == 4);
+        recording.indices = recording.identities.renumber(recording.indices, 2 * kMs);
+        REQUIRE(recording.indices == std::vector<std::uint32_t>{0});
+        CHECK(recording.identities.of(0).tid == FakeProgram::tid_of(pthread));
+        const auto told = recording.identities.consume_changed();
+        REQUIRE(told.size() == 1);
+        CHECK(told[0].first == 0);
+        CHECK(told[0].second.tid == FakeProgram::tid_of(pthread));
+        CHECK(recording.identities.add(3 * kMs) == 1);
+    });
+}

@@ -18,7 +18,7 @@ from pystack.errors import Cancelled, InvalidArgument, NotPython
 from pystack_profiler import cli, driver, interruption
 from pystack_profiler import launched_command as command_module
 from pystack_profiler.cli import record
-from pystack_profiler.driver import Sampler
+from pystack_profiler.process_recorder import Sampler
 from pystack_profiler.profile import Recording
 from pystack_profiler.push import PushError, PushTarget
 from pystack_profiler.recording_file import LiveFile, load
@@ -301,6 +301,39 @@ def test_a_second_signal_writes_nothing(world: World, monkeypatch: pytest.Monkey
     assert result.stderr == f"{BEGIN}\npystack: aborted; nothing was written\n"
     assert world.out.read_text() == "before"
     assert list(world.folder.iterdir()) == [world.out]
+
+
+def test_sigusr1_writes_what_there_is_and_recording_goes_on(world: World) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    world.sampler = signalling(signal.SIGUSR1)
+    result = world.run(PID, "-o", "out-%p.json", "-d", "300ms")
+    assert result.exit_code == 0
+    (snapshot,) = world.folder.glob("out-4711-snapshot-2*Z.json")
+    assert f"snapshot: {snapshot.name} (" in result.stderr
+    assert "; recording goes on" in result.stderr
+    reasons = {
+        path: json.loads(path.read_text())["pystack"]["recording"]["end_reason"]
+        for path in (snapshot, world.folder / "out-4711.json")
+    }
+    assert list(reasons.values()) == ["running", "stopped"]
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["-o", "out.pystack", "--every", "60s"], "needs %t"),
+        (["-o", "out-%p.pystack", "--every", "60s"], "needs %t"),
+        (["-o", "-", "--every", "60s"], "needs a file name"),
+        (["--every", "500ms"], "at least 1s"),
+        (["--max-files", "3"], "needs --every"),
+    ],
+)
+def test_series_that_make_no_sense(world: World, options: list[str], reason: str) -> None:
+    result = world.run(PID, *options)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert not world.opened
 
 
 def test_a_mode_that_was_not_measured_is_said(world: World) -> None:

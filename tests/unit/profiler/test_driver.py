@@ -1,23 +1,24 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
+from profiler_fakes import MS, BatchWriter, BusySampler, FakeBatch, FakeSampler, Frame
 from pystack.errors import PystackError
-from pystack_profiler import recorder, settings
+from pystack_profiler import driver, recorder, settings
+from pystack_profiler.cpu_budget import CpuBudget
 from pystack_profiler.driver import (
     OneProcess,
-    ProcessRecorder,
     Progress,
-    Sampler,
     new_recording,
     record_targets,
 )
+from pystack_profiler.process_recorder import ProcessRecorder, Sampler
 from pystack_profiler.profile import Recording
 from pystack_profiler.settings import Settings
 
@@ -148,7 +149,7 @@ def test_windows_that_are_cut_while_it_records() -> None:
     )
     assert [window.sample_count for window in windows] == [1, 1, 1, 0]
     assert [window.stats["taken"] for window in windows] == [1, 1, 1, 0]
-    assert {window.end_reason for window in windows} == {"running"}
+    assert {window.end_reason for window in windows} == {"continued"}
     assert (made.sample_count, made.unseen_processes) == (0, 0)
     assert made.end_reason == "stopped"
 
@@ -181,3 +182,73 @@ def test_only_stopping_recordings_have_a_cpu_limit_by_default() -> None:
     assert Settings(stop=True).max_cpu_share == settings.DEFAULT_MAX_CPU
     assert Settings(stop=True, max_cpu=0.5).max_cpu_share == 0.5
     assert Settings(max_cpu=0.1).max_cpu_share == 0.1
+
+
+def test_a_callback_that_does_not_return_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def block(_: Progress) -> None:
+        called.set()
+        released.wait()
+
+    called, released = threading.Event(), threading.Event()
+    sampler = FakeSampler([one_sample(), one_sample()])
+    monkeypatch.setattr(driver, "open_sampler", lambda *_: sampler)
+    monkeypatch.setattr(recorder, "_CALLBACK_PATIENCE_S", 0.01)
+    running = recorder.Recorder(1, on_progress=block)
+    running.start()
+    assert called.wait(10)
+    made = running.stop()
+    # All is there, also what the blocked thread did not receive.
+    assert made.end_reason == "stopped"
+    assert made.sample_count == 2
+    released.set()
+    assert running.join(10)
+    assert running.stop() is made
+    assert made.sample_count == 2
+
+
+def test_renewed_tables_begin_another_profile() -> None:
+    sampler = BusySampler(10, threads=2, rate_hz=10)
+    one = ProcessRecorder(sampler, 1)
+    one.receive(0)
+    before = one.profile
+    one.begin_renewal()
+    assert one.is_renewing
+    while one.is_renewing:
+        one.receive(0)
+    assert one.take_ended_profile() is before
+    assert one.profile is not before
+    assert before.process.end_reason == "continued"
+    one.receive(0)
+    assert one.profile.start_ns == before.end_ns
+    assert before.sample_count == one.profile.sample_count == 20
+    assert "f1_0" not in one.profile.tables.strings
+    # A sampler that ends first has no other tables.
+    sampler.renew_tables = lambda: None  # type: ignore[method-assign]
+    one.begin_renewal()
+    while one.is_renewing:
+        one.receive(0)
+    assert one.has_ended
+    assert one.take_ended_profile() is one.profile
+
+
+def test_the_recorder_leaves_samplers_what_it_does_not_use() -> None:
+    now_s = 0.0
+    sampler = FakeSampler()
+    one = ProcessRecorder(sampler, 1)
+    budget = CpuBudget(0.5, whole_process=False, clock=lambda: now_s)
+    budget.update([one])
+    assert sampler.max_cpu_share == 1.0  # not known yet
+    now_s = 1000.0
+    budget.update([one])
+    assert 0.4 < sampler.max_cpu_share <= 0.5
+    spent_ns = time.thread_time_ns()
+    while time.thread_time_ns() < spent_ns + 20 * MS:
+        pass
+    now_s += 1.0  # 2 % of it
+    budget.update([one])
+    all_of_it = sampler.max_cpu_share
+    now_s += 0.01  # too soon
+    budget.update([one])
+    assert sampler.max_cpu_share == all_of_it < 0.5

@@ -12,7 +12,8 @@ from pystack_profiler.output import check_writable, expand, replacing
 def test_names_are_expanded() -> None:
     assert expand("a-%p.json", 17) == "a-17.json"
     assert expand("100%%-%q-%", 17) == "100%-%q-%"
-    assert len(expand("%t", 17)) == len("20260101-120000")
+    assert len(expand("%t", 17)) == len("20260101T120000Z")
+    assert expand("%t", 17, 1_767_225_599_999_000_000) == "20251231T235959Z"
 
 
 def test_a_new_file_appears_whole_and_with_usual_permissions(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from exported import exported
 from profiler_fakes import MS, BatchWriter, FakeSampler, Frame, recording_of
 from pystack.sampling import NO_INTERPRETER, FrameKind, SampleState
 from pystack_profiler import exporters, thread_totals
-from pystack_profiler.driver import OneProcess, ProcessRecorder, new_recording, record_targets
+from pystack_profiler.driver import OneProcess, new_recording, record_targets
+from pystack_profiler.process_recorder import ProcessRecorder
 from pystack_profiler.profile import Recording
 from pystack_profiler.recording_file import (
     BadRecordingFile,

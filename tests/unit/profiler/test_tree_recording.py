@@ -14,7 +14,8 @@ import pytest
 from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
 from pystack.errors import NoSuchProcess, NotPython, PermissionDenied
 from pystack_profiler import tree_recording
-from pystack_profiler.driver import Sampler, new_recording, record_targets
+from pystack_profiler.driver import new_recording, record_targets
+from pystack_profiler.process_recorder import Sampler
 from pystack_profiler.settings import Settings
 from pystack_profiler.tree_recording import ProcessFamily
 
