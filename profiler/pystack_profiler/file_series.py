@@ -58,6 +58,7 @@ class FileSeries:
         self._kept: deque[list[MadeFile]] = deque()
         self._recording: Recording | None = None
         self._output = self._new_output()
+        self._stretches = 0  # that are over
         self._status = 0
 
     @contextmanager
@@ -93,7 +94,7 @@ class FileSeries:
 
     def save(self, recording: Recording) -> int:
         """Writes the last stretch, and prints its summary. Returns the exit status."""
-        if not recording.profiles and self._kept:
+        if self._stretches and not recording.stats["ticks"]:
             self._output.discard()  # The target ended together with the stretch before.
             return self._status
         self._status = self._output.save(recording) or self._status
@@ -107,6 +108,7 @@ class FileSeries:
         return Output(self._destination, self._say, is_one_of_many=True)
 
     def _finish(self, ended: Recording) -> None:
+        self._stretches += 1
         status, path = self._output.complete(ended)
         self._status = status or self._status
         if path is None:

@@ -1,6 +1,6 @@
-"""Recordings for programs: `record` waits for the end, and a `Recorder` works in the background.
+"""Recordings in the background of a program.
 
-Neither sets signal handlers, prints, or needs the main thread.
+It sets no signal handlers, prints nothing, and does not need the main thread.
 """
 
 from __future__ import annotations
@@ -43,87 +43,7 @@ def open_targets(
     return OneProcess(ProcessRecorder(driver.open_sampler(pid, settings, cancelled), pid))
 
 
-def record(
-    pid: int | None = None,
-    *,
-    duration_s: float | None = None,
-    rate_hz: float = 100.0,
-    stop: bool | None = None,
-    native: pystack.Native | bool | None = None,
-    subprocesses: bool = False,
-    exhaustive: bool = False,
-    raise_priority: bool = True,
-    max_cpu: float | None = None,
-    max_pause: float = DEFAULT_MAX_PAUSE,
-    max_processes: int = DEFAULT_MAX_PROCESSES,
-    max_memory: int | None = None,
-    stop_requested: Callable[[], bool] = lambda: False,
-    on_progress: Callable[[Progress], None] = lambda _: None,
-) -> Recording:
-    """Samples a running Python process, and returns when that is over.
-
-    It is over after `duration_s`, when `stop_requested` returns True, or when the process exits.
-
-    Args:
-        pid: The process ID. None means the calling process: its other threads are recorded while the
-            calling one waits here.
-        duration_s: The time to record, in seconds. None: no limit.
-        rate_hz: Samples per second, of each thread.
-        stop: Whether to stop each running thread for its sample. None: only threads whose stacks
-            change too fast to be read otherwise, and only if the system allows it.
-        native: Also record native frames. True means `pystack.Native()`. Implies `stop`.
-        subprocesses: Also record the descendants of the process that run Python. The process itself
-            need not be Python.
-        exhaustive: Also search anonymous memory for the interpreter.
-        raise_priority: As for `pystack.dump`.
-        max_cpu: The share of one CPU for sampling one process, above 0 and at most 1. None: 0.2 if the
-            threads are stopped for their samples, else no limit.
-        max_pause: The share of the time in which threads of one process may stand still for samples,
-            above 0 and at most 1.
-        max_processes: With `subprocesses`, the number of processes recorded at the same time.
-        max_memory: The number of bytes for the tables of one process. None: 256 MiB.
-        stop_requested: Called at least 4 times per second.
-        on_progress: Called about 4 times per second, with counts and the recording so far.
-
-    Raises:
-        InvalidArgument: A value is out of range, or the calling process would have to stop itself.
-        Cancelled: `stop_requested` returned True before the interpreter was found.
-        PystackError: As `pystack.dump`, if the process cannot be read.
-
-    If the recording fails later, what was recorded is returned: `end_reason` is "failed", and `error`
-    says why.
-    """
-    settings = Settings(
-        rate_hz=rate_hz,
-        duration_s=duration_s,
-        stop=stop,
-        native=native,
-        subprocesses=subprocesses,
-        exhaustive=exhaustive,
-        raise_priority=raise_priority,
-        max_cpu=max_cpu,
-        max_pause=max_pause,
-        max_processes=max_processes,
-        max_memory=max_memory,
-    )
-    pid = os.getpid() if pid is None else pid
-    targets = open_targets(pid, settings, stop_requested)
-    try:
-        recording = driver.new_recording(pid, settings)
-        driver.record_targets(
-            targets,
-            recording,
-            duration_s,
-            stop_requested=stop_requested,
-            on_progress=on_progress,
-            budget=_budget_of(settings),
-        )
-    finally:
-        targets.close()
-    return recording
-
-
-def _budget_of(settings: Settings) -> CpuBudget | None:
+def budget_of(settings: Settings) -> CpuBudget | None:
     """For a process that does other work, too."""
     return None if settings.max_cpu is None else CpuBudget(settings.max_cpu, whole_process=False)
 
@@ -201,7 +121,7 @@ class Recorder:
                     recording,
                     self._settings.duration_s,
                     pause=self._stopping.wait,
-                    budget=_budget_of(self._settings),
+                    budget=budget_of(self._settings),
                 )
                 # A daemon, so that the interpreter can exit without `stop`; but it has to end before
                 # the interpreter does.

@@ -17,7 +17,7 @@ from .format_options import frame_options, json_option, limit_option, mode_optio
 from .interruption import Abandoned, Interruption
 from .page_file import NOTE, is_page, load_page
 from .profile import Recording
-from .recorder import record
+from .record_call import record
 from .recording_file import Selection, load
 from .report import (
     QUESTIONS,

@@ -175,8 +175,8 @@ sampling_options = option_group(
             "max_cpu",
             type=quantities.share,
             metavar="SHARE",
-            help="Skip samples so that sampling a process uses at most this share of one CPU. Default: 20% with"
-            " --native or --block, else no limit.",
+            help="Lower the rate so that the recorder uses at most this share of one CPU. Default: 20% per process"
+            " with --native or --block, else no limit.",
         ),
         click.option(
             "--max-pause-share",

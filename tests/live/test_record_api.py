@@ -380,7 +380,7 @@ def test_from_a_thread_with_start_and_stop() -> None:
 @pytest.mark.parametrize("subprocesses", [False, True])
 def test_a_process_cannot_stop_itself(how: dict[str, bool], subprocesses: bool) -> None:
     calls: list[Callable[[], object]] = [
-        lambda: record(duration_s=1, subprocesses=subprocesses, **how),  # type: ignore[arg-type]
+        lambda: record(os.getpid(), duration_s=1, subprocesses=subprocesses, **how),  # type: ignore[arg-type]
         lambda: Recorder(os.getpid(), subprocesses=subprocesses, **how).start(),  # type: ignore[arg-type]
         lambda: pystack.dump(os.getpid()),
         lambda: pystack.dump(os.getpid(), native=True),
@@ -411,7 +411,7 @@ def test_errors_of_the_beginning() -> None:
         record(sleep.pid)
     for wrong in ({"rate_hz": 0}, {"duration_s": -1}, {"max_cpu": 2}, {"max_processes": 0}):
         with pytest.raises(InvalidArgument):
-            record(**wrong)  # type: ignore[arg-type]
+            record(os.getpid(), **wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument):
         record(-1)
     recorder = Recorder(duration_s=0)
@@ -460,7 +460,7 @@ def test_ctrl_c_ends_the_recording() -> None:
         "from pystack_profiler import Recorder, record\n"
         "threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "try:\n"
-        "    record()\n"
+        "    record(os.getpid())\n"
         "except KeyboardInterrupt:\n"
         "    print('interrupted', threading.active_count())\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -108,19 +109,19 @@ def test_an_interrupted_start_leaves_no_threads_that_find_processes(
     before = threading.active_count()
     monkeypatch.setattr(threading.Thread, "start", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        record(subprocesses=True)
+        record(os.getpid(), subprocesses=True)
     wait_until(lambda: threading.active_count() == before, "the end of the threads")
 
 
 @pytest.mark.parametrize("rate_hz", [1e-7, 1e-300, 5e-324])
 def test_a_rate_that_is_too_low_is_refused(rate_hz: float) -> None:
     with pytest.raises(InvalidArgument, match="rate"):
-        record(duration_s=0.1, rate_hz=rate_hz)
+        record(os.getpid(), duration_s=0.1, rate_hz=rate_hz)
 
 
 def test_the_lowest_rate_ends_in_time() -> None:
     begin_s = time.monotonic()
-    assert record(duration_s=0.1, rate_hz=1e-6).end_reason == "stopped"
+    assert record(os.getpid(), duration_s=0.1, rate_hz=1e-6).end_reason == "stopped"
     assert time.monotonic() - begin_s < 5
 
 
@@ -128,9 +129,9 @@ def test_the_lowest_rate_ends_in_time() -> None:
 def test_a_program_can_exit_while_a_daemon_thread_records(options: str) -> None:
     """Before 3.14, a thread that takes the GIL during the exit is unwound."""
     script = (
-        "import threading, time\n"
+        "import os, threading, time\n"
         "from pystack_profiler import record\n"
-        f"work = lambda: record(rate_hz=500{options})\n"
+        f"work = lambda: record(os.getpid(), rate_hz=500{options})\n"
         "threading.Thread(target=work, daemon=True).start()\n"
         "time.sleep(0.5)\n"
         "print('done')\n"
@@ -164,6 +165,7 @@ def test_options_out_of_range_are_named(wrong: dict[str, object]) -> None:
 def test_few_windows_are_empty() -> None:
     windows: list[Recording] = []
     record(
+        os.getpid(),
         rate_hz=200,
         duration_s=3,
         on_progress=lambda progress: windows.append(progress.recording.cut()),
@@ -180,7 +182,7 @@ def test_the_child_of_a_fork_in_a_callback_ends_its_recording(subprocesses: bool
         "children = []\n"
         "def fork(_):\n"
         "    children or children.append(os.fork())\n"
-        f"made = record(duration_s=1, on_progress=fork, subprocesses={subprocesses})\n"
+        f"made = record(os.getpid(), duration_s=1, on_progress=fork, subprocesses={subprocesses})\n"
         "assert made.end_reason == 'stopped', made.end_reason\n"
         "if children[0] == 0:\n"
         "    assert made.duration_ns < 0.9e9, made.duration_ns\n"

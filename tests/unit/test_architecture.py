@@ -157,6 +157,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
         "launched_command",
         "progress",
         "recording_file",
+        "time_spans",
         "tree_recording",
         "waits",
     ),
@@ -165,10 +166,11 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     ("exporters",),
     ("push",),
     ("format_options", "series_options", "sinks"),
-    ("destination", "made_file", "target_options"),
-    ("file_series",),
+    ("destination", "made_file", "recorded_block", "target_options"),
+    ("file_series", "record_call"),
+    ("ipython_magic", "pytest_session"),
     ("session", "top"),
-    ("cli", "compare_cli", "convert_cli", "pystack_profiler", "report_cli", "top_cli"),
+    ("cli", "compare_cli", "convert_cli", "pystack_profiler", "pytest_plugin", "report_cli", "top_cli"),
 )
 
 # They hold the layouts, or find out what the version is. All else asks the Layout. (ELF and DWARF

@@ -10,7 +10,7 @@ import pytest
 
 from profiler_fakes import MS, BatchWriter, BusySampler, FakeBatch, FakeSampler, Frame
 from pystack.errors import PystackError
-from pystack_profiler import driver, recorder, settings
+from pystack_profiler import driver, record_call, recorder, settings
 from pystack_profiler.cpu_budget import CpuBudget
 from pystack_profiler.driver import (
     OneProcess,
@@ -162,7 +162,7 @@ def test_record_opens_a_sampler_with_what_was_asked(monkeypatch: pytest.MonkeyPa
         return FakeSampler()
 
     monkeypatch.setattr("pystack.open_sampler", open_sampler)
-    recorder.record(17, duration_s=0.01, rate_hz=1000, stop=True)
+    record_call.record(17, duration_s=0.01, rate_hz=1000, stop=True)
     asked = {
         "rate_hz": 1000,
         "stop": True,
@@ -208,7 +208,7 @@ def test_a_callback_that_does_not_return_does_not_hold_up_the_end(
     assert made.sample_count == 2
 
 
-def test_renewed_tables_begin_another_profile() -> None:
+def test_renewed_tables_begin_another_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = BusySampler(10, threads=2, rate_hz=10)
     one = ProcessRecorder(sampler, 1)
     one.receive(0)
@@ -225,7 +225,7 @@ def test_renewed_tables_begin_another_profile() -> None:
     assert before.sample_count == one.profile.sample_count == 20
     assert "f1_0" not in one.profile.tables.strings
     # A sampler that ends first has no other tables.
-    sampler.renew_tables = lambda: None  # type: ignore[method-assign]
+    monkeypatch.setattr(sampler, "renew_tables", lambda: None)
     one.begin_renewal()
     while one.is_renewing:
         one.receive(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,21 @@ def test_memory_does_not_grow_with_time(tmp_path: Path) -> None:
     long_mib, with_files_mib = peaks_mib(240, tmp_path)
     assert long_mib < short_mib + 20
     assert with_files_mib < 200
+
+
+def test_a_recording_without_end_needs_no_more_memory_the_longer_it_lasts() -> None:
+    """A shorter form of the day in benchmarks/always_on.py."""
+    script = Path(__file__).parents[3] / "benchmarks" / "always_on.py"
+    done = subprocess.run(
+        [sys.executable, script, "--hours", "0.015", "--every", "6"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["samples_in_files"] == found["samples"] == 54 * 800
+    assert found["weight_missing_ns"] == 0
+    assert found["files"] == 9
+    # Of which Python and its modules are half.
+    assert found["peak_mib"] < 60
