@@ -23,6 +23,7 @@ from .output import expand
 from .series_options import check_series, series_options
 from .session import record_command, record_process
 from .settings import Settings
+from .snapshot_signal import SnapshotSignal
 from .target_options import TargetCommand, sampling_options, target_arguments, target_of
 from .view import Granularity, Mode, View
 
@@ -98,12 +99,12 @@ def record(
             print_status(f"cannot write {file.pattern}: {error.strerror}")
             ctx.exit(1)
     requested = RequestedFiles(destination, every_s, max_files)
-    with Interruption() as interruption:
+    with Interruption() as interruption, SnapshotSignal() as snapshots:
         try:
             if target is not None:
-                status = record_process(target, settings, requested, interruption)
+                status = record_process(target, settings, requested, interruption, snapshots)
             else:
-                status = record_command(command, settings, requested, interruption)
+                status = record_command(command, settings, requested, interruption, snapshots)
         except Abandoned as abandoned:
             lost = "nothing was written" if every_s is None else "the last file was not written"
             print_status(f"aborted; {lost}")

@@ -32,7 +32,11 @@ _CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as in shells, env and time
 
 
 def record_process(
-    pid: int, settings: Settings, requested: RequestedFiles, interruption: Interruption
+    pid: int,
+    settings: Settings,
+    requested: RequestedFiles,
+    interruption: Interruption,
+    snapshots: SnapshotSignal,
 ) -> int:
     """Returns the exit status."""
 
@@ -42,7 +46,7 @@ def record_process(
     try:
         targets = open_targets(pid, settings, stop_requested)
         recording, output = _record(
-            targets, pid, settings, requested, stop_requested, show_progress=True
+            targets, pid, settings, requested, stop_requested, snapshots, show_progress=True
         )
     except Cancelled:
         raise interruption.abandoned() from None
@@ -55,6 +59,7 @@ def record_command(
     settings: Settings,
     requested: RequestedFiles,
     interruption: Interruption,
+    snapshots: SnapshotSignal,
 ) -> int:
     """Returns the exit status of the command, even if the recording fails."""
     try:
@@ -65,7 +70,7 @@ def record_command(
     interruption.pass_on(command.forward)
     name = quote_command(tuple(arguments))
     try:
-        made = _record_started(command, settings, requested, interruption)
+        made = _record_started(command, settings, requested, interruption, snapshots)
     except PystackError as error:
         _report_error(error)
         print_status(f"nothing was written; waiting for {name} to exit")
@@ -86,7 +91,11 @@ def record_command(
 
 
 def _record_started(
-    command: Command, settings: Settings, requested: RequestedFiles, interruption: Interruption
+    command: Command,
+    settings: Settings,
+    requested: RequestedFiles,
+    interruption: Interruption,
+    snapshots: SnapshotSignal,
 ) -> tuple[Recording, Output | FileSeries] | None:
     """Returns None if the command exited first or the recording was interrupted."""
 
@@ -99,7 +108,13 @@ def _record_started(
             return None
         # No progress line, because the command uses the terminal now.
         made = _record(
-            targets, command.pid, settings, requested, stop_requested, show_progress=False
+            targets,
+            command.pid,
+            settings,
+            requested,
+            stop_requested,
+            snapshots,
+            show_progress=False,
         )
     except PystackError:
         if settings.subprocesses and command.has_ended():
@@ -120,6 +135,7 @@ def _record(
     settings: Settings,
     requested: RequestedFiles,
     stop_requested: Callable[[], bool],
+    snapshots: SnapshotSignal,
     *,
     show_progress: bool,
 ) -> tuple[Recording, Output | FileSeries]:
@@ -128,7 +144,6 @@ def _record(
         line = stack.enter_context(
             ProgressLine(sys.stderr, pid, settings.duration_s, shown=show_progress)
         )
-        snapshots = stack.enter_context(SnapshotSignal())
         output = requested.output(line.say)
         log = stack.enter_context(output.growing(recording))
         advice: list[LossAdvice | RateAdvice] = [
