@@ -273,6 +273,7 @@ def record_targets(
     *,
     stop_requested: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    pause: Callable[[float], object] = time.sleep,
     log: BatchLog | None = None,
     rotation: Rotation | None = None,
     budget: CpuBudget | None = None,
@@ -283,7 +284,9 @@ def record_targets(
     or raises. A failure does not lose what was recorded before: that of a process is in its profile, and
     that of a callback is raised. Raises the first process's error if no process ran Python.
     """
-    run = Run(targets, recording, duration_s, log=log, rotation=rotation, budget=budget)
+    run = Run(
+        targets, recording, duration_s, pause=pause, log=log, rotation=rotation, budget=budget
+    )
     drive(run, stop_requested, on_progress)
     if not recording.profiles and targets.root_error is not None:
         raise targets.root_error

@@ -25,7 +25,7 @@ class RecordedBlock:
 
         with record() as r:
             work()
-        print(r.report())
+        text = r.report()
         r.save("out.html")
 
     In a notebook, `r` as the last line of a cell shows the page. All of it can be called in the block as

@@ -170,7 +170,15 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
     ("file_series", "record_call"),
     ("ipython_magic", "pytest_session"),
     ("session", "top"),
-    ("cli", "compare_cli", "convert_cli", "pystack_profiler", "pytest_plugin", "report_cli", "top_cli"),
+    (
+        "cli",
+        "compare_cli",
+        "convert_cli",
+        "pystack_profiler",
+        "pytest_plugin",
+        "report_cli",
+        "top_cli",
+    ),
 )
 
 # They hold the layouts, or find out what the version is. All else asks the Layout. (ELF and DWARF
