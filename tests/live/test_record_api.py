@@ -111,6 +111,7 @@ def test_the_own_process_by_a_function_in_a_thread() -> None:
     def record_it() -> None:
         found.append(
             record(
+                os.getpid(),
                 rate_hz=500,
                 stop_requested=is_over.is_set,
                 on_progress=lambda _: has_begun.set(),
@@ -380,7 +381,7 @@ def test_from_a_thread_with_start_and_stop() -> None:
 @pytest.mark.parametrize("subprocesses", [False, True])
 def test_a_process_cannot_stop_itself(how: dict[str, bool], subprocesses: bool) -> None:
     calls: list[Callable[[], object]] = [
-        lambda: record(os.getpid(), duration_s=1, subprocesses=subprocesses, **how),  # type: ignore[arg-type]
+        lambda: record(os.getpid(), duration_s=1, subprocesses=subprocesses, **how),  # type: ignore[call-overload]
         lambda: Recorder(os.getpid(), subprocesses=subprocesses, **how).start(),  # type: ignore[arg-type]
         lambda: pystack.dump(os.getpid()),
         lambda: pystack.dump(os.getpid(), native=True),
@@ -411,7 +412,7 @@ def test_errors_of_the_beginning() -> None:
         record(sleep.pid)
     for wrong in ({"rate_hz": 0}, {"duration_s": -1}, {"max_cpu": 2}, {"max_processes": 0}):
         with pytest.raises(InvalidArgument):
-            record(os.getpid(), **wrong)  # type: ignore[arg-type]
+            record(os.getpid(), **wrong)  # type: ignore[call-overload]
     with pytest.raises(InvalidArgument):
         record(-1)
     recorder = Recorder(duration_s=0)
