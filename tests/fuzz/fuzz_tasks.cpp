@@ -1,4 +1,5 @@
-// Reads the tasks of asyncio and trio of memory that is the input: pieces, each with its address.
+// Reads the tasks of asyncio and trio, and greenlets, of memory that is the input: pieces, each
+// with its address.
 
 #include <array>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "cpython/layout/layout_table.h"
+#include "cpython/tasks/greenlet_reader.h"
 #include "cpython/tasks/task_reader.h"
 #include "cpython/tasks/trio_reader.h"
 #include "driver.h"
@@ -25,8 +27,8 @@ using testing::append;
 
 constexpr std::array<std::uint8_t, 9> kMinorVersions = {7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-// An input: the index of a version (a byte), the interpreter (four bytes); then pieces of memory:
-// the address (four bytes), the size (two), the bytes.
+// An input: the index of a version (a byte), the interpreter or a greenlet's C++ object (four
+// bytes); then pieces of memory: the address (four bytes), the size (two), the bytes.
 
 Layout layout_at(std::uint8_t index) {
     const auto layout = static_layout(
@@ -54,6 +56,13 @@ RemoteAddr trio_interpreter(testing::TaskHeap& heap) {
     return heap.trio_interpreter(
         {parent, heap.trio_task(heap.coroutine(State::kSuspended, trap), "child", parent),
          heap.trio_task(heap.coroutine(State::kRunning), "runs", parent)});
+}
+
+RemoteAddr greenlet(testing::TaskHeap& heap) {
+    constexpr RemoteAddr kStackStart{0x10000};
+    const RemoteAddr outer = heap.called_frame({});
+    const RemoteAddr frame = heap.object_of_frame(heap.called_frame(outer));
+    return heap.greenlet({0x20000}, frame, kStackStart, UINT64_MAX).cpp_object;
 }
 
 fuzz::Bytes tasks_of(std::uint8_t index, RemoteAddr (*make)(testing::TaskHeap&)) {
@@ -102,6 +111,7 @@ void fuzz::run(std::span<const std::byte> bytes) {
     RawTasks of_trio = trio_reader.read(testing::TaskHeap::walked(interpreter));
     trio_reader.explain(of_trio, codes);
     look_at(of_trio);
+    look_at(GreenletReader(memory, layout, limits).read(std::span(&interpreter, 1)));
 }
 
 std::vector<fuzz::Bytes> fuzz::seeds() {
@@ -109,6 +119,7 @@ std::vector<fuzz::Bytes> fuzz::seeds() {
     for (std::uint8_t i = 0; i < kMinorVersions.size(); ++i) {
         seeds.push_back(tasks_of(i, asyncio_interpreter));
         seeds.push_back(tasks_of(i, trio_interpreter));
+        seeds.push_back(tasks_of(i, greenlet));
     }
     return seeds;
 }
