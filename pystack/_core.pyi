@@ -112,6 +112,7 @@ class RawWait(TypedDict):
     kernel_function: str | None
     kernel_stack: list[str]
     other_ends: list[RawProcessName]
+    pool_processes: list[RawProcessName]
     peer_wait: str | None
     holders: list[RawHolder]
 

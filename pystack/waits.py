@@ -93,6 +93,8 @@ class Wait(NamedTuple):
     #: The processes that have the other end of a pipe or a connected unix socket, as far as they
     #: can be seen from here: at most 8, maybe the process itself.
     other_ends: tuple[ProcessName, ...]
+    #: Of a future: the processes of the pool that computes it, or will. Which of them does is unknown.
+    pool_processes: tuple[ProcessName, ...]
     #: What the child, or the one other process that has the other end, waits for itself: what only
     #: this process can end.
     peer_wait: WaitKind | None
@@ -104,7 +106,8 @@ class Wait(NamedTuple):
         """Converts from the mapping of the C++ core."""
         fields: dict[str, Any] = dict(raw)
         fields["kernel_stack"] = tuple(raw["kernel_stack"])
-        fields["other_ends"] = tuple([ProcessName(**end) for end in raw["other_ends"]])
+        for field in ("other_ends", "pool_processes"):
+            fields[field] = tuple([ProcessName(**process) for process in fields[field]])
         fields["holders"] = tuple([Holder(**holder) for holder in raw["holders"]])
         return cls(**fields)
 
@@ -113,6 +116,7 @@ class Wait(NamedTuple):
         return {
             **self._asdict(),
             "kernel_stack": list(self.kernel_stack),
-            "other_ends": [end._asdict() for end in self.other_ends],
+            "other_ends": [process._asdict() for process in self.other_ends],
+            "pool_processes": [process._asdict() for process in self.pool_processes],
             "holders": [holder._asdict() for holder in self.holders],
         }

@@ -69,6 +69,17 @@ nb::dict to_dict(const model::Holder& holder) {
     return item;
 }
 
+nb::list to_list(const std::vector<model::ProcessName>& processes) {
+    nb::list items;
+    for (const model::ProcessName& process : processes) {
+        nb::dict item;
+        item["pid"] = process.pid;
+        item["command"] = process.command.empty() ? nb::none() : to_os_str(process.command);
+        items.append(item);
+    }
+    return items;
+}
+
 nb::dict to_dict(const model::Wait& wait) {
     nb::dict item;
     item["kind"] = model::wait_word(wait.kind);
@@ -88,14 +99,8 @@ nb::dict to_dict(const model::Wait& wait) {
     nb::list functions;
     for (const std::string& function : wait.kernel_stack) functions.append(to_os_str(function));
     item["kernel_stack"] = functions;
-    nb::list ends;
-    for (const model::ProcessName& process : wait.other_ends) {
-        nb::dict end;
-        end["pid"] = process.pid;
-        end["command"] = process.command.empty() ? nb::none() : to_os_str(process.command);
-        ends.append(end);
-    }
-    item["other_ends"] = ends;
+    item["other_ends"] = to_list(wait.other_ends);
+    item["pool_processes"] = to_list(wait.pool_processes);
     item["peer_wait"] = wait.peer_wait ? nb::object(nb::str(model::wait_word(*wait.peer_wait)))
                                        : nb::object(nb::none());
     nb::list holders;

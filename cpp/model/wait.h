@@ -113,6 +113,8 @@ struct Wait {
     std::optional<WaitKind> peer_wait;
     /// And this thread is the only one of its process, and nobody else could end its wait.
     bool is_process_circle = false;
+    /// Of a future: the processes of the pool that computes it, or will.
+    std::vector<ProcessName> pool_processes;
     /// The holders are all workers that the pool may have.
     bool pool_is_full = false;
     std::vector<Holder> holders;

@@ -17,6 +17,7 @@ bool waits_for_future(const RawThread& thread) {
 void FutureWorkers::find(RawSnapshot& raw) {
     if (std::ranges::none_of(raw.threads, waits_for_future)) return;
     const std::vector<Worker> workers = find_workers(raw);
+    const auto process_pools = find_process_pools(raw);
     for (RawThread& thread : raw.threads) {
         if (!waits_for_future(thread)) continue;
         RawWait& wait = *thread.wait;
@@ -26,7 +27,25 @@ void FutureWorkers::find(RawSnapshot& raw) {
         } else {
             find_queue(workers, wait);
         }
+        for (const auto& pool : process_pools) {
+            if (std::ranges::find(pool.futures, wait.object) == pool.futures.end()) continue;
+            for (const std::int32_t pid : pool.processes)
+                wait.wait.pool_processes.push_back({.pid = pid, .command = {}});
+        }
     }
+}
+
+std::vector<cpython::ProcessPools::Pool> FutureWorkers::find_process_pools(const RawSnapshot& raw) {
+    std::vector<cpython::ProcessPools::Pool> pools;
+    for (const RawThread& thread : raw.threads) {
+        cpython::for_each_end(thread.frames, [&](std::size_t i) {
+            const cpython::Code* code = cpython::code_of(raw.codes, thread.frames[i]);
+            if (code == nullptr || !cpython::ProcessPools::is_manager(*code)) return;
+            if (auto pool = process_pools_.pool_of(*code, thread.frames[i]))
+                pools.push_back(*std::move(pool));
+        });
+    }
+    return pools;
 }
 
 std::vector<FutureWorkers::Worker> FutureWorkers::find_workers(const RawSnapshot& raw) {

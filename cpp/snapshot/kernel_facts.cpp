@@ -189,6 +189,10 @@ void add_kernel_facts(const LiveTarget& target, RawSnapshot& raw) {
         if (target.namespace_pid() && wait.kind == WaitKind::kProcess) wait.pid.reset();
         if (wait.kind == WaitKind::kProcess && wait.pid)
             wait.command = waits::command_of(*wait.pid);
+        // Likewise.
+        if (target.namespace_pid()) wait.pool_processes.clear();
+        for (model::ProcessName& process : wait.pool_processes)
+            process.command = waits::command_of(process.pid);
         const bool asked =
             !wait.target.empty() || !wait.command.empty() || !wait.other_ends.empty();
         if (asked && movement.of(raw, thread, thread.wait->call)) forget(wait);

@@ -119,6 +119,10 @@ class WaitText:
         return f" by {self._name(wait.holders[0])}" if same and wait.holders else ""
 
     def _held_by(self, wait: Wait, thread: Thread | None) -> str | None:
+        if wait.pool_processes:
+            pids = ", ".join(str(process.pid) for process in wait.pool_processes[:_MOST_WORKERS])
+            rest = len(wait.pool_processes) - _MOST_WORKERS
+            return f"in a process pool: {pids}" + (f" and {rest} more" if rest > 0 else "")
         if wait.kind not in ("lock", "mutex", "semaphore", "future") or not wait.holders:
             return None
         if _is_queued(wait):

@@ -269,7 +269,9 @@ def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     assert text.count("Threads ") == 0
 
 
-@pytest.mark.parametrize("kind", ["full", "one_worker", "one_is_busy", "each_other", "working"])
+@pytest.mark.parametrize(
+    "kind", ["full", "one_worker", "one_is_busy", "each_other", "working", "processes"]
+)
 @pytest.mark.parametrize("interpreter", required(), ids=str)
 def test_futures_of_pools(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     with started(interpreter, tmp_path, "pools.py", kind) as target:
@@ -285,6 +287,8 @@ def test_futures_of_pools(interpreter: Interpreter, tmp_path: Path, kind: str) -
             assert waits[name]["kind"] == "future"
             assert sorted(names[holder["tid"]] for holder in waits[name]["holders"]) == workers
             assert {holder["proof"] for holder in waits[name]["holders"]} <= {proof}
+            pids = sorted(process["pid"] for process in waits[name]["pool_processes"])
+            assert pids == facts["processes"]
         circles = [
             sorted(names[document["threads"][i]["tid"]] for i in circle)
             for circle in document["deadlocks"]

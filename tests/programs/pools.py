@@ -1,15 +1,18 @@
-"""Threads that wait for futures of thread pools: pools.py FACTS_FILE KIND
+"""Threads that wait for futures of pools: pools.py FACTS_FILE KIND
 
 The facts say who waits for whom: `circle`, and `waits` by the name of the waiting thread, with the
-names of the threads that work on what it waits for, or would ("worker" or "pool").
+names of the threads that work on what it waits for, or would ("worker" or "pool"). `processes`: the
+pids of a process pool.
 """
 
 import concurrent.futures
 import json
+import multiprocessing
 import os
 import queue
 import sys
 import threading
+import time
 
 FACTS_FILE, KIND = sys.argv[1:]
 FACTS_FILE = os.path.abspath(FACTS_FILE)
@@ -83,8 +86,26 @@ def working():
     return {"patient": ["worker", ["working_0"]]}, []
 
 
+def wait_for_orphanage(parent):
+    while os.getppid() == parent:
+        time.sleep(0.1)
+
+
+def processes():
+    multiprocessing.set_start_method("fork")  # Else this file would run again.
+    pool = concurrent.futures.ProcessPoolExecutor(2)
+    futures = [pool.submit(wait_for_orphanage, os.getpid()) for _ in range(2)]
+    while not all(future.running() for future in futures):
+        time.sleep(0.01)
+    PROCESSES.extend(sorted(pool._processes))
+    threading.Thread(target=futures[0].result, name="patient", daemon=True).start()
+    return {"patient": [None, []]}, []
+
+
+PROCESSES = []
 WAITS, CIRCLE = globals()[KIND]()
 with open(FACTS_FILE + ".part", "w") as file:
-    json.dump({"waits": WAITS, "circle": CIRCLE, "threads": threading.active_count()}, file)
+    facts = {"waits": WAITS, "circle": CIRCLE, "processes": PROCESSES}
+    json.dump(dict(facts, threads=threading.active_count()), file)
 os.rename(FACTS_FILE + ".part", FACTS_FILE)
 wait_for_ever()

@@ -27,6 +27,7 @@ WAIT: dict[str, Any] = {
     "kernel_function": None,
     "kernel_stack": [],
     "other_ends": [],
+    "pool_processes": [],
     "peer_wait": None,
     "holders": [],
 }
@@ -145,6 +146,14 @@ IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line"
             "waiting for a unix socket /run/app.sock",
         ),
         ({"kind": "pipe", "fd": 7}, "waiting for a pipe (fd 7)"),
+        (
+            {
+                "kind": "future",
+                "type": "concurrent.futures._base.Future",
+                "pool_processes": [{"pid": pid, "command": "app"} for pid in range(71, 77)],
+            },
+            "waiting for the result of a Future, in a process pool: 71, 72, 73, 74 and 2 more",
+        ),
         (
             {"kind": "pipe", "fd": 7, "other_ends": [{"pid": 99, "command": "cat"}]},
             "waiting for a pipe (fd 7), other end: 99 (cat)",
