@@ -684,7 +684,12 @@ def test_a_stretch_of_time(flame_graph: Open) -> None:
     """By mouse and by keyboard; the timeline has the colours of what the threads did."""
     graph = flame_graph(busy_then_idle())
     rows = graph.page.locator("#timeline-rows")
-    graph.page.wait_for_function("flameGraph.page.timeline.painter.width > 0")
+    graph.page.evaluate(
+        """() => new Promise((done) => {
+            const look = () => (flameGraph.page.timeline.painter.width > 0 ? done() : setTimeout(look, 10));
+            look();
+        })"""
+    )
     area = rows.bounding_box()
     assert area is not None
     left = graph.page.evaluate("flameGraph.page.timeline.painter.left")

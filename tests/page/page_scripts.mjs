@@ -5,7 +5,7 @@ import vm from "node:vm";
 
 const FOLDER = new URL("../../profiler/pystack_profiler/exporters/flame_page/", import.meta.url);
 const SCRIPTS = [
-  "words.js", "runs.js", "recording.js", "folding.js", "base.js", "source.js", "pairs.js", "tree.js", "search.js", "function_totals.js", "layout.js",
+  "words.js", "runs.js", "recording.js", "folding.js", "base.js", "source.js", "pairs.js", "nodes.js", "tree.js", "search.js", "function_totals.js", "layout.js",
   "palette.js", "change.js", "view_link.js",
 ];
 const NAMES = [

@@ -57,7 +57,7 @@ test("a stretch of time has the time of its runs, and stretches that meet add up
     const { stacks, weights } = runs.during(begin, end, places);
     assert.ok(places.every((place) => place === 0));
     return Object.fromEntries(Object.entries(weights).map(([mode, column]) => [
-      mode, Object.fromEntries(stacks.map((stack, place) => [stack, column[place]])),
+      mode, Object.fromEntries([...stacks].map((stack, place) => [stack, column[place]])),
     ]));
   };
   const whole = timeOf(0, END);

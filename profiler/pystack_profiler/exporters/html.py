@@ -43,6 +43,7 @@ _SCRIPTS = (
     "base.js",
     "source.js",
     "pairs.js",
+    "nodes.js",
     "tree.js",
     "search.js",
     "function_totals.js",

@@ -158,6 +158,22 @@ def test_idle_time_is_told_apart() -> None:
     assert "idle" not in columns
 
 
+def test_names_of_megabytes_are_cut() -> None:
+    """They would be searched, measured and laid out at each step."""
+    name = "x" + "</script>" * 400_000
+    writer = BatchWriter()
+    thread = writer.thread(100, name)
+    writer.sample(thread, MS, MS, [Frame(name, name), Frame(name + "x")], HOLDS)
+    writer.sample(writer.thread(101), MS, MS, [Frame("f")], WAITS)
+    recording = recording_of(writer)
+    recording.command = recording.profiles[0].process.command = ("python", name)
+    assert len(page_of(recording)) - len(page_of(recording_of(BatchWriter()))) < 50_000
+    data = data_of(recording)
+    names = [data["strings"][index] for index in data["functions"]["name"]]
+    assert names[0].endswith("… (3,599,001 more characters)")
+    assert len(set(names)) == len(names)
+
+
 def test_the_page_needs_nothing_else() -> None:
     page = page_of(random_recording(1))
     assert "default-src 'none'" in page

@@ -37,7 +37,10 @@ class VisibleStacks {
   /** `machinery`: shown as well. `onlyMine`: folds the standard library, packages and native code. */
   constructor(recording, folding) {
     const { byLine, machinery, onlyMine } = folding;
+    this.recording = recording;
     this.folding = folding;
+    /** @type {StackNodes | null} */
+    this.knownNodes = null;
     const { stackCount, stackParent, stackFrame, labels } = recording;
     const labelOfFrame = byLine ? recording.lineLabel : recording.functionLabel;
     const isFolded = Uint8Array.from(labels, (label) => ((!machinery && isMachinery(label)) || (onlyMine && isForeign(label)) ? 1 : 0));
@@ -59,6 +62,12 @@ class VisibleStacks {
       else if (label.kind === "marker") this.inside[stack] = this.inside[parent];
       else if (this.inside[parent] >= 0) this.before[stack] = this.function[stack] = this.inside[parent];
     }
+  }
+
+  /** The boxes of the stacks. */
+  get nodes() {
+    this.knownNodes ??= new StackNodes(this.recording, this);
+    return this.knownNodes;
   }
 
   /** The function to which the time of the stack itself belongs; -1: none. */

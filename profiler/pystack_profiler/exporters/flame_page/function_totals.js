@@ -42,54 +42,38 @@ class FunctionTotals {
 /** For each label, the time of all stacks that contain it. */
 function totalsByLabel(calls) {
   const totals = new Float64Array(calls.labels.length);
-  const open = new Int32Array(calls.labels.length);
-  walk(calls, (node) => {
-    const label = calls.labelIds[node];
-    if (open[label]++ === 0) totals[label] += calls.totals[node];
-  }, (node) => open[calls.labelIds[node]]--);
+  const { outermost } = calls.columns;
+  for (let node = 1; node < calls.size; node++) if (outermost[node]) totals[calls.labelIds[node]] += calls.totals[node];
   return totals;
 }
 
 /** The callers and the callees of a function, the longest time first: `[{ label, time }]`; label null: none, it is the outermost. */
 function neighboursOf(calls, label) {
-  const callers = new Map();
-  const callees = new Map();
-  const openCallers = new Map();
-  const openCallees = new Map();
-  const enter = (times, open, key, time) => {
-    if (!open.get(key)) times.set(key, (times.get(key) || 0) + time);
-    open.set(key, (open.get(key) || 0) + 1);
-  };
-  const leave = (open, key) => open.set(key, open.get(key) - 1);
-  const each = (node, act) => {
-    const parent = calls.parents[node];
-    const caller = parent > 0 ? calls.labelIds[parent] : -1;
-    if (calls.labelIds[node] === label.index) act(callers, openCallers, caller, calls.totals[node]);
-    if (caller === label.index) act(callees, openCallees, calls.labelIds[node], calls.totals[node]);
-  };
-  walk(calls, (node) => each(node, enter), (node) => each(node, (_times, open, key) => leave(open, key)));
+  const { parents, labelIds } = calls;
+  const callerOf = (node) => (parents[node] > 0 ? labelIds[parents[node]] : NO_LABEL);
+  const callers = timesByKey(calls, (node) => (labelIds[node] === label.index ? callerOf(node) : NOT_COUNTED));
+  const callees = timesByKey(calls, (node) => (callerOf(node) === label.index ? labelIds[node] : NOT_COUNTED));
   const sorted = (times) => [...times].filter(([, time]) => time > 0).sort((one, other) => other[1] - one[1])
-    .map(([index, time]) => ({ label: index < 0 ? null : calls.labels[index], time }));
+    .map(([index, time]) => ({ label: index === NO_LABEL ? null : calls.labels[index], time }));
   return { callers: sorted(callers), callees: sorted(callees) };
 }
 
-/** Visits all boxes of a call tree, callers before and after what they call. Stacks may be very deep. */
-function walk(calls, enter, leave) {
-  const { childList, firstChild } = calls;
-  const path = [0];
-  const next = [firstChild[0]];
-  while (path.length > 0) {
-    const top = path.length - 1;
-    const node = path[top];
-    if (next[top] < firstChild[node + 1]) {
-      const child = childList[next[top]++];
-      enter(child);
-      path.push(child);
-      next.push(firstChild[child]);
-    } else {
-      if (node !== 0) leave(node);
-      path.pop();
-      next.pop();
-    }
+const NO_LABEL = -1;
+const NOT_COUNTED = -2;
+
+/** The time of the stacks that contain a box with a key. `keyOf(node)`: its key, or NOT_COUNTED. */
+function timesByKey(calls, keyOf) {
+  const { parents, totals } = calls;
+  const times = new Map();
+  const nearest = new Int32Array(calls.size); // the node itself or the next one above that has a key; 0: none
+  for (let node = 1; node < calls.size; node++) {
+    let above = nearest[parents[node]];
+    nearest[node] = above;
+    const key = keyOf(node);
+    if (key === NOT_COUNTED) continue;
+    nearest[node] = node;
+    while (above !== 0 && keyOf(above) !== key) above = nearest[parents[above]];
+    if (above === 0) times.set(key, (times.get(key) || 0) + totals[node]);
   }
+  return times;
 }

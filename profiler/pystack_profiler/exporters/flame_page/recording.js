@@ -152,6 +152,7 @@ function withoutIdle(weights, idle) {
 
 /** The inverse of `_differences` of the exporter: [3, 1, 5] becomes 3, 4, 9. */
 function undifference(differences) {
-  let sum = 0;
-  return Int32Array.from(differences, (difference) => (sum += difference));
+  const numbers = new Int32Array(differences);
+  for (let index = 1; index < numbers.length; index++) numbers[index] += numbers[index - 1];
+  return numbers;
 }

@@ -98,21 +98,23 @@ class Runs {
    * is cut, each mode gets the same part. `places`: zeros, one for each stack; they are zeros again afterwards.
    */
   during(begin, end, places) {
-    const stacks = [];
-    const columns = [[], [], [], [], [], []];
+    const first = this.#first(begin);
+    const room = Math.min(places.length, this.#first(end) + 1 - first);
+    const stacks = new Int32Array(room);
+    const columns = Array.from({ length: 6 }, () => new Float64Array(room));
     const [wall, cpu, gil, runnable, waits, idle] = columns;
-    for (let run = this.#first(begin); run < this.count && this.begins[run] < end; run++) {
+    let count = 0;
+    for (let run = first; run < this.count && this.begins[run] < end; run++) {
       const from = this.begins[run];
       const length = this.begins[run + 1] - from;
       const seen = Math.min(end, from + length) - Math.max(begin, from);
       if (seen < 0 || (seen === 0 && length > 0)) continue;
-      const part = length > 0 ? seen / length : 1;
       const stack = this.stacks[run];
       let place = places[stack] - 1;
       if (place < 0) {
-        places[stack] = stacks.push(stack);
-        place = stacks.length - 1;
-        for (const column of columns) column.push(0);
+        place = count++;
+        stacks[place] = stack;
+        places[stack] = count;
       }
       const flags = this.flags[run];
       wall[place] += seen;
@@ -120,12 +122,15 @@ class Runs {
       if (flags & WAITED) waits[place] += seen;
       if (flags & IDLE) idle[place] += seen;
       if (flags & USED_CPU) {
+        const part = length > 0 ? seen / length : 1;
         cpu[place] += this.cpu[run] * part;
         runnable[place] += this.runnable[run] * part;
       }
     }
-    for (const stack of stacks) places[stack] = 0;
-    return { stacks, weights: { wall, cpu, gil, runnable, waits }, idle };
+    for (let place = 0; place < count; place++) places[stacks[place]] = 0;
+    const [all, ...others] = columns.map((column) => column.subarray(0, count));
+    const weights = { wall: all, cpu: others[0], gil: others[1], runnable: others[2], waits: others[3] };
+    return { stacks: stacks.subarray(0, count), weights, idle: others[4] };
   }
 
   /** How long the thread was in each state, in `columns` equal parts of the time between `begin` and `end`. */

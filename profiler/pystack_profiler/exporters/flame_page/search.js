@@ -44,12 +44,8 @@ function containing(part) {
 
 /** The time of all stacks that contain a label. */
 function weightOfLabel(calls, label) {
-  const isIn = new Uint8Array(calls.size);
+  const { outermost } = calls.columns;
   let weight = 0;
-  for (let node = 1; node < calls.size; node++) {
-    const isInCaller = isIn[calls.parents[node]];
-    if (!isInCaller && calls.labelIds[node] === label.index) weight += calls.totals[node];
-    isIn[node] = isInCaller || calls.labelIds[node] === label.index ? 1 : 0;
-  }
+  for (let node = 1; node < calls.size; node++) if (calls.labelIds[node] === label.index && outermost[node]) weight += calls.totals[node];
   return weight;
 }

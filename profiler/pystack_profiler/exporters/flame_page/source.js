@@ -8,6 +8,7 @@ const BITS = 30; // lines that are counted at once
  */
 function lineTimes(calls, label) {
   const { stackParent, stackFrame, functionLabel, frameLine } = calls.recording;
+  const times = calls.stackTimes.selves;
   const places = new Map(); // line -> its place
   const placeOfFrame = new Int32Array(functionLabel.length).fill(-1);
   for (let frame = 0; frame < functionLabel.length; frame++) {
@@ -23,7 +24,7 @@ function lineTimes(calls, label) {
       const place = placeOfFrame[stackFrame[stack]];
       const isCounted = place >= first && place < first + BITS;
       active[stack] = active[stackParent[stack]] | (isCounted ? 1 << (place - first) : 0);
-      const time = calls.stackSelves[stack];
+      const time = times[stack];
       if (time === 0) continue;
       if (isCounted) selves[place] += time;
       for (let bits = active[stack]; bits !== 0; bits &= bits - 1) totals[first + 31 - Math.clz32(bits & -bits)] += time;

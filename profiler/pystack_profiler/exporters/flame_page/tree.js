@@ -12,29 +12,27 @@ class CallTree {
     this.recording = recording;
     this.labels = recording.labels;
     this.root = 0;
-    this.parents = [-1];
-    this.labelIds = [-1];
-    this.selves = [0];
-    this.otherSelves = [0];
-    this.nodeIds = new PairMap();
     this.visible = visible;
-    this.nodeOfStack = new Int32Array(recording.stackCount);
-    this.roundOfStack = new Int32Array(recording.stackCount); // for which root nodeOfStack holds
-    this.path = [];
-
+    this.isByRoot = threadRoots;
     const all = recording.threads.filter((thread) => threads.has(thread.index) && thread.weights[mode]);
     const chosen = all.filter((thread) => thread.side === side);
-    for (const [index, thread] of (threadRoots ? chosen : all).entries()) {
-      const selves = thread.side === side ? this.selves : this.otherSelves;
-      const root = threadRoots ? this.#rootOf(thread) : 0;
-      this.#add(root, threadRoots ? index + 1 : 1, thread, mode, selves);
-      if (idle && thread.idleIn(mode) > 0) selves[this.#child(root, recording.idleLabel.index)] += thread.idleIn(mode);
+    if (threadRoots) {
+      this.#addRoots(chosen, mode, idle);
+    } else {
+      this.columns = visible.nodes.columns;
+      this.selves = visible.nodes.selves(chosen, mode, idle);
     }
-    this.others = null; // their totals, in a comparison
-    this.#addUp();
-    if (recording.sides !== null) this.others = this.#sums(this.otherSelves);
-    this.#weighStacks(chosen, mode);
-    this.isByRoot = threadRoots;
+    this.parents = this.columns.parents;
+    this.labelIds = this.columns.labelIds;
+    this.totals = this.columns.sums(this.selves);
+    this.otherSelves = this.others = null; // of the other side, in a comparison
+    if (recording.sides !== null) {
+      this.otherSelves = visible.nodes.selves(all.filter((thread) => thread.side !== side), mode, idle);
+      this.others = this.columns.sums(this.otherSelves);
+    }
+    this.sorted = new Map(); // node -> its children
+    this.knownStackTimes = null;
+    this.weighStacks = () => stackTimes(recording, chosen, mode);
   }
 
   total(node) { return this.totals[node]; }
@@ -42,13 +40,22 @@ class CallTree {
   other(node) { return this.others[node]; }
   parent(node) { return this.parents[node]; }
   label(node) { return this.labels[this.labelIds[node]]; }
-  get size() { return this.parents.length; }
+  get size() { return this.columns.size; }
 
+  /** By stack, as long as lines are asked for; the boxes do without. */
+  get stackTimes() {
+    this.knownStackTimes ??= this.weighStacks();
+    return this.knownStackTimes;
+  }
+
+  /** Those with time. */
   children(node) {
-    const children = this.childList.subarray(this.firstChild[node], this.firstChild[node + 1]);
-    if (!this.isSorted[node]) {
-      children.sort((one, other) => this.totals[other] - this.totals[one] || one - other);
-      this.isSorted[node] = 1;
+    let children = this.sorted.get(node);
+    if (children === undefined) {
+      const { totals, others } = this;
+      children = this.columns.children(node).filter((child) => totals[child] > 0 || (others !== null && others[child] > 0));
+      children.sort((one, other) => totals[other] - totals[one] || one - other);
+      this.sorted.set(node, children);
     }
     return children;
   }
@@ -56,13 +63,13 @@ class CallTree {
   /** The lines of a box's function and their times, longest first; [] if they are unknown. */
   lines(node) {
     if (this.isByRoot) return [];
-    const { label } = this.visible;
-    return this.#lines(this.stackTotals, (stack) => this.roundOfStack[stack] && this.nodeOfStack[stack] === node && label[stack] >= 0);
+    const { label, nodes } = this.visible;
+    return this.#lines(this.stackTimes.totals, (stack) => nodes.ofStack[stack] === node && label[stack] >= 0);
   }
 
   /** The lines at which a function was the innermost one, and their times, longest first. */
   innermostLines(label) {
-    return this.#lines(this.stackSelves, (stack) => this.visible.label[stack] === label.index);
+    return this.#lines(this.stackTimes.selves, (stack) => this.visible.label[stack] === label.index);
   }
 
   #lines(weights, isCounted) {
@@ -75,74 +82,44 @@ class CallTree {
     return [...times].sort((one, other) => other[1] - one[1]);
   }
 
-  #rootOf(thread) {
-    const outer = this.recording.processes.length > 1 ? this.#child(0, thread.process.label.index) : 0;
-    return this.#child(outer, this.recording.threadLabel[thread.index].index);
-  }
-
-  #add(root, round, thread, mode, selves) {
-    const { stackParent } = this.recording;
-    const { label, before, inside } = this.visible;
-    const { stacks } = thread;
-    const weights = thread.weights[mode];
-    for (let index = 0; index < stacks.length; index++) {
-      if (!weights[index]) continue;
-      let stack = stacks[index];
-      let depth = 0;
-      for (; stack !== 0 && this.roundOfStack[stack] !== round; stack = stackParent[stack]) this.path[depth++] = stack;
-      let node = stack === 0 ? root : this.nodeOfStack[stack];
-      while (depth > 0) {
-        stack = this.path[--depth];
-        if (before[stack] >= 0) node = this.#child(node, before[stack]);
-        if (label[stack] >= 0) node = this.#child(node, label[stack]);
-        this.nodeOfStack[stack] = node;
-        this.roundOfStack[stack] = round;
-      }
-      const innermost = inside[stacks[index]];
-      selves[innermost >= 0 ? this.#child(node, innermost) : node] += weights[index];
-    }
-  }
-
-  #child(parent, label) {
-    const node = this.nodeIds.add(parent, label);
-    if (node === this.parents.length) {
-      this.parents.push(parent);
-      this.labelIds.push(label);
-      this.selves.push(0);
-      this.otherSelves.push(0);
-    }
-    return node;
-  }
-
-  #addUp() {
-    const count = this.size;
-    this.nodeIds = null;
-    this.totals = this.#sums(this.selves);
-    this.firstChild = new Int32Array(count + 2);
-    for (let node = count - 1; node > 0; node--) this.firstChild[this.parents[node] + 2]++;
-    for (let node = 1; node < count + 2; node++) this.firstChild[node] += this.firstChild[node - 1];
-    this.childList = new Int32Array(count - 1);
-    for (let node = 1; node < count; node++) this.childList[this.firstChild[this.parents[node] + 1]++] = node;
-    this.isSorted = new Uint8Array(count);
-  }
-
-  /** The sum of each box and what is below it. */
-  #sums(selves) {
-    const totals = Float64Array.from(selves);
-    for (let node = totals.length - 1; node > 0; node--) totals[this.parents[node]] += totals[node];
-    return totals;
-  }
-
-  #weighStacks(threads, mode) {
-    this.stackSelves = new Float64Array(this.recording.stackCount);
+  /** Puts the boxes of each thread below one of its own. */
+  #addRoots(threads, mode, idle) {
+    const { nodes } = this.visible;
+    const { columns } = nodes;
+    const { processes, threadLabel } = this.recording;
+    const parents = [-1];
+    const labelIds = [-1];
+    const selves = [0];
+    const add = (parent, label, self) => {
+      parents.push(parent);
+      labelIds.push(label);
+      return selves.push(self) - 1;
+    };
+    const ofProcess = new Map();
+    const place = new Int32Array(columns.size); // of the thread's nodes, here
     for (const thread of threads) {
-      thread.stacks.forEach((stack, index) => (this.stackSelves[stack] += thread.weights[mode][index]));
+      const own = nodes.selves([thread], mode, idle);
+      const totals = columns.sums(own);
+      if (processes.length > 1 && !ofProcess.has(thread.process)) ofProcess.set(thread.process, add(0, thread.process.label.index, 0));
+      place[0] = add(ofProcess.get(thread.process) || 0, threadLabel[thread.index].index, own[0]);
+      for (let node = 1; node < columns.size; node++) {
+        if (totals[node] > 0) place[node] = add(place[columns.parents[node]], columns.labelIds[node], own[node]);
+      }
     }
-    this.stackTotals = this.stackSelves.slice();
-    for (let stack = this.stackTotals.length - 1; stack > 0; stack--) {
-      this.stackTotals[this.recording.stackParent[stack]] += this.stackTotals[stack];
-    }
+    this.columns = new NodeColumns(parents, labelIds);
+    this.selves = new Float64Array(selves);
   }
+}
+
+/** The time of each stack itself, and with all that it called. */
+function stackTimes({ stackCount, stackParent }, threads, mode) {
+  const selves = new Float64Array(stackCount);
+  for (const { stacks, weights } of threads) {
+    for (let index = 0; index < stacks.length; index++) selves[stacks[index]] += weights[mode][index];
+  }
+  const totals = selves.slice();
+  for (let stack = stackCount - 1; stack > 0; stack--) totals[stackParent[stack]] += totals[stack];
+  return { selves, totals };
 }
 
 /** Expanded on demand: the whole tree can have as many boxes as all stacks have frames. */
@@ -156,9 +133,11 @@ class InvertedTree {
     this.totals = [calls.total(0)];
     this.others = calls.others && [calls.other(0)];
     this.known = [null]; // children
-    // For each node, the nodes of the call tree that it stands for, and their share of its time.
+    // For each node that is not expanded, the nodes of the call tree that it stands for, and their share of its time. No node
+    // is there twice, since the children of a node have different labels.
     this.callers = [framesOf(calls.selves)];
-    this.otherCallers = [calls.others ? framesOf(calls.otherSelves) : new Map()];
+    this.otherCallers = [framesOf(calls.otherSelves || [])];
+    this.groups = new Int32Array(calls.labels.length); // label -> its child, of the node that is expanded
   }
 
   total(node) { return this.totals[node]; }
@@ -178,23 +157,29 @@ class InvertedTree {
   }
 
   #expand(node) {
-    const groups = new Map(); // label -> its child
-    this.#group(node, groups, this.callers, this.totals);
-    if (this.others) this.#group(node, groups, this.otherCallers, this.others);
-    return [...groups.values()].sort((one, other) => this.totals[other] - this.totals[one]);
+    const children = [];
+    this.#group(node, children, this.callers, this.totals);
+    if (this.others) this.#group(node, children, this.otherCallers, this.others);
+    for (const child of children) this.groups[this.labelIds[child]] = 0;
+    return children.sort((one, other) => this.totals[other] - this.totals[one]);
   }
 
-  #group(node, groups, callers, totals) {
-    for (const [frame, weight] of callers[node]) {
-      const label = this.calls.labelIds[frame];
-      let child = groups.get(label);
-      if (child === undefined) {
-        child = this.#add(node, label);
-        groups.set(label, child);
+  #group(node, children, callers, totals) {
+    const { frames, weights } = callers[node];
+    const { labelIds, parents } = this.calls;
+    for (let index = 0; index < frames.length; index++) {
+      const label = labelIds[frames[index]];
+      if (this.groups[label] === 0) {
+        this.groups[label] = this.#add(node, label);
+        children.push(this.groups[label]);
       }
-      totals[child] += weight;
-      const caller = this.calls.parents[frame];
-      if (caller !== 0) callers[child].set(caller, (callers[child].get(caller) || 0) + weight);
+      const child = this.groups[label];
+      totals[child] += weights[index];
+      const caller = parents[frames[index]];
+      if (caller !== 0) {
+        callers[child].frames.push(caller);
+        callers[child].weights.push(weights[index]);
+      }
     }
     callers[node] = null;
   }
@@ -205,15 +190,21 @@ class InvertedTree {
     this.totals.push(0);
     if (this.others) this.others.push(0);
     this.known.push(null);
-    this.callers.push(new Map());
-    this.otherCallers.push(new Map());
+    this.callers.push({ frames: [], weights: [] });
+    this.otherCallers.push({ frames: [], weights: [] });
     return this.parents.length - 1;
   }
 }
 
 /** The nodes that have time of their own, and that time. */
 function framesOf(selves) {
-  const frames = new Map();
-  for (let node = 1; node < selves.length; node++) if (selves[node]) frames.set(node, selves[node]);
-  return frames;
+  const frames = [];
+  const weights = [];
+  for (let node = 1; node < selves.length; node++) {
+    if (selves[node]) {
+      frames.push(node);
+      weights.push(selves[node]);
+    }
+  }
+  return { frames, weights };
 }
