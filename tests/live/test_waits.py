@@ -16,10 +16,13 @@ from typing import Any
 
 import pytest
 
+import pystack_profiler
 from core_files import SMALL, core_json, kernel_core, limits, need_kernel_cores, search_options
 from interpreters import required
 from lock_truth import LockTruth
 from process_state import run_and_wait_ns, system_call, thread_ids, wait_until
+from pystack_profiler import Progress
+from pystack_profiler.idle import IdleStacks
 from recorded_waits import Reason, RecordedWaits, record_waits
 from targets import PROGRAMS, Interpreter, Target
 from tool_runs import dump_json, run_tool
@@ -184,6 +187,29 @@ def test_what_a_recording_says_that_threads_wait_for(waiting: Waiting, stop: boo
         assert {one.kind for one in reasons} == {facts["kind"]}, name
         assert len({one.name for one in reasons} - {""}) <= 1, (name, reasons)
         assert len({one.holder for one in reasons} - {""}) <= 1, (name, reasons)
+
+
+def test_a_recording_says_which_threads_are_idle(waiting: Waiting) -> None:
+    """Of all kinds of waits only those for work."""
+    expected = {"pool_0", "runs_event_loop"}
+    seen: set[str] = set()
+    idle: set[str] = set()
+
+    def look(progress: Progress) -> None:
+        [profile] = progress.recording.profiles
+        stacks = IdleStacks(profile)
+        for track in profile.tracks:
+            seen.update(track.identity.name for run in track.runs() if run.samples)
+            idle.update(track.identity.name for run in track.runs() if stacks.is_idle(run))
+
+    pystack_profiler.record(
+        waiting.pid,
+        duration_s=60,
+        stop_requested=lambda: idle >= expected and seen >= set(waiting.facts["waits"]),
+        on_progress=look,
+    )
+    assert idle == expected
+    assert seen >= set(waiting.facts["waits"])
 
 
 def test_the_wait_of_a_thread_is_in_its_head(waiting: Waiting) -> None:

@@ -7,6 +7,7 @@ to its wait, and nothing runs any more when all have arrived. Whoever holds some
 from a pipe that nobody writes to.
 """
 
+import asyncio
 import concurrent.futures
 import fcntl
 import importlib.util
@@ -335,6 +336,11 @@ def polls():
     poll.register(NEVER, select.POLLIN)
     poll.register(0, 0)
     poll.poll()
+
+
+@case("poll", is_timed=False)
+def runs_event_loop():
+    asyncio.new_event_loop().run_forever()
 
 
 @case("poll", is_timed=False)
