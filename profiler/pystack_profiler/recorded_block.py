@@ -36,6 +36,7 @@ class RecordedBlock:
         """`recorder` is not started yet."""
         self._recorder = recorder
         self._recording: Recording | None = None
+        self._result: Recording | None = None  # once it is over
         self._is_over = False
 
     def __enter__(self) -> RecordedBlock:
@@ -48,18 +49,27 @@ class RecordedBlock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._is_over = True
-        self._recorder.__exit__(kind, error, traceback)
+        try:
+            self._recorder.__exit__(kind, error, traceback)
+        finally:
+            self._is_over = True
 
     @property
     def recording(self) -> Recording:
-        """What was recorded; in the block, a copy of what was recorded until now.
+        """A copy of what was recorded until now, without the recorder's own thread.
 
         Raises `InvalidArgument` before the block.
         """
         if self._recording is None:
             raise InvalidArgument("nothing was recorded yet: use it in a with statement")
-        return self._recording if self._is_over else self._recording.snapshot()
+        if self._result is not None:
+            return self._result
+        copy = self._recording.snapshot()
+        for profile in copy.profiles:
+            profile.window.drop_thread(self._recorder.thread_id or 0)
+        if self._is_over:
+            self._result = copy
+        return copy
 
     def report(self, view: View = DEFAULT_VIEW) -> str:
         """The functions and paths with most time, the threads, and what is missing, as text."""

@@ -139,6 +139,11 @@ class Recorder:
             self._recording = recording  # Last: now others may stop it.
             return recording
 
+    @property
+    def thread_id(self) -> int | None:
+        """The system's ID of the background thread, once it was started."""
+        return None if self._thread is None else self._thread.native_id
+
     def join(self, timeout_s: float | None = None) -> bool:
         """Waits until the recording ends by itself, or for `timeout_s` seconds. Returns whether it ended."""
         if self._recording is None:

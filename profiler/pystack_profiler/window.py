@@ -121,15 +121,19 @@ class Window:
 
     def drop_foreign_threads(self) -> None:
         """Removes threads that do not belong to the process. Call this after the last batch."""
-        foreign = [track for track in self.tracks if not track.identity.tid]
-        if not foreign:
+        self.drop_thread(0)
+
+    def drop_thread(self, tid: int) -> None:
+        """Removes a thread with all that it did. Call this after the last batch."""
+        dropped = [track for track in self.tracks if track.identity.tid == tid]
+        if not dropped:
             return
         self._charged = self.contention
-        self._charged.forget(foreign)
+        self._charged.forget(dropped)
         self._contention = None
-        for track in foreign:
+        for track in dropped:
             self.tracks.remove(track)
-        samples = sum(run.samples for track in foreign for run in track.runs())
+        samples = sum(run.samples for track in dropped for run in track.runs())
         self.stats["attempted"] -= samples
         self.stats["taken"] -= samples
 

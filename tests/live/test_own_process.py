@@ -42,6 +42,7 @@ def test_a_block_reports_and_saves_what_it_ran(tmp_path: Path) -> None:
     reasons.append(r.recording.end_reason)
     assert reasons == ["running", "stopped"]
     assert re.search(r"\bcompute \(test_own_process\.py", r.report())
+    assert "pystack-recorder" not in {track.identity.name for _, track in r.recording.tracks()}
     r.save(tmp_path / "out.html")
     assert load_page(str(tmp_path / "out.html")).recording.sample_count == r.recording.sample_count
     shown = r._repr_html_()
