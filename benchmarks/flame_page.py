@@ -33,6 +33,7 @@ from random_recordings import large_recording
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 OPENINGS = 5
+TIMEOUT_MS = 300_000  # The machine may be busy.
 
 # What a user does, as a function of the page.
 USES: dict[str, Callable[[Page], None]] = {
@@ -119,6 +120,7 @@ class Trace:
 def opening_ms(browser: Browser, path: Path) -> tuple[float, float]:
     """Until the scripts have made the tree, and until the first frame with boxes."""
     page = browser.new_page(viewport={"width": 1500, "height": 900})
+    page.set_default_timeout(TIMEOUT_MS)
     page.add_init_script(
         "addEventListener('DOMContentLoaded', () => { window.madeAt = performance.now();"
         " requestAnimationFrame(() => requestAnimationFrame(() => (window.shownAt = performance.now()))); });"
@@ -136,6 +138,7 @@ def measure(path: Path) -> dict[str, Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         openings = [opening_ms(browser, path) for _ in range(OPENINGS)]
         page = browser.new_page(viewport={"width": 1500, "height": 900})
+        page.set_default_timeout(TIMEOUT_MS)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: message.type == "error" and errors.append(message.text))

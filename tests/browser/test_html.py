@@ -666,6 +666,7 @@ def test_a_differential_flame_graph(flame_graph: Open, tmp_path: Path) -> None:
     red, green, blue = graph.colour("Shop.serve")  # 50 % before, 25 % after
     assert blue > red + 30
     assert not graph.page.locator("#thread-roots").is_visible()
+    assert not graph.page.locator("#timeline").is_visible()
 
 
 def busy_then_idle() -> Recording:

@@ -80,7 +80,7 @@ class NodeColumns {
   #findOutermost() {
     const { labelIds, firstChild, childList } = this;
     const outermost = new Uint8Array(this.size);
-    const open = new Map(); // label -> how often it is on the path
+    const open = new Int32Array(labelIds.reduce((most, label) => Math.max(most, label), 0) + 1); // how often a label is on the path
     const path = [0];
     const next = [firstChild[0]];
     while (path.length > 0) {
@@ -88,13 +88,11 @@ class NodeColumns {
       const node = path[top];
       if (next[top] < firstChild[node + 1]) {
         const child = childList[next[top]++];
-        const count = open.get(labelIds[child]) || 0;
-        open.set(labelIds[child], count + 1);
-        outermost[child] = count === 0 ? 1 : 0;
+        outermost[child] = open[labelIds[child]]++ === 0 ? 1 : 0;
         path.push(child);
         next.push(firstChild[child]);
       } else {
-        open.set(labelIds[node], open.get(labelIds[node]) - 1);
+        if (node !== 0) open[labelIds[node]]--;
         path.pop();
         next.pop();
       }

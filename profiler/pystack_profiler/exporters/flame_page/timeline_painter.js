@@ -23,7 +23,7 @@ class TimelinePainter {
     this.width = width;
     this.height = height;
     this.ratio = fitCanvas(this.canvas, this.context, width, height);
-    this.left = width > 900 ? 170 : 90;
+    this.left = width <= 900 ? 90 : this.withProcess ? 250 : 170;
     this.letter = this.context.measureText("0").width;
     this.columns = Math.max(1, Math.floor((width - this.left) * this.ratio));
     this.known = new Map(); // thread -> its states
