@@ -588,6 +588,11 @@ def test_functions_are_in_a_table(flame_graph: Open) -> None:
     assert "parse" in graph.page.locator(".opened b").inner_text()
     graph.press("Backspace")
     assert len(rows()) == 4
+    assert graph.page.evaluate("document.activeElement.innerText").startswith("30.0 %\t30.0 %")
+    graph.page.locator("#graph").focus()
+    graph.press("ArrowDown", "ArrowDown", "o")  # the selected box
+    assert graph.page.locator(".opened b").inner_text() == "main"
+    graph.press("Backspace")
     graph.page.fill("#query", "serve")
     assert [row[4] for row in rows()] == ["Shop.serve shop.py:10"]
 

@@ -35,8 +35,10 @@ class FunctionTable {
     if (hadFocus) this.focus();
   }
 
-  focus() {
-    const first = this.panel.querySelector("tbody tr[tabindex]") || this.panel.querySelector("button");
+  /** Moves the focus to the row of `label`, or to the first one. */
+  focus(label = null) {
+    const row = label === null ? null : this.panel.querySelector(`[data-label="${label.index}"]`);
+    const first = row || this.panel.querySelector("tbody tr[tabindex]") || this.panel.querySelector("button");
     if (first) first.focus();
   }
 

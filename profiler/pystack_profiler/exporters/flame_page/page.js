@@ -88,10 +88,11 @@ class Page {
 
   /** Shows the callers and callees of a function in the table, or with null all functions. */
   open(label) {
+    const left = this.table.opened;
     this.table.opened = label;
     if (label !== null) byId("functions").hidden = false;
     this.showFunctions();
-    this.table.focus();
+    this.table.focus(label === null ? left : null);
   }
 
   showFunctions() {
