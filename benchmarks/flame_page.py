@@ -32,7 +32,6 @@ from random_recordings import large_recording
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-OPENINGS = 5
 TIMEOUT_MS = 300_000  # The machine may be busy.
 
 # What a user does, as a function of the page.
@@ -117,26 +116,36 @@ class Trace:
         return wall / 1000, cpu / 1000
 
 
-def opening_ms(browser: Browser, path: Path) -> tuple[float, float]:
-    """Until the scripts have made the tree, and until the first frame with boxes."""
+def opening_ms(browser: Browser, path: Path) -> tuple[float, float, float]:
+    """Until the scripts have made the tree, and until the first frame with boxes; the main thread's CPU time until then."""
     page = browser.new_page(viewport={"width": 1500, "height": 900})
     page.set_default_timeout(TIMEOUT_MS)
     page.add_init_script(
         "addEventListener('DOMContentLoaded', () => { window.madeAt = performance.now();"
         " requestAnimationFrame(() => requestAnimationFrame(() => (window.shownAt = performance.now()))); });"
     )
+    page.set_default_timeout(TIMEOUT_MS)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(path.as_uri())
     shown = 0.0
     while not shown:
         made, shown = page.evaluate("[window.madeAt, window.shownAt || 0]")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    cpu = next(one["value"] for one in metrics if one["name"] == "TaskDuration")
     page.close()
-    return made, shown
+    return made, shown, 1000 * cpu
 
 
-def measure(path: Path) -> dict[str, Any]:
+def measure(path: Path, count: int) -> dict[str, Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        openings = [opening_ms(browser, path) for _ in range(OPENINGS)]
+        openings = [opening_ms(browser, path) for _ in range(count)]
+        made, shown, cpu = (statistics.median(times) for times in zip(*openings, strict=True))
+        print(
+            f"scripts done after {made:.0f} ms, boxes drawn after {shown:.0f} ms (CPU {cpu:.0f} ms)",
+            flush=True,
+        )
         page = browser.new_page(viewport={"width": 1500, "height": 900})
         page.set_default_timeout(TIMEOUT_MS)
         errors: list[str] = []
@@ -145,12 +154,15 @@ def measure(path: Path) -> dict[str, Any]:
         page.goto(path.as_uri())
         page.wait_for_timeout(1500)
         trace = Trace(page)
-        uses = {name: trace.longest_task_ms(page, use) for name, use in USES.items()}
+        uses = {}
+        for name, use in USES.items():
+            wall, cpu = uses[name] = trace.longest_task_ms(page, use)
+            print(f"{wall:7.1f} ms (CPU {cpu:.1f} ms)  {name}", flush=True)
         browser.close()
     return {
         "file_bytes": path.stat().st_size,
-        "made_ms": statistics.median(made for made, _ in openings),
-        "opened_ms": statistics.median(shown for _, shown in openings),
+        "made_ms": made,
+        "opened_ms": shown,
         "uses_ms": uses,
         "errors": errors,
     }
@@ -173,6 +185,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--stacks", type=int, default=100_000)
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--openings", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -185,14 +198,9 @@ def main() -> None:
             with path.open("w", encoding="utf-8") as stream:
                 export_html(recording, stream)
             print(f"written in {time.perf_counter() - begin:.1f} s")
-        results = measure(path.absolute())
-    print(conditions())
+        print(conditions())
+        results = measure(path.absolute(), options.openings)
     print(f"{results['file_bytes'] / 1e6:.1f} MB")
-    print(
-        f"scripts done after {results['made_ms']:.0f} ms, boxes drawn after {results['opened_ms']:.0f} ms"
-    )
-    for name, longest in results["uses_ms"].items():
-        print(f"{longest[0]:7.1f} ms (CPU {longest[1]:.1f} ms)  {name}")
     if results["errors"]:
         sys.exit("\n".join(results["errors"]))
     if options.json:
