@@ -12,6 +12,9 @@ _EVERY_S = 1.0
 _MEMORY_S = 30.0
 #: Samplers get at least this part of the share: a recording without samples helps nobody.
 _LEAST_PART = 0.1
+#: If the rest takes more than half, samples are received less often, at most this much later.
+_LONGEST_PAUSE_S = 0.75
+_PAUSE_STEP = 1.5
 
 
 class CpuBudget:
@@ -25,6 +28,8 @@ class CpuBudget:
         self._share = share
         self._whole_process = whole_process
         self._clock = clock
+        #: How long to wait before samples are received again, in seconds.
+        self.pause_s = 0.0
         self._updated_s = 0.0
         self._cpu_ns = 0
         self._others: float | None = (
@@ -48,7 +53,14 @@ class CpuBudget:
             self._others = used
         else:
             self._others += (used - self._others) * min(1.0, passed_s / _MEMORY_S)
+        self._adapt_pause(used)
         self._share_out([one for one in recorders if not one.has_ended])
+
+    def _adapt_pause(self, used: float) -> None:
+        if used > self._share / 2:
+            self.pause_s = min(_LONGEST_PAUSE_S, max(0.1, self.pause_s * _PAUSE_STEP))
+        elif used < self._share / 4:
+            self.pause_s = self.pause_s / _PAUSE_STEP if self.pause_s > 0.1 else 0.0
 
     def _read_cpu_ns(self) -> int:
         return time.process_time_ns() if self._whole_process else time.thread_time_ns()

@@ -153,7 +153,7 @@ class Run:
         self._update()
 
     def step(self) -> bool:
-        """Receives samples for at most `POLL_S` seconds. False: nothing, because the recording is over."""
+        """Receives samples for at most `POLL_S` seconds, or a second if the CPU budget is small. False: nothing, because the recording is over."""
         with self._stepping:
             elapsed_s = time.monotonic() - self._begin_s
             if self._is_over or self._targets.have_ended():
@@ -166,6 +166,8 @@ class Run:
                 if elapsed_s >= self._duration_s:
                     return False
                 timeout_s = min(POLL_S, self._duration_s - elapsed_s)
+            if self._budget is not None and self._budget.pause_s:
+                self._pause(min(self._budget.pause_s, 3 * timeout_s))
             recorders = list(self._targets.recorders)
             self._receive([one for one in recorders if one not in self._completed], timeout_s)
             for ended in recorders:
