@@ -171,14 +171,14 @@ def pad(text: str, width: int) -> str:
 def _cpu(frame: Frame) -> Iterator[str]:
     shares = [process.cpu for process in frame.processes if process.cpu is not None]
     if shares:
-        yield f"{format_share(sum(shares), 1)} of a CPU in Python threads"
+        yield f"{_share(sum(shares))} of a CPU in Python threads"
         if frame.runnable >= 0.01:
             yield f"{frame.runnable:.2g} threads ready without a CPU"
     else:
         yield "not known"
-    yield f"garbage collection {format_share(frame.gc, 1)} of the time"
+    yield f"garbage collection {_share(frame.gc)} of the time"
     if frame.native_cpu is not None:
-        yield f"native code {format_share(frame.native_cpu, 1)} of the CPU time"
+        yield f"native code {_share(frame.native_cpu)} of the CPU time"
 
 
 def _gil_spans(frame: Frame) -> tuple[Span, ...]:
@@ -191,8 +191,8 @@ def _gil_spans(frame: Frame) -> tuple[Span, ...]:
         name,
         Span("good" if gil.holders else "", f"held by {_names(gil.holders)}{of}"),
         *_waiter_spans(gil),
-        Span("dim", f"; held {format_share(gil.held, 1)} of the time"),
-        Span("dim", f", threads waited {format_share(gil.waited, 1)}" if gil.waited else ""),
+        Span("dim", f"; held {_share(gil.held)} of the time"),
+        Span("dim", f", threads waited {_share(gil.waited)}" if gil.waited else ""),
     )
 
 
@@ -214,7 +214,7 @@ def _name_width(frame: Frame) -> int:
 
 
 def _process_spans(process: ProcessRow) -> tuple[Span, ...]:
-    cpu = "" if process.cpu is None else f"  {format_share(process.cpu, 1)} of a CPU"
+    cpu = "" if process.cpu is None else f"  {_share(process.cpu)} of a CPU"
     version = f"  CPython {process.python_version}" if process.python_version else ""
     return (
         Span("head", f"{process.pid:>8}  {cut(process.title, _LONGEST_TITLE)}"),
@@ -250,6 +250,11 @@ def _function_spans(row: FunctionRow) -> tuple[Span, ...]:
         Span(role, row.name),
         Span("dim", f"  {row.place}" if row.place else ""),
     )
+
+
+def _share(share: float) -> str:
+    """What has decayed to almost nothing is nothing."""
+    return format_share(round(share, 5), 1)
 
 
 def _percent(share: float | None) -> str:

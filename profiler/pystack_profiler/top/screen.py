@@ -10,9 +10,11 @@ from typing import Any, ClassVar, TypeVar, get_args
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.widgets import Footer
 
 from pystack.cli.screen import kept_terminal, print_status
+from pystack.errors import PystackError
 
 from ..driver import Targets
 from ..profile import Recording
@@ -37,8 +39,10 @@ from .recording_thread import RecordingThread
 from .requests import Requests
 from .selection import FunctionOrder, Look, ThreadKey, ThreadOrder
 from .slices import SliceLog
+from .terminal_driver import TerminalDriver
 
 _POLL_S = 0.25
+_SETTLES_S = (0.1, 0.5, 2.0)  # when a resize may be over
 
 Value = TypeVar("Value")
 
@@ -53,6 +57,7 @@ class TopApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+l", "draw_all", show=False, priority=True),
         Binding("ctrl+c", "quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
         Binding("s", "sort", "Sort"),
@@ -73,12 +78,14 @@ class TopApp(App[None]):
         requests: Requests,
         look: Look,
         is_over: Callable[[], bool] = lambda: False,
+        driver_class: type[Driver] | None = None,
     ) -> None:
-        """`is_over` says when to end without a key."""
-        super().__init__()
+        """`is_over` says when to end without a key. `driver_class`: how to use the terminal; None: as Textual does."""
+        super().__init__(driver_class=driver_class)
         self.animation_level = "none"
         self.selection = look.selection
         self.is_paused = False
+        self.failure: Exception | None = None  # an error of ours, which ended it
         self._view = view
         self._requests = requests
         self._every_s = look.every_s
@@ -97,6 +104,8 @@ class TopApp(App[None]):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
+        # Textual draws only what has changed, also on a terminal that another program used meanwhile.
+        self.app_resume_signal.subscribe(self.screen, lambda _: self.action_draw_all())
         self.set_interval(self._every_s, self._tick)
         self.set_interval(_POLL_S, self._end_if_over)
         self._functions.focus()
@@ -104,6 +113,13 @@ class TopApp(App[None]):
 
     def look(self) -> None:
         """Shows what is known now."""
+        try:
+            self._look()
+        except Exception as error:  # Textual would show the values of all variables.
+            self.failure = error
+            self.exit(return_code=1)
+
+    def _look(self) -> None:
         frame = self._view.look(self.selection)
         self._pid = frame.processes[0].pid if frame.processes else 0
         heads = head_lines(frame)
@@ -114,6 +130,12 @@ class TopApp(App[None]):
         self._threads.set_lines(thread_heading(frame), list(thread_lines(frame)))
         self._functions.set_lines(self._function_heading(frame), list(function_lines(frame)))
         self._stack.set_lines(stack_heading(frame), list(stack_lines(frame.stack)))
+
+    def on_resize(self) -> None:
+        # Textual draws a new layout only where it differs from the old one, and a busy terminal may move
+        # what it shows after that.
+        for delay_s in _SETTLES_S:
+            self.set_timer(delay_s, self.action_draw_all)
 
     def on_pane_moved(self, event: Pane.Moved) -> None:
         if event.pane in (self._threads, self._functions):
@@ -196,6 +218,10 @@ class TopApp(App[None]):
         lines = await asyncio.to_thread(self._requests.dump, pid)
         await self.push_screen(LongText(f"dump of {pid}", lines))
 
+    def action_draw_all(self) -> None:
+        """Draws also what has not changed."""
+        self.refresh(layout=True)
+
     def _tick(self) -> None:
         if not self.is_paused:
             self.look()
@@ -230,12 +256,20 @@ def show_screen(
     recorder = RecordingThread(targets, recording, settings.duration_s, log)
     requests = Requests(recording)
     app = TopApp(
-        LiveView(log, recording), requests, look, lambda: recorder.is_over or stop_requested()
+        LiveView(log, recording),
+        requests,
+        look,
+        lambda: recorder.is_over or stop_requested(),
+        TerminalDriver,
     )
     recorder.start()
     try:
         with kept_terminal():
             app.run()
+            if app.failure is not None:
+                raise app.failure
+            if app.return_code:
+                raise PystackError("the screen failed")
     finally:
         recorder.stop()
         for path in requests.written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -29,6 +30,7 @@ from .selection import Look
 from .slices import SliceLog
 from .text_frames import text_frame
 
+_SOON_S = 0.3  # a command that exits within this time is not reported as running
 _CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as in shells, env and time
 
 
@@ -97,7 +99,8 @@ def top_command(
                     command.pid,
                     settings,
                     look,
-                    lambda: interruption.requested or (look.once and command.has_ended()),
+                    # The screen stays, so that one can look at what was seen.
+                    lambda: interruption.requested or (not takes_terminal and command.has_ended()),
                 )
         except PystackError as error:
             print_status(f"{error}.")
@@ -110,9 +113,6 @@ def top_command(
             return command.wait()
         except Abandoned as abandoned:
             return abandoned.exit_status
-
-
-_SOON_S = 0.3  # a command that exits within this time is not reported as running
 
 
 def show_text(
@@ -174,6 +174,8 @@ def _show(
 
 
 def _is_terminal() -> bool:
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return False
     # Textual draws on stderr.
     streams = (sys.stdin, sys.stdout, sys.stderr)
     return all(stream is not None and stream.isatty() for stream in streams)
