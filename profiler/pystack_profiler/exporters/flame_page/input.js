@@ -173,9 +173,12 @@ const KEYS = {
   "m": () => byId("mine").click(),
   "b": () => byId("machinery").click(),
   "u": (page) => page.idleTime > 0 && byId("idle").click(),
+  // To the table, and from there: away with it.
   "s": (page) => {
-    byId("show-functions").click();
-    if (!byId("functions").hidden) page.table.focus();
+    const table = byId("functions");
+    if (table.hidden || table.contains(document.activeElement)) byId("show-functions").click();
+    if (!table.hidden) page.table.focus();
+    else page.graph.focus();
   },
   "o": (page) => page.selected > 0 && isFunction(page.tree.label(page.selected)) && page.open(page.tree.label(page.selected)),
   "f": () => byId("threads").querySelector("summary").click(),
