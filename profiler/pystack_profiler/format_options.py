@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pystack.cli.options import option_group
+from pystack.cli.declare import WholeNumber, option, option_group
 
 from . import exporters
 from .output import STDOUT
@@ -38,20 +38,20 @@ mode_options = option_group(
     "mode",
     _mode_of,
     (
-        click.option(
+        option(
             "--mode",
             type=click.Choice(MODES),
             help="Show all time (wall), time on a CPU (cpu), time with the GIL (gil), time in which a"
             " thread was ready to run but had no CPU (runnable), or time in which it waited for something else, such"
             " as a lock (waits). Default: wall.",
         ),
-        click.option("-i", "--idle", is_flag=True, help="Same as --mode wall."),
-        click.option("-g", "--gil", is_flag=True, help="Same as --mode gil."),
+        option("-i", "--idle", is_flag=True, help="Same as --mode wall."),
+        option("-g", "--gil", is_flag=True, help="Same as --mode gil."),
     ),
 )
 
 
-format_option = click.option(
+format_option = option(
     "-f",
     "--format",
     "format_name",
@@ -61,7 +61,7 @@ format_option = click.option(
 )
 
 
-push_option = click.option(
+push_option = option(
     "--push",
     "push_url",
     metavar="URL",
@@ -80,16 +80,14 @@ def push_target(url: str | None) -> PushTarget | None:
     return PushTarget.of(url)
 
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON with a versioned schema."
-)
+json_option = option("--json", "as_json", is_flag=True, help="Print JSON with a versioned schema.")
 
 
 def limit_option(default: int, what: str) -> Callable[[Function], Function]:
     """`--limit`: how many of `what` are printed."""
-    return click.option(
+    return option(
         "--limit",
-        type=click.IntRange(min=1),
+        type=WholeNumber(1),
         metavar="N",
         default=default,
         show_default=True,
@@ -100,7 +98,7 @@ def limit_option(default: int, what: str) -> Callable[[Function], Function]:
 def frame_options(function: Function) -> Function:
     """`--lines` and `--function` as `granularity`, and `--full-filenames`."""
     options: tuple[Callable[[Any], Any], ...] = (
-        click.option(
+        option(
             "-F",
             "--function",
             "--nolineno",
@@ -109,15 +107,15 @@ def frame_options(function: Function) -> Function:
             default="function",
             help="Merge the lines of a function into one frame. The default.",
         ),
-        click.option("--lines", "granularity", flag_value="line", help="Show one frame per line."),
-        click.option(
+        option("--lines", "granularity", flag_value="line", help="Show one frame per line."),
+        option(
             "--full-filenames",
             is_flag=True,
             help="Show whole paths in the names of frames. Default: as much as tells files apart.",
         ),
     )
-    for option in reversed(options):
-        function = option(function)
+    for add in reversed(options):
+        function = add(function)
     return function
 
 

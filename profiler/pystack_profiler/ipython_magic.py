@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from pystack.cli.declare import option
+
 from . import quantities
 from .record_call import record
 
@@ -30,7 +32,7 @@ def define(ipython: Any) -> None:
 
 
 @click.command("%%pystack", add_help_option=False)
-@click.option("-r", "--rate", "rate_hz", type=quantities.rate, default="1kHz")
+@option("-r", "--rate", "rate_hz", type=quantities.rate, default="1kHz")
 @click.option("-o", "--output", type=click.Path())
 def _options(rate_hz: float, output: str | None) -> tuple[float, str | None]:
     return rate_hz, output

@@ -1,11 +1,10 @@
-"""Parses rates, durations and shares. Each function is a click type."""
+"""Parses rates, durations and shares. Each function is the type of an option."""
 
 from __future__ import annotations
 
 import re
 
-import click
-
+from pystack.cli.declare import BadValue
 from pystack.cli.quantities import seconds
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m)?(?:hz)?", re.IGNORECASE | re.ASCII)
@@ -17,10 +16,10 @@ def rate(text: str) -> float:
     """Converts `100`, `99.5`, `1kHz` or `10k` to samples per second."""
     match = _RATE.fullmatch(text.strip())
     if match is None:
-        raise click.BadParameter(f"{text!r} is not a rate; write it like 100, 1kHz or 10k.")
+        raise BadValue(f"{text!r} is not a rate; write it like 100, 1kHz or 10k.")
     rate_hz = float(match[1]) * _HERTZ[(match[2] or "").lower()]
     if not 0.01 <= rate_hz <= 1e6:
-        raise click.BadParameter(f"{text!r} is not between 0.01 Hz and 1 MHz.")
+        raise BadValue(f"{text!r} is not between 0.01 Hz and 1 MHz.")
     return rate_hz
 
 
@@ -36,7 +35,5 @@ def share(text: str) -> float:
     match = _SHARE.fullmatch(text.strip())
     value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0.001 <= value <= 1:
-        raise click.BadParameter(
-            f"{text!r} is not a share between 0.1% and 100%; write it like 20%."
-        )
+        raise BadValue(f"{text!r} is not a share between 0.1% and 100%; write it like 20%.")
     return value

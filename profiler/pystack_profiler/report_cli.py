@@ -8,6 +8,7 @@ from typing import cast
 
 import click
 
+from pystack.cli.declare import option
 from pystack.cli.options import HELP_FLAGS, common_options
 from pystack.cli.quantities import is_pid
 from pystack.cli.screen import write_lines
@@ -45,7 +46,7 @@ _WAITS = "waits"
 @click.argument("name", required=False)
 @json_option
 @limit_option(15, "functions or rows")
-@click.option(
+@option(
     "-d",
     "--duration",
     "duration_s",
@@ -53,7 +54,7 @@ _WAITS = "waits"
     metavar="TIME",
     help=f"With a PID: record for this time. Default: {_DEFAULT_DURATION_S:g}s.",
 )
-@click.option(
+@option(
     "-r",
     "--rate",
     "rate_hz",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-import click
-
-from pystack.cli.options import option_group
+from pystack.cli.declare import UsageProblem, option, option_group
 from pystack.cli.quantities import seconds
 from pystack.errors import InvalidArgument
 
@@ -24,7 +22,7 @@ def _selection_of(
 ) -> Selection:
     begin_s, end_s = from_s or 0.0, inf if to_s is None else to_s
     if begin_s >= end_s:
-        raise click.UsageError("--from must be before --to.")
+        raise UsageProblem("--from must be before --to.")
     return Selection(begin_s, end_s, thread_names)
 
 
@@ -32,21 +30,21 @@ selection_options = option_group(
     "selection",
     _selection_of,
     (
-        click.option(
+        option(
             "--from",
             "from_s",
             type=_moment,
             metavar="TIME",
             help="Begin this long after the begin of the recording: 10, 500ms, 1m30s.",
         ),
-        click.option(
+        option(
             "--to",
             "to_s",
             type=_moment,
             metavar="TIME",
             help="End this long after the begin of the recording. Default: at its end.",
         ),
-        click.option(
+        option(
             "--thread",
             "thread_names",
             multiple=True,

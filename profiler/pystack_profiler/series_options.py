@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from pystack.cli.declare import WholeNumber, option
+
 from . import quantities
 from .output import expand, is_replaceable
 
 _OPTIONS = (
-    click.option(
+    option(
         "--every",
         "every_s",
         type=quantities.duration,
@@ -19,9 +21,9 @@ _OPTIONS = (
         help="Write a file for each stretch of this time, at least 1s. The name of FILE needs %t, the time of"
         " its begin.",
     ),
-    click.option(
+    option(
         "--max-files",
-        type=click.IntRange(min=1),
+        type=WholeNumber(1),
         metavar="N",
         help="With --every: remove the oldest files of this recording, so that N are left. Default: keep all.",
     ),
@@ -30,8 +32,8 @@ _OPTIONS = (
 
 def series_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Passes `every_s`, in seconds, and `max_files`; None: not given."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
+    for add in reversed(_OPTIONS):
+        command = add(command)
     return command
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from pystack.cli.declare import Function, UsageProblem, WholeNumber, argument, option, option_group
 from pystack.cli.native_options import NATIVE_OPTIONS, native_of
-from pystack.cli.options import exhaustive_flag, memory_option, option_group, priority_flag
+from pystack.cli.options import exhaustive_flag, memory_option, priority_flag
 from pystack.cli.quantities import is_pid, size
 from pystack.cli.quantities import pid as pid_type
 
 from . import quantities
 from .settings import DEFAULT_MAX_PAUSE, DEFAULT_MAX_PROCESSES, Settings
-
-Function = TypeVar("Function", bound=Callable[..., object])
 
 _COMMAND = "pystack_profiler.command"  # key in click's context: the arguments after `--`
 
@@ -59,10 +57,10 @@ def _not_a_target(word: str, ctx: click.Context) -> click.UsageError:
 
 def target_arguments(function: Function) -> Function:
     """PID, as an argument or an option. See `target_of`."""
-    function = click.option(
+    function = option(
         "-p", "--pid", "pid_option", type=pid_type, metavar="PID", help="The process to sample."
     )(function)
-    return click.argument("pid", type=pid_type, required=False)(function)
+    return argument("pid", type=pid_type, required=False)(function)
 
 
 def target_of(
@@ -94,9 +92,7 @@ def _settings_of(
     native = native_of(**native_flags)
     if native is not None:
         if stop is False:
-            raise click.UsageError(
-                "--native cannot be used with --no-block: threads must be stopped."
-            )
+            raise UsageProblem("--native cannot be used with --no-block: threads must be stopped.")
         native = native._replace(sampled_stack_bytes=native_stack_bytes)
     return Settings(
         rate_hz,
@@ -118,7 +114,7 @@ sampling_options = option_group(
     "settings",
     _settings_of,
     (
-        click.option(
+        option(
             "-r",
             "--rate",
             "rate_hz",
@@ -128,7 +124,7 @@ sampling_options = option_group(
             show_default=True,
             help="Samples per second: 100, 1kHz, 10k.",
         ),
-        click.option(
+        option(
             "-d",
             "--duration",
             "duration_s",
@@ -137,21 +133,21 @@ sampling_options = option_group(
             help="Record for this time: 30, 30s, 1m30s, 1h, unlimited. Default: until Ctrl-C or until the target"
             " exits.",
         ),
-        click.option(
+        option(
             "-s",
             "--subprocesses",
             is_flag=True,
             help="Also sample child processes that run Python.",
         ),
-        click.option(
+        option(
             "--max-processes",
-            type=click.IntRange(min=1),
+            type=WholeNumber(1),
             metavar="N",
             default=DEFAULT_MAX_PROCESSES,
             show_default=True,
             help="With --subprocesses: sample at most N processes at the same time.",
         ),
-        click.option(
+        option(
             "--block/--no-block",
             " /--nonblocking",
             "stop",
@@ -160,7 +156,7 @@ sampling_options = option_group(
             " threads whose stacks change too fast to be read.",
         ),
         *NATIVE_OPTIONS,
-        click.option(
+        option(
             "--native-stack",
             "native_stack_bytes",
             type=size,
@@ -170,7 +166,7 @@ sampling_options = option_group(
             help="With --native: copy at most this much of each thread's stack per sample, from its"
             " top. The rest is a gap.",
         ),
-        click.option(
+        option(
             "--max-cpu",
             "max_cpu",
             type=quantities.share,
@@ -178,7 +174,7 @@ sampling_options = option_group(
             help="Lower the rate so that the recorder uses at most this share of one CPU. Default: 20% per process"
             " with --native or --block, else no limit.",
         ),
-        click.option(
+        option(
             "--max-pause-share",
             "max_pause",
             type=quantities.share,

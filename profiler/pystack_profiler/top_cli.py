@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from pystack.cli.declare import option
 from pystack.cli.options import HELP_FLAGS, common_options, settings_of
 from pystack.cli.quantities import seconds
 
@@ -17,8 +18,8 @@ from .view import MODES, Mode
 
 @click.command("top", cls=TargetCommand, context_settings=HELP_FLAGS)
 @target_arguments
-@click.option("--once", is_flag=True, help="Print one frame as text after the time of --every.")
-@click.option(
+@option("--once", is_flag=True, help="Print one frame as text after the time of --every.")
+@option(
     "--every",
     "every_s",
     type=seconds,
@@ -27,7 +28,7 @@ from .view import MODES, Mode
     show_default=True,
     help="The time between two frames: 1s, 500ms.",
 )
-@click.option(
+@option(
     "--mode",
     type=click.Choice(MODES),
     default="wall",

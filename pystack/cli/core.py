@@ -5,18 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from pystack import api
+from pystack.cli.declare import FileName, Settings, UsageProblem, argument, command, option
 from pystack.cli.locals_options import locals_options
 from pystack.cli.native_options import native_options
-from pystack.cli.options import (
-    HELP_FLAGS,
-    common_options,
-    exhaustive_flag,
-    memory_option,
-    settings_of,
-)
+from pystack.cli.options import exhaustive_flag, memory_option
 from pystack.cli.output import Output, output_options, write_snapshot
 from pystack.cli.quantities import size
 from pystack.cli.screen import StatusLine, print_status
@@ -32,47 +25,47 @@ if TYPE_CHECKING:
 _PROGRESS_INTERVAL_S = 0.2
 
 
-@click.command("core", context_settings=HELP_FLAGS)
-@click.argument("file", type=click.Path(readable=False))
-@click.argument("executable", type=click.Path(readable=False), metavar="[EXE]", required=False)
-@click.option(
-    "--lib-search-path",
-    "search_paths",
-    metavar="A:B",
-    multiple=True,
-    help="Look for the mapped files in these folders, by name. May be repeated.",
+@command(
+    "core",
+    argument("file", type=FileName()),
+    argument("executable", type=FileName(), metavar="[EXE]", required=False),
+    option(
+        "--lib-search-path",
+        "search_paths",
+        metavar="A:B",
+        multiple=True,
+        help="Look for the mapped files in these folders, by name. May be repeated.",
+    ),
+    option(
+        "--lib-search-root",
+        "search_root",
+        metavar="DIR",
+        type=FileName(),
+        help="Look for them, and for source files, in this copy of the root of the machine or"
+        " container where the core was written; other folders are searched recursively.",
+    ),
+    option(
+        "--source-root",
+        metavar="DIR",
+        type=FileName(is_folder=True),
+        help="Read source files below DIR with your own rights; / reads those of this machine. By"
+        " default, only files that the author of the core may read are shown.",
+    ),
+    option(
+        "--max-unpacked",
+        type=size,
+        metavar="SIZE",
+        help="Unpack a compressed core to at most this size: 500M, 20G. Default: 200 times the size of"
+        " FILE or 2G, whichever is more.",
+    ),
+    exhaustive_flag,
+    output_options,
+    native_options,
+    locals_options,
+    memory_option,
 )
-@click.option(
-    "--lib-search-root",
-    "search_root",
-    metavar="DIR",
-    type=click.Path(readable=False),
-    help="Look for them, and for source files, in this copy of the root of the machine or"
-    " container where the core was written; other folders are searched recursively.",
-)
-@click.option(
-    "--source-root",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, readable=False),
-    help="Read source files below DIR with your own rights; / reads those of this machine. By"
-    " default, only files that the author of the core may read are shown.",
-)
-@click.option(
-    "--max-unpacked",
-    type=size,
-    metavar="SIZE",
-    help="Unpack a compressed core to at most this size: 500M, 20G. Default: 200 times the size of"
-    " FILE or 2G, whichever is more.",
-)
-@exhaustive_flag
-@output_options
-@native_options
-@locals_options
-@memory_option
-@common_options
-@click.pass_context
 def core(
-    context: click.Context,
+    settings: Settings,
     /,
     file: str,
     executable: str | None,
@@ -85,7 +78,7 @@ def core(
     native: Native | None,
     variables: Locals | None,
     max_memory: int | None,
-) -> None:
+) -> int:
     """Show where every Python thread was when the core FILE was written.
 
     FILE may be compressed with gzip, zstd, lz4 or xz. EXE is the program that ran, if the file that
@@ -95,7 +88,7 @@ def core(
     """
     folders = [folder for path in search_paths for folder in path.split(":") if folder]
     if folders and search_root is not None:
-        raise click.UsageError("--lib-search-path and --lib-search-root exclude each other.")
+        raise UsageProblem("--lib-search-path and --lib-search-root exclude each other.")
 
     snapshot = api.dump_core(
         file,
@@ -111,7 +104,6 @@ def core(
         progress=_progress(),
         max_memory=max_memory,
     )
-    settings = settings_of(context)
     if settings.verbosity:
         _print_modules(snapshot)
 
@@ -122,8 +114,7 @@ def core(
         roots = [root for root in (source_root, search_root) if root is not None]
         sources = SourceReader.of_core(snapshot.core, roots)
     write_snapshot(snapshot, output, settings, sources)
-    if not snapshot.interpreters:
-        context.exit(NotPython.exit_code)
+    return 0 if snapshot.interpreters else NotPython.exit_code
 
 
 def _print_modules(snapshot: Snapshot) -> None:

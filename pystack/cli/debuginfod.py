@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-import click
-
+from pystack.cli.declare import UsageProblem
 from pystack.cli.hints import in_options
 from pystack.cli.screen import StatusLine, print_status
 from pystack.debuginfod import (
@@ -27,7 +26,7 @@ def debuginfod_of(urls: tuple[str, ...]) -> Debuginfod | None:
     """The given servers, else those in DEBUGINFOD_URLS; None if there are none."""
     for url in urls:
         if not is_url(url):
-            raise click.UsageError(f"--debuginfod needs an http or https URL, not {url!r}.")
+            raise UsageProblem(f"--debuginfod needs an http or https URL, not {url!r}.")
     asked = list(urls) or configured_urls(os.environ)
     if not asked:
         return None

@@ -9,6 +9,7 @@ import click
 
 from pystack import checkup
 from pystack.checkup import Checkup, Finding
+from pystack.cli.declare import argument
 from pystack.cli.hints import in_options
 from pystack.cli.options import HELP_FLAGS, common_options, settings_of
 from pystack.cli.quantities import pid as pid_type
@@ -18,7 +19,7 @@ from pystack.render.terminal import COLOURS, PLAIN, wants_colour
 
 
 @click.command("doctor", context_settings=HELP_FLAGS)
-@click.argument("pids", type=pid_type, nargs=-1, metavar="[PID]...")
+@argument("pids", type=pid_type, nargs=-1, metavar="[PID]...")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 @click.pass_context

@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import click
-
 from pystack import api
+from pystack.cli.declare import Settings, UsageProblem, argument, command, option
 from pystack.cli.locals_options import locals_options
 from pystack.cli.native_options import native_options
-from pystack.cli.options import (
-    HELP_FLAGS,
-    common_options,
-    exhaustive_flag,
-    memory_option,
-    priority_flag,
-    settings_of,
-)
+from pystack.cli.options import exhaustive_flag, memory_option, priority_flag
 from pystack.cli.output import Output, output_options, write_snapshot
 from pystack.cli.quantities import pid as pid_type
 from pystack.cli.screen import print_status, write_lines
@@ -38,37 +30,37 @@ _NOTHING_TO_SHOW: Errors = (NoSuchProcess, NotPython, TargetExited, UnsupportedT
 _ALL_REPORTED: Errors = ()
 
 
-@click.command("dump", context_settings=HELP_FLAGS)
-@click.argument("pids", type=pid_type, nargs=-1, metavar="PID...")
-@click.option(
-    "-p", "--pid", "more_pids", type=pid_type, multiple=True, metavar="PID", help="Same as PID."
+@command(
+    "dump",
+    argument("pids", type=pid_type, nargs=-1, metavar="PID..."),
+    option(
+        "-p", "--pid", "more_pids", type=pid_type, multiple=True, metavar="PID", help="Same as PID."
+    ),
+    option(
+        "-s",
+        "--subprocesses",
+        is_flag=True,
+        help="Also dump the child processes that run Python, and theirs.",
+    ),
+    option(
+        "--no-block",
+        "--nonblocking",
+        "no_block",
+        is_flag=True,
+        help="Do not stop the process while it is read.",
+    ),
+    # py-spy has it; here, paths are never shortened.
+    option("--full-filenames", is_flag=True, expose_value=False, hidden=True),
+    priority_flag,
+    exhaustive_flag,
+    watch_options,
+    output_options,
+    native_options,
+    locals_options,
+    memory_option,
 )
-@click.option(
-    "-s",
-    "--subprocesses",
-    is_flag=True,
-    help="Also dump the child processes that run Python, and theirs.",
-)
-@click.option(
-    "--no-block",
-    "--nonblocking",
-    "no_block",
-    is_flag=True,
-    help="Do not stop the process while it is read.",
-)
-# py-spy has it; here, paths are never shortened.
-@click.option("--full-filenames", is_flag=True, expose_value=False, hidden=True)
-@priority_flag
-@exhaustive_flag
-@watch_options
-@output_options
-@native_options
-@locals_options
-@memory_option
-@common_options
-@click.pass_context
 def dump(
-    context: click.Context,
+    settings: Settings,
     /,
     pids: tuple[int, ...],
     more_pids: tuple[int, ...],
@@ -81,7 +73,7 @@ def dump(
     native: Native | None,
     variables: Locals | None,
     max_memory: int | None,
-) -> None:
+) -> int:
     """Show where every Python thread of the process PID is.
 
     The process is paused while it is read, usually for less than a millisecond. Several processes
@@ -89,12 +81,9 @@ def dump(
     """
     asked = list(dict.fromkeys((*more_pids, *pids)))
     if not asked:
-        raise click.UsageError("Missing argument 'PID'.")
+        raise UsageProblem("Missing argument 'PID'.")
     if no_block and native is not None:
-        raise click.UsageError(
-            "--native cannot be used with --no-block: the process must be stopped."
-        )
-    settings = settings_of(context)
+        raise UsageProblem("--native cannot be used with --no-block: the process must be stopped.")
     shown: list[int] = []
 
     # One process is shown even if it is not Python's, as far as its native frames are wanted.
@@ -116,7 +105,7 @@ def dump(
     processes = _with_descendants(asked) if subprocesses else dict.fromkeys(asked, _ALL_REPORTED)
     watching = None if plan is None else Watching(plan, processes, take)
 
-    def show(pid: int) -> None:
+    def show(pid: int) -> int:
         # Before the process is read, because it may exit afterwards.
         sources = _sources_of(pid) if output.wants_sources else None
         snapshot = take(pid) if watching is None else watching.look(pid)
@@ -129,14 +118,13 @@ def dump(
             write_lines([""])
         shown.append(pid)
         write_snapshot(snapshot, output, settings, sources)
-        if not snapshot.interpreters:
-            context.exit(NotPython.exit_code)
+        return 0 if snapshot.interpreters else NotPython.exit_code
 
     if watching is not None:
         watching.look_until_last(settings.verbosity)
     if len(processes) > 1:
-        context.exit(_show_all(processes, show, settings.verbosity))
-    show(asked[0])
+        return _show_all(processes, show, settings.verbosity)
+    return show(asked[0])
 
 
 def _with_descendants(roots: list[int]) -> dict[int, Errors]:
@@ -155,19 +143,20 @@ def _with_descendants(roots: list[int]) -> dict[int, Errors]:
     return processes
 
 
-def _show_all(processes: Mapping[int, Errors], show: Callable[[int], None], verbosity: int) -> int:
+def _show_all(processes: Mapping[int, Errors], show: Callable[[int], int], verbosity: int) -> int:
     """Reports failures and goes on. Returns the first exit status that is not 0."""
     from pystack.cli.failures import report
 
     status = 0
     for pid, ignored in processes.items():
         try:
-            show(pid)
+            own = show(pid)
         except ignored:
             continue
         except PystackError as error:
             report(error, verbosity)
-            status = status or error.exit_code
+            own = error.exit_code
+        status = status or own
     return status
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from pystack.cli.options import option_group
+from pystack.cli.declare import UsageProblem, WholeNumber, option, option_group
 
 if TYPE_CHECKING:
     from pystack.locals_options import Locals
@@ -28,7 +26,7 @@ def _locals_of(
     from pystack.locals_options import REDACTED_NAMES, Locals
 
     if no_redact and redact:
-        raise click.UsageError("--redact and --no-redact exclude each other.")
+        raise UsageProblem("--redact and --no-redact exclude each other.")
     limits = Locals(max_depth, max_items, max_string, max_bytes)
     if no_redact:
         return limits._replace(redact=(), redact_words=(), redact_text=False)
@@ -39,42 +37,42 @@ locals_options = option_group(
     "variables",
     _locals_of,
     (
-        click.option(
+        option(
             "-l",
             "--locals",
             "show_locals",
             is_flag=True,
             help="Show arguments and local variables.",
         ),
-        click.option(
+        option(
             "--max-depth",
-            type=click.IntRange(1, 100),
+            type=WholeNumber(1, 100),
             default=4,
             show_default=True,
             help="With --locals: show at most this many levels of nested containers.",
         ),
-        click.option(
+        option(
             "--max-items",
-            type=click.IntRange(min=0),
+            type=WholeNumber(0),
             default=20,
             show_default=True,
             help="With --locals: show at most this many items per container.",
         ),
-        click.option(
+        option(
             "--max-string",
-            type=click.IntRange(min=0),
+            type=WholeNumber(0),
             default=200,
             show_default=True,
             help="With --locals: show at most this many characters per string.",
         ),
-        click.option(
+        option(
             "--max-bytes",
-            type=click.IntRange(min=1),
+            type=WholeNumber(1),
             default=256 * 1024,
             show_default=True,
             help="With --locals: read at most this many bytes per thread.",
         ),
-        click.option(
+        option(
             "--redact",
             multiple=True,
             metavar="PATTERN",
@@ -83,7 +81,7 @@ locals_options = option_group(
             " authorization, cookie, session_id, api_key, access_key, encryption_key, private_key,"
             " signing_key, and the words auth, bearer, creds, otp, pw, pwd.",
         ),
-        click.option(
+        option(
             "--no-redact",
             is_flag=True,
             help="With --locals: show all values, including passwords and tokens inside strings.",

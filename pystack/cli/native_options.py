@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import click
-
-from pystack.cli.options import option_group
+from pystack.cli.declare import UsageProblem, option, option_group
 
 if TYPE_CHECKING:
     from pystack.native_options import Native
@@ -24,12 +22,12 @@ def native_of(
     """Returns None if no native frames are requested."""
     if not (native or native_all or native_last):
         if debuginfod_urls:
-            raise click.UsageError("--debuginfod needs --native.")
+            raise UsageProblem("--debuginfod needs --native.")
         return None
     from pystack.native_options import Native
 
     if debuginfod_urls and no_debuginfod:
-        raise click.UsageError("--debuginfod and --no-debuginfod exclude each other.")
+        raise UsageProblem("--debuginfod and --no-debuginfod exclude each other.")
     debuginfod = None
     if debuginfod_urls or (not no_debuginfod and os.environ.get("DEBUGINFOD_URLS")):
         from pystack.cli.debuginfod import debuginfod_of
@@ -40,24 +38,24 @@ def native_of(
 
 #: Options for `native_of`.
 NATIVE_OPTIONS = (
-    click.option(
+    option(
         "-n",
         "--native",
         is_flag=True,
         help="Show C, C++ and Rust frames merged with the Python frames. With -v, include the"
         " interpreter's own frames.",
     ),
-    click.option(
+    option(
         "--native-all",
         is_flag=True,
         help="Include threads that never ran Python code (implies --native).",
     ),
-    click.option(
+    option(
         "--native-last",
         is_flag=True,
         help="Show native frames only below the innermost Python frame (implies --native).",
     ),
-    click.option(
+    option(
         "--debuginfod",
         "debuginfod_urls",
         metavar="URL",
@@ -65,7 +63,7 @@ NATIVE_OPTIONS = (
         help="With --native: download missing debug files from this server. May be repeated."
         " Default: the servers in DEBUGINFOD_URLS.",
     ),
-    click.option(
+    option(
         "--no-debuginfod",
         is_flag=True,
         help="Do not download debug files, even if DEBUGINFOD_URLS is set.",

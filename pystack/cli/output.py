@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from pystack.cli.options import Settings, option_group
+from pystack.cli.declare import Settings, option, option_group
 from pystack.cli.screen import print_status, write_lines
 
 if TYPE_CHECKING:
@@ -39,22 +37,20 @@ output_options = option_group(
     "output",
     Output,
     (
-        click.option(
-            "-j", "--json", "as_json", is_flag=True, help="Print JSON. The schema is dump-v1."
-        ),
-        click.option("--no-group", is_flag=True, help="List every thread, even identical ones."),
-        click.option("--no-source", is_flag=True, help="Do not read source files."),
-        click.option(
+        option("-j", "--json", "as_json", is_flag=True, help="Print JSON. The schema is dump-v1."),
+        option("--no-group", is_flag=True, help="List every thread, even identical ones."),
+        option("--no-source", is_flag=True, help="Do not read source files."),
+        option(
             "--full",
             is_flag=True,
             help="Show repeated frames, long lines and long values in full.",
         ),
-        click.option(
+        option(
             "--signatures",
             is_flag=True,
             help="Show C++ and Rust functions with parameters and template arguments.",
         ),
-        click.option(
+        option(
             "--tasks/--no-tasks",
             "tasks",
             default=None,

@@ -1,10 +1,10 @@
-"""Parses process IDs, sizes such as 64K and times such as 1m30s. Each parser is a click type."""
+"""Parses process IDs, sizes such as 64K and times such as 1m30s. Each parser is the type of an option."""
 
 from __future__ import annotations
 
 import re
 
-import click
+from pystack.cli.declare import BadValue
 
 _PID = r"0x[0-9a-f]{1,16}|\d{1,16}"
 _SIZE = r"(\d+)\s*([kmg]?)(?:i?b)?"
@@ -22,7 +22,7 @@ def pid(text: str) -> int:
     """Converts `4711` or `0x1267` to a process ID, which need not exist."""
     number = int(text, 16 if text[:2] in ("0x", "0X") else 10) if is_pid(text) else 0
     if not number:
-        raise click.BadParameter(
+        raise BadValue(
             f"{text!r} is not a process ID. Look it up with `ps -ef` or `pgrep -f NAME`."
         )
     return number
@@ -32,7 +32,7 @@ def size(text: str) -> int:
     """Converts `65536`, `64K`, `1M` or `8MiB` to bytes."""
     match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     if match is None or not int(match[1]) or len(match[1]) > 12:
-        raise click.BadParameter(f"{text!r} is not a size; write it like 65536, 64K or 1M.")
+        raise BadValue(f"{text!r} is not a size; write it like 65536, 64K or 1M.")
     return int(match[1]) * _BYTES[match[2].lower()]
 
 
@@ -46,7 +46,7 @@ def seconds(text: str, others: str = "") -> float:
         parts = re.findall(_TIME_PART, text, re.ASCII)
         total = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if not total:
-        raise click.BadParameter(
+        raise BadValue(
             f"{text!r} is not a duration; write it like 30, 30s, 500ms, 1m30s, 1h{others}."
         )
     return total

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from pystack.cli.options import option_group
+from pystack.cli.declare import UsageProblem, WholeNumber, option, option_group
 from pystack.cli.quantities import seconds
 from pystack.cli.screen import StatusLine, print_status
 from pystack.errors import PystackError
@@ -34,11 +32,11 @@ def watch_plan(watch: float | None, rounds: int | None, every: float | None) -> 
     """Makes the plan from the options; None if one dump is wanted."""
     if watch is None and rounds is None:
         if every is not None:
-            raise click.UsageError("--every needs --watch or --rounds.")
+            raise UsageProblem("--every needs --watch or --rounds.")
         return None
     if watch is None or rounds is not None:
         if None not in (watch, rounds, every):
-            raise click.UsageError("--watch, --rounds and --every: two of them are enough.")
+            raise UsageProblem("--watch, --rounds and --every: two of them are enough.")
         rounds = rounds or _ROUNDS
         pauses = rounds - 1
         return WatchPlan(rounds, watch / pauses if watch is not None else every or _EVERY_S)
@@ -51,20 +49,20 @@ watch_options = option_group(
     "plan",
     watch_plan,
     (
-        click.option(
+        option(
             "--watch",
             type=seconds,
             metavar="TIME",
             help="Dump several times within this time, and say which threads and asyncio tasks did"
             f" not move. Shows the last dump. Default: {_ROUNDS} dumps.",
         ),
-        click.option(
+        option(
             "--rounds",
-            type=click.IntRange(2, _MAX_ROUNDS),
+            type=WholeNumber(2, _MAX_ROUNDS),
             metavar="N",
             help="Watch: the number of dumps.",
         ),
-        click.option(
+        option(
             "--every",
             type=seconds,
             metavar="TIME",

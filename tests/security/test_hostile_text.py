@@ -18,9 +18,10 @@ from click.testing import CliRunner, Result
 
 from profiler_fakes import MS, BatchWriter, FakeBatch, FakeSampler, Frame
 from pystack import api, errors
-from pystack.cli import cli, screen
 from pystack.cli import core as core_command
 from pystack.cli import debuginfod as debuginfod_command
+from pystack.cli import screen
+from pystack.cli.group import cli
 from pystack.model import CoreDetails, Snapshot
 from pystack.render import native, text, variables
 from pystack.render.terminal import COLOURS

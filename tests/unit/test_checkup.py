@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from pystack import checkup, errors
 from pystack.checkup import Checkup, Finding
-from pystack.cli import cli
+from pystack.cli.group import cli
 from pystack.process_facts import CAP_SYS_PTRACE
 
 STATUS = """Name: python3

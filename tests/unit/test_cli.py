@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pystack import Native, __version__, api, errors, process_facts
-from pystack.cli import _COMMANDS, cli
+from pystack.cli.commands import COMMANDS
+from pystack.cli.group import cli
 from pystack.cli.hints import in_options
 from pystack.model import Snapshot
 from raw_snapshots import raw_frame, raw_snapshot, raw_thread
@@ -288,7 +289,7 @@ def test_help_and_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     package.__path__ = []
     monkeypatch.setitem(sys.modules, "pystack_profiler", package)
     modules: dict[str, ModuleType] = {}
-    for name, attribute in _COMMANDS.values():
+    for name, attribute in COMMANDS.values():
         if name.startswith("pystack_profiler."):
             module = modules.setdefault(name, ModuleType(name))
             setattr(module, attribute, record)

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pystack import api, errors
-from pystack.cli import cli
 from pystack.cli import core as command
+from pystack.cli.group import cli
 from pystack.cli.hints import in_options
 from pystack.model import CoreDetails, Snapshot
 from raw_snapshots import raw_core, raw_core_module, raw_frame, raw_snapshot, raw_thread

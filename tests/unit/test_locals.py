@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pystack import api
-from pystack.cli import cli
+from pystack.cli.group import cli
 from pystack.locals_options import REDACTED_NAMES, Locals
 from pystack.model import Snapshot
 from pystack.render.text import render_text

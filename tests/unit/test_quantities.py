@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import click
 import pytest
 
 from pystack.cli import quantities
+from pystack.cli.declare import BadValue
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,12 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "0K", "much", "-1", "1.5M", "1T", "9" * 13])
 def test_what_is_not_a_size(text: str) -> None:
-    with pytest.raises(click.BadParameter):
+    with pytest.raises(BadValue):
         quantities.size(text)
 
 
 def test_process_ids() -> None:
     assert quantities.pid("4711") == quantities.pid("0x1267") == quantities.pid("0X1267") == 4711
     for text in ("0", "-1", "python", "0x", "1f", "9" * 17, "٣"):
-        with pytest.raises(click.BadParameter, match="not a process ID"):
+        with pytest.raises(BadValue, match="not a process ID"):
             quantities.pid(text)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,34 +16,39 @@ import pystack
 PATH = str(Path(pystack.__file__).parents[1])
 TESTS = str(Path(__file__).parents[1])
 
-FORBIDDEN = {
-    "asyncio",
-    "concurrent",
-    "ctypes",
-    "dataclasses",
-    "email",
-    "http",
-    "importlib.metadata",
-    "importlib.resources",
-    "json",
-    "jsonschema",
-    "logging",
-    "pathlib",
-    "pwd",
+# What a dump imports besides pystack itself: everything else costs more than it is worth. Some of it is there
+# when the interpreter has started, in some versions.
+STANDARD_MODULES = {
+    "__future__",
+    "bisect",
+    "collections",
+    "collections.abc",
+    "contextlib",
+    "copyreg",
+    "enum",
+    "functools",
+    "importlib",
+    "itertools",
+    "keyword",
+    "operator",
+    "re",
+    "reprlib",
+    "signal",
+    "time",
+    "types",
+    "typing",
+    "warnings",
+}
+NOT_FOR_DUMPS = {
+    "pystack.cli.click_commands",
+    "pystack.cli.doctor",
+    "pystack.cli.failures",
+    "pystack.cli.group",
     "pystack.core_unpack",
     "pystack.diagnosis",
     "pystack.process_facts",
     "pystack.render.json",
-    "pystack_profiler",
-    "random",
-    "rich",
-    "shlex",
-    "shutil",
-    "socket",
-    "subprocess",
-    "tempfile",
-    "unicodedata",
-    "urllib",
+    "pystack.render.tasks_text",
 }
 
 DUMP = """
@@ -89,9 +95,18 @@ def test_commands_import_only_what_they_need(arguments: tuple[str, str]) -> None
     assert result.returncode == 0, result.stderr
     loaded = set(result.stderr.split())
     assert "pystack.render.text" in loaded
-    # click itself may bring some, in some versions.
-    unneeded = FORBIDDEN - modules_of("import click")
-    assert {name for name in loaded if name in unneeded} == set()
+    assert {name for name in loaded if name in NOT_FOR_DUMPS} == set()
+    others = {name for name in loaded if name.split(".")[0] != "pystack" and name[0] != "_"}
+    implementation = re.compile(r"(re|sre|importlib|collections|typing)[._]\w+|sre_\w+")
+    assert {name for name in others if not implementation.fullmatch(name)} <= STANDARD_MODULES
+
+
+def test_a_recording_begins_without_exporters() -> None:
+    loaded = modules_of("import pystack_profiler.cli")
+    assert "pystack_profiler.session" in loaded
+    exporters = {name for name in loaded if name.startswith("pystack_profiler.exporters")}
+    assert exporters == {"pystack_profiler.exporters"}
+    assert "sqlite3" not in loaded
 
 
 def test_import_of_the_package_is_cheap() -> None:

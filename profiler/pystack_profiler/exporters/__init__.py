@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
 from ..profile import Recording
 from ..view import DEFAULT_VIEW, View
-from . import callgrind, chrome_trace, firefox, folded, html, otlp, pprof, speedscope, svg
 
 
 class Export(Protocol):
     """Writes a recording. The stream is a `BinaryIO` if the format is binary, else a `TextIO`."""
 
     def __call__(self, recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None: ...
-
-
-_REPORTED_FUNCTIONS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +28,22 @@ class Format:
     gzip_suffixes: tuple[str, ...] = ()  # with these, what the exporter writes is compressed
 
 
-def _export_file(recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None:
-    # Slow to import, and not in every build of Python: it needs SQLite.
-    from ..recording_file import export
+@dataclass(frozen=True, slots=True)
+class ModuleExport:
+    """The function `export` of a module, which is imported when it is called: a run writes one format."""
 
-    export(recording, stream, view)
+    module: str
 
-
-def _export_report(recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None:
-    from ..report import overview, overview_text  # rarely written, and slow to import
-
-    lines = overview_text(overview(recording, view, _REPORTED_FUNCTIONS))
-    stream.write("".join(f"{line}\n" for line in lines))
+    def __call__(self, recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None:
+        export: Export = import_module(self.module, __package__).export
+        export(recording, stream, view)
 
 
 HTML = Format(
     "html",
     ("flamegraph",),
     (".html", ".htm"),
-    html.export,
+    ModuleExport(".html"),
     "open {path} in a browser",
     holds_command_line=True,
 )
@@ -57,7 +51,7 @@ SPEEDSCOPE = Format(
     "speedscope",
     ("json",),
     (".json",),
-    speedscope.export,
+    ModuleExport(".speedscope"),
     "npx speedscope {path}, or drag it to https://www.speedscope.app (nothing is uploaded)",
     holds_command_line=True,
 )
@@ -65,7 +59,7 @@ FOLDED = Format(
     "folded",
     ("collapsed", "raw"),
     (".txt", ".folded", ".collapsed"),
-    folded.export,
+    ModuleExport(".folded"),
     "flamegraph.pl {path} > flame.svg, or drag it to https://www.speedscope.app",
     holds_command_line=False,
 )
@@ -74,7 +68,7 @@ PYSTACK = Format(
     "pystack",
     ("recording",),
     (".pystack",),
-    _export_file,
+    ModuleExport("..recording_file"),  # not in every build of Python: it needs SQLite
     "pystack report {path}, or pystack convert {path} -o out.html",
     holds_command_line=True,
     is_binary=True,
@@ -84,7 +78,7 @@ SVG = Format(
     "svg",
     (),
     (".svg",),
-    svg.export,
+    ModuleExport(".svg"),
     "open {path} in a browser, or put it into a document",
     holds_command_line=True,
 )
@@ -92,7 +86,7 @@ PPROF = Format(
     "pprof",
     (),
     (".pb.gz", ".pprof"),
-    pprof.export,
+    ModuleExport(".pprof"),
     "go tool pprof -http=: {path}",
     holds_command_line=True,
     is_binary=True,
@@ -102,7 +96,7 @@ FIREFOX = Format(
     "firefox",
     ("gecko",),
     (".json.gz", ".firefox.json"),
-    firefox.export,
+    ModuleExport(".firefox"),
     "drag {path} to https://profiler.firefox.com (nothing is uploaded)",
     holds_command_line=True,
     gzip_suffixes=(".json.gz",),
@@ -111,7 +105,7 @@ OTLP = Format(
     "otlp",
     (),
     (".otlp",),
-    otlp.export,
+    ModuleExport(".otlp"),
     "POST {path} to /v1development/profiles of an OpenTelemetry collector",
     holds_command_line=True,
     is_binary=True,
@@ -121,7 +115,7 @@ CHROME_TRACE = Format(
     "chrometrace",
     ("trace",),
     (".trace.json", ".trace.json.gz"),
-    chrome_trace.export,
+    ModuleExport(".chrome_trace"),
     "drag {path} to https://ui.perfetto.dev (nothing is uploaded)",
     holds_command_line=True,
     gzip_suffixes=(".trace.json.gz",),
@@ -130,7 +124,7 @@ CALLGRIND = Format(
     "callgrind",
     (),
     (".callgrind",),
-    callgrind.export,
+    ModuleExport(".callgrind"),
     "kcachegrind {path}",
     holds_command_line=True,
 )
@@ -138,7 +132,7 @@ REPORT = Format(
     "report",
     (),
     (".report",),
-    _export_report,
+    ModuleExport(".report_text"),
     "less {path}",
     holds_command_line=True,
 )

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import click
 import pytest
 
+from pystack.cli.declare import BadValue
 from pystack_profiler import quantities
 
 
@@ -16,7 +16,7 @@ def test_rates(text: str, rate_hz: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "fast", "-1", "0", "1e9", "2MHz", "1kk", "٣"])
 def test_what_is_not_a_rate(text: str) -> None:
-    with pytest.raises(click.BadParameter):
+    with pytest.raises(BadValue):
         quantities.rate(text)
 
 
@@ -43,7 +43,7 @@ def test_no_limit_of_time() -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "soon", "-5", "5d", "1h30", "30 5", "0m0s", "1m-5s"])
 def test_what_is_not_a_duration(text: str) -> None:
-    with pytest.raises(click.BadParameter):
+    with pytest.raises(BadValue):
         quantities.duration(text)
 
 
@@ -56,5 +56,5 @@ def test_shares(text: str, share: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "20", "101%", "0.01%", "half", "-1%", "nan"])
 def test_no_shares(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="share"):
+    with pytest.raises(BadValue, match="share"):
         quantities.share(text)
