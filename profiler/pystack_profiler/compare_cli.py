@@ -10,6 +10,7 @@ import click
 
 from pystack.cli.options import HELP_FLAGS, common_options
 from pystack.cli.screen import print_status, write_lines
+from pystack.errors import InvalidArgument
 
 from . import exporters
 from .combine import begins_ns, combined
@@ -88,6 +89,9 @@ def diff(
     parsed = [parse_condition(text) for text in conditions]
     paths = (before, *also_before), (after, *also_after)
     sides = [[load(path) for path in side] for side in paths]
+    for path, recording in zip(paths[0] + paths[1], sides[0] + sides[1], strict=True):
+        if not recording.sample_count:
+            raise InvalidArgument(f"{path} has no samples: there is nothing to compare")
     comparison = compare(sides[0], sides[1], View(mode))
     if as_json:
         write_lines(json.dumps(comparison.to_json(), indent=2).splitlines())

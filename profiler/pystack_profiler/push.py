@@ -56,6 +56,7 @@ class PushTarget:
         try:
             parts = urlsplit(url)
             is_known = parts.scheme in ("http", "https") and bool(parts.hostname)
+            is_known = is_known and parts.port != 0 and not any(map(str.isspace, url))
             has_password = parts.username is not None
         except ValueError:
             is_known = has_password = False
@@ -68,7 +69,9 @@ class PushTarget:
             )
         path = parts.path.rstrip("/")
         kind = next((known for known in (_INGEST, _PROFILES) if path.endswith(known)), None)
-        if kind is None or parts.query or parts.fragment:
+        if parts.query or parts.fragment:
+            raise InvalidArgument(f"{url!r} has more than a path: nothing may follow it")
+        if kind is None:
             raise InvalidArgument(
                 f"cannot tell what {url!r} accepts",
                 hint=f"End it with {_INGEST} (Pyroscope: pprof) or {_PROFILES} (OpenTelemetry: OTLP).",
@@ -76,8 +79,8 @@ class PushTarget:
         return cls(
             url.rstrip("/"),
             kind,
-            environment.get(TOKEN) or None,
-            environment.get(TENANT) or None,
+            _header_value(environment, TOKEN),
+            _header_value(environment, TENANT),
             environment.get(NAME) or None,
         )
 
@@ -94,6 +97,14 @@ class PushTarget:
         if rejected is not None:
             count, reason = rejected
             raise PushError(f"the server rejected {count} profiles: {_shown(reason)}")
+
+
+def _header_value(environment: Mapping[str, str], variable: str) -> str | None:
+    """Raises InvalidArgument, without the value, which is secret."""
+    value = environment.get(variable, "").strip()
+    if not (value.isascii() and value.isprintable()) and value:
+        raise InvalidArgument(f"{variable} has characters that a header of HTTP cannot have")
+    return value or None
 
 
 def _service_name(target: PushTarget, recording: Recording) -> str:

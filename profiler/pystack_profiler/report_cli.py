@@ -101,7 +101,10 @@ def report(
         raise click.UsageError("A QUESTION needs the NAME of a function.")
     view = View(mode, granularity, full_filenames=full_filenames)
     totals, notes = None, list[str]()
-    if is_pid(file) and not Path(file).exists():
+    is_live = is_pid(file) and not Path(file).exists()
+    if not is_live and (_is_given(ctx, "duration_s") or _is_given(ctx, "rate_hz")):
+        raise click.UsageError("--duration and --rate need a PID.")
+    if is_live:
         if selection != Selection():
             raise click.UsageError("--from, --to and --thread need a FILE.")
         seconds = _DEFAULT_DURATION_S if duration_s is None else duration_s
@@ -130,6 +133,10 @@ def report(
         seen = overview(recording, view, limit, totals, notes)
         document, lines = seen.to_json(), overview_text(seen)
     write_lines(json.dumps(document, indent=2).splitlines() if as_json else lines)
+
+
+def _is_given(ctx: click.Context, parameter: str) -> bool:
+    return ctx.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE
 
 
 def _recorded(ctx: click.Context, pid: int, duration_s: float | None, rate_hz: float) -> Recording:

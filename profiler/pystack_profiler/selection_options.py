@@ -57,10 +57,15 @@ selection_options = option_group(
 
 
 def check_selected(recording: Recording, selection: Selection) -> None:
-    """Raises InvalidArgument if the recording has other threads only."""
+    """Raises InvalidArgument if the recording has nothing of what was selected."""
     if selection.threads and not any(profile.tracks for profile in recording.profiles):
-        names = " or ".join(selection.threads)
+        names = " or ".join(map(repr, selection.threads))
         raise InvalidArgument(
             f"no thread of the recording is named {names}",
             hint="`pystack report FILE` lists the threads. A name can be a pattern: 'worker-*'.",
+        )
+    if not selection.is_all_time and not recording.sample_count:
+        raise InvalidArgument(
+            "no sample of the recording is in that stretch of time",
+            hint="`pystack report FILE` says how long the recording is.",
         )

@@ -346,7 +346,9 @@ def test_inside_an_event_loop() -> None:
 
     async def main() -> tuple[Recording, Recording]:
         with Recorder(rate_hz=200) as around:
-            other = asyncio.create_task(asyncio.to_thread(record, os.getpid(), duration_s=0.5, rate_hz=200))
+            other = asyncio.create_task(
+                asyncio.to_thread(record, os.getpid(), duration_s=0.5, rate_hz=200)
+            )
             for _ in range(8):
                 await step()
             return around, await other

@@ -54,8 +54,13 @@ class LiveFile:
             folder_path = fixed_path(place.folder)
             if folder_path is None:
                 folder_path = self._own_folder = _new_folder(place.folder)
-                with place_in(find_folder(folder_path), place.name) as own_place:
-                    _begin(own_place)
+                try:
+                    with place_in(find_folder(folder_path), place.name) as own_place:
+                        _begin(own_place)
+                except OSError:  # such as a full disk
+                    with contextlib.suppress(OSError):
+                        Path(folder_path).rmdir()
+                    raise
             else:
                 _begin(place)
             self._database = str(Path(folder_path, place.name))

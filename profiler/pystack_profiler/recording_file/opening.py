@@ -17,6 +17,8 @@ from .schema import APPLICATION_ID, VERSION, BadRecordingFile, tables_of
 _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\0"
 _VERSION_AT, _APPLICATION_AT = 60, 68
+_JOURNAL_MODES = slice(18, 20)  # for writing and reading
+_NO_WRITE_AHEAD_LOG = b"\x01\x01"
 
 #: The end of a journal that names another file, which SQLite would delete. Ours never do.
 _NAMES_ANOTHER_FILE = bytes.fromhex("d9d505f920a163d7")
@@ -52,10 +54,12 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
 def _header(path: str) -> bytes:
     # A pipe would block, and SQLite cannot read it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise BadRecordingFile(f"{path} is not a regular file")
-        return file.read(_HEADER_BYTES)
+        return os.read(descriptor, _HEADER_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _number(header: bytes, at: int) -> int:
@@ -70,9 +74,14 @@ def _check_header(path: str) -> None:
             hint="`pystack record -o NAME.pystack` writes one. Of the other formats, only HTML can be read"
             " back, by `pystack report`.",
         )
+    # SQLite would open the files of a write-ahead log for writing, wherever a link leads.
     if os.path.lexists(f"{path}-wal"):
-        # SQLite would open it for writing, wherever a link leads.
         raise BadRecordingFile(f"{path}-wal is not one of pystack's files; remove it")
+    if header[_JOURNAL_MODES] != _NO_WRITE_AHEAD_LOG:
+        raise BadRecordingFile(
+            f"{path} was changed by another program: it has a write-ahead log",
+            hint="`PRAGMA journal_mode = DELETE` in that program takes it back.",
+        )
     if _number(header, _VERSION_AT) > VERSION:
         raise BadRecordingFile(
             f"{path} was written by a newer version of pystack",

@@ -46,7 +46,11 @@ def load(
     with opened(path) as connection:
         try:
             return _Loader(connection, selection, begin_ns).load(in_order=in_order)
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except LookupError as error:
+            raise BadRecordingFile(
+                f"{path} is damaged: it lacks rows that others refer to"
+            ) from error
+        except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
             raise BadRecordingFile(f"{path} is damaged: {error}") from error
 
 

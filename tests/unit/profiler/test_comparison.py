@@ -225,3 +225,11 @@ def test_the_page_is_as_sure_as_the_table(tmp_path: Path) -> None:
     assert chance(FunctionKey("no row", "")) >= 1
     empty = compare([recording_of(BatchWriter())], runs[1:], View())
     assert empty.chance()(FunctionKey("f0", "/srv/app.py")) >= 1
+
+
+def test_a_recording_without_samples_passes_no_condition(tmp_path: Path) -> None:
+    before, empty = saved([a_run(1), recording_of()], tmp_path)
+    for paths in ((before, empty), (empty, before), (empty, empty)):
+        done = CliRunner().invoke(diff, [*paths, "--fail-if", "total>+5%"])
+        assert isinstance(done.exception, InvalidArgument)
+        assert "has no samples" in str(done.exception)

@@ -180,7 +180,9 @@ def test_token_tenant_and_name_come_from_the_environment(receiver: Receiver, pat
     ("url", "words"),
     [
         ("http://host:4040", "End it with /ingest"),
-        ("http://host/ingest?name=x", "End it with /ingest"),
+        ("http://host/ingest?name=x", "more than a path"),
+        ("http://host:no/ingest", "is not an http or https URL"),
+        ("http://host/ingest /ingest", "is not an http or https URL"),
         ("ftp://host/ingest", "is not an http or https URL"),
         ("http:///ingest", "is not an http or https URL"),
         ("http://[::1/ingest", "is not an http or https URL"),
@@ -192,6 +194,14 @@ def test_urls_that_are_refused(url: str, words: str) -> None:
         PushTarget.of(url, {})
     assert words in f"{caught.value} {caught.value.hint}"
     assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_token_that_is_refused_is_not_shown() -> None:
+    with pytest.raises(InvalidArgument, match="PYSTACK_PUSH_TOKEN has characters") as caught:
+        PushTarget.of("http://host/ingest", {"PYSTACK_PUSH_TOKEN": "secret\r\nX-Evil: 1"})
+    assert "secret" not in f"{caught.value}"
+    # The last line end of a file is not meant.
+    assert PushTarget.of("http://host/ingest", {"PYSTACK_PUSH_TOKEN": "secret\n"}).token == "secret"
 
 
 def failure(receiver: Receiver, path: str = "/ingest") -> str:

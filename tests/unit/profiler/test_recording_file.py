@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from exported import exported
 from profiler_fakes import MS, BatchWriter, FakeSampler, Frame, recording_of
+from pystack.errors import InvalidArgument
 from pystack.sampling import NO_INTERPRETER, FrameKind, SampleState
 from pystack_profiler import exporters, thread_totals
+from pystack_profiler.convert_cli import convert
 from pystack_profiler.driver import OneProcess, new_recording, record_targets
 from pystack_profiler.process_recorder import ProcessRecorder
 from pystack_profiler.profile import Recording
@@ -34,6 +37,7 @@ from pystack_profiler.recording_file import (
 )
 from pystack_profiler.recording_file import export as export_file
 from pystack_profiler.report import overview
+from pystack_profiler.report_cli import report
 from pystack_profiler.settings import Settings
 from pystack_profiler.sinks import FileSink
 from pystack_profiler.view import MODES, View
@@ -293,6 +297,24 @@ def test_a_planted_log_is_not_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "precious").exists()
 
 
+def test_a_file_with_a_write_ahead_log_is_not_opened(tmp_path: Path) -> None:
+    """SQLite would make files beside it, or use those that somebody put there."""
+    path = saved(random_recording(1), tmp_path)
+    damage(path, "PRAGMA journal_mode = WAL")
+    with pytest.raises(BadRecordingFile, match="write-ahead log"):
+        load(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["x.pystack"]
+
+
+def test_a_part_without_samples_is_an_error(tmp_path: Path) -> None:
+    path = saved(random_recording(1), tmp_path)
+    for command, arguments in ((report, ()), (convert, ("-o", "-", "-f", "folded"))):
+        done = CliRunner().invoke(command, [path, "--from", "9000s", *arguments])
+        assert isinstance(done.exception, InvalidArgument)
+        assert "no sample of the recording" in str(done.exception)
+    assert CliRunner().invoke(report, [path, "-d", "1s"]).exit_code == 2
+
+
 def test_discard_leaves_nothing(tmp_path: Path) -> None:
     LiveFile(str(tmp_path / "x.pystack"), recording_of()).discard()
     assert not [*tmp_path.iterdir()]
@@ -328,6 +350,7 @@ def damage(path: str, statement: str) -> None:
         "DELETE FROM string WHERE id = 1",
         "UPDATE string SET text = x'ff'",
         "UPDATE process SET command = '{'",
+        f"UPDATE process SET command = '{'[' * 100_000}'",
         "UPDATE process SET command = '[1]'",
         "UPDATE process SET end_reason = 'bored'",
         "UPDATE process SET start_ns = 'x'",
