@@ -71,4 +71,6 @@ def test_a_program_in_the_path_is_recorded(tmp_path: Path) -> None:
     code = "import time; time.sleep(1); raise SystemExit(7)"
     done = run_tool("record", "-o", file, sys.executable, "-c", code)
     assert done.returncode == 7
-    assert file.read_text().startswith("<module> (<string>)")
+    # What comes first may be the start of the interpreter.
+    stacks = file.read_text().splitlines()
+    assert any(stack.startswith("<module> (<string>)") for stack in stacks), stacks
