@@ -127,7 +127,10 @@ def test_a_callback_that_raises_does_not_lose_the_recording() -> None:
         if progress.recording.sample_count:
             raise LookupError("of the callback")
 
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
         with pytest.raises(RecordingAborted, match="of the callback") as raised:
             record(child.pid, rate_hz=200, on_progress=fail)
         child.kill()
