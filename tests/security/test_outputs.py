@@ -138,7 +138,7 @@ def test_a_planted_link_is_not_followed(
 def test_the_default_name_does_not_follow_links(target: int, sticky: Path, victim: Path) -> None:
     now = time.time()
     for second in range(100):
-        moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(now + second))
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now + second))
         link = sticky / f"pystack-{target}-{moment}.html"
         link.symlink_to(victim)
         given_away(link)

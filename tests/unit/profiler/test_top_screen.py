@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ def a_run() -> tuple[FakeRun, BatchWriter]:
     return run, writer
 
 
+def run_alone(main: Callable[[], Coroutine[None, None, None]]) -> None:
+    """On a thread of its own: the tests in a browser leave a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(main())).result()
+
+
 def drive(check: Check, *, every_s: float = 60.0, size: tuple[int, int] = (110, 34)) -> TopApp:
     """Runs the screen without a terminal. It looks only when it is asked to, if not every 60 s."""
     run, _ = a_run()
@@ -51,7 +58,7 @@ def drive(check: Check, *, every_s: float = 60.0, size: tuple[int, int] = (110, 
         async with app.run_test(size=size) as pilot:
             await check(app, pilot)
 
-    asyncio.run(main())
+    run_alone(main)
     return app
 
 
@@ -137,7 +144,7 @@ def test_the_chosen_row_stays_while_numbers_change_and_pause_keeps_them() -> Non
             (parse,) = [r for r in run.look(app.selection).functions if r.name == "parse"]
             assert functions.chosen == parse.key
 
-    asyncio.run(main())
+    run_alone(main)
 
 
 def test_a_dump_and_the_recording_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +192,7 @@ def test_it_ends_by_keys_and_when_there_is_nothing_more_to_see() -> None:
             while app.is_running and app._exit is False:
                 await asyncio.sleep(0.01)
 
-    asyncio.run(main())
+    run_alone(main)
 
 
 @pytest.mark.parametrize("size", [(20, 5), (80, 24), (200, 60)])
