@@ -89,6 +89,7 @@ def working():
 def wait_for_orphanage(parent):
     while os.getppid() == parent:
         time.sleep(0.1)
+    os._exit(0)  # Else it would wait for more work.
 
 
 def processes():
