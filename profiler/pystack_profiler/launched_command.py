@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from pystack.cli.screen import print_status
 from pystack.errors import PermissionDenied, PystackError, VersionUnsupported
 
+from .interruption import Abandoned
 from .process_recorder import Sampler
 
 #: A command that does not run Python after this time is given up. Wrappers must `exec` Python by then.
@@ -18,6 +20,9 @@ OPEN_WITHIN_S = 10.0
 
 #: A retry does not help with these errors. Any other can mean that the interpreter is starting up.
 _FINAL = (PermissionDenied, VersionUnsupported)
+
+_SOON_S = 0.3  # a command that exits within this time is not reported as running
+_CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as in shells, env and time
 
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.1
@@ -66,6 +71,28 @@ class Command:
         """Waits until it exits. Returns its exit status, or 128 + N if signal N ended it."""
         status = self._process.wait()
         return status if status >= 0 else 128 - status
+
+
+def launched(arguments: Sequence[str], *, output: int | None = None) -> Command | int:
+    """The running command. If it cannot be started, says why and returns the exit status. `output`: see `Command`."""
+    try:
+        return Command(arguments, output=output)
+    except OSError as error:
+        print_status(f"cannot start {arguments[0]}: {error.strerror}")
+        return _NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_EXECUTE
+
+
+def say_if_it_runs_on(command: Command, name: str) -> None:
+    if not command.ends_within(_SOON_S):
+        print_status(f"waiting for {name} to exit")
+
+
+def exit_status_of(command: Command) -> int:
+    """Waits for it. If the user does not want to wait, that of being interrupted."""
+    try:
+        return command.wait()
+    except Abandoned as abandoned:
+        return abandoned.exit_status
 
 
 def open_started(

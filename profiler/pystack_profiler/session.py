@@ -17,18 +17,14 @@ from .cpu_budget import CpuBudget
 from .destination import Output
 from .driver import Targets
 from .file_series import FileSeries, RequestedFiles
-from .interruption import Abandoned, Interruption
-from .launched_command import Command
+from .interruption import Interruption
+from .launched_command import Command, exit_status_of, launched, say_if_it_runs_on
 from .profile import Recording
 from .progress import LossAdvice, ProgressLine, RateAdvice
 from .recorder import open_targets
 from .settings import Settings
 from .snapshot_signal import SnapshotSignal
 from .started_targets import open_started_targets
-
-_SOON_S = 0.3  # a command that exits within this time is not reported as running
-
-_CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as in shells, env and time
 
 
 def record_process(
@@ -62,11 +58,9 @@ def record_command(
     snapshots: SnapshotSignal,
 ) -> int:
     """Returns the exit status of the command, even if the recording fails."""
-    try:
-        command = Command(arguments)
-    except OSError as error:
-        print_status(f"cannot start {arguments[0]}: {error.strerror}")
-        return _NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_EXECUTE
+    command = launched(arguments)
+    if isinstance(command, int):
+        return command
     interruption.pass_on(command.forward)
     name = quote_command(tuple(arguments))
     try:
@@ -82,12 +76,8 @@ def record_command(
             interruption.begin_last_step()
             recording, output = made
             output.save(recording)
-        if not command.ends_within(_SOON_S):
-            print_status(f"waiting for {name} to exit")
-    try:
-        return command.wait()
-    except Abandoned as abandoned:
-        return abandoned.exit_status
+        say_if_it_runs_on(command, name)
+    return exit_status_of(command)
 
 
 def _record_started(

@@ -18,8 +18,8 @@ from pystack.render.terminal import COLOURS, PLAIN, wants_colour
 
 from .. import driver
 from ..driver import Progress, Targets
-from ..interruption import Abandoned, Interruption
-from ..launched_command import Command
+from ..interruption import Interruption
+from ..launched_command import exit_status_of, launched, say_if_it_runs_on
 from ..profile import Recording
 from ..recorder import open_targets
 from ..settings import Settings
@@ -29,9 +29,6 @@ from .live import LiveView
 from .selection import Look
 from .slices import SliceLog
 from .text_frames import text_frame
-
-_SOON_S = 0.3  # a command that exits within this time is not reported as running
-_CANNOT_EXECUTE, _NOT_FOUND = 126, 127  # as in shells, env and time
 
 
 class Display(Protocol):
@@ -81,11 +78,9 @@ def top_command(
     """Returns the exit status of the command. It is interrupted when the user has seen enough."""
     display, takes_terminal = choose_display(look)
     with CommandOutput(hidden=takes_terminal) as output:
-        try:
-            command = Command(arguments, output=output.descriptor)
-        except OSError as error:
-            print_status(f"cannot start {arguments[0]}: {error.strerror}")
-            return _NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_EXECUTE
+        command = launched(arguments, output=output.descriptor)
+        if isinstance(command, int):
+            return command
         interruption.pass_on(command.forward)
         name = quote_command(tuple(arguments))
         try:
@@ -107,12 +102,8 @@ def top_command(
         if takes_terminal and not command.has_ended():
             # As the terminal would have sent it.
             command.send(signal.SIGINT)
-        if not command.ends_within(_SOON_S):
-            print_status(f"waiting for {name} to exit")
-        try:
-            return command.wait()
-        except Abandoned as abandoned:
-            return abandoned.exit_status
+        say_if_it_runs_on(command, name)
+        return exit_status_of(command)
 
 
 def show_text(
