@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class RecordOptions(TypedDict, total=False):
-    """The keyword arguments of `record`, which describes them."""
+class _Sampling(TypedDict, total=False):
+    """What becomes `Settings`."""
 
     duration_s: float | None
     rate_hz: float
@@ -33,6 +33,11 @@ class RecordOptions(TypedDict, total=False):
     max_pause: float
     max_processes: int
     max_memory: int | None
+
+
+class RecordOptions(_Sampling, total=False):
+    """The keyword arguments of `record`, which describes them."""
+
     stop_requested: Callable[[], bool]
     on_progress: Callable[[Progress], None]
 
@@ -101,37 +106,24 @@ def record(
     If the recording fails later, what was recorded is returned: `end_reason` is "failed", and `error`
     says why.
     """
+    sampling: _Sampling = {
+        "duration_s": duration_s,
+        "rate_hz": rate_hz,
+        "stop": stop,
+        "native": native,
+        "subprocesses": subprocesses,
+        "exhaustive": exhaustive,
+        "raise_priority": raise_priority,
+        "max_cpu": max_cpu,
+        "max_pause": max_pause,
+        "max_processes": max_processes,
+        "max_memory": max_memory,
+    }
     if pid is None:
         return RecordedBlock(
-            Recorder(
-                duration_s=duration_s,
-                rate_hz=rate_hz,
-                stop=stop,
-                native=native,
-                subprocesses=subprocesses,
-                exhaustive=exhaustive,
-                raise_priority=raise_priority,
-                max_cpu=max_cpu,
-                max_pause=max_pause,
-                max_processes=max_processes,
-                max_memory=max_memory,
-                stop_requested=stop_requested,
-                on_progress=on_progress,
-            )
+            Recorder(**sampling, stop_requested=stop_requested, on_progress=on_progress)
         )
-    settings = Settings(
-        rate_hz=rate_hz,
-        duration_s=duration_s,
-        stop=stop,
-        native=native,
-        subprocesses=subprocesses,
-        exhaustive=exhaustive,
-        raise_priority=raise_priority,
-        max_cpu=max_cpu,
-        max_pause=max_pause,
-        max_processes=max_processes,
-        max_memory=max_memory,
-    )
+    settings = Settings(**sampling)
     targets = open_targets(pid, settings, stop_requested)
     recording = driver.new_recording(pid, settings)
     try:

@@ -61,18 +61,16 @@ def _joined(lines: Iterable[str]) -> Iterator[str]:
     size = 0
     for line in lines:
         if len(line) > _WRITTEN_AT_ONCE:  # A line of JSON can be very long: it is not copied.
-            if pending:
-                yield "\n".join([*pending, ""])
+            yield "".join(pending)
             yield line
-            pending, size = [""], 0
+            pending, size = ["\n"], 0
             continue
-        pending.append(line)
+        pending.append(f"{line}\n")
         size += len(line) + 1
         if size > _WRITTEN_AT_ONCE:
-            yield "\n".join([*pending, ""])
+            yield "".join(pending)
             pending, size = [], 0
-    if pending:
-        yield "\n".join([*pending, ""])
+    yield "".join(pending)
 
 
 class Guarded(io.TextIOBase):
