@@ -4,19 +4,15 @@
 
 namespace pystack::cpython {
 
-namespace {
-
-bool is_a(ValueKind kind, TypeCache& types, RemoteAddr object) {
+bool is_a(TypeCache& types, RemoteAddr object, ValueKind kind) {
     if (!object) return false;
     const auto type = types.of(object);
     return type && (*type)->kind == kind;
 }
 
-}  // namespace
-
 std::optional<double> float_value(const memory::MemoryReader& memory, const Layout& layout,
                                   TypeCache& types, RemoteAddr object) {
-    if (!layout.float_object.ob_fval || !is_a(ValueKind::kFloat, types, object))
+    if (!layout.float_object.ob_fval || !is_a(types, object, ValueKind::kFloat))
         return std::nullopt;
     const auto value = memory.read_value<double>(object + *layout.float_object.ob_fval);
     return value ? std::optional(*value) : std::nullopt;
@@ -24,7 +20,7 @@ std::optional<double> float_value(const memory::MemoryReader& memory, const Layo
 
 std::optional<std::int64_t> int_value(const memory::MemoryReader& memory, const Layout& layout,
                                       TypeCache& types, RemoteAddr object) {
-    if (!is_a(ValueKind::kInt, types, object)) return std::nullopt;
+    if (!is_a(types, object, ValueKind::kInt)) return std::nullopt;
     return read_int64(memory, layout, object).value_or(std::nullopt);
 }
 

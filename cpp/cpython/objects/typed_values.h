@@ -10,6 +10,9 @@
 
 namespace pystack::cpython {
 
+/// Whether an object, which may be null, is of this kind.
+bool is_a(TypeCache& types, RemoteAddr object, ValueKind kind);
+
 /// The value of an object that may be of any type, or null; nullopt if it is no float, or cannot be
 /// read.
 std::optional<double> float_value(const memory::MemoryReader& memory, const Layout& layout,

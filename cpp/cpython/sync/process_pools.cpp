@@ -23,12 +23,6 @@ bool ProcessPools::is_manager(const Code& code) {
            code.file.view().ends_with("concurrent/futures/process.py");
 }
 
-bool ProcessPools::is_dict(RemoteAddr object) {
-    if (!object) return false;
-    const auto type = types_.of(object);
-    return type && (*type)->kind == ValueKind::kDict;
-}
-
 ProcessPools::Dicts ProcessPools::dicts_of(const Code& code, const RawFrame& frame) {
     Dicts dicts;
     if (code.function == kMethod) {
@@ -51,7 +45,10 @@ ProcessPools::Dicts ProcessPools::dicts_of(const Code& code, const RawFrame& fra
 
 std::optional<ProcessPools::Pool> ProcessPools::pool_of(const Code& code, const RawFrame& frame) {
     const Dicts dicts = dicts_of(code, frame);
-    if (!is_dict(dicts.processes) || !is_dict(dicts.work)) return std::nullopt;
+    if (!is_a(types_, dicts.processes, ValueKind::kDict) ||
+        !is_a(types_, dicts.work, ValueKind::kDict)) {
+        return std::nullopt;
+    }
     Pool pool;
     (void)for_each_dict_item(
         memory_, layout_, dicts.processes, kMostProcesses, [&](RemoteAddr key, RemoteAddr) {

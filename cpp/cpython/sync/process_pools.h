@@ -43,7 +43,6 @@ class ProcessPools {
         RemoteAddr work;       ///< By number: objects with a future.
     };
     Dicts dicts_of(const Code& code, const RawFrame& frame);
-    bool is_dict(RemoteAddr object);
 
     const memory::MemoryReader& memory_;
     const Layout layout_;

@@ -52,8 +52,7 @@ RemoteAddr ThreadPools::future_of(const Code& code, const RawFrame& frame) {
 
 std::vector<RemoteAddr> ThreadPools::queued_futures(RemoteAddr queue) {
     std::vector<RemoteAddr> futures;
-    const auto type = types_.of(queue);
-    if (!type || (*type)->kind != ValueKind::kSimpleQueue) return futures;
+    if (!is_a(types_, queue, ValueKind::kSimpleQueue)) return futures;
     for (const RemoteAddr work : simple_queue_items(memory_, layout_, types_, queue, kMostQueued)) {
         if (const RemoteAddr future = attributes_.get(work, "future")) futures.push_back(future);
     }

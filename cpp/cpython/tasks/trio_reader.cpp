@@ -8,6 +8,7 @@
 #include "cpython/objects/dict_objects.h"
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/set_objects.h"
+#include "cpython/objects/typed_values.h"
 #include "cpython/tasks/task_budget.h"
 #include "cpython/tasks/task_name.h"
 #include "cpython/tasks/trio_waits.h"
@@ -54,12 +55,6 @@ RawTasks TrioReader::read(const WalkedInterpreters& walked) {
     return result;
 }
 
-bool TrioReader::is_a(RemoteAddr object, ValueKind kind) {
-    if (!object) return false;
-    const auto type = types_.of(object);
-    return type && (*type)->kind == kind;
-}
-
 void TrioReader::read_interpreter(RemoteAddr interpreter, std::size_t index, RawTasks& result) {
     const RemoteAddr globals = globals_of_trio(memory_, layout_, interpreter);
     if (!globals) return;
@@ -79,10 +74,10 @@ std::vector<RemoteAddr> TrioReader::runners(RemoteAddr run_context) {
     for (const std::uint64_t word : kDictWords) {
         const auto dict =
             memory_.read_pointer(run_context + layout_.pyobject.struct_size + word * kWordBytes);
-        if (!dict || !is_a(*dict, ValueKind::kDict)) continue;
+        if (!dict || !is_a(types_, *dict, ValueKind::kDict)) continue;
         (void)for_each_dict_item(
             memory_, layout_, *dict, kMostThreads, [&](RemoteAddr, RemoteAddr of_thread) {
-                if (!is_a(of_thread, ValueKind::kDict)) return true;
+                if (!is_a(types_, of_thread, ValueKind::kDict)) return true;
                 const auto runner = dict_lookup_str(memory_, layout_, of_thread, "runner");
                 if (runner && *runner) found.push_back(**runner);
                 return limits_.charge_steps(kStepsPerTask);
@@ -103,7 +98,7 @@ void TrioReader::read_runner(RemoteAddr runner, std::size_t interpreter, RawTask
     std::vector<RemoteAddr> tasks;
     bool is_cut = true;
     const RemoteAddr set = attributes_.get(runner, "tasks");
-    if (is_a(set, ValueKind::kSet)) {
+    if (is_a(types_, set, ValueKind::kSet)) {
         is_cut = !for_each_set_item(memory_, layout_, set, kMostSetEntries, [&](RemoteAddr task) {
             is_cut = tasks.size() >= kMostTasks || !limits_.charge_steps(kStepsPerTask);
             if (!is_cut) tasks.push_back(task);
@@ -147,7 +142,7 @@ model::TaskState TrioReader::state_of(const RawTask& task) {
     if (task.chain.state == CoroutineState::kCreated) return TaskState::kCreated;
     const RemoteAddr resume = attributes_.get(task.address, "_next_send_fn");
     if (!resume) return TaskState::kUnknown;
-    return is_a(resume, ValueKind::kNone) ? TaskState::kWaiting : TaskState::kReady;
+    return is_a(types_, resume, ValueKind::kNone) ? TaskState::kWaiting : TaskState::kReady;
 }
 
 void TrioReader::explain(RawTasks& tasks, const CodeReader& codes) {

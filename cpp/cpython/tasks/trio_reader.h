@@ -38,7 +38,6 @@ class TrioReader {
     std::optional<RawTask> read_task(RemoteAddr address);
     model::TaskState state_of(const RawTask& task);
     std::vector<RemoteAddr> runners(RemoteAddr run_context);
-    bool is_a(RemoteAddr object, ValueKind kind);
 
     const memory::MemoryReader& memory_;
     const Layout& layout_;
