@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-#: (process, thread, function) -> nanoseconds. Time without a stack is not counted.
+#: (process, thread, function) -> nanoseconds. Time without a stack is that of "(no stack)", but in speedscope's format, where
+#: it fills the time in which there was no sample.
 Times = Counter[tuple[str, str, str]]
 
 _PAGE_DATA = re.compile(r'<script type="application/json" id="recording">(.*?)</script>', re.DOTALL)
@@ -115,6 +116,8 @@ def read_firefox(content: str, mode: str) -> Times:
                 ]
                 process = f"{thread['processName']} {thread['pid']}"
                 times[process, thread["name"], name] += round(weight * 1e6)
+            elif weight:
+                times[process, thread["name"], "(no stack)"] += round(weight * 1e6)
     return times
 
 
@@ -166,9 +169,10 @@ def read_page(content: str, mode: str) -> Times:
         process = data["processes"][thread["process"]]["title"]
         for step, weight in zip(thread["stack"], thread.get(mode, ()), strict=mode in thread):
             stack += step
+            name = "(no stack)"
             if stack:
                 name = data["strings"][names[functions[data["stacks"]["frame"][stack - 1]]]]
-                times[process, thread["title"], name] += 1000 * weight
+            times[process, thread["title"], name] += 1000 * weight
     return times
 
 
@@ -178,8 +182,7 @@ def read_folded(content: str, mode: str) -> Times:
     for line in content.splitlines():
         path, _, weight = line.rpartition(" ")
         process, thread, *frames = path.split(";")
-        if frames[-1] != "<no Python code>":
-            times[process, thread, frames[-1].partition(" (")[0]] += 1000 * int(weight)
+        times[process, thread, frames[-1].partition(" (")[0]] += 1000 * int(weight)
     return times
 
 

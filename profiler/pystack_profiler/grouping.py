@@ -18,7 +18,7 @@ from pystack.sampling import FrameKind, SampleState
 
 from .profile import Profile
 from .short_paths import short_paths
-from .tables import SymbolTables
+from .tables import NO_PYTHON, SymbolTables
 from .track import EMPTY_STACK, Run
 from .view import Granularity
 from .wait_words import is_wait_frame, row_reason, wait_frame, wait_reason
@@ -82,6 +82,10 @@ GARBAGE_COLLECTION = FrameLabel("gc", "<garbage collection>", "", None)
 #: The only frame of a gap: time in which the thread existed, but no sample of it was taken.
 NOT_SAMPLED = FrameLabel("marker", "<not sampled>", "", None)
 
+#: The outermost frame of a sample without Python frames: the thread was starting or ending, or is one of native code
+#: that calls Python now and then.
+_NO_PYTHON = FrameLabel("marker", NO_PYTHON, "", None)
+
 #: The innermost frame of a thread that waits for the GIL.
 _WAITS_FOR_GIL = FrameLabel("wait", wait_frame(wait_reason("gil")), "", None)
 
@@ -89,7 +93,8 @@ _WAITS_FOR_GIL = FrameLabel("wait", wait_frame(wait_reason("gil")), "", None)
 class Grouping:
     """The stacks of several profiles in terms of labels. Stack 0 is empty; parents come first.
 
-    Stacks with the garbage collector's frame, or with what is waited for, are added at first use.
+    Stacks with the garbage collector's frame, or with what is waited for, are added at first use. Only time that has no
+    stack in any sense has stack 0, such as that of no thread: samples without Python frames have a frame that says so.
     """
 
     def __init__(
@@ -128,6 +133,9 @@ class Grouping:
         self._gap = EMPTY_STACK
         if any(track.has_gaps for profile in self._stacks_of for track in profile.tracks):
             self._gap = self._push(EMPTY_STACK, self._label(NOT_SAMPLED))
+        self._no_python = EMPTY_STACK
+        if any(track.has_empty_stacks for profile in self._stacks_of for track in profile.tracks):
+            self._no_python = self._push(EMPTY_STACK, self._label(_NO_PYTHON))
 
     def grow(self, profile: Profile) -> None:
         """Adds the rows that the tables of a profile got since the last call; it may be a new profile.
@@ -139,6 +147,7 @@ class Grouping:
         self._add_waits(profile, range(len(known) + 1, len(profile.tables.wait_kind)))
         self._gil = self._label(_WAITS_FOR_GIL)
         self._collector = self._label(GARBAGE_COLLECTION)
+        self._no_python = self._push(EMPTY_STACK, self._label(_NO_PYTHON))
 
     def stack_of_run(self, profile: Profile, run: Run) -> int:
         """The merged stack of a run, which may be a gap."""
@@ -152,7 +161,7 @@ class Grouping:
         if state & SampleState.GC and self._collector >= 0:
             return self._push(here, self._collector)
         if stack == EMPTY_STACK:
-            return here
+            here = self._no_python
         if wait:
             return self._push(here, self._waits_of[profile][wait])
         if state & SampleState.WAITS_FOR_GIL and self._gil >= 0:

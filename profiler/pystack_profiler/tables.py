@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _INTERPRETER = re.compile(r"<interpreter (\d+)>")
 #: The frame that replaces frames and stacks beyond the sampler's memory limit.
 LEFT_OUT = "<left out: memory limit>"
+#: What samples without frames are called in all formats.
+NO_PYTHON = "<no Python code>"
 
 
 class SymbolTables:

@@ -135,6 +135,14 @@ class Track:
     def has_gaps(self) -> bool:
         return 0 in self._samples
 
+    @property
+    def has_empty_stacks(self) -> bool:
+        """Whether a sample has no Python frame."""
+        if self.open_samples and self.open_stack == EMPTY_STACK:
+            return True
+        # Gaps have no stack, too.
+        return self._stack.count(EMPTY_STACK) > self._samples.count(0)
+
     def begin_run(
         self,
         time_ns: int,

@@ -15,7 +15,6 @@ from ..grouping import FrameLabel, Grouping
 from ..naming import recording_title
 from ..profile import Recording
 from ..stats import losses
-from ..track import EMPTY_STACK
 from ..view import DEFAULT_VIEW, MODES, View, time_in_mode, was_measured
 
 _NO_FILE = "(no file)"
@@ -30,9 +29,8 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
     for profile, track in recording.tracks():
         for run in track.runs():
             stack = grouping.stack_of_run(profile, run)
-            if stack != EMPTY_STACK:
-                costs = [time_in_mode(mode, run) for mode in modes]
-                _add(stacks.setdefault(stack, [0] * (len(modes) + 1)), [*costs, run.samples])
+            costs = [time_in_mode(mode, run) for mode in modes]
+            _add(stacks.setdefault(stack, [0] * (len(modes) + 1)), [*costs, run.samples])
     own: dict[int, _Costs] = {}
     calls: dict[int, dict[FrameLabel, _Costs]] = {}  # by the calling line, and the called function
     for stack, costs in stacks.items():

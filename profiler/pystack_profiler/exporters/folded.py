@@ -12,11 +12,8 @@ from typing import TextIO
 from ..grouping import FrameLabel, Grouping
 from ..naming import process_title, thread_title
 from ..profile import Profile, Recording
-from ..track import EMPTY_STACK, Track
+from ..track import Track
 from ..view import DEFAULT_VIEW, View, time_in_mode
-
-#: Time in which a thread ran no Python code. Shown only with threads as root frames, to be complete.
-_NO_PYTHON = "<no Python code>"
 
 
 def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> None:
@@ -32,10 +29,9 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
                 weight_ns[key] = weight_ns.get(key, 0) + time_ns
     for (root, stack), sum_ns in sorted(weight_ns.items()):
         microseconds = (sum_ns + 500) // 1000
-        if not microseconds or (stack == EMPTY_STACK and not root):
-            continue
-        path = ";".join(names[frame] for frame in grouping.path(stack)) or _NO_PYTHON
-        stream.write(f"{root}{path} {microseconds}\n")
+        if microseconds:
+            path = ";".join(names[frame] for frame in grouping.path(stack))
+            stream.write(f"{root}{path} {microseconds}\n")
 
 
 def _root(profile: Profile, track: Track, several: bool) -> str:

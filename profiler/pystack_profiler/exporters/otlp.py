@@ -129,8 +129,6 @@ class _Writer:
             attributes_of: dict[int, tuple[int, ...]] = {}
             for run in track.runs():
                 stack = self._grouping.stack_of_run(profile, run)
-                if stack == EMPTY_STACK:
-                    continue
                 attributes = attributes_of.get(run.state)
                 if attributes is None:
                     attributes = attributes_of[run.state] = (*thread, *self._state(run.state))

@@ -14,7 +14,7 @@ from ..grouping import FrameLabel, Grouping
 from ..naming import process_title, recording_title
 from ..profile import Profile, Recording
 from ..stats import losses
-from ..track import EMPTY_STACK, Track
+from ..track import Track
 from ..view import DEFAULT_VIEW, MODES, View, state_words, time_in_mode
 from .locations import WHOLE_FILE, Locations, Module
 from .protobuf import bytes_field, number_field, numbers_field
@@ -131,8 +131,6 @@ def _values(profile: Profile, track: Track, grouping: Grouping) -> dict[tuple[in
     sums: dict[tuple[int, int], list[int]] = {}
     for run in track.runs():
         stack = grouping.stack_of_run(profile, run)
-        if stack == EMPTY_STACK:
-            continue
         values = sums.setdefault((stack, run.state), [0] * len(VALUES))
         values[0] += run.samples
         for place, mode in enumerate(MODES, 1):

@@ -16,7 +16,6 @@ from ..grouping import FrameLabel, Grouping, LabelKind
 from ..naming import process_title, recording_title, thread_title
 from ..profile import Recording
 from ..stats import format_share, format_time
-from ..track import EMPTY_STACK
 from ..view import DEFAULT_VIEW, View, time_in_mode
 
 _WIDTH, _ROW, _MARGIN = 1200, 17, 10
@@ -106,8 +105,8 @@ def _tree(recording: Recording, view: View) -> _Node:
     for profile, track in recording.tracks():
         weights: dict[int, int] = {}
         for run in track.runs():
-            stack = grouping.stack_of_run(profile, run)
-            if stack != EMPTY_STACK and (time_ns := time_in_mode(view.mode, run)):
+            if time_ns := time_in_mode(view.mode, run):
+                stack = grouping.stack_of_run(profile, run)
                 weights[stack] = weights.get(stack, 0) + time_ns
         titles = [process_title(profile)] if several and view.threads else []
         titles += [thread_title(track.identity)] if view.threads else []

@@ -11,6 +11,8 @@ import sqlite3
 from pystack.errors import PystackError
 from pystack.sampling import FrameKind, SampleState
 
+from ..tables import NO_PYTHON
+
 #: Bytes 68 to 71 of the file, "PySt": `file` and other programs can tell recordings by it.
 APPLICATION_ID = 0x50795374
 #: The user_version of the file, raised if a table changes.
@@ -175,7 +177,8 @@ SELECT s.id, (s.end_ns - s.weight_ns) / 1e9 AS start_s, s.end_ns / 1e9 AS end_s,
     {_is(SampleState.HOLDS_GIL, SampleState.GIL_KNOWN)} AS holds_gil,
     {_is(SampleState.WAITS_FOR_GIL, SampleState.GIL_KNOWN)} AS waits_for_gil,
     (s.state & {SampleState.GC}) <> 0 AS collects_garbage,
-    f.function, f.file, f.line, t.process, s.stack, w.kind AS waits_for, w.name AS waited_for,
+    CASE s.stack WHEN 0 THEN '{NO_PYTHON}' ELSE f.function END AS function,
+    f.file, f.line, t.process, s.stack, w.kind AS waits_for, w.name AS waited_for,
     w.holder
 FROM sample s
 JOIN thread t ON t.id = s.thread
@@ -199,17 +202,17 @@ WITH RECURSIVE walk(process, stack, depth, parent, frame) AS (
 )
 SELECT w.process, w.stack, w.depth, f.kind, f.function, f.file, f.line
 FROM walk w JOIN frames f ON f.process = w.process AND f.id = w.frame""",
-    "functions": """CREATE VIEW functions AS
+    "functions": f"""CREATE VIEW functions AS
 WITH own(process, stack, samples, wall_ns, cpu_ns) AS (
     SELECT t.process, s.stack, sum(s.samples), sum(s.weight_ns), sum(s.cpu_ns)
     FROM sample s JOIN thread t ON t.id = s.thread
     GROUP BY 1, 2
 )
-SELECT f.process, f.function, f.file, f.first_line, sum(o.samples) AS self_samples,
+SELECT o.process, coalesce(f.function, '{NO_PYTHON}') AS function, f.file, f.first_line, sum(o.samples) AS self_samples,
     sum(o.wall_ns) AS self_ns, sum(o.cpu_ns) AS self_cpu_ns
 FROM own o
-JOIN stack k ON k.process = o.process AND k.id = o.stack AND o.stack <> 0
-JOIN frames f ON f.process = k.process AND f.id = k.frame
+LEFT JOIN stack k ON k.process = o.process AND k.id = o.stack AND o.stack <> 0
+LEFT JOIN frames f ON f.process = k.process AND f.id = k.frame
 GROUP BY 1, 2, 3, 4""",
     "threads": """CREATE VIEW threads AS
 SELECT t.process, t.pid, t.tid, t.interpreter, t.name, sum(s.samples) AS samples,

@@ -100,5 +100,5 @@ def _times_of_stacks(recording: Recording, grouping: Grouping) -> dict[int, GilT
         for (_, stack), waited_ns in profile.contention.blamed_ns.items():
             here = grouping.stack_of(profile, stack, 0)
             found.setdefault(here, GilTimes()).blamed_ns += waited_ns
-    found.pop(EMPTY_STACK, None)
+    found.pop(EMPTY_STACK, None)  # the holder's samples are not in the recording
     return found

@@ -22,7 +22,7 @@ _FINDINGS = 10
 
 
 def overview_text(report: Overview) -> list[str]:
-    base = f"{MODE_WORDS[report.view.mode]} of all threads in Python code"
+    base = f"{MODE_WORDS[report.view.mode]} of all threads"
     lines = [report.title, *report.account]
     points = 100 * uncertainty(0.1, report.samples)
     lines.append(
@@ -55,7 +55,7 @@ def answer_text(answer: Answer) -> list[str]:
     share = format_share(answer.total_ns, answer.base_ns)
     first = (
         f"{names[0] if names else ''}: total {format_time(answer.total_ns)} ({share} of the"
-        f" {MODE_WORDS[answer.view.mode]} of all threads in Python code), self"
+        f" {MODE_WORDS[answer.view.mode]} of all threads), self"
         f" {format_time(answer.self_ns)}"
     )
     lines = [first, *_others_of_name(names)]

@@ -10,7 +10,6 @@ from pystack.sampling import SampleState
 
 from ..grouping import NOT_SAMPLED, FrameLabel, Grouping
 from ..profile import Recording
-from ..track import EMPTY_STACK
 from ..view import View, time_in_mode
 
 _Z_95 = 1.96  # the normal distribution: 95 of 100 are within so many standard deviations
@@ -33,7 +32,7 @@ class Weight:
 
 
 class StackWeights:
-    """Which stacks had which time. What was not sampled, and where no Python ran, is no stack."""
+    """Which stacks had which time. What was not sampled is not a stack."""
 
     def __init__(self, recording: Recording, view: View) -> None:
         self.grouping = Grouping(
@@ -47,8 +46,6 @@ class StackWeights:
                 if not run.samples or not (time_ns or run.cpu_ns):
                     continue
                 stack = self.grouping.stack_of_run(profile, run)
-                if stack == EMPTY_STACK:
-                    continue
                 weight = self.of_stack.get(stack)
                 if weight is None:
                     weight = self.of_stack[stack] = Weight()

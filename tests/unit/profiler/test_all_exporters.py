@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from format_readers import READERS, Times
-from pystack_profiler import exporters, function_totals
+from pystack_profiler import exporters, function_totals, thread_totals
 from pystack_profiler.naming import process_title, thread_title
 from pystack_profiler.profile import Recording
 from pystack_profiler.recording_file import load
@@ -51,6 +51,10 @@ def test_times_agree(name: str, mode: str) -> None:
         recording = random_recording(seed, processes=2)
         found = READERS[name](content_of(recording, known, mode), mode)
         expected = known_times(recording, mode)
+        if mode == "wall":  # No time is missing, with Python frames or without.
+            assert sum(expected.values()) == sum(
+                total.seen_ns + total.gap_ns for total in thread_totals(recording)
+            )
         if name == "callgrind":  # has no threads
             threads, expected = expected, Counter()
             for (_, _, function), time_ns in threads.items():

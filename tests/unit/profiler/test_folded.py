@@ -25,8 +25,9 @@ def test_microseconds_per_distinct_stack() -> None:
     assert folded_lines(stacks) == [
         "<module> (app.py);main (app.py) 1000",
         "<module> (app.py);main (app.py);work (app.py) 2000",
+        "<no Python code> 1000",
     ]
-    assert folded_lines(stacks, "line")[1:] == [
+    assert folded_lines(stacks, "line")[1:3] == [
         "<module> (app.py:1);main (app.py:1);work (app.py:6) 1000",
         "<module> (app.py:1);main (app.py:1);work (app.py:7) 1000",
     ]

@@ -173,7 +173,7 @@ def test_anyone_can_read_it_with_sql(tmp_path: Path) -> None:
     (weight_ns,) = connection.execute(
         "SELECT sum(weight_ns) FROM samples WHERE function IS NOT NULL"
     ).fetchone()
-    assert own_ns == weight_ns
+    assert own_ns == weight_ns == sum(total.seen_ns for total in totals.values())
     connection.close()
 
 
