@@ -272,7 +272,8 @@ class _Loader:
             rows = [row for row in rows if row[0] in wanted]
         if selection.is_all_time:
             return rows
-        from_ns = selection.from_ns or 0
+        # Without a begin, also what was before the recording began: the first samples of processes that ran already.
+        from_ns = -MOST_NS if selection.from_ns is None else selection.from_ns
         to_ns = MOST_NS if selection.to_ns is None else selection.to_ns
         return [cut for row in rows if (cut := _cut(row, from_ns, to_ns)) is not None]
 
@@ -282,7 +283,9 @@ class _Loader:
             "SELECT c.process, c.end_ns, n.text, c.value FROM counts c"
             " LEFT JOIN string n ON n.id = c.name ORDER BY c.rowid"
         ):
-            if end_ns <= (from_ns or -1) or (to_ns is not None and end_ns > to_ns):
+            if (from_ns is not None and end_ns <= from_ns) or (
+                to_ns is not None and end_ns > to_ns
+            ):
                 continue
             stats = self._processes[process].profile.stats
             merge = STATS_MERGES.get(text_of(name))
@@ -298,13 +301,16 @@ class _Loader:
         """Lets the recording begin and end with the selection."""
         if self._selection.is_all_time:
             return
-        from_ns, to_ns = self._selection.from_ns or 0, self._selection.to_ns
-        begin_ns, end_ns = self._base_ns + from_ns, recording.end_ns
+        from_ns, to_ns = self._selection.from_ns, self._selection.to_ns
+        begin_ns = recording.start_ns if from_ns is None else self._base_ns + from_ns
+        end_ns = recording.end_ns
         if to_ns is not None:
             end_ns = min(end_ns, self._base_ns + to_ns)
         end_ns = max(begin_ns, end_ns)
-        recording.start_time_ns += from_ns
-        recording.began_ns, recording.ended_ns = begin_ns, end_ns
+        if from_ns is not None:
+            recording.start_time_ns += from_ns
+            recording.began_ns = begin_ns
+        recording.ended_ns = end_ns
         for profile in recording.profiles:
             process = profile.process
             process.start_ns = min(max(process.start_ns, begin_ns), end_ns)

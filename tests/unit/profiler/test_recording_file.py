@@ -160,6 +160,28 @@ def test_a_part_of_the_time_and_of_the_threads(tmp_path: Path) -> None:
     assert not [*load(path, Selection(20.0, 30.0)).tracks()]
 
 
+def test_a_part_without_a_begin_has_what_was_before_the_first_moment(tmp_path: Path) -> None:
+    """The first samples of a child stand for time before its recording began."""
+    writer = BatchWriter()
+    thread = writer.thread(1, "main")
+    for tick in range(1, 11):
+        writer.sample(
+            thread, 10**11 + tick * 10 * MS, 20 * MS if tick == 1 else 10 * MS, [Frame("f")]
+        )
+    recording = recording_of(writer, start_ns=10**11, end_ns=10**11 + 100 * MS)
+    path = saved(recording, tmp_path)
+    seen_ns = [
+        sum(total.seen_ns for total in thread_totals(load(path, selection)))
+        for selection in (
+            Selection(to_s=0.05),
+            Selection(to_s=9.0),
+            Selection(0.001, 9.0),
+            Selection(),
+        )
+    ]
+    assert seen_ns == [60 * MS, 110 * MS, 99 * MS, 110 * MS]
+
+
 def test_anyone_can_read_it_with_sql(tmp_path: Path) -> None:
     recording = random_recording(3)
     connection = sqlite3.connect(saved(recording, tmp_path))
