@@ -12,8 +12,8 @@ from ..grouping import FrameLabel, Grouping
 from ..profile import Recording
 from ..track import EMPTY_STACK
 from ..view import View, was_measured
+from .names import functions_named
 from .overview import SCHEMA_VERSION, label_json
-from .questions import functions_named
 from .weights import label_order
 
 

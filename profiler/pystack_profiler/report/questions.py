@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
-
-from pystack.errors import InvalidArgument
 
 from ..grouping import FrameLabel
 from ..profile import Recording
 from ..view import View
+from .names import functions_named
 from .overview import SCHEMA_VERSION, label_json
 from .weights import StackWeights, label_order, without_recursion
 
 Question = Literal["callers", "callees", "lines", "path"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
-
-_SIMILAR = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +76,6 @@ def answer(recording: Recording, view: View, question: Question, name: str, limi
         self_ns,
         rows[:limit],
         max(0, len(rows) - limit),
-    )
-
-
-def functions_named(labels: list[FrameLabel], name: str) -> set[int]:
-    """The frames of the functions that have the name: whole, else its last part (a method's).
-
-    Raises InvalidArgument if there are none.
-    """
-    tests: tuple[Callable[[FrameLabel], bool], ...] = (
-        lambda label: name in (label.name, label.function),
-        lambda label: label._replace(at=None).name == name,
-        lambda label: label.function.rpartition(".")[2] == name,
-    )
-    for test in tests:
-        found = {frame for frame, label in enumerate(labels) if test(label)}
-        if found:
-            return found
-    similar = sorted({label.function for label in labels if name.lower() in label.function.lower()})
-    raise InvalidArgument(
-        f"no function of the recording is named {name}",
-        hint=f"Similar: {', '.join(similar[:_SIMILAR])}." if similar else None,
     )
 
 

@@ -11,12 +11,12 @@ from ..grouping import FrameLabel
 from ..stats import format_share, format_time, plural
 from ..view import MODE_WORDS
 from .gil import GilAnswer
+from .names import place, shortened
 from .overview import Overview
 from .questions import Answer
 from .weights import uncertainty
 
 _WIDTH = 110
-_NAME_WIDTH = 70
 _THREADS = 8
 _FINDINGS = 10
 
@@ -34,7 +34,7 @@ def overview_text(report: Overview) -> list[str]:
         lines.append(
             f"{_percent(row.own.time_ns, report.base_ns)} {format_time(row.own.time_ns):>9}"
             f" {_percent(row.total_ns, report.base_ns)} {format_time(row.total_ns):>9}"
-            f" {format_time(row.own.cpu_ns):>9}  {_place(row.label)}"
+            f" {format_time(row.own.cpu_ns):>9}  {place(row.label)}"
         )
     if report.more_functions:
         lines.append(f"        and {plural(report.more_functions, 'more function')} (--limit)")
@@ -51,7 +51,7 @@ def overview_text(report: Overview) -> list[str]:
 
 
 def answer_text(answer: Answer) -> list[str]:
-    names = [_place(label) for label in answer.functions]
+    names = [place(label) for label in answer.functions]
     share = format_share(answer.total_ns, answer.base_ns)
     first = (
         f"{names[0] if names else ''}: total {format_time(answer.total_ns)} ({share} of the"
@@ -70,7 +70,7 @@ def answer_text(answer: Answer) -> list[str]:
         if answer.question == "path":
             text = _chain(labels)
         else:
-            text = _place(labels[0]) if labels else "nothing: it is the outermost function"
+            text = place(labels[0]) if labels else "nothing: it is the outermost function"
         lines.append(f"{_percent(time_ns, answer.total_ns)} {format_time(time_ns):>9}  {text}")
     if answer.question == "callees" and answer.self_ns:
         own = f"{_percent(answer.self_ns, answer.total_ns)} {format_time(answer.self_ns):>9}"
@@ -81,7 +81,7 @@ def answer_text(answer: Answer) -> list[str]:
 
 
 def gil_text(answer: GilAnswer) -> list[str]:
-    names = [_place(label) for label in answer.functions]
+    names = [place(label) for label in answer.functions]
     total, all_times = answer.total, answer.all
     held = f"{format_time(total.held_ns)} ({format_share(total.held_ns, all_times.held_ns)} of all)"
     blamed_share = format_share(total.blamed_ns, all_times.blamed_ns)
@@ -95,7 +95,7 @@ def gil_text(answer: GilAnswer) -> list[str]:
     for label, times in answer.rows:
         lines.append(
             f"{format_time(times.blamed_ns):>13} {format_time(times.held_ns):>9}"
-            f" {format_time(times.waited_ns):>9}  {_place(label)}"
+            f" {format_time(times.waited_ns):>9}  {place(label)}"
         )
     if answer.more_rows:
         lines.append(f"and {plural(answer.more_rows, 'more row')} (--limit)")
@@ -125,7 +125,7 @@ def _threads(threads: Sequence[dict[str, Any]]) -> list[str]:
         ):
             if thread[key]:
                 facts.append(f"{words} {format_share(thread[key], thread['seen_ns'])}")
-        name = f' "{_shortened(escape(thread["name"]), 30)}"' if thread["name"] else ""
+        name = f' "{shortened(escape(thread["name"]), 30)}"' if thread["name"] else ""
         lines.append(f"  {thread['pid']}/{thread['tid']}{name}: {', '.join(facts)}")
     if len(threads) > _THREADS:
         lines.append(f"  and {plural(len(threads) - _THREADS, 'more thread')} (--json)")
@@ -136,18 +136,9 @@ def _percent(part_ns: int, whole_ns: int) -> str:
     return f"{100 * part_ns / whole_ns if whole_ns else 0.0:5.1f} %"
 
 
-def _place(label: FrameLabel) -> str:
-    """`fib (app.py:7)`"""
-    function = label.function
-    if not label.file:
-        return _shortened(function, _NAME_WIDTH)
-    line = "" if label.line is None else f":{label.line}"
-    return f"{_shortened(function, _NAME_WIDTH)} ({_shortened(label.short_file, 40)}{line})"
-
-
 def _chain(path: Sequence[FrameLabel]) -> str:
     """`main > run > … > fib`, as many of the innermost as fit, and the outermost."""
-    names = [_shortened(label.name, 40) for label in path]
+    names = [shortened(label.name, 40) for label in path]
     text = " > ".join(names)
     if len(text) <= _WIDTH:
         return text
@@ -158,7 +149,3 @@ def _chain(path: Sequence[FrameLabel]) -> str:
             break
         kept = longer
     return f"{names[0]} > … > {kept}"
-
-
-def _shortened(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"

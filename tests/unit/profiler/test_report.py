@@ -109,6 +109,31 @@ def test_a_name_is_whole_or_the_last_part() -> None:
     assert "parse" in (refused.value.hint or "")
 
 
+def test_names_as_they_are_printed_are_found() -> None:
+    long = "Parser." + "very_" * 20
+    frames = [Frame("main", "/srv/app.py", 3), Frame(f"{long}one", "/srv/a.py", 5)]
+    frames.append(Frame(f"{long}two", "/srv/b.py", 7))
+    writer = BatchWriter()
+    writer.sample(writer.thread(1), MS, MS, frames)
+    recording = recording_of(writer)
+
+    def asked(name: str) -> list[str]:
+        found = answer(recording, View(), "callers", name, 10)
+        return [label.function for label in found.functions]
+
+    printed = [line.split("  ")[-1] for line in overview_text(overview(recording, View(), 10))]
+    places = [line for line in printed if line.endswith((".py:3)", ".py:5)", ".py:7)"))]
+    assert [asked(place) for place in sorted(places)] == [[f"{long}one"], [f"{long}two"], ["main"]]
+    in_path = next(line for line in printed if line.startswith("main > ")).split(" > ")[1]
+    assert in_path.endswith("…")
+    for short in (in_path, long[:69] + "…"):
+        with pytest.raises(InvalidArgument, match="several functions") as refused:
+            asked(short)
+        assert "(a.py:5), " in (refused.value.hint or "")
+    with pytest.raises(InvalidArgument, match="no function"):
+        asked("…")
+
+
 def test_names_are_escaped() -> None:
     writer = BatchWriter()
     name = "\x1b[31m\n" * 50
