@@ -25,6 +25,7 @@ from .format_options import (
     mode_options,
     source_option,
 )
+from .input_files import check_distinct, check_not_input
 from .made_file import write_made
 from .output import STDOUT, replacing
 from .recording_file import load
@@ -88,6 +89,10 @@ def diff(
         raise click.UsageError(f"A differential flame graph is a page: end {output!r} with .html.")
     parsed = [parse_condition(text) for text in conditions]
     paths = (before, *also_before), (after, *also_after)
+    for side in paths:
+        check_distinct(side)
+    if output is not None:
+        check_not_input(output, paths[0] + paths[1])
     sides = [[load(path) for path in side] for side in paths]
     for path, recording in zip(paths[0] + paths[1], sides[0] + sides[1], strict=True):
         if not recording.sample_count:
@@ -150,6 +155,8 @@ def merge(
     Recordings that ran at the same time keep their distance in time; others begin together.
     """
     chosen = chosen_format(output, format_name)
+    check_distinct(files)
+    check_not_input(output, files)
     begins = begins_ns([load(path, in_order=False) for path in files])
     recording = combined(
         [load(path, begin_ns=begin_ns) for path, begin_ns in zip(files, begins, strict=True)]

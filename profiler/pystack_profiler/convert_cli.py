@@ -16,6 +16,7 @@ from .format_options import (
     push_target,
     source_option,
 )
+from .input_files import check_not_input
 from .made_file import write_made
 from .recording_file import Selection, load
 from .selection_options import check_selected, selection_options
@@ -59,6 +60,8 @@ def convert(
     if output is None and target is None:
         raise click.UsageError("Give -o OUT or --push URL.")
     chosen = chosen_format(output, format_name)
+    if output is not None:
+        check_not_input(output, [file])
     recording = load(file, selection)
     check_selected(recording, selection)
     view = View(mode, granularity, threads, full_filenames, source=not no_source)

@@ -135,6 +135,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
         "counts",
         "dead_children",
         "fork_events",
+        "input_files",
         "interruption",
         "output",
         "process_tree",

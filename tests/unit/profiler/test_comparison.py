@@ -24,6 +24,7 @@ from pystack_profiler.comparison import (
     comparison_text,
     parse_condition,
 )
+from pystack_profiler.convert_cli import convert
 from pystack_profiler.profile import Recording
 from pystack_profiler.recording_file import load
 from pystack_profiler.sinks import FileSink
@@ -149,6 +150,27 @@ def test_a_merged_file_has_the_processes_of_all(tmp_path: Path) -> None:
             sums[total.label.name] = sums.get(total.label.name, 0) + total.total_ns
     assert {one.label.name: one.total_ns for one in function_totals(merged)} == sums
     assert merged.stats["taken"] == sum(one.stats["taken"] for one in recordings)
+
+
+def test_a_file_counts_once_and_is_not_replaced(tmp_path: Path) -> None:
+    path, other = saved([random_recording(1), random_recording(2)], tmp_path)
+    content = Path(path).read_bytes()
+    link, second_name = tmp_path / "link.pystack", tmp_path / "name.pystack"
+    link.symlink_to(path)
+    second_name.hardlink_to(path)
+    output = str(tmp_path / "all.pystack")
+    for same in (path, str(link), str(second_name)):
+        for command, arguments, words in (
+            (merge, [path, other, same, "-o", output], "counts once"),
+            (merge, [path, other, "-o", same], "the recording that is read"),
+            (convert, [path, "-o", same], "the recording that is read"),
+            (diff, [path, other, "--also-before", same], "counts once"),
+        ):
+            refused = CliRunner().invoke(command, arguments).exception
+            assert isinstance(refused, InvalidArgument)
+            assert words in str(refused)
+    assert Path(path).read_bytes() == content
+    assert not Path(output).exists()
 
 
 def test_recordings_of_the_same_time_keep_their_distance(tmp_path: Path) -> None:
