@@ -7,9 +7,6 @@ from ..grouping import FrameLabel, Grouping
 #: The path of a module and its build ID.
 Module = tuple[str, str]
 
-#: A range that says: addresses are those of the file, not of a process.
-WHOLE_FILE = (0, (1 << 64) - 1)
-
 
 class Locations:
     """The locations of stacks, numbered from 1 as they are first met. The grouping is by address."""

@@ -19,7 +19,7 @@ from ..naming import process_name
 from ..profile import Profile, Recording
 from ..track import EMPTY_STACK
 from ..view import DEFAULT_VIEW, MODES, View, state_words, time_in_mode, was_measured
-from .locations import WHOLE_FILE, Locations, Module
+from .locations import Locations, Module
 from .protobuf import (
     bytes_field,
     fixed_field,
@@ -181,8 +181,8 @@ class _Writer:
 
     def _mapping(self, module: Module) -> bytes:
         path, build_id = module
-        start, limit = WHOLE_FILE
-        row = number_field(1, start) + number_field(2, limit) + number_field(4, self._string(path))
+        # Where it was loaded is not recorded: addresses are those of the file, and the range is 0.
+        row = number_field(4, self._string(path))
         if not build_id:
             return row
         key = "process.executable.build_id.gnu"

@@ -1,8 +1,8 @@
 """pprof's profile.proto, compressed. Values of each stack and thread: samples, wall, cpu, gil, runnable.
 
 Locations are lines of Python functions, and addresses of native code with the functions that were inlined
-there. Each native module is a mapping with its build ID; its range is the whole file, because addresses are those
-of the file. Labels are `thread`, `thread_id`, `process`, `pid`, `state` and `gil`. The format has no times of samples.
+there. Each native module is a mapping with its build ID. Where it was loaded is not recorded, so its range is 0 (unknown),
+and addresses are those of its file; a comment says so. Labels are `thread`, `thread_id`, `process`, `pid`, `state` and `gil`. The format has no times of samples.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from ..profile import Profile, Recording
 from ..stats import losses
 from ..track import Track
 from ..view import DEFAULT_VIEW, MODES, View, state_words, time_in_mode
-from .locations import WHOLE_FILE, Locations, Module
+from .locations import Locations, Module
 from .protobuf import bytes_field, number_field, numbers_field
 
 #: The name, and the unit, of each value.
 VALUES = (("samples", "count"), *((mode, "nanoseconds") for mode in MODES))
 _PROGRAM = 1  # the mapping of all that is not native code; native modules follow
+_ADDRESSES = "addresses of native code are those of its file: where it was loaded was not recorded"
 
 
 def export(recording: Recording, stream: BinaryIO, view: View = DEFAULT_VIEW) -> None:
@@ -49,9 +50,9 @@ class _Writer:
         for number, labels in enumerate(self._locations.all(), 1):
             file.write(bytes_field(4, self._location(number, labels)))
         program = recording.command[0] if recording.command else "python"
-        file.write(bytes_field(3, self._mapping(_PROGRAM, (program, ""), (0, 0))))
-        for number, module in enumerate(self._locations.modules(), _PROGRAM + 1):
-            file.write(bytes_field(3, self._mapping(number, module, WHOLE_FILE)))
+        modules = [(program, ""), *self._locations.modules()]
+        for number, module in enumerate(modules, _PROGRAM):
+            file.write(bytes_field(3, self._mapping(number, module)))
         for number, label in enumerate(self._locations.functions(), 1):
             file.write(bytes_field(5, self._function(number, label)))
         file.write(number_field(9, recording.start_time_ns))
@@ -59,7 +60,9 @@ class _Writer:
         if recording.rate_hz:
             file.write(bytes_field(11, self._value_type("wall", "nanoseconds")))
             file.write(number_field(12, round(1e9 / recording.rate_hz)))
-        comments = (recording_title(recording), losses(recording.stats))
+        comments = [recording_title(recording), losses(recording.stats)]
+        if len(modules) > 1:
+            comments.append(_ADDRESSES)
         file.write(numbers_field(13, map(self._string, comments)))
         file.write(number_field(14, self._string(self._view.mode)))
         for text in self._strings:
@@ -85,14 +88,12 @@ class _Writer:
         locations = numbers_field(1, self._locations.of_stack(stack))
         return locations + numbers_field(2, values) + b"".join(labels)
 
-    def _mapping(self, number: int, module: Module, limits: tuple[int, int]) -> bytes:
+    def _mapping(self, number: int, module: Module) -> bytes:
         path, build_id = module
         # All names are known: viewers need not look for symbols.
         has_all = b"".join(number_field(field, 1) for field in (7, 8, 9, 10))
         names = number_field(5, self._string(path)) + number_field(6, self._string(build_id))
-        start, limit = limits
-        where = number_field(2, start) + number_field(3, limit)
-        return number_field(1, number) + where + names + has_all
+        return number_field(1, number) + names + has_all
 
     def _location(self, number: int, labels: list[FrameLabel]) -> bytes:
         module, code = self._locations.module(labels[0]), labels[0].code

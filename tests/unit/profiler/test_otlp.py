@@ -130,7 +130,8 @@ def test_native_frames_have_mappings_and_inlined_lines() -> None:
     assert [line.line for line in leaf.lines] == [5, 20]
     mapping = tables.mapping_table[leaf.mapping_index]
     assert strings[mapping.filename_strindex] == "/usr/lib/libsolve.so"
-    assert mapping.memory_start <= leaf.address == 4660 < mapping.memory_limit
+    assert leaf.address == 4660
+    assert (mapping.memory_start, mapping.memory_limit) == (0, 0)  # not known
     (build_id,) = mapping.attribute_indices
     assert strings[attributes[build_id].key_strindex] == "process.executable.build_id.gnu"
     assert attributes[build_id].value.string_value == "0badc0de"

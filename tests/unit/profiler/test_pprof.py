@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import viewers
-from format_readers import Pprof, messages, number
+from format_readers import Pprof, messages, number, packed
 from profiler_fakes import MS, BatchWriter, Frame, recording_of
 from pystack.sampling import FrameKind, SampleState
 from pystack_profiler import function_totals
@@ -143,6 +143,10 @@ def test_native_modules_are_mappings() -> None:
         2: ("/usr/lib/libsolve.so", "0badc0de"),
         3: ("/lib/libc.so.6", ""),
     }
+    # Where they were loaded is not known, which is said.
+    assert all(number(one, field) == 0 for one in messages(decoded.whole, 3) for field in (2, 3, 4))
+    comments = [decoded.strings[place] for place in packed(decoded.whole, 13)]
+    assert any("addresses of native code are those of its file" in one for one in comments)
     places = {
         decoded.locations[number(one, 1)][0]: (number(one, 2), number(one, 3))
         for one in messages(decoded.whole, 4)
