@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from pystack.render.escape import escape
+
 from .schema import APPLICATION_ID, VERSION, BadRecordingFile, tables_of
 
 _HEADER_BYTES = 100
@@ -125,9 +127,17 @@ def _recovered_copy(path: str, folder: str) -> str:
 
 
 def _check_tables(connection: sqlite3.Connection, path: str) -> None:
-    """A table with another definition could be a view that never ends."""
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-    found = dict(rows.fetchall())
+    """A table with another definition could be a view that never ends, and an index could answer what its table does not
+    say. Views and triggers that somebody added do nothing: views are not read, and triggers do not fire unless something is
+    written."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    found = {name: sql for type, name, sql in rows if type == "table"}
     ((version,),) = connection.execute("PRAGMA user_version")
     if any(found.get(name) != statement for name, statement in tables_of(version).items()):
         raise BadRecordingFile(f"{path} is damaged: its tables are not those of a recording")
+    added = [name for type, name, sql in rows if type == "index" and sql is not None]
+    if added:
+        raise BadRecordingFile(
+            f"{path} was changed by another program: it has indexes",
+            hint=f"`DROP INDEX` in that program removes them: {escape(', '.join(added[:5]))}.",
+        )

@@ -25,6 +25,7 @@ from .schema import BadRecordingFile, has_waits
 from .selection import EVERYTHING, Selection
 from .table_rows import check_below, read_tables
 from .totals import read_contention, read_tracks
+from .totals_check import check_totals
 from .values import MOST_NS, number_of, recording_of, text_of, texts_of
 
 if TYPE_CHECKING:
@@ -164,6 +165,8 @@ class _Loader:
 
     def _read_totals(self) -> None:
         identities = {id: thread.identity for id, thread in self._threads.items()}
+        foreign = [id for id in identities if self._is_foreign(id)]
+        check_totals(self._connection, self._wait_column, foreign)
         tracks = read_tracks(self._connection, identities, self._base_ns, self._wait_column)
         for process, into in self._processes.items():
             stacks = len(into.profile.tables.stack_parent)
@@ -179,18 +182,18 @@ class _Loader:
                 check_below("wait of a total", track.waits, waits)
             numbered = {self._threads[id].number: track for id, track in own.items()}
             into.profile.window = Window.of_tracks(numbered, contention)
-            if into.profile.only_own_threads:
-                self._uncount_foreign_samples(process)
+        for id in foreign:
+            # What `Profile.finish` does if it finds their samples.
+            ((samples,),) = self._rows("SELECT total(samples) FROM sample WHERE thread = ?", id)
+            stats = self._processes[self._threads[id].process].profile.stats
+            stats["attempted"] -= int(samples)
+            stats["taken"] -= int(samples)
 
-    def _uncount_foreign_samples(self, process: int) -> None:
-        """What `Profile.finish` does if it finds samples of threads that are not the process's."""
-        for id, thread in self._threads.items():
-            if thread.process == process and not thread.identity.tid:
-                query = "SELECT total(samples) FROM sample WHERE thread = ?"
-                ((samples,),) = self._rows(query, id)
-                stats = self._processes[process].profile.stats
-                stats["attempted"] -= int(samples)
-                stats["taken"] -= int(samples)
+    def _is_foreign(self, id: int) -> bool:
+        """Whether a thread is not one of its process, so that its samples are left out."""
+        thread = self._threads[id]
+        into = self._processes[thread.process].profile
+        return into.only_own_threads and not thread.identity.tid
 
     def _read_samples(self) -> None:
         late: dict[int, list[tuple[int, int, int]]] = {}

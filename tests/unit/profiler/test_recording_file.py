@@ -392,6 +392,15 @@ def damage(path: str, statement: str) -> None:
         "UPDATE stack_total SET weight_ns = 'x'",
         "UPDATE stack_total SET state = 1 << 40",
         "UPDATE thread_total SET end_ns = start_ns - 1",
+        "UPDATE stack_total SET weight_ns = weight_ns + 1 WHERE rowid = 4",
+        "UPDATE stack_total SET samples = samples + 1 WHERE rowid = 4",
+        "UPDATE stack_total SET cpu_ns = cpu_ns + 1 WHERE rowid = 4",
+        "DELETE FROM stack_total WHERE samples",
+        # All sums are as before, but of other stacks.
+        "UPDATE stack_total SET stack = max(stack - 1, 1) WHERE samples",
+        "UPDATE thread_total SET late_cpu_ns = late_cpu_ns + 1 WHERE thread = 0",
+        "UPDATE sample SET weight_ns = weight_ns + 1 WHERE id = 1; -- other than the total",
+        "CREATE INDEX mine ON sample(thread)",
         "INSERT INTO gil_blame VALUES(0, 0, 9999999, 1)",
         "INSERT INTO gil_blame VALUES(0, 0, 0, -1)",
         "DROP TABLE sample",
@@ -427,6 +436,25 @@ def test_random_damage_is_refused_or_harmless(seed: int, tmp_path: Path) -> None
     exported(recording)
     with suppress(BadRecordingFile):
         reports(load(str(path), in_order=False))
+
+
+def test_views_and_triggers_that_were_added_do_nothing(tmp_path: Path) -> None:
+    recording = random_recording(5)
+    path = Path(saved(recording, tmp_path))
+    endless = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    )
+    statements = ["DROP VIEW samples", f"CREATE VIEW samples AS {endless}"]
+    for table in ("sample", "metadata", "stack_total"):
+        statements += [
+            f"CREATE TRIGGER {when}_{table} AFTER {when} ON {table} BEGIN DELETE FROM string; END"
+            for when in ("INSERT", "UPDATE", "DELETE")
+        ]
+    damage(str(path), ";".join(statements))
+    content = path.read_bytes()
+    assert exported(load(str(path))) == exported(recording)
+    assert reports(load(str(path), in_order=False)) == reports(recording)
+    assert path.read_bytes() == content
 
 
 def test_counts_of_another_version_are_ignored(tmp_path: Path) -> None:
