@@ -161,7 +161,8 @@ def check_place(place: Place) -> None:
 
 @contextlib.contextmanager
 def new_file(place: Place, *, owner_only: bool = False) -> Iterator[int]:
-    """Yields a descriptor to write to. At the end, the complete file appears under its name at once.
+    """Yields a descriptor to write to. At the end, the complete file appears under its name at once. A power cut
+    leaves the old file or the new one, never a part.
 
     An exception in the block leaves the old file in place. A regular file of ours passes on its read
     and write bits; otherwise the file gets the usual permissions, or 0600 with `owner_only`.
@@ -174,6 +175,7 @@ def new_file(place: Place, *, owner_only: bool = False) -> Iterator[int]:
         yield descriptor
         if kept is not None:
             os.fchmod(descriptor, kept)
+        os.fsync(descriptor)
         if temporary is None:
             temporary = _link(descriptor, folder)
         os.rename(temporary, place.name, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
@@ -181,6 +183,16 @@ def new_file(place: Place, *, owner_only: bool = False) -> Iterator[int]:
     finally:
         os.close(descriptor)
         _remove(folder, temporary)
+
+
+def sync_folder(folder: Folder) -> None:
+    """Puts the names in it on the disk, as far as the filesystem does that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder.descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def open_special(place: Place, on_wait: Callable[[], None]) -> int:

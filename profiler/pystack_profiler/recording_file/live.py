@@ -26,6 +26,7 @@ from pystack.safe_files import (
     fixed_path,
     new_file,
     place_in,
+    sync_folder,
 )
 
 from ..batch import Batch
@@ -124,6 +125,8 @@ class LiveFile:
             with new_file(place, owner_only=True) as target, open(self._database, "rb") as source:
                 while data := source.read(1 << 20):
                     _write(target, data)
+            # A power cut must leave one of the two.
+            sync_folder(place.folder)
         Path(self._database).unlink()
         Path(self._own_folder).rmdir()
         self.growing_path = self.path
@@ -138,6 +141,8 @@ def _new_folder(beside: Folder) -> str:
         is_fixed = fixed_path(folder) == path
         folder.close()
         if is_fixed:
+            with contextlib.closing(find_folder(parent)) as above:
+                sync_folder(above)  # so that a power cut leaves it
             return path
         Path(path).rmdir()
     raise PermissionError(errno.EPERM, "other users can replace what is in that folder", near)

@@ -304,6 +304,31 @@ def test_a_shared_folder_gets_the_file_at_the_end(tmp_path: Path) -> None:
     assert sorted(path.name for path in shared.iterdir()) == ["x.pystack", "x.pystack-journal"]
 
 
+def test_a_file_that_moves_is_on_the_disk_before_the_old_one_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`benchmarks/power_cuts.py` shows why."""
+    tmp_path.chmod(0o1777)
+    recording, record = sampled(BatchWriter().batch())
+    live = LiveFile(str(tmp_path / "x.pystack"), recording)
+    calls: list[str] = []
+
+    def noted(name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            is_folder = name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+            calls.append("fsync of the folder" if is_folder else name)
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("fsync", "rename", "unlink"):
+        monkeypatch.setattr(os, name, noted(name))
+    record(live)
+    assert calls[:4] == ["fsync", "rename", "fsync of the folder", "unlink"]
+
+
 def test_an_old_journal_is_not_applied_to_a_new_file(tmp_path: Path) -> None:
     (tmp_path / "x.pystack-journal").write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" * 100)
     recording, record = sampled(BatchWriter().batch())
