@@ -6,6 +6,7 @@
 #include <ctime>
 #include <utility>
 
+#include "process/own_tid.h"
 #include "process/process_clock.h"
 
 namespace pystack::process {
@@ -45,7 +46,7 @@ std::int64_t StopClock::now_ns() {
 }
 
 bool StopClock::begin() {
-    slot_->tracer = ::gettid();  // Not kept: a fork changes it.
+    slot_->tracer = own_tid();  // Not kept: a fork changes it.
     const std::int64_t now = now_ns();
     if (!watchdog_) {
         slot_->since_ns = now;
@@ -79,8 +80,8 @@ bool StopClock::is_over(std::chrono::nanoseconds ahead) {
     limit_realtime(now);
     // At least a quarter is for the work, or it could never be seen that releasing has become fast.
     const auto release_ns = static_cast<std::int64_t>(static_cast<double>(held_) * release_ns_);
-    const std::int64_t left_ns =
-        rules_.limit.count() - std::min(release_ns, rules_.limit.count() / 4 * 3);
+    const std::int64_t limit_ns = rules_.limit.count();
+    const std::int64_t left_ns = limit_ns - std::min(release_ns, limit_ns / 4 * 3);
     too_long_ = stands_since_ns_ != 0 && now + ahead.count() - stands_since_ns_ > left_ns;
     over_ = too_long_ || slot_->overdue_ns == since_ns_;
     return over_;

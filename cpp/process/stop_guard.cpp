@@ -14,6 +14,7 @@
 #include <ctime>
 #include <utility>
 
+#include "process/own_tid.h"
 #include "process/proc_files.h"
 #include "process/seize.h"
 #include "process/thread_wait.h"
@@ -214,7 +215,7 @@ Result<void> StopGuard::seize(pid_t tid) {
 bool StopGuard::is_ours(pid_t tid) const {
     const auto status = read_proc_file("/proc/" + std::to_string(pid_) + "/task/" +
                                        std::to_string(tid) + "/status");
-    return status && status_field(*status, "TracerPid") == std::to_string(::gettid());
+    return status && status_field(*status, "TracerPid") == std::to_string(own_tid());
 }
 
 bool StopGuard::collect(StoppedThread& thread) {

@@ -12,6 +12,7 @@
 
 #include "base/guard.h"
 #include "base/nanoseconds.h"
+#include "process/own_tid.h"
 #include "process/process_clock.h"
 #include "process/realtime_priority.h"
 #include "sampling/cpu_ceiling.h"
@@ -125,7 +126,7 @@ Result<void> Sampler::run() {
     // The default slack of 50 us would blur the sampling instants.
     ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     // A sample that comes late is a sample of another moment.
-    if (options_.raise_priority) process::raise_niceness(::gettid());
+    if (options_.raise_priority) process::raise_niceness(process::own_tid());
     SampleInstants instants(std::random_device{}());
     const std::chrono::duration<double> interval(1.0 / options_.rate_hz);
     model::Batch batch;

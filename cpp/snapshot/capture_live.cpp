@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/guard.h"
+#include "process/own_tid.h"
 #include "process/proc_files.h"
 #include "process/realtime_priority.h"
 #include "snapshot/capture.h"
@@ -380,7 +381,7 @@ Result<model::Snapshot> capture_live(int pid, const CaptureOptions& options) {
     const bool raise_priority = options.raise_priority && process::has_ordinary_priority();
     std::thread worker([&] {
         // The target must not wait while others have the CPU that we need.
-        if (raise_priority) process::raise_niceness(::gettid());
+        if (raise_priority) process::raise_niceness(process::own_tid());
         captured = guarded([&] { return capture_here(pid, options, raise_priority); });
     });
     worker.join();
