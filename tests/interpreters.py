@@ -28,7 +28,7 @@ from typing import Any
 from targets import Interpreter, target_environment
 
 FULL_MATRIX_VARIABLE = "PYSTACK_FULL_MATRIX"
-STAMP_NAME = "provisioned.json"
+STAMP_NAME = "provisioned.json"  # as in tools/steps.py
 
 OLDEST_MINOR = 6  # the oldest 3.x that pystack reads
 SID_MINORS = (13, 14, 15)
@@ -83,6 +83,10 @@ def sid_debug_files() -> Path:
 
 def free_threaded_prefix() -> Path:
     return cache_dir() / "3.13t"
+
+
+def musl_prefix() -> Path:
+    return cache_dir() / "3.13-musl"
 
 
 def numpy_folder(minor: int) -> Path:
@@ -152,6 +156,8 @@ def search(probes: ProbeCache) -> Iterator[Interpreter | None]:
 
     if (free_threaded_prefix() / STAMP_NAME).exists():
         yield describe(probes, free_threaded_prefix() / "bin/python3.13t", "{}")
+    if (musl_prefix() / STAMP_NAME).exists():
+        yield describe(probes, musl_prefix() / "bin/python3.13", "{}-musl")
 
     # Entering a root takes mounts, and those take the rights of root.
     if os.geteuid() == 0 and (sid_root() / STAMP_NAME).exists():
