@@ -28,7 +28,7 @@ from pathlib import Path
 from pystack_profiler.recording_file import BadRecordingFile, load
 from pystack_profiler.recording_file.opening import opened
 
-_BUSY = """
+BUSY = """
 import random
 def f(depth): return (f, g)[random.random() < 0.5](depth - 1) if depth else sum(range(200))
 def g(depth): return (g, f)[random.random() < 0.5](depth - 1) if depth else sum(range(300))
@@ -291,7 +291,7 @@ def commits(trace: Trace) -> list[tuple[int, int]]:
 def record(folder: Path, seconds: float, rate_hz: float) -> str:
     """What strace says of a recorder that writes into the folder."""
     trace = folder / "trace"
-    with subprocess.Popen([sys.executable, "-c", _BUSY]) as target:
+    with subprocess.Popen([sys.executable, "-c", BUSY]) as target:
         try:
             command = [
                 "strace",
