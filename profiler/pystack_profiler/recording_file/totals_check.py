@@ -29,25 +29,25 @@ def check_totals(
     columns = ("(thread + 1)", "stack", "state", wait_column)
     terms = [f"{chance.randrange(1 << 28, 1 << 29)} * {column}" for column in columns]
     of_row, of_thread = _HASH.format(sum=" + ".join(terms)), _HASH.format(sum=terms[0])
-    factor = chance.randrange(1, _PRIME)
+    factor = chance.randrange(1, 256)  # so small that products of times stay below 64 bits
 
     def added(table: str, pairs: dict[tuple[str, str], str], where: str) -> list[int]:
         """The sum of each pair of columns, both weighted with a hash."""
         sums = [
-            f"sum(({one} % {_PRIME} * {factor} + {other}) % {_PRIME} * {hashed})"
+            f"sum(({one} * {factor} + {other}) % {_PRIME} * {hashed})"
             for (one, other), hashed in pairs.items()
         ]
         row = connection.execute(f"SELECT {', '.join(sums)} FROM {table} WHERE {where}").fetchone()
         return [value or 0 for value in row]
 
     own = f"thread NOT IN ({', '.join(map(str, left_out))})" if left_out else "1"
-    counts, cpu = ("samples", "weight_ns"), ("cpu_ns", "runnable_ns")
+    counts, cpu = ("samples", "weight_ns"), ("runnable_ns", "cpu_ns")
     both = {counts: of_row, cpu: of_thread}
     of_samples, cpu_of_samples = added("sample", both, own)
     (late,) = added("late_cpu", {cpu: of_thread}, own)
     # Gaps have no samples, and are not in the table of samples.
     of_totals, cpu_of_totals = added("stack_total", both, "samples <> 0")
-    (left,) = added("thread_total", {("late_cpu_ns", "late_runnable_ns"): of_thread}, "1")
+    (left,) = added("thread_total", {("late_runnable_ns", "late_cpu_ns"): of_thread}, "1")
     differences = (of_samples - of_totals, cpu_of_samples + late - cpu_of_totals - left)
     if any(difference % _PRIME for difference in differences):
         raise ValueError("its sums are not those of its samples")

@@ -13,7 +13,7 @@ from ..naming import recording_title
 from ..profile import Recording
 from ..summary import account, findings
 from ..view import View
-from .weights import StackWeights, Weight, label_order, uncertainty
+from .weights import StackWeights, Weight, label_order, uncertainty, without_recursion
 
 #: Raised if a key changes its meaning.
 SCHEMA_VERSION = 1
@@ -92,13 +92,13 @@ def overview(
         if total_ns[frame] and weights.is_shown(frame)
     ]
     functions.sort(key=lambda row: (-row.own.time_ns, -row.total_ns, label_order(row.label)))
-    calls = [item for item in weights.calls().items() if item[1].time_ns]
+    calls = [item for item in weights.calls() if item[1].time_ns]
     calls.sort(key=lambda item: -item[1].time_ns)
     # Those of equal times are sorted by their names, but not all of the others.
     least_ns = calls[min(len(calls), _PATHS) - 1][1].time_ns if calls else 0
     paths = [
-        ([frames[frame] for frame in path], weight)
-        for path, weight in calls
+        ([frames[frame] for frame in without_recursion(weights.grouping.path(stack))], weight)
+        for stack, weight in calls
         if weight.time_ns >= least_ns
     ]
     paths.sort(key=lambda item: (-item[1].time_ns, [*map(label_order, item[0])]))

@@ -62,16 +62,26 @@ class StackWeights:
         for stack, weight in self.of_stack.items():
             yield self.grouping.path(stack), weight
 
-    def calls(self) -> dict[tuple[int, ...], Weight]:
-        """As `paths`, but calls of a function by itself are one, however many there are."""
-        found: dict[tuple[int, ...], Weight] = {}
-        for path, weight in self.paths():
-            key = without_recursion(path)
-            if key in found:
-                found[key].add(weight)
+    def calls(self) -> list[tuple[int, Weight]]:
+        """The weights of stacks that are the same if calls of a function by itself are one, however many there are. Each
+        with one of these stacks."""
+        # A number for each such path, by the number of its callers: without the paths of what can be 100,000 stacks.
+        parents, frames = self.grouping.parent, self.grouping.frame
+        numbers = [0] * len(parents)
+        known: dict[int, int] = {}
+        for stack in range(1, len(parents)):
+            parent, frame = parents[stack], frames[stack]
+            number = numbers[parent]
+            if not parent or frames[parent] != frame:
+                number = known.setdefault(number << 32 | frame, len(known) + 1)
+            numbers[stack] = number
+        found: dict[int, tuple[int, Weight]] = {}
+        for stack, weight in self.of_stack.items():
+            if numbers[stack] in found:
+                found[numbers[stack]][1].add(weight)
             else:
-                found[key] = replace(weight)
-        return found
+                found[numbers[stack]] = stack, replace(weight)
+        return list(found.values())
 
     def own(self) -> list[int]:
         """The time in the mode of each stack, by its number."""
