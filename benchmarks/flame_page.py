@@ -3,7 +3,7 @@
 
 The recording is made up: a million samples of some 30 frames with 100,000 distinct stacks, of 8 threads. Opening is the time from
 the beginning of the navigation to the first frame with boxes. For each use of the page, the longest task of the main thread is
-traced (scripts, layout and painting), as the browser's own DevTools do.
+traced (scripts, layout and painting), as the browser's own DevTools do, until the page has done all that follows.
 
     python benchmarks/flame_page.py [--samples 1000000] [--stacks 100000] [--page FILE]
 
@@ -96,7 +96,9 @@ class Trace:
         self._session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": config})
         use(page)
         page.evaluate(
-            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            "new Promise((done) => {"
+            " const look = () => (flameGraph.page.work.isBusy ? setTimeout(look, 5) : requestAnimationFrame(() =>"
+            " requestAnimationFrame(done))); look(); })"
         )
         self._session.send("Tracing.end")
         while not done:

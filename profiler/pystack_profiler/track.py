@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pystack.sampling import SampleState
 
 EMPTY_STACK = 0
+_GC = SampleState.GC
 
 
 class Run(NamedTuple):
@@ -137,11 +138,17 @@ class Track:
 
     @property
     def has_empty_stacks(self) -> bool:
-        """Whether a sample has no Python frame."""
-        if self.open_samples and self.open_stack == EMPTY_STACK:
+        """Whether a sample has no frame: no Python frame, and not that of the garbage collector."""
+        if self.open_samples and self.open_stack == EMPTY_STACK and not self.open_state & _GC:
             return True
         # Gaps have no stack, too.
-        return self._stack.count(EMPTY_STACK) > self._samples.count(0)
+        if self._stack.count(EMPTY_STACK) == self._samples.count(0):
+            return False
+        columns = zip(self._stack, self._state, self._samples, strict=True)
+        return any(
+            samples and stack == EMPTY_STACK and not state & _GC
+            for stack, state, samples in columns
+        )
 
     def begin_run(
         self,

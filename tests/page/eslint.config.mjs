@@ -7,7 +7,7 @@ const folder = fileURLToPath(new URL("../../profiler/pystack_profiler/exporters/
 // The scripts are put into one page, one after the other: a name of one is known in all.
 const names = readdirSync(folder)
   .filter((name) => name.endsWith(".js"))
-  .flatMap((name) => [...readFileSync(folder + name, "utf-8").matchAll(/^(?:async )?(?:class|function|const|let) (\w+)/gm)])
+  .flatMap((name) => [...readFileSync(folder + name, "utf-8").matchAll(/^(?:async )?(?:class|function\*?|const|let) (\w+)/gm)])
   .map((match) => match[1]);
 
 export default [

@@ -3,7 +3,7 @@ import test from "node:test";
 import { callTree, page, recordingOf, visibleStacks } from "./page_scripts.mjs";
 
 function totalsOf(recording, options = {}) {
-  return new page.FunctionTotals(callTree(recording, options), visibleStacks(recording, options), recording.threads, "wall");
+  return page.finish(page.FunctionTotals.made(callTree(recording, options), visibleStacks(recording, options), recording.threads, "wall"));
 }
 
 function rowsOf(totals) {

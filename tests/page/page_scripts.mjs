@@ -5,11 +5,11 @@ import vm from "node:vm";
 
 const FOLDER = new URL("../../profiler/pystack_profiler/exporters/flame_page/", import.meta.url);
 const SCRIPTS = [
-  "words.js", "runs.js", "recording.js", "folding.js", "base.js", "source.js", "pairs.js", "nodes.js", "tree.js", "search.js", "function_totals.js", "layout.js",
-  "palette.js", "change.js", "view_link.js",
+  "words.js", "work.js", "runs.js", "recording.js", "folding.js", "base.js", "source.js", "pairs.js", "nodes.js", "tree.js", "search.js", "function_totals.js", "layout.js",
+  "palette.js", "change.js", "picture.js", "view_link.js",
 ];
 const NAMES = [
-  "Recording", "PairMap", "CallTree", "InvertedTree", "Search", "Row", "Palette", "layOut", "weightOfLabel", "formatTime",
+  "Recording", "Picture", "Work", "finish", "inChunks", "PairMap", "CallTree", "InvertedTree", "Search", "Row", "Palette", "layOut", "weightOfLabel", "formatTime",
   "formatShare", "undifference", "Changes", "formatPoints",
   "VisibleStacks", "Base", "FunctionTotals", "Runs", "STATES", "lineTimes", "sourceRows", "neighboursOf", "fragmentOf", "viewOf", "rangesOf", "nameOfLabel",
 ];
@@ -94,11 +94,11 @@ export function comparisonOf(before, after, samples = [1000, 1000]) {
 export function callTree(recording, options = {}) {
   const threads = new Set(recording.threads.map((thread) => thread.index));
   const visible = visibleStacks(recording, options);
-  return new page.CallTree(recording, { mode: "wall", threads, visible, threadRoots: false, ...options });
+  return page.finish(page.CallTree.made(recording, { mode: "wall", threads, visible, threadRoots: false, ...options }));
 }
 
 export function visibleStacks(recording, options = {}) {
-  return new page.VisibleStacks(recording, { byLine: false, machinery: false, onlyMine: false, ...options });
+  return page.finish(page.VisibleStacks.made(recording, { byLine: false, machinery: false, onlyMine: false, ...options }));
 }
 
 /** The boxes below a node: `{ main: [total, self, { ... }] }`. */

@@ -2,6 +2,12 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { boxes, callTree, comparisonOf, page, recordingOf } from "./page_scripts.mjs";
 
+function searchIn(recording, text, isRegex = false) {
+  const search = new page.Search(recording, text, isRegex);
+  page.finish(search.looking());
+  return search;
+}
+
 test("a call tree has the sums of its stacks, the widest first", () => {
   const tree = callTree(recordingOf({ "main;work": 3, "main;work;sort": 4, "main;idle": 9 }, { "main;work": 1 }));
   assert.equal(tree.total(0), 17);
@@ -33,7 +39,7 @@ test("by line, lines are boxes; by function, a box knows its lines", () => {
 
 test("an inverted tree begins with the innermost functions, and its sums are those of the tree", () => {
   const tree = callTree(recordingOf({ "main;work;sort": 4, "main;other;sort": 3, "main;work": 2 }));
-  const inverted = new page.InvertedTree(tree);
+  const inverted = page.finish(page.InvertedTree.made(tree));
   assert.equal(inverted.total(0), 9);
   assert.deepEqual(boxes(inverted), {
     sort: [7, 0, { work: [4, 0, { main: [4, 4, {}] }], other: [3, 0, { main: [3, 3, {}] }] }],
@@ -46,16 +52,16 @@ test("recursion counts once in what a function and a search have in all", () => 
   const tree = callTree(recording);
   const fib = recording.labels.find((label) => label.name === "fib");
   assert.equal(page.weightOfLabel(tree, fib), 7);
-  const search = new page.Search(recording, "FIB", false);
+  const search = searchIn(recording, "FIB");
   assert.ok(search.finds(fib));
-  assert.equal(search.found(tree)[0], 7);
+  assert.equal(page.finish(search.finding(tree))[0], 7);
 });
 
 test("a search looks at paths if it has a slash, and refuses a bad expression", () => {
   const recording = recordingOf({ main: 1 });
-  assert.ok(new page.Search(recording, "/srv/", false).finds(recording.labels[0]));
-  assert.ok(new page.Search(recording, "m.in", true).finds(recording.labels[0]));
-  assert.ok(!new page.Search(recording, "m.in", false).finds(recording.labels[0]));
+  assert.ok(searchIn(recording, "/srv/").finds(recording.labels[0]));
+  assert.ok(searchIn(recording, "m.in", true).finds(recording.labels[0]));
+  assert.ok(!searchIn(recording, "m.in").finds(recording.labels[0]));
   assert.ok(new page.Search(recording, "", false).isEmpty);
   assert.throws(() => new page.Search(recording, "(", true), SyntaxError);
 });
@@ -89,7 +95,7 @@ test("a comparison has the times of both sides in each box, whichever is shown",
 
 test("an inverted comparison has the times of both sides, too", () => {
   const recording = comparisonOf({ "main;work": 5, "main;old": 2 }, { "main;work": 6, "other;work": 1 });
-  const inverted = new page.InvertedTree(callTree(recording, { side: 1 }));
+  const inverted = page.finish(page.InvertedTree.made(callTree(recording, { side: 1 })));
   assert.equal(inverted.other(0), 7);
   assert.deepEqual(bothSides(inverted), [["work", 7, 5], ["main", 6, 5], ["other", 1, 0], ["old", 0, 2], ["main", 0, 2]]);
 });

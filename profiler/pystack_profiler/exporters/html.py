@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _SCRIPTS = (
     "words.js",
+    "work.js",
     "runs.js",
     "recording.js",
     "folding.js",
@@ -55,10 +56,12 @@ _SCRIPTS = (
     "timeline_painter.js",
     "timeline.js",
     "threads.js",
+    "growing_rows.js",
     "function_table.js",
     "info.js",
     "tip.js",
     "view_link.js",
+    "picture.js",
     "page.js",
     "page_view.js",
     "input.js",

@@ -35,39 +35,42 @@ function isForeign(label) {
  */
 class VisibleStacks {
   /** `machinery`: shown as well. `onlyMine`: folds the standard library, packages and native code. */
-  constructor(recording, folding) {
-    const { byLine, machinery, onlyMine } = folding;
-    this.recording = recording;
-    this.folding = folding;
-    /** @type {StackNodes | null} */
-    this.knownNodes = null;
-    const { stackCount, stackParent, stackFrame, labels } = recording;
-    const labelOfFrame = byLine ? recording.lineLabel : recording.functionLabel;
-    const isFolded = Uint8Array.from(labels, (label) => ((!machinery && isMachinery(label)) || (onlyMine && isForeign(label)) ? 1 : 0));
+  static *made(recording, folding) {
+    const visible = new VisibleStacks(recording.stackCount);
+    yield* visible.#folded(recording, folding);
+    visible.nodes = yield* StackNodes.made(recording, visible);
+    return visible;
+  }
+
+  constructor(stackCount) {
+    /** @type {any} */
+    this.nodes = null; // StackNodes: the boxes of the stacks
     this.label = new Int32Array(stackCount).fill(-1); // -1: folded
     this.function = new Int32Array(stackCount).fill(-1); // the innermost one with a box; -1: none
     this.before = new Int32Array(stackCount).fill(-1); // the box to add above that of `label`; -1: none
     this.inside = new Int32Array(stackCount).fill(-1); // the box for the time of the stack itself; -1: the innermost one
-    for (let stack = 1; stack < stackCount; stack++) {
-      const parent = stackParent[stack];
-      const index = labelOfFrame[stackFrame[stack]];
-      const label = labels[index];
-      this.function[stack] = this.function[parent];
-      if (isFolded[index]) {
-        if (this.function[parent] < 0) this.inside[stack] = this.#standIn(labels, this.inside[parent], index);
-        continue;
-      }
-      this.label[stack] = index;
-      if (isFunction(label)) this.function[stack] = index;
-      else if (label.kind === "marker") this.inside[stack] = this.inside[parent];
-      else if (this.inside[parent] >= 0) this.before[stack] = this.function[stack] = this.inside[parent];
-    }
   }
 
-  /** The boxes of the stacks. */
-  get nodes() {
-    this.knownNodes ??= new StackNodes(this.recording, this);
-    return this.knownNodes;
+  *#folded(recording, { byLine, machinery, onlyMine }) {
+    const { stackCount, stackParent, stackFrame, labels } = recording;
+    const labelOfFrame = byLine ? recording.lineLabel : recording.functionLabel;
+    const isFolded = Uint8Array.from(labels, (label) => ((!machinery && isMachinery(label)) || (onlyMine && isForeign(label)) ? 1 : 0));
+    yield* inChunks(1, stackCount, (from, to) => {
+      for (let stack = from; stack < to; stack++) this.#fold(stack, stackParent[stack], labelOfFrame[stackFrame[stack]], labels, isFolded);
+    });
+  }
+
+  #fold(stack, parent, index, labels, isFolded) {
+    const label = labels[index];
+    this.function[stack] = this.function[parent];
+    if (isFolded[index]) {
+      if (this.function[parent] < 0) this.inside[stack] = this.#standIn(labels, this.inside[parent], index);
+      return;
+    }
+    this.label[stack] = index;
+    if (isFunction(label)) this.function[stack] = index;
+    else if (label.kind === "marker") this.inside[stack] = this.inside[parent];
+    else if (this.inside[parent] >= 0) this.before[stack] = this.function[stack] = this.inside[parent];
   }
 
   /** The function to which the time of the stack itself belongs; -1: none. */

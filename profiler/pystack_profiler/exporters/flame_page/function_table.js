@@ -18,7 +18,9 @@ class FunctionTable {
     this.columns = COLUMNS.filter(({ key }) => !["gil", "waits"].includes(key) || recording.modes.includes(key));
     this.sort = "self";
     this.opened = null;
+    this.rows = []; // GrowingRows of the tables that are shown
     panel.addEventListener("keydown", (event) => this.#onKey(event));
+    panel.addEventListener("scroll", () => this.#fill(), { passive: true });
   }
 
   /**
@@ -30,13 +32,20 @@ class FunctionTable {
     if (this.opened !== null && totals.totals[this.opened.index] === 0) this.opened = null;
     const focused = document.activeElement;
     const hadFocus = focused !== null && this.panel.contains(focused);
+    this.rows = [];
     if (this.opened === null) this.#showAll(totals.rows().filter(({ label }) => search.isEmpty || search.finds(label)));
     else this.#showOne(totals, this.opened);
     if (hadFocus) this.focus();
+    requestAnimationFrame(() => this.#fill());
+  }
+
+  #fill() {
+    for (const rows of this.rows) rows.fill(this.panel);
   }
 
   /** Moves the focus to the row of `label`, or to the first one. */
   focus(label = null) {
+    if (label !== null && this.opened === null && this.rows.length > 0) this.rows[0].reach(this.labels.indexOf(label));
     const row = label === null ? null : this.panel.querySelector(`[data-label="${label.index}"]`);
     const first = row || this.panel.querySelector("tbody tr[tabindex]") || this.panel.querySelector("button");
     if (first) first.focus();
@@ -47,11 +56,13 @@ class FunctionTable {
     rows.sort((one, other) => (byName ? 0 : other[this.sort] - one[this.sort] || other.total - one.total) || compareNames(one.label, other.label));
     const head = this.columns.map(({ key, title, help }) => element("th", { "aria-sort": key === this.sort ? (byName ? "ascending" : "descending") : "none" },
       element("button", { title: `${help}. Click to sort`, "data-sort": key, click: () => this.#sortBy(key) }, title)));
-    const shown = rows.slice(0, MOST_FUNCTIONS).map((row) => this.#row(row.label,
-      this.columns.map(({ key }) => (key === "name" ? nameCell(row.label) : this.#cell(row[key])))));
+    const shown = rows.slice(0, MOST_FUNCTIONS);
+    this.labels = shown.map(({ label }) => label);
+    const body = this.#body(shown.map((row) => () => this.#row(row.label,
+      this.columns.map(({ key }) => (key === "name" ? nameCell(row.label) : this.#cell(row[key]))))));
     const rest = rows.length - shown.length;
     this.panel.replaceChildren(
-      element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...shown)),
+      element("table", {}, element("thead", {}, element("tr", {}, ...head)), body),
       element("p", { class: "note" }, rows.length === 0 ? "No function" : rest > 0 ? `${formatCount(rest)} more; the search narrows the list` : ""));
   }
 
@@ -68,14 +79,20 @@ class FunctionTable {
   }
 
   #neighbours(title, none, times) {
-    const rows = times.slice(0, MOST_FUNCTIONS).map(({ label, time }) => {
+    const makers = times.slice(0, MOST_FUNCTIONS).map(({ label, time }) => () => {
       const cells = [this.#cell(time), label === null ? element("td", { class: "name muted" }, none) : nameCell(label)];
       return label !== null && (isFunction(label) || label.kind === "gc") ? this.#row(label, cells) : element("tr", {}, ...cells);
     });
-    const rest = times.length - rows.length;
-    if (rows.length === 0) rows.push(element("tr", {}, element("td", { class: "name muted" }, none)));
-    if (rest > 0) rows.push(element("tr", {}, element("td", { class: "name muted", colspan: 2 }, `${formatCount(rest)} more`)));
-    return [element("h3", {}, title), element("table", { "aria-label": title }, element("tbody", {}, ...rows))];
+    const rest = times.length - makers.length;
+    if (makers.length === 0) makers.push(() => element("tr", {}, element("td", { class: "name muted" }, none)));
+    if (rest > 0) makers.push(() => element("tr", {}, element("td", { class: "name muted", colspan: 2 }, `${formatCount(rest)} more`)));
+    return [element("h3", {}, title), element("table", { "aria-label": title }, this.#body(makers))];
+  }
+
+  #body(makers) {
+    const rows = new GrowingRows(makers);
+    this.rows.push(rows);
+    return rows.body;
   }
 
   #row(label, cells) {
@@ -100,6 +117,8 @@ class FunctionTable {
     else if (row === null) return;
     else if (event.key === "Enter") row.click();
     else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      const growing = this.rows.find(({ body }) => body.contains(row));
+      if (growing && row === growing.body.lastElementChild) growing.grow();
       const rows = [...this.panel.querySelectorAll("tr[tabindex]")];
       const next = rows[rows.indexOf(row) + (event.key === "ArrowDown" ? 1 : -1)];
       if (next) next.focus();

@@ -2,14 +2,29 @@
 
 class FunctionTotals {
   /** `visible`: the stacks of the tree. `threads`: those that it was made of. */
-  constructor(calls, visible, threads, mode) {
+  static *made(calls, visible, threads, mode) {
+    const made = new FunctionTotals(calls);
+    yield* made.#summed();
+    for (const thread of threads) yield* made.#selvesOf(thread, visible, mode);
+    return made;
+  }
+
+  constructor(calls) {
     this.calls = calls;
     const count = calls.labels.length;
     this.selves = new Float64Array(count);
     this.gil = new Float64Array(count); // of the self time, in which the GIL was held
     this.waits = new Float64Array(count); // of the self time, in which the thread waited
-    this.totals = totalsByLabel(calls);
-    for (const thread of threads) this.#addSelves(thread, visible, mode);
+    this.totals = new Float64Array(count); // of all stacks that contain a label
+  }
+
+  *#summed() {
+    const { totals } = this;
+    const { columns, totals: totalOf } = this.calls;
+    const { outermost, labelIds } = columns;
+    yield* inChunks(1, columns.size, (from, to) => {
+      for (let node = from; node < to; node++) if (outermost[node]) totals[labelIds[node]] += totalOf[node];
+    });
   }
 
   /** Labels of functions with time, as `{ label, self, total, gil, waits }`. Collecting garbage counts as a function. */
@@ -24,27 +39,23 @@ class FunctionTotals {
     return rows;
   }
 
-  #addSelves(thread, visible, mode) {
+  *#selvesOf(thread, visible, mode) {
     const { stacks, weights } = thread;
-    if (!weights[mode]) return; // not known of a stretch of time
-    for (let index = 0; index < stacks.length; index++) {
-      const own = visible.label[stacks[index]];
-      const isCollecting = own >= 0 && this.calls.labels[own].kind === "gc";
-      const label = isCollecting ? own : visible.functionOf(stacks[index]);
-      if (label < 0) continue;
-      this.selves[label] += weights[mode][index];
-      if (weights.gil) this.gil[label] += weights.gil[index];
-      if (weights.waits) this.waits[label] += weights.waits[index];
-    }
+    const times = weights[mode];
+    if (!times) return; // not known of a stretch of time
+    const { selves, gil, waits, calls } = this;
+    yield* inChunks(0, stacks.length, (from, to) => {
+      for (let index = from; index < to; index++) {
+        const own = visible.label[stacks[index]];
+        const isCollecting = own >= 0 && calls.labels[own].kind === "gc";
+        const label = isCollecting ? own : visible.functionOf(stacks[index]);
+        if (label < 0) continue;
+        selves[label] += times[index];
+        if (weights.gil) gil[label] += weights.gil[index];
+        if (weights.waits) waits[label] += weights.waits[index];
+      }
+    });
   }
-}
-
-/** For each label, the time of all stacks that contain it. */
-function totalsByLabel(calls) {
-  const totals = new Float64Array(calls.labels.length);
-  const { outermost } = calls.columns;
-  for (let node = 1; node < calls.size; node++) if (outermost[node]) totals[calls.labelIds[node]] += calls.totals[node];
-  return totals;
 }
 
 /** The callers and the callees of a function, the longest time first: `[{ label, time }]`; label null: none, it is the outermost. */

@@ -60,7 +60,7 @@ function listenToControls(page) {
       type: "radio", name: "mode", id: `mode-${mode}`, checked: mode === page.mode,
       change: () => {
         page.mode = mode;
-        page.rebuild();
+        page.update();
       },
     });
     byId("modes").append(element("label", { title: MODE_HELP[mode] }, radio, element("span", {}, MODE_TITLES[mode])));
@@ -70,7 +70,7 @@ function listenToControls(page) {
     byId(id).checked = page[field];
     byId(id).addEventListener("change", (event) => {
       page[field] = event.target.checked;
-      page.rebuild();
+      page.update();
     });
   }
   byId("show-functions").addEventListener("change", (event) => {
@@ -80,7 +80,7 @@ function listenToControls(page) {
   for (const id of ["callees", "callers"]) {
     byId(id).addEventListener("change", () => {
       page.isInverted = byId("callers").checked;
-      page.turn();
+      page.update();
     });
   }
   byId("query").addEventListener("input", () => search(page));
@@ -103,7 +103,7 @@ function listenToSides(page) {
       type: "radio", name: "side", id: `side-${side}`, checked: side === page.side,
       change: () => {
         page.side = side;
-        page.rebuild();
+        page.update();
       },
     });
     const title = `Widths are the time of ${page.recording.sides[side].title}`;
@@ -114,18 +114,15 @@ function listenToSides(page) {
 
 function search(page) {
   const query = byId("query");
-  query.setCustomValidity("");
+  page.searchProblem = "";
   try {
     page.search = new Search(page.recording, query.value, byId("regex").checked);
   } catch {
-    query.setCustomValidity("not a valid regular expression");
+    page.searchProblem = "not a valid regular expression";
     page.search = new Search(page.recording, "", false);
-    byId("matches").textContent = "not a valid regular expression";
-    page.found = null;
-    page.redraw();
-    return;
   }
-  page.find();
+  query.setCustomValidity(page.searchProblem);
+  page.update();
 }
 
 function toggleTheme(page) {
@@ -177,7 +174,7 @@ const KEYS = {
   "s": (page) => {
     const table = byId("functions");
     if (table.hidden || table.contains(document.activeElement)) byId("show-functions").click();
-    if (!table.hidden) page.table.focus();
+    if (!table.hidden) page.focusTable();
     else page.graph.focus();
   },
   "o": (page) => page.selected > 0 && isFunction(page.tree.label(page.selected)) && page.open(page.tree.label(page.selected)),
@@ -233,10 +230,11 @@ function move(page, across, down) {
 }
 
 function nextMatch(page, direction) {
-  if (page.search.isEmpty) return;
+  const { search } = page.picture.choices;
+  if (search.isEmpty) return;
   const places = [];
   page.rows.forEach((row, rowIndex) => row.node.forEach((node, index) => {
-    if (node > 0 && page.search.finds(page.tree.label(node))) places.push([rowIndex, index, node]);
+    if (node > 0 && search.finds(page.tree.label(node))) places.push([rowIndex, index, node]);
   }));
   if (places.length === 0) return;
   const current = places.findIndex(([, , node]) => node === page.selected);

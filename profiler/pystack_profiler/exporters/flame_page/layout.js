@@ -3,6 +3,7 @@
 
 const ROW_HEIGHT = 20;
 const NARROWEST = 0.7;
+const STEPS_PER_BOX = 30; // as long as so many steps of a loop
 
 /** Boxes side by side; `node` is -1 for a group of boxes that are too narrow to be drawn. */
 class Row {
@@ -34,6 +35,11 @@ class Row {
 
 /** The rows from the root down: the ancestors of `zoom` and `zoom` itself over the full width, then what is below it. */
 function layOut(tree, zoom, width) {
+  return finish(layingOut(tree, zoom, width));
+}
+
+/** The same in steps (work.js). */
+function* layingOut(tree, zoom, width) {
   const rows = [];
   for (let node = zoom; node !== -1; node = tree.parent(node)) {
     const row = new Row();
@@ -45,10 +51,13 @@ function layOut(tree, zoom, width) {
   while (parents !== null) {
     const row = new Row();
     for (let index = 0; index < parents.node.length; index++) {
-      if (parents.node[index] >= 0) addChildren(row, tree, parents.node[index], parents.x[index], scale);
+      if (parents.node[index] < 0) continue;
+      if (tree.expanding) yield* tree.expanding(parents.node[index]);
+      addChildren(row, tree, parents.node[index], parents.x[index], scale);
     }
     parents = row.node.length > 0 ? row : null;
     if (parents !== null) rows.push(row);
+    yield STEPS_PER_BOX * row.node.length;
   }
   return rows;
 }

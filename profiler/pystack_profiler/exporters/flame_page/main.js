@@ -7,7 +7,8 @@ fillInfo(recording);
 
 const page = new Page(recording);
 listen(page);
-page.rebuild();
+page.update();
+page.work.finish(() => page.picture !== null);
 page.link = linkOf(page);
 if (location.hash) page.link.restore();
 
@@ -15,6 +16,7 @@ if (location.hash) page.link.restore();
 /** @type {any} */ (window).flameGraph = {
   page,
   boxes() {
+    page.work.finish();
     const { left, top } = page.graph.getBoundingClientRect();
     return page.rows.flatMap((row, depth) => row.node.map((node, index) => ({
       name: node < 0 ? null : node === 0 ? "" : page.tree.label(node).name,

@@ -3,9 +3,24 @@
 
 /** Columns of nodes: parents come before their children. Node 0 is all. */
 class StackNodes {
-  constructor(recording, visible) {
+  static *made(recording, visible) {
+    const nodes = new StackNodes(recording.stackCount);
+    nodes.columns = yield* nodes.#added(recording, visible);
+    return nodes;
+  }
+
+  constructor(stackCount) {
+    /** @type {any} */
+    this.columns = null; // NodeColumns
+    this.idle = 0; // the node for the time in which threads waited for work
+    this.ofStack = new Int32Array(stackCount); // of its innermost frame that has a box
+    this.ofTime = new Int32Array(stackCount); // to which the time of the stack itself belongs
+  }
+
+  *#added(recording, visible) {
     const { stackCount, stackParent } = recording;
     const { label, before, inside } = visible;
+    const { ofStack, ofTime } = this;
     // A stack adds at most three nodes; nearly all add one or none.
     const pairs = new PairMap(stackCount);
     const parents = [-1];
@@ -18,26 +33,29 @@ class StackNodes {
       }
       return node;
     };
-    this.ofStack = new Int32Array(stackCount); // of its innermost frame that has a box
-    this.ofTime = new Int32Array(stackCount); // to which the time of the stack itself belongs
-    for (let stack = 1; stack < stackCount; stack++) {
-      let node = this.ofStack[stackParent[stack]];
-      if (before[stack] >= 0) node = child(node, before[stack]);
-      if (label[stack] >= 0) node = child(node, label[stack]);
-      this.ofStack[stack] = node;
-      this.ofTime[stack] = inside[stack] >= 0 ? child(node, inside[stack]) : node;
-    }
+    yield* inChunks(1, stackCount, (from, to) => {
+      for (let stack = from; stack < to; stack++) {
+        let node = ofStack[stackParent[stack]];
+        if (before[stack] >= 0) node = child(node, before[stack]);
+        if (label[stack] >= 0) node = child(node, label[stack]);
+        ofStack[stack] = node;
+        ofTime[stack] = inside[stack] >= 0 ? child(node, inside[stack]) : node;
+      }
+    });
     this.idle = child(0, recording.idleLabel.index);
-    this.columns = new NodeColumns(parents, labelIds);
+    return yield* NodeColumns.made(parents, labelIds);
   }
 
   /** The time of each node itself, of `threads` in `mode`. With `idle`, the time in which they waited for work, too. */
-  selves(threads, mode, idle) {
+  *selves(threads, mode, idle) {
     const selves = new Float64Array(this.columns.size);
+    const { ofTime } = this;
     for (const thread of threads) {
       const { stacks } = thread;
       const weights = thread.weights[mode];
-      for (let index = 0; index < stacks.length; index++) selves[this.ofTime[stacks[index]]] += weights[index];
+      yield* inChunks(0, stacks.length, (from, to) => {
+        for (let index = from; index < to; index++) selves[ofTime[stacks[index]]] += weights[index];
+      });
       if (idle) selves[this.idle] += thread.idleIn(mode);
     }
     return selves;
@@ -46,17 +64,35 @@ class StackNodes {
 
 /** What a tree of boxes is, without times. */
 class NodeColumns {
+  static *made(parents, labelIds) {
+    const columns = new NodeColumns(parents, labelIds);
+    yield* columns.#linked();
+    yield* columns.#marked();
+    return columns;
+  }
+
   constructor(parents, labelIds) {
     this.parents = new Int32Array(parents);
     this.labelIds = new Int32Array(labelIds);
     this.size = this.parents.length;
-    /** @type {Uint8Array | null} */
-    this.knownOutermost = null;
     this.firstChild = new Int32Array(this.size + 2);
-    for (let node = this.size - 1; node > 0; node--) this.firstChild[this.parents[node] + 2]++;
-    for (let node = 1; node < this.size + 2; node++) this.firstChild[node] += this.firstChild[node - 1];
     this.childList = new Int32Array(this.size - 1);
-    for (let node = 1; node < this.size; node++) this.childList[this.firstChild[this.parents[node] + 1]++] = node;
+    /** For each node, 1 if no node above it has the same label: in its total, recursive calls count once. */
+    this.outermost = new Uint8Array(this.size);
+  }
+
+  /** Finds the children of each node. */
+  *#linked() {
+    const { parents, firstChild, childList, size } = this;
+    yield* inChunks(1, size, (from, to) => {
+      for (let node = from; node < to; node++) firstChild[parents[node] + 2]++;
+    });
+    yield* inChunks(1, size + 2, (from, to) => {
+      for (let node = from; node < to; node++) firstChild[node] += firstChild[node - 1];
+    });
+    yield* inChunks(1, size, (from, to) => {
+      for (let node = from; node < to; node++) childList[firstChild[parents[node] + 1]++] = node;
+    });
   }
 
   children(node) {
@@ -64,26 +100,22 @@ class NodeColumns {
   }
 
   /** The sum of each node and what is below it. */
-  sums(selves) {
+  *sums(selves) {
     const totals = selves.slice();
     const { parents } = this;
-    for (let node = totals.length - 1; node > 0; node--) totals[parents[node]] += totals[node];
+    yield* inChunksBackwards(1, totals.length, (from, to) => {
+      for (let node = to - 1; node >= from; node--) totals[parents[node]] += totals[node];
+    });
     return totals;
   }
 
-  /** For each node, 1 if no node above it has the same label: in its total, recursive calls count once. */
-  get outermost() {
-    this.knownOutermost ??= this.#findOutermost();
-    return this.knownOutermost;
-  }
-
-  #findOutermost() {
-    const { labelIds, firstChild, childList } = this;
-    const outermost = new Uint8Array(this.size);
+  *#marked() {
+    const { labelIds, firstChild, childList, outermost } = this;
     const open = new Int32Array(labelIds.reduce((most, label) => Math.max(most, label), 0) + 1); // how often a label is on the path
     const path = [0];
     const next = [firstChild[0]];
-    while (path.length > 0) {
+    for (let steps = 1; path.length > 0; steps++) {
+      if (steps % CHUNK === 0) yield CHUNK;
       const top = path.length - 1;
       const node = path[top];
       if (next[top] < firstChild[node + 1]) {
@@ -97,6 +129,5 @@ class NodeColumns {
         next.pop();
       }
     }
-    return outermost;
   }
 }

@@ -13,7 +13,10 @@ const MODE_HELP = {
 class Page {
   constructor(recording) {
     this.recording = recording;
-    this.shown = recording; // of it, the stretch of time that is chosen
+    /** @type {Picture | null} */
+    this.picture = null;
+    this.work = new Work((isBusy) => document.documentElement.classList.toggle("busy", isBusy));
+    this.stretch = null; // of the time, { begin, end }; null: all
     this.mode = recording.initial.mode;
     this.byLine = recording.initial.lines;
     this.threadRoots = recording.initial.threads;
@@ -25,13 +28,18 @@ class Page {
     this.search = new Search(recording, "", false);
     /** @type {ViewLink | null} */
     this.link = null; // set when the first view is shown
+    this.searchProblem = "";
     this.zoom = 0;
+    /** @type {string[] | null} */
+    this.wantedZoom = null; // names of the boxes to zoom to when the next picture is there
+    /** @type {Label | null | undefined} */
+    this.wantedRow = undefined; // of the table, to get the focus when it is there; null: the first; undefined: none
     this.selected = -1;
     this.hovered = -1;
     this.graph = byId("graph");
     this.painter = new Painter(byId("canvas"));
     this.tip = new Tip(byId("tip"));
-    this.threadPanel = new ThreadPanel(recording, () => this.rebuild());
+    this.threadPanel = new ThreadPanel(recording, () => this.update());
     this.table = new FunctionTable(byId("functions"), recording, {
       onOpen: (label) => this.open(label), onSort: () => this.showFunctions(),
     });
@@ -39,91 +47,118 @@ class Page {
     this.setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   }
 
+  get tree() { return this.picture.tree; }
+  get calls() { return this.picture.calls; }
+  get base() { return this.picture.base; }
+  get idleTime() { return this.picture.idleTime; }
+  get found() { return this.picture.found; }
+  get changes() { return this.picture.changes; }
+
   /** Shows a stretch of time, { begin, end }, or all of it (null). */
   choose(stretch) {
-    this.shown = stretch === null ? this.recording : this.recording.during(stretch.begin, stretch.end);
-    this.rebuild();
+    this.stretch = stretch;
+    this.update();
   }
 
-  /** Call this after a change of mode, threads, granularity, time or what is folded. */
-  rebuild() {
-    const { shown, mode, threadRoots, side } = this;
-    const { chosen } = this.threadPanel;
-    const threads = shown.threads.filter((thread) => chosen.has(thread.index) && thread.side === side);
-    const visible = this.#visibleStacks();
-    this.calls = new CallTree(shown, { mode, visible, threadRoots, side, idle: this.showsIdle, threads: chosen });
-    this.base = shown.sides ? new Base(this.calls.total(0), "the time of all threads of this side") : Base.of(shown, chosen);
-    this.idleTime = sum(threads.map((thread) => thread.idleIn(mode)));
-    this.makeTotals = () => new FunctionTotals(this.calls, visible, threads, mode);
-    this.totals = null; // made when the table is shown
-    this.inverted = null;
-    this.threadPanel.update(mode);
-    this.#describe();
-    this.turn();
+  /**
+   * Call this after a change of what is shown: mode, threads, granularity, time, what is folded, direction, search. A large picture
+   * is made while the one before can still be used.
+   */
+  update() {
+    this.work.start(this.#updated());
   }
 
-  /** Kept until what is folded changes. */
-  #visibleStacks() {
-    const folding = { byLine: this.byLine, machinery: this.showsMachinery, onlyMine: this.onlyMine };
-    if (!this.visible || Object.keys(folding).some((key) => folding[key] !== this.visible.folding[key])) {
-      this.visible = new VisibleStacks(this.recording, folding);
+  *#updated() {
+    const picture = yield* Picture.made(this.recording, this.#choices(), this.picture);
+    const isTurned = this.picture === null || this.tree !== picture.tree;
+    const first = this.#zoomIn(picture.tree);
+    const rows = isTurned ? yield* layingOut(picture.tree, first, this.graph.clientWidth) : this.rows;
+    // A click on the picture before may have changed the zoom meanwhile.
+    const zoom = this.#zoomIn(picture.tree);
+    const isKnown = zoom === (isTurned ? first : this.zoom);
+    this.#show(picture, isTurned, zoom, isKnown ? rows : null);
+    yield* picture.calls.weighed();
+  }
+
+  /** The box of the tree to zoom to: the same as now, if it exists. */
+  #zoomIn(tree) {
+    if (this.wantedZoom !== null) return follow(tree, this.wantedZoom, nameOfLabel);
+    if (this.picture === null || this.tree.constructor !== tree.constructor) return 0;
+    return this.tree === tree ? this.zoom : follow(tree, pathOf(this.tree, this.zoom));
+  }
+
+  /** `rows`: those of the tree in this zoom; null: not known. */
+  #show(picture, isTurned, zoom, rows) {
+    const isWanted = this.wantedZoom !== null;
+    this.picture = picture;
+    this.zoom = zoom;
+    this.wantedZoom = null;
+    if (isTurned) {
+      this.selected = this.hovered = -1;
+      this.tip.hide();
     }
-    return this.visible;
+    this.threadPanel.update(picture.choices.mode);
+    this.#describe();
+    if (picture.totals !== null) this.#showTable();
+    this.lay(rows);
+    if (isWanted) this.#scrollToZoom();
+  }
+
+  #choices() {
+    const { stretch, mode, threadRoots, side, byLine, isInverted, search, onlyMine } = this;
+    const threads = [...this.threadPanel.chosen].sort((one, other) => one - other);
+    return {
+      stretch, mode, threads, threadRoots, side, byLine, onlyMine, isInverted, search,
+      idle: this.showsIdle, machinery: this.showsMachinery, functions: !byId("functions").hidden,
+    };
   }
 
   /** Says what per cents are of, and what is left out. */
   #describe() {
     byId("base").textContent = this.base.explanation;
     byId("base").title = "Times of several threads add up: 2.1 threads means 210 %";
+    const { mode, idle } = this.picture.choices;
     byId("idle").checked = this.showsIdle;
     byId("idle-toggle").hidden = this.idleTime === 0;
-    byId("idle-text").textContent = `Idle: ${this.base.share(this.idleTime)}${this.showsIdle ? "" : ", show"}`;
+    byId("idle-text").textContent = `Idle: ${this.base.share(this.idleTime)}${idle ? "" : ", show"}`;
     byId("nothing").hidden = this.calls.total(0) > 0;
-    byId("nothing").textContent = this.mode === "blame" && this.shown !== this.recording
+    byId("nothing").textContent = mode === "blame" && this.picture.shown !== this.recording
       ? "Who held the GIL while others waited is known of the whole time only."
       : this.idleTime > 0
         ? "The chosen threads were idle all the time: they waited for work in a pool or an event loop."
-        : `No time in this view: the chosen threads have no ${MODE_TITLES[this.mode]} time.`;
+        : `No time in this view: the chosen threads have no ${MODE_TITLES[mode]} time.`;
   }
 
   /** Shows the callers and callees of a function in the table, or with null all functions. */
   open(label) {
-    const left = this.table.opened;
+    this.wantedRow = label === null ? this.table.opened : null;
     this.table.opened = label;
     if (label !== null) byId("functions").hidden = false;
     this.showFunctions();
-    this.table.focus(label === null ? left : null);
   }
 
+  /** Call this after the table of functions was shown, hidden or sorted. */
   showFunctions() {
     const isShown = !byId("functions").hidden;
     byId("show-functions").checked = isShown;
-    if (isShown) {
-      this.totals ??= this.makeTotals();
-      this.table.show(this.totals, this.search, this.base);
+    if (isShown && (this.picture.totals === null || this.work.isBusy)) {
+      this.update();
+      return;
     }
+    if (isShown) this.#showTable();
     this.redraw();
     if (this.link) this.link.update();
   }
 
-  /** Call this after a change of direction. Keeps the zoom if the same boxes still exist. */
-  turn() {
-    const path = this.tree ? pathOf(this.tree, this.zoom) : [];
-    if (this.isInverted && this.inverted === null) this.inverted = new InvertedTree(this.calls);
-    const before = this.tree;
-    this.tree = this.isInverted ? this.inverted : this.calls;
-    this.zoom = before && before.constructor === this.tree.constructor ? follow(this.tree, path) : 0;
-    this.changes = this.side < 0 ? null : new Changes(this.tree, this.recording.sides, this.side);
-    this.selected = this.hovered = -1;
-    this.tip.hide();
-    this.find();
+  focusTable() {
+    this.wantedRow = null;
+    if (this.picture.totals !== null) this.#showTable();
   }
 
-  /** Call this after a change of the search. */
-  find() {
-    this.found = this.search.isEmpty ? null : this.search.found(this.calls);
-    this.showFunctions();
-    this.lay();
+  #showTable() {
+    this.table.show(this.picture.totals, this.picture.choices.search, this.base);
+    if (this.wantedRow !== undefined) this.table.focus(this.wantedRow);
+    this.wantedRow = undefined;
   }
 
   zoomTo(node) {
@@ -131,6 +166,10 @@ class Page {
     this.hovered = -1;
     this.tip.hide();
     this.lay();
+    this.#scrollToZoom();
+  }
+
+  #scrollToZoom() {
     const row = this.ancestors;
     const top = row * ROW_HEIGHT;
     if (top < this.graph.scrollTop || top > this.graph.scrollTop + this.painter.height - 3 * ROW_HEIGHT) {
@@ -138,12 +177,12 @@ class Page {
     }
   }
 
-  /** Call this after a change of the window or the zoom. */
-  lay() {
+  /** Call this after a change of the window or the zoom. `known`: the rows, if they are. */
+  lay(known = null) {
     const width = this.graph.clientWidth;
     const height = this.graph.clientHeight;
     if (width !== this.painter.width || height !== this.painter.height) this.painter.resize(width, height);
-    this.rows = layOut(this.tree, this.zoom, width);
+    this.rows = known === null ? layOut(this.tree, this.zoom, width) : known;
     this.ancestors = depthOf(this.tree, this.zoom);
     byId("spacer").style.height = `${Math.max(height, (this.rows.length + 1) * ROW_HEIGHT)}px`;
     byId("reset").disabled = this.zoom === 0;
@@ -158,8 +197,9 @@ class Page {
     this.isDrawing = true;
     requestAnimationFrame(() => {
       this.isDrawing = false;
-      const { tree, rows, ancestors, search, selected, hovered, changes } = this;
-      const title = `${this.isInverted ? "innermost frames of " : ""}${this.#whole} · ${formatTime(tree.total(0))}`;
+      const { tree, rows, ancestors, selected, hovered, changes } = this;
+      const { search } = this.picture.choices;
+      const title = `${this.picture.choices.isInverted ? "innermost frames of " : ""}${this.#whole} · ${formatTime(tree.total(0))}`;
       const scene = { tree, rows, ancestors, search, selected, hovered, title, changes, opened: this.table.opened };
       this.painter.draw(scene, this.palette, this.graph.scrollTop);
     });
@@ -167,11 +207,10 @@ class Page {
 
   /** What the outermost box stands for. */
   get #whole() {
-    const { chosen } = this.threadPanel;
-    const [only] = chosen;
-    const threads = chosen.size === 1 ? this.recording.threads[only].title : "all chosen threads";
-    const side = this.side < 0 ? "" : ` ${["before", "after"][this.side]}`;
-    return `${threads}${side}${this.idleTime > 0 && !this.showsIdle ? " without idle time" : ""}`;
+    const { threads: chosen, side, idle } = this.picture.choices;
+    const threads = chosen.length === 1 ? this.recording.threads[chosen[0]].title : "all chosen threads";
+    const which = side < 0 ? "" : ` ${["before", "after"][side]}`;
+    return `${threads}${which}${this.idleTime > 0 && !idle ? " without idle time" : ""}`;
   }
 
   setTheme(name) {
@@ -216,7 +255,7 @@ class Page {
     if (node === tree.root) return { name: this.#whole, position: "", total, lines: [], shares };
     const label = tree.label(node);
     if (this.changes) shares.unshift(...this.#changeOf(node));
-    if (!this.isInverted && isFunction(label)) shares.push(...this.#selfOf(node).map(([name, time]) => part(name, time)));
+    if (tree === calls && isFunction(label)) shares.push(...this.#selfOf(node).map(([name, time]) => part(name, time)));
     if (this.zoom !== tree.root && isInside(tree, node, this.zoom)) shares.push(["of the zoom", "", formatShare(total, tree.total(this.zoom))]);
     const everywhere = weightOfLabel(calls, label);
     if (Math.round(everywhere) > Math.round(total)) shares.push(part("all occurrences", everywhere));
@@ -243,11 +282,11 @@ class Page {
   showMatches() {
     const matches = byId("matches");
     if (this.found === null) {
-      matches.textContent = "";
+      matches.textContent = this.searchProblem;
       return;
     }
     let text = `${this.base.share(this.found[0])} found`;
-    if (this.zoom !== 0 && !this.isInverted) text += `, ${formatShare(this.found[this.zoom], this.calls.total(this.zoom))} of the zoom`;
+    if (this.zoom !== 0 && this.tree === this.calls) text += `, ${formatShare(this.found[this.zoom], this.calls.total(this.zoom))} of the zoom`;
     matches.textContent = this.found[0] > 0 ? text : "not found";
   }
 

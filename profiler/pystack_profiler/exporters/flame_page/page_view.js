@@ -11,7 +11,7 @@ function viewOfPage(page) {
     side: page.side,
     threads: chosen.size === page.recording.threads.length ? null : [...chosen].sort((one, other) => one - other),
     time: page.timeline.stretch,
-    zoom: page.tree ? pathOf(page.tree, page.zoom).map(nameOfLabel) : [],
+    zoom: page.wantedZoom !== null ? page.wantedZoom : page.picture ? pathOf(page.tree, page.zoom).map(nameOfLabel) : [],
     query: byId("query").value,
     regex: byId("regex").checked,
     inverted: page.isInverted,
@@ -45,9 +45,8 @@ function showView(page, view) {
   byId("query").value = view.query;
   byId("regex").checked = view.regex;
   syncControls(page);
-  page.zoom = 0;
+  page.wantedZoom = view.zoom;
   page.timeline.choose(recording.timeline ? boundedStretch(view.time, recording.timeline.duration) : null);
-  page.zoomTo(follow(page.tree, view.zoom, nameOfLabel));
   search(page);
 }
 

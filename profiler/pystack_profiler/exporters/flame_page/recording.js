@@ -24,6 +24,7 @@ class Label {
 }
 
 const NOT_SAMPLED_NAME = "<not sampled>";
+const STEPS_PER_RUN = 8; // as long as so many steps of a loop
 const IDLE_MODES = ["wall", "waits"];
 
 /**
@@ -123,9 +124,13 @@ class Recording {
   }
 
   /** The same recording with the time between `begin` and `end` only. */
-  during(begin, end) {
+  *during(begin, end) {
     const places = new Int32Array(this.stackCount);
-    const threads = this.threads.map((thread) => thread.during(begin, end, places));
+    const threads = [];
+    for (const thread of this.threads) {
+      threads.push(thread.during(begin, end, places));
+      yield STEPS_PER_RUN * thread.runs.count;
+    }
     return Object.assign(Object.create(this), { threads, time: end - begin, timeInWords: "the chosen stretch of time" });
   }
 

@@ -1,17 +1,30 @@
 // The boxes that a search finds, and their share of the time.
 
+const STEPS_PER_LABEL = 50; // as long as so many steps of a loop
+
 class Search {
   /** Throws SyntaxError if the regular expression is not valid. */
   constructor(recording, text, isRegex) {
+    this.recording = recording;
     this.isEmpty = text === "";
-    this.labels = new Uint8Array(recording.labels.length); // 1: found
-    if (this.isEmpty) return;
-    const withPath = text.includes("/");
-    const isFound = isRegex ? matcher(new RegExp(text, "i")) : containing(text.toLowerCase());
-    for (const label of recording.labels) {
-      const where = withPath ? label.position : label.fileName;
-      this.labels[label.index] = isFound(where ? `${label.name} ${where}` : label.name) ? 1 : 0;
-    }
+    this.withPath = text.includes("/");
+    this.isFound = isRegex ? matcher(new RegExp(text, "i")) : containing(text.toLowerCase());
+    this.labels = new Uint8Array(recording.labels.length); // 1: found, of those that were looked at
+    this.isDone = this.isEmpty;
+  }
+
+  /** Looks at all labels. */
+  *looking() {
+    const { labels } = this.recording;
+    if (!this.isDone) yield* inChunks(0, labels.length, (from, to) => {
+      for (let index = from; index < to; index++) this.#look(labels[index]);
+    }, STEPS_PER_LABEL);
+    this.isDone = true;
+  }
+
+  #look(label) {
+    const where = this.withPath ? label.position : label.fileName;
+    this.labels[label.index] = this.isFound(where ? `${label.name} ${where}` : label.name) ? 1 : 0;
   }
 
   finds(label) {
@@ -22,15 +35,19 @@ class Search {
    * For each box of a call tree, the time of the stacks through it that contain a found box. Each stack counts once, even
    * with several found boxes. Box 0 has the total.
    */
-  found(calls) {
-    const weights = new Float64Array(calls.size);
-    const isFound = new Uint8Array(calls.size);
-    for (let node = 1; node < calls.size; node++) {
-      isFound[node] = isFound[calls.parents[node]] | this.labels[calls.labelIds[node]];
-      if (isFound[node]) weights[node] = calls.selves[node];
-    }
-    for (let node = calls.size - 1; node > 0; node--) weights[calls.parents[node]] += weights[node];
-    return weights;
+  *finding({ size, columns, selves }) {
+    yield* this.looking();
+    const { parents, labelIds } = columns;
+    const { labels } = this;
+    const weights = new Float64Array(size);
+    const isFound = new Uint8Array(size);
+    yield* inChunks(1, size, (from, to) => {
+      for (let node = from; node < to; node++) {
+        isFound[node] = isFound[parents[node]] | labels[labelIds[node]];
+        if (isFound[node]) weights[node] = selves[node];
+      }
+    });
+    return yield* columns.sums(weights);
   }
 }
 
