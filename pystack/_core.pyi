@@ -365,7 +365,7 @@ class Batch:
     @property
     def wait_holder(self) -> Sequence[int]: ...  # index into threads, plus 1; 0 = not known
     @property
-    def threads(self) -> list[tuple[int, int, int, int, str]]:
+    def threads(self) -> list[tuple[int, int, int, int, str, bool]]:
         """New or changed: (index, pid, tid or 0, interpreter ID, name)."""
     @property
     def stats(self) -> SamplerStats: ...  # counts since the last batch
@@ -415,6 +415,7 @@ class Sampler:
         stop: bool | None = False,  # None: only threads whose stacks cannot be proved
         exhaustive: bool = False,
         native: RawNative | None = None,  # implies stop
+        tasks: bool = False,  # samples of suspended tasks as well
         raise_priority: bool = True,  # only if the caller has normal priority
         max_cpu_share: float = 1.0,  # of one CPU, for the sampling thread; 1: no limit
         max_pause_share: float = 1.0,  # of the time, for stopped threads; 1: no limit

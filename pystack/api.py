@@ -206,6 +206,7 @@ def open_sampler(
     stop: bool | None = False,
     exhaustive: bool = False,
     native: Native | bool | None = None,
+    tasks: bool = False,
     raise_priority: bool = True,
     max_cpu_share: float = 1.0,
     max_pause_share: float = 1.0,
@@ -225,6 +226,8 @@ def open_sampler(
         native: Sample native frames as well, without the interpreter's internals. Implies `stop`.
             With `Native.all_threads`, threads that never ran Python code are sampled, too; their
             interpreter ID is -1.
+        tasks: Sample the tasks of asyncio and trio as well: where each one awaits, and what. They are in
+            rows of the batches' `threads` that say so.
         raise_priority: As for `dump`.
         max_cpu_share: The share of one CPU that the sampling thread may use on average. Ticks above
             it are skipped and counted in `throttled`.
@@ -257,6 +260,7 @@ def open_sampler(
             stop=stop,
             exhaustive=exhaustive,
             native=_raw_native(native),
+            tasks=tasks,
             raise_priority=raise_priority,
             max_cpu_share=max_cpu_share,
             max_pause_share=max_pause_share,

@@ -153,7 +153,7 @@ class PyBatch {
         nb::list items;
         for (const auto& [index, thread] : batch_->threads) {
             items.append(nb::make_tuple(index, thread.pid, thread.tid, thread.interpreter_id,
-                                        to_str(thread.name)));
+                                        to_str(thread.name), thread.is_of_tasks));
         }
         return items;
     }
@@ -174,7 +174,7 @@ class PyBatch {
 class PySampler {
   public:
     PySampler(int pid, double rate_hz, std::optional<bool> stop, bool exhaustive,
-              const nb::object& native, bool raise_priority, double max_cpu_share,
+              const nb::object& native, bool tasks, bool raise_priority, double max_cpu_share,
               double max_pause_share, std::optional<std::uint64_t> max_memory,
               const nb::object& cancelled)
         : fetcher_(native) {
@@ -192,6 +192,7 @@ class PySampler {
                                        .stop = policy,
                                        .exhaustive = exhaustive,
                                        .native = native_wanted,
+                                       .tasks = tasks,
                                        .raise_priority = raise_priority,
                                        .max_cpu_share = max_cpu_share,
                                        .max_pause_share = max_pause_share,
@@ -366,11 +367,11 @@ void define_sampler(nb::module_& module) {
     nb::set_leak_warnings(false);
     define_batch(module);
     nb::class_<PySampler>(module, "Sampler")
-        .def(nb::init<int, double, std::optional<bool>, bool, const nb::object&, bool, double,
+        .def(nb::init<int, double, std::optional<bool>, bool, const nb::object&, bool, bool, double,
                       double, std::optional<std::uint64_t>, const nb::object&>(),
              nb::arg("pid"), nb::kw_only(), nb::arg("rate_hz"), nb::arg("stop").none() = false,
              nb::arg("exhaustive") = false, nb::arg("native") = nb::none(),
-             nb::arg("raise_priority") = true, nb::arg("max_cpu_share") = 1.0,
+             nb::arg("tasks") = false, nb::arg("raise_priority") = true, nb::arg("max_cpu_share") = 1.0,
              nb::arg("max_pause_share") = 1.0, nb::arg("max_memory") = nb::none(),
              nb::arg("cancelled") = nb::none())
         .def("start", &PySampler::start)

@@ -40,6 +40,9 @@ struct SampledThread {
     std::int32_t tid = 0;  ///< 0: not known.
     std::int64_t interpreter_id = 0;
     std::string name;
+    /// It is no thread, but a row of tasks, one after another: `tid` is the thread of their event
+    /// loop.
+    bool is_of_tasks = false;
 
     bool operator==(const SampledThread&) const = default;
 };
@@ -74,6 +77,9 @@ struct SamplerStats {
     /// Of the taken: the thread runs code of several interpreters, and which of them called which
     /// is a guess.
     std::uint64_t guessed_order = 0;
+    std::uint64_t task_samples = 0;    ///< Of tasks; none of them is among the attempted ones.
+    std::uint64_t tasks_unproved = 0;  ///< Of tasks that moved while they were read.
+    std::uint64_t tasks_left_out = 0;  ///< Of tasks beyond those that a recording follows.
     /// 1: mappings or mapped files were left out, see Target::left_out_parts.
     /// Only in the first stretch that knows of it.
     std::uint64_t maps_left_out = 0;
@@ -121,6 +127,9 @@ constexpr void for_each_count(Visit visit) {
     visit("stops", &SamplerStats::stops, kHistogram);
     visit("partly_merged", &SamplerStats::partly_merged, kSum);
     visit("guessed_order", &SamplerStats::guessed_order, kSum);
+    visit("task_samples", &SamplerStats::task_samples, kSum);
+    visit("tasks_unproved", &SamplerStats::tasks_unproved, kSum);
+    visit("tasks_left_out", &SamplerStats::tasks_left_out, kSum);
     visit("maps_left_out", &SamplerStats::maps_left_out, kSum);
 }
 

@@ -37,7 +37,11 @@ namespace pystack::model {
     X(kProcess, "process")       /* the end of a child */                                 \
     X(kFileLock, "file_lock")                                                             \
     X(kSignal, "signal")                                                                  \
-    X(kKernel, "kernel") /* in uninterruptible sleep */
+    X(kKernel, "kernel") /* in uninterruptible sleep */                                   \
+    /* Of tasks, in recordings only: */                                                   \
+    X(kTask, "task")           /* the end of a task */                                    \
+    X(kTasks, "tasks")         /* of gather(), wait() or a TaskGroup */                   \
+    X(kAwaitable, "awaitable") /* one that nothing else is known of */
 
 enum class WaitKind : std::uint8_t {
 #define PYSTACK_WAIT_KIND(name, word) name,

@@ -30,11 +30,17 @@ void BatchWriter::add(const Tick& tick, TrackedThread& thread, model::StackId st
     thread.cpu.sampled_ns += weight;
     thread.cpu.gaps_ns += since_last - weight;
     if ((state & model::kOnCpu) != 0) thread.cpu.running_ns += weight;
-    if (thread.row_batch == batch_number_ &&
-        tick.batch.extend(thread.row, tick.until_ns, weight, stack, state, wait))
+    add_row(tick, weight, thread.index, thread.row, stack, state, wait);
+}
+
+void BatchWriter::add_row(const Tick& tick, std::uint64_t weight, std::uint32_t thread,
+                          RowPlace& place, model::StackId stack, std::uint8_t state,
+                          model::WaitId wait) const {
+    if (place.batch == batch_number_ &&
+        tick.batch.extend(place.row, tick.until_ns, weight, stack, state, wait))
         return;
-    thread.row_batch = batch_number_;
-    thread.row = tick.batch.add(tick.until_ns, weight, thread.index, stack, state, wait);
+    place.batch = batch_number_;
+    place.row = tick.batch.add(tick.until_ns, weight, thread, stack, state, wait);
 }
 
 void BatchWriter::lose(const Tick& tick, TrackedThread& thread, std::uint64_t& count) const {

@@ -20,6 +20,9 @@ class BatchWriter {
     /// for.
     void add(const Tick& tick, TrackedThread& thread, model::StackId stack, std::uint8_t state,
              model::WaitId wait = 0) const;
+    /// A sample until now of this weight, which is not counted. `thread`: its number.
+    void add_row(const Tick& tick, std::uint64_t weight, std::uint32_t thread, RowPlace& place,
+                 model::StackId stack, std::uint8_t state, model::WaitId wait) const;
     /// A sample that failed. `count` is the one of the tick's counts that says why.
     void lose(const Tick& tick, TrackedThread& thread, std::uint64_t& count) const;
 

@@ -43,9 +43,12 @@ SampleEngine::SampleEngine(std::unique_ptr<target::LiveTarget> target,
       options_(options),
       program_(*target_, options_),
       threads_(*target_, program_.table_limits()),
-      waits_(program_, threads_),
+      wait_rows_(program_.table_limits()),
+      waits_(program_, threads_, wait_rows_),
       cpu_shares_([pid = target_->pid()](auto tid) { return process::read_run_times(pid, tid); }),
       spacing_(options.rate_hz) {
+    if (options_.tasks)
+        tasks_ = std::make_unique<TaskSampling>(program_, threads_, wait_rows_, writer_);
     target_->set_stop_rules(
         {.clock = {.limit = kLongestStop, .raise_priority = options_.raise_priority},
          .limits = {.patience = kPatience, .busy_patience = kBusyPatience}});
@@ -55,6 +58,7 @@ void SampleEngine::use(cpython::Runtime runtime) {
     program_.use(std::move(runtime));
     threads_.clear();
     waits_.use_codes();
+    if (tasks_) tasks_->begin_program();
     begin_program();
 }
 
@@ -98,6 +102,7 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
     waits_.begin_tick(now_ns);
     Result<void> result = take_samples(tick);
     waits_.end_tick();
+    if (tasks_ && result) tasks_->sample(tick);
     cpu_shares_.follow(threads_, tick);
     // It executes another program, which is not Python, or not yet.
     if (threads_.size() == 0) stats.not_sampled_ns += std::min(since_last, most_weight);
@@ -113,7 +118,9 @@ Result<void> SampleEngine::sample(std::uint64_t now_ns, model::Batch& batch,
 void SampleEngine::renew_tables(std::uint64_t now_ns) {
     program_.renew_tables();
     threads_.renumber(now_ns);
-    waits_.renew_table();
+    wait_rows_.renew_table();
+    waits_.forget_rows();
+    if (tasks_) tasks_->forget_rows();
     writer_.begin_tables();
     forget_rows();
 }
@@ -122,6 +129,7 @@ void SampleEngine::begin(std::uint64_t now_ns) {
     previous_ns_ = 0;
     from_ns_ = now_ns;
     for (TrackedThread* thread : threads_) thread->last_ns = now_ns;
+    if (tasks_) tasks_->begin(now_ns);
 }
 
 }  // namespace pystack::sampling

@@ -14,9 +14,11 @@
 #include "sampling/cpu_shares.h"
 #include "sampling/program_readers.h"
 #include "sampling/sampler_options.h"
+#include "sampling/task_sampling.h"
 #include "sampling/thread_table.h"
 #include "sampling/tick.h"
 #include "sampling/tick_spacing.h"
+#include "sampling/wait_interner.h"
 #include "sampling/wait_reasons.h"
 #include "target/live_target.h"
 
@@ -43,7 +45,7 @@ class SampleEngine {
     /// needs another.
     void complete(model::Batch& batch) {
         cpu_shares_.settle(threads_, batch);
-        writer_.add_new_rows(batch, program_.interner(), waits_.table(), threads_.identities());
+        writer_.add_new_rows(batch, program_.interner(), wait_rows_.table(), threads_.identities());
     }
 
     /// Begins empty tables, after complete(): what they have is needed no more, and memory must not
@@ -93,6 +95,7 @@ class SampleEngine {
     const SamplerOptions options_;
     ProgramReaders program_;
     ThreadTable threads_;
+    WaitInterner wait_rows_;
     WaitReasons waits_;
     BatchWriter writer_;
 
@@ -100,6 +103,7 @@ class SampleEngine {
     void use(cpython::Runtime runtime);
 
     const CpuShares cpu_shares_;
+    std::unique_ptr<TaskSampling> tasks_;  ///< Null: tasks are not wanted.
     TickSpacing spacing_;
     std::uint64_t previous_ns_ = 0;  ///< Until when the last tick has looked.
     std::uint64_t from_ns_ = 0;      ///< For the time up to here, its samples speak.

@@ -24,6 +24,8 @@ struct SamplerOptions {
     std::size_t max_depth = 100'000;
     /// Native frames too: threads that have run are stopped for each sample.
     std::optional<merge::NativeOptions> native{};
+    /// Samples of suspended tasks of asyncio and trio, too.
+    bool tasks = false;
     /// As in CaptureOptions.
     bool raise_priority = true;
     /// The part of one CPU that the sampling thread may use on the average. Ticks above it are

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "model/sample.h"
@@ -8,6 +9,12 @@ namespace pystack::sampling {
 
 /// No limit of what a sample stands for.
 constexpr std::uint64_t kAnyWeight = ~std::uint64_t{0};
+
+/// Where the row of a thread's last sample is, so that an equal sample is added to it.
+struct RowPlace {
+    std::uint64_t batch = 0;  ///< Number of the batch; 0: none.
+    std::size_t row = 0;
+};
 
 /// One round of samples, one of each thread.
 struct Tick {

@@ -11,6 +11,7 @@
 #include "sampling/stop_need.h"
 #include "sampling/task_names.h"
 #include "sampling/thread_activity.h"
+#include "sampling/tick.h"
 #include "sampling/waiting.h"
 
 namespace pystack::sampling {
@@ -24,8 +25,7 @@ struct TrackedThread {
 
     // Written by BatchWriter.
     std::uint64_t last_ns = 0;  ///< Until then the last try speaks.
-    std::uint64_t row_batch = 0;
-    std::size_t row = 0;  ///< In that batch, to which an equal sample is added.
+    RowPlace row;
 
     /// Since the last hand-over. Written by BatchWriter, the kernel's times by CpuShares.
     struct Cpu {

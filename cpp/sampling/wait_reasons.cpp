@@ -39,10 +39,11 @@ bool is_same_place(const RawFrame& left, const RawFrame& right) {
 
 }  // namespace
 
-WaitReasons::WaitReasons(const ProgramReaders& program, const ThreadTable& threads)
+WaitReasons::WaitReasons(const ProgramReaders& program, const ThreadTable& threads,
+                         WaitInterner& interner)
     : program_(program),
       threads_(threads),
-      interner_(program.table_limits()),
+      interner_(interner),
       share_(kShare),
       locks_(program, threads, share_),
       names_(program.target().pid()) {}
@@ -131,8 +132,7 @@ model::WaitId WaitReasons::find(std::size_t index, const RawFrame* innermost) {
     return waiting.id;
 }
 
-void WaitReasons::renew_table() {
-    interner_.renew_table();
+void WaitReasons::forget_rows() {
     for (TrackedThread* thread : threads_) {
         thread->waiting.id = 0;
         thread->waiting.is_settled = false;

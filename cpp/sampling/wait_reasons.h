@@ -24,7 +24,7 @@ namespace pystack::sampling {
 class WaitReasons {
   public:
     /// All must outlive it.
-    WaitReasons(const ProgramReaders& program, const ThreadTable& threads);
+    WaitReasons(const ProgramReaders& program, const ThreadTable& threads, WaitInterner& interner);
 
     /// The program, or its code objects, are read anew.
     void use_codes();
@@ -38,9 +38,8 @@ class WaitReasons {
     /// After all samples: what would hold them up.
     void end_tick();
 
-    const model::WaitTable& table() const { return interner_.table(); }
-    /// As FrameInterner::renew_tables. What threads wait for stays known.
-    void renew_table();
+    /// The table of the interner is empty again. What threads wait for stays known.
+    void forget_rows();
 
   private:
     void check_call(TrackedThread& thread, std::uint8_t bits);
@@ -54,7 +53,7 @@ class WaitReasons {
 
     const ProgramReaders& program_;
     const ThreadTable& threads_;
-    WaitInterner interner_;
+    WaitInterner& interner_;
     WorkShare share_;
     LockWatch locks_;
     waits::DescriptorNames names_;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from pystack.cli.options import HELP_FLAGS, common_options, settings_of
@@ -86,6 +88,8 @@ def record(
     chosen = chosen_format(output, format_name)
     if output is None:
         output = _DEFAULT_NAME + chosen.suffixes[0]
+    if mode == "tasks":
+        settings = replace(settings, tasks=True)
     view = View(mode, granularity, threads, full_filenames, source=not no_source)
     kept = kept_beside(output, chosen, _DEFAULT_NAME) if keep else None
     destination = Destination(

@@ -49,6 +49,7 @@ def open_sampler(
         stop=settings.stop,
         exhaustive=settings.exhaustive,
         native=settings.native,
+        tasks=settings.tasks,
         raise_priority=settings.raise_priority,
         max_cpu_share=settings.max_cpu_share,
         max_pause_share=settings.max_pause,

@@ -11,7 +11,7 @@ from pystack.cli.declare import WholeNumber, option, option_group
 
 from . import exporters
 from .output import STDOUT
-from .view import MODES, Mode
+from .view import ALL_MODES, Mode
 
 if TYPE_CHECKING:
     from .push import PushTarget
@@ -40,10 +40,10 @@ mode_options = option_group(
     (
         option(
             "--mode",
-            type=click.Choice(MODES),
+            type=click.Choice(ALL_MODES),
             help="Show all time (wall), time on a CPU (cpu), time with the GIL (gil), time in which a"
-            " thread was ready to run but had no CPU (runnable), or time in which it waited for something else, such"
-            " as a lock (waits). Default: wall.",
+            " thread was ready to run but had no CPU (runnable), time in which it waited for something else, such"
+            " as a lock (waits), or the time of asyncio and trio tasks (tasks). Default: wall.",
         ),
         option("-i", "--idle", is_flag=True, help="Same as --mode wall."),
         option("-g", "--gil", is_flag=True, help="Same as --mode gil."),

@@ -22,6 +22,8 @@ from .window import Window
 if TYPE_CHECKING:
     from pystack.sampling import SamplerStats
 
+    from .view import Mode
+
 #: "continued": the recording went on after this window.
 EndReason = Literal["running", "continued", "stopped", "target_exited", "failed"]
 
@@ -80,6 +82,11 @@ class Profile:
     @property
     def tracks(self) -> list[Track]:
         return self.window.tracks
+
+    @property
+    def task_tracks(self) -> list[Track]:
+        """The rows of tasks. Their times overlap those of the threads."""
+        return self.window.task_tracks
 
     @property
     def stats(self) -> SamplerStats:
@@ -148,11 +155,15 @@ class Profile:
     def append(self, batch: Batch) -> None:
         with _growing:
             self.tables.append(batch)
-            for index, pid, tid, interpreter_id, name in batch.threads:
-                identity = ThreadIdentity(pid, tid, interpreter_id, name)
+            for index, *who in batch.threads:
+                identity = ThreadIdentity(*who)
                 self._identities[index : index + 1] = [identity]
                 self.window.identify(index, identity)
             self.window.append(batch, self._identities)
+
+    def of_tasks(self) -> Profile:
+        """The same process with the rows of tasks in place of its threads."""
+        return Profile(self.process, self.tables, self.window.of_tasks())
 
     def finish(self) -> None:
         """Call this after the last batch."""
@@ -287,6 +298,17 @@ class Recording:
         for profile in self.profiles:
             add_stats(total, profile.stats)
         return total
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether tasks were seen."""
+        return any(profile.task_tracks for profile in self.profiles)
+
+    def in_mode(self, mode: Mode) -> Recording:
+        """What the mode shows: the tasks for "tasks", else the threads."""
+        if mode != "tasks":
+            return self
+        return replace(self, profiles=[profile.of_tasks() for profile in self.profiles])
 
     def tracks(self) -> Iterator[tuple[Profile, Track]]:
         return ((profile, track) for profile in self.profiles for track in profile.tracks)

@@ -26,6 +26,7 @@ class _Sampling(TypedDict, total=False):
     rate_hz: float
     stop: bool | None
     native: pystack.Native | bool | None
+    tasks: bool
     subprocesses: bool
     exhaustive: bool
     raise_priority: bool
@@ -62,6 +63,7 @@ def record(
     rate_hz: float = 100.0,
     stop: bool | None = None,
     native: pystack.Native | bool | None = None,
+    tasks: bool = False,
     subprocesses: bool = False,
     exhaustive: bool = False,
     raise_priority: bool = True,
@@ -84,6 +86,7 @@ def record(
         stop: Whether to stop each running thread for its sample. None: only threads whose stacks
             change too fast to be read otherwise, and only if the system allows it.
         native: Also record native frames. True means `pystack.Native()`. Implies `stop`.
+        tasks: Also record the tasks of asyncio and trio (`Profile.task_tracks`), those that wait too.
         subprocesses: Also record the descendants of the process that run Python. The process itself
             need not be Python.
         exhaustive: Also search anonymous memory for the interpreter.
@@ -111,6 +114,7 @@ def record(
         "rate_hz": rate_hz,
         "stop": stop,
         "native": native,
+        "tasks": tasks,
         "subprocesses": subprocesses,
         "exhaustive": exhaustive,
         "raise_priority": raise_priority,

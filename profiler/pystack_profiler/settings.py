@@ -28,6 +28,7 @@ class Settings:
     exhaustive: bool = False
     subprocesses: bool = False
     native: pystack.Native | bool | None = None  # implies `stop`
+    tasks: bool = False  # of asyncio and trio, too
     raise_priority: bool = True  # of the sampling threads, if the caller has normal priority
     max_cpu: float | None = None  # share of one CPU, per process; None: the default
     max_pause: float = DEFAULT_MAX_PAUSE  # share of the time, per process

@@ -54,6 +54,8 @@ def account(recording: Recording) -> list[str]:
     lines = ["; ".join(parts)]
     if any(stats["stops"]):
         lines.append(f"pauses: {_pauses(recording)}")
+    if stats["task_samples"] + stats["tasks_unproved"]:
+        lines.append(_tasks(recording))
     if stats["partly_merged"]:
         lines.append(f"native frames missing in {plural(stats['partly_merged'], 'sample')}")
     if stats["guessed_order"]:
@@ -76,6 +78,8 @@ def findings(
     """What to know before opening the file: GIL, garbage collection, missing data. `by_function` as for
     `blamed_stacks`; `totals` are those of the threads, if they are known already."""
     lines: list[str] = []
+    if view.mode == "tasks" and not recording.has_tasks:
+        lines.append("Warning: mode tasks is empty: no task was sampled (`record --tasks` samples them)")
     if recording.profiles and not was_measured(view.mode, recording.states):
         what = "which thread held the GIL" if view.mode == "gil" else "which threads ran"
         lines.append(
@@ -186,6 +190,19 @@ def _pauses(recording: Recording) -> str:
         f"{share}: {pauses(stats)}, for {plural(stats['stopped'], 'sample')} whose stacks changed too fast"
         " to be read otherwise (--no-block: never stop)"
     )
+
+
+def _tasks(recording: Recording) -> str:
+    stats = recording.stats
+    tried = stats["task_samples"] + stats["tasks_unproved"] + stats["tasks_left_out"]
+    line = f"tasks: {plural(stats['task_samples'], 'sample')}"
+    for count, why in (
+        (stats["tasks_unproved"], "lost because the task moved"),
+        (stats["tasks_left_out"], "left out, because there were too many tasks"),
+    ):
+        if count:
+            line += f"; {count:,} ({format_share(count, tried)}) {why}"
+    return line
 
 
 def _not_sampled(recording: Recording) -> str:

@@ -82,6 +82,7 @@ def _settings_of(
     max_processes: int,
     stop: bool | None,
     native_stack_bytes: int,
+    tasks: bool,
     max_cpu: float | None,
     max_pause: float,
     no_priority: bool,
@@ -101,6 +102,7 @@ def _settings_of(
         exhaustive,
         subprocesses,
         native,
+        tasks=tasks,
         raise_priority=not no_priority,
         max_cpu=max_cpu,
         max_pause=max_pause,
@@ -165,6 +167,11 @@ sampling_options = option_group(
             show_default=True,
             help="With --native: copy at most this much of each thread's stack per sample, from its"
             " top. The rest is a gap.",
+        ),
+        option(
+            "--tasks",
+            is_flag=True,
+            help="Also sample the tasks of asyncio and trio, those that wait too: where each one awaits, and what.",
         ),
         option(
             "--max-cpu",

@@ -39,12 +39,17 @@ _new_run: Callable[[tuple[int, ...]], Run] = partial(tuple.__new__, Run)
 @dataclass(frozen=True, slots=True)
 class ThreadIdentity:
     """The IDs and the name of a thread. `interpreter_id` is `pystack.sampling.NO_INTERPRETER` for a
-    thread that no interpreter knows."""
+    thread that no interpreter knows.
+
+    With `is_of_tasks` it is none, but a row of tasks, one after another: `tid` is the thread of their event
+    loop, 0 if that is not known.
+    """
 
     pid: int
     tid: int
     interpreter_id: int
     name: str
+    is_of_tasks: bool = False
 
 
 class Track:

@@ -9,10 +9,14 @@ from pystack.sampling import SampleState
 
 from .track import Run
 
-#: wall: all time; cpu: time on a CPU; gil: time with the GIL; runnable: time without a CPU in which the
-#: thread was ready to run; waits: time in which a thread waited for something else, such as a lock.
-Mode = Literal["wall", "cpu", "gil", "runnable", "waits"]
-MODES: tuple[Mode, ...] = get_args(Mode)
+#: Of threads. wall: all time; cpu: time on a CPU; gil: time with the GIL; runnable: time without a CPU in
+#: which the thread was ready to run; waits: time in which a thread waited for something else, such as a lock.
+ThreadMode = Literal["wall", "cpu", "gil", "runnable", "waits"]
+MODES: tuple[ThreadMode, ...] = get_args(ThreadMode)
+
+#: tasks: all time of the tasks of event loops, in place of threads: see `Recording.in_mode`.
+Mode = Literal[ThreadMode, "tasks"]
+ALL_MODES: tuple[Mode, ...] = (*MODES, "tasks")
 
 #: What a mode is the time of.
 MODE_WORDS: dict[Mode, str] = {
@@ -21,7 +25,14 @@ MODE_WORDS: dict[Mode, str] = {
     "gil": "time with the GIL",
     "runnable": "time without a CPU",
     "waits": "time of waiting",
+    "tasks": "time of tasks",
 }
+
+
+def whole_of(mode: Mode) -> str:
+    """What all of the time of a mode is, in a report."""
+    return "time of all tasks" if mode == "tasks" else f"{MODE_WORDS[mode]} of all threads"
+
 
 Granularity = Literal["function", "line"]
 
@@ -31,6 +42,7 @@ _KNOWN: dict[Mode, int] = {
     "gil": SampleState.GIL_KNOWN,
     "runnable": SampleState.CPU_KNOWN,
     "waits": SampleState.CPU_KNOWN,
+    "tasks": 0,
 }
 
 

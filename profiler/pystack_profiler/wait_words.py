@@ -36,6 +36,9 @@ _WORDS = {
     "file_lock": "file lock",
     "signal": "signal",
     "kernel": "kernel",
+    "task": "end of task",
+    "tasks": "tasks of {type}",
+    "awaitable": "{type}",
 }
 _MULTIPROCESSING = "_multiprocessing.SemLock"
 

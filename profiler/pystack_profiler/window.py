@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from .batch import Batch
 from .contention import Contention
@@ -25,6 +26,8 @@ class Window:
 
     def __init__(self, *, max_runs: int = MAX_RUNS) -> None:
         self.tracks: list[Track] = []
+        #: Rows of tasks, whose times overlap those of the threads: see `ThreadIdentity.is_of_tasks`.
+        self.task_tracks: list[Track] = []
         self.stats = no_stats()
         self.time_resolution_ns = 0  # 0: every sample has its exact time
         self._track_of_thread: dict[int, Track] = {}
@@ -40,7 +43,8 @@ class Window:
         """A window that does not grow. Its contention need not follow from its tracks, whose order may
         be lost."""
         window = cls()
-        window.tracks = list(tracks.values())
+        for track in tracks.values():
+            window._list_of(track).append(track)
         window._track_of_thread = dict(tracks)
         window._contention = contention
         return window
@@ -73,7 +77,7 @@ class Window:
         track = self._track_of_thread.get(thread)
         if track is None:
             track = self._track_of_thread[thread] = Track(identity)
-            self.tracks.append(track)
+            self._list_of(track).append(track)
         else:
             track.identity = identity
 
@@ -137,6 +141,14 @@ class Window:
         self.stats["attempted"] -= samples
         self.stats["taken"] -= samples
 
+    def of_tasks(self) -> Window:
+        """The rows of tasks alone, as if they were threads. The counts are still those of all."""
+        window = Window()
+        window.tracks, window.stats = self.task_tracks, self.stats
+        window.time_resolution_ns = self.time_resolution_ns
+        window._contention = Contention()
+        return window
+
     def successor(self) -> Window:
         """An empty window with the same limit, for the time after this one."""
         return Window(max_runs=self._max_runs)
@@ -144,8 +156,9 @@ class Window:
     def copy(self) -> Window:
         """A window with the same data, to look at while this one grows."""
         copied = Window(max_runs=self._max_runs)
-        copy_of = {track: track.copy() for track in self.tracks}
-        copied.tracks = list(copy_of.values())
+        copy_of = {track: track.copy() for track in self._all_tracks()}
+        for track in copy_of.values():
+            copied._list_of(track).append(track)
         add_stats(copied.stats, self.stats)
         copied.time_resolution_ns = self.time_resolution_ns
         copied._track_of_thread = {
@@ -157,8 +170,14 @@ class Window:
         copied._runs_allowed = self._runs_allowed
         return copied
 
+    def _list_of(self, track: Track) -> list[Track]:
+        return self.task_tracks if track.identity.is_of_tasks else self.tracks
+
+    def _all_tracks(self) -> Iterator[Track]:
+        return chain(self.tracks, self.task_tracks)
+
     def _run_count(self) -> int:
-        return sum(track.run_count for track in self.tracks)
+        return sum(track.run_count for track in self._all_tracks())
 
     def _coarsen(self) -> None:
         # The contention needs the order in time, which is lost below.
@@ -168,7 +187,7 @@ class Window:
         duration_ns = self.end_ns - (self.start_ns or 0)
         while True:
             self.time_resolution_ns = resolution_ns
-            for track in self.tracks:
+            for track in self._all_tracks():
                 track.coarsen(resolution_ns)
             if self._run_count() <= self._max_runs // 2 or resolution_ns >= duration_ns:
                 break

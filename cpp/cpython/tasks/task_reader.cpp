@@ -119,14 +119,19 @@ model::TaskState TaskReader::state_of(const RawTask& task) {
     return futures_.callbacks_of(*future, 1).empty() ? TaskState::kReady : TaskState::kWaiting;
 }
 
-void TaskReader::explain(RawTasks& tasks, const CodeReader& codes) {
+void TaskReader::find_waits(std::vector<RawTask>& tasks, const CodeReader& codes) {
     const CoroutineReader coroutines(memory_, layout_);
     WaitReasons reasons(memory_, layout_, types_, futures_, coroutines, codes);
-    for (RawTask& task : tasks.tasks) {
+    for (RawTask& task : tasks) {
         if (!limits_.charge_steps()) break;
         reasons.find(task);
     }
-    reasons.add_holders(tasks.tasks);
+}
+
+void TaskReader::explain(RawTasks& tasks, const CodeReader& codes) {
+    find_waits(tasks.tasks, codes);
+    const CoroutineReader coroutines(memory_, layout_);
+    WaitReasons(memory_, layout_, types_, futures_, coroutines, codes).add_holders(tasks.tasks);
     Awaiters awaiters(memory_, layout_, types_, futures_, codes, limits_);
     if (!awaiters.find(tasks.tasks))
         tasks.problems.emplace_back("who awaits whom among asyncio tasks is incomplete");

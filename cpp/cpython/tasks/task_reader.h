@@ -28,6 +28,8 @@ class TaskReader {
     RawTasks read(const WalkedInterpreters& walked);
     /// What they wait for, and who awaits whom; the code objects of their frames must be known.
     void explain(RawTasks& tasks, const CodeReader& codes);
+    /// Only what they wait for, without who holds it.
+    void find_waits(std::vector<RawTask>& tasks, const CodeReader& codes);
 
   private:
     void read_interpreter(const WalkedInterpreters& walked, std::size_t interpreter,

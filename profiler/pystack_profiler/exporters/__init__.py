@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -33,9 +33,12 @@ class ModuleExport:
     """The function `export` of a module, which is imported when it is called: a run writes one format."""
 
     module: str
+    shows_tasks: bool = False  # beside the threads; else the mode "tasks" shows them in their place
 
     def __call__(self, recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None:
         export: Export = import_module(self.module, __package__).export
+        if view.mode == "tasks" and not self.shows_tasks:
+            recording, view = recording.in_mode(view.mode), replace(view, mode="wall")
         export(recording, stream, view)
 
 
@@ -43,7 +46,7 @@ HTML = Format(
     "html",
     ("flamegraph",),
     (".html", ".htm"),
-    ModuleExport(".html"),
+    ModuleExport(".html", shows_tasks=True),
     "open {path} in a browser",
     holds_command_line=True,
 )
@@ -68,7 +71,7 @@ PYSTACK = Format(
     "pystack",
     ("recording",),
     (".pystack",),
-    ModuleExport("..recording_file"),  # not in every build of Python: it needs SQLite
+    ModuleExport("..recording_file", shows_tasks=True),  # not in every build of Python: it needs SQLite
     "pystack report {path}, or pystack convert {path} -o out.html",
     holds_command_line=True,
     is_binary=True,
@@ -132,7 +135,7 @@ REPORT = Format(
     "report",
     (),
     (".report",),
-    ModuleExport(".report_text"),
+    ModuleExport(".report_text", shows_tasks=True),
     "less {path}",
     holds_command_line=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from ..counts import no_stats
@@ -35,7 +36,7 @@ class MemoryBatch:
         self,
         samples: SampleColumns,
         tables: SymbolTables,
-        threads: list[tuple[int, int, int, int, str]],
+        threads: list[tuple[int, int, int, int, str, bool]],
         late_cpu: list[tuple[int, int, int]],
         stats: SamplerStats,
         holders: array[int],
@@ -78,11 +79,10 @@ def batch_of(profile: Profile) -> MemoryBatch:
     """All that the profile has. Its gaps come back when the samples are appended."""
     samples = SampleColumns()
     columns = list(vars(samples).values())
-    threads: list[tuple[int, int, int, int, str]] = []
+    threads: list[tuple[int, int, int, int, str, bool]] = []
     late_cpu: list[tuple[int, int, int]] = []
-    for number, track in enumerate(profile.tracks):
-        who = track.identity
-        threads.append((number, who.pid, who.tid, who.interpreter_id, who.name))
+    for number, track in enumerate((*profile.tracks, *profile.task_tracks)):
+        threads.append((number, *astuple(track.identity)))
         if track.late_cpu_ns or track.late_runnable_ns:
             late_cpu.append((number, track.late_cpu_ns, track.late_runnable_ns))
         for run in track.runs():
@@ -97,7 +97,7 @@ def batch_of(profile: Profile) -> MemoryBatch:
     return MemoryBatch(samples, profile.tables, threads, late_cpu, profile.stats, holders)
 
 
-def _holders(profile: Profile, threads: list[tuple[int, int, int, int, str]]) -> array[int]:
+def _holders(profile: Profile, threads: list[tuple[int, int, int, int, str, bool]]) -> array[int]:
     """Who is waited for, by the numbers of the tracks. Threads without a track are added to `threads`."""
     numbers = profile.window.numbers
     number_of = {numbers[track]: place for place, track in enumerate(profile.tracks)}
@@ -109,7 +109,7 @@ def _holders(profile: Profile, threads: list[tuple[int, int, int, int, str]]) ->
             continue
         place = number_of.setdefault(holder - 1, len(threads))
         if place == len(threads):
-            threads.append((place, who.pid, who.tid, who.interpreter_id, who.name))
+            threads.append((place, *astuple(who)))
         holders.append(place + 1)
     return holders
 

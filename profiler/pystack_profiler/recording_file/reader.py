@@ -21,7 +21,7 @@ from ..track import ThreadIdentity
 from ..window import Window
 from .batches import SampleColumns, batch_of_samples
 from .opening import opened
-from .schema import BadRecordingFile, has_waits
+from .schema import BadRecordingFile, has_tasks, has_waits
 from .selection import EVERYTHING, Selection
 from .table_rows import check_below, read_tables
 from .totals import read_contention, read_tracks
@@ -77,6 +77,7 @@ class _Loader:
         self._begin_ns = begin_ns
         ((version,),) = connection.execute("PRAGMA user_version")
         self._has_waits = has_waits(version)
+        self._tasks_column = "is_of_tasks" if has_tasks(version) else "0"
         self._base_ns = 0
         self._processes: dict[int, _Process] = {}
         self._threads: dict[int, _Thread] = {}
@@ -149,12 +150,12 @@ class _Loader:
 
     def _read_threads(self) -> None:
         rows = self._rows(
-            "SELECT id, process, number, pid, tid, interpreter, name FROM thread"
+            f"SELECT id, process, number, pid, tid, interpreter, name, {self._tasks_column} FROM thread"
             " ORDER BY process, number"
         )
-        for id, process, number, pid, tid, interpreter, name in rows:
+        for id, process, number, pid, tid, interpreter, name, of_tasks in rows:
             shown = NO_INTERPRETER if interpreter is None else int(interpreter)
-            identity = ThreadIdentity(int(pid), int(tid), shown, text_of(name))
+            identity = ThreadIdentity(int(pid), int(tid), shown, text_of(name), bool(of_tasks))
             into = self._processes[process]
             if number != len(into.identities):
                 raise ValueError(f"thread {len(into.identities)} of a process is missing")
@@ -193,7 +194,8 @@ class _Loader:
         """Whether a thread is not one of its process, so that its samples are left out."""
         thread = self._threads[id]
         into = self._processes[thread.process].profile
-        return into.only_own_threads and not thread.identity.tid
+        who = thread.identity
+        return into.only_own_threads and not who.tid and not who.is_of_tasks
 
     def _read_samples(self) -> None:
         late: dict[int, list[tuple[int, int, int]]] = {}

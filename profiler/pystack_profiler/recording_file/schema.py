@@ -16,7 +16,7 @@ from ..tables import NO_PYTHON
 #: Bytes 68 to 71 of the file, "PySt": `file` and other programs can tell recordings by it.
 APPLICATION_ID = 0x50795374
 #: The user_version of the file, raised if a table changes.
-VERSION = 2
+VERSION = 3
 
 TABLES = {
     "metadata": """CREATE TABLE metadata(
@@ -42,7 +42,8 @@ TABLES = {
     pid INTEGER NOT NULL,
     tid INTEGER NOT NULL,
     interpreter INTEGER,
-    name TEXT NOT NULL
+    name TEXT NOT NULL,
+    is_of_tasks INTEGER NOT NULL
 )""",
     "string": """CREATE TABLE string(
     id INTEGER PRIMARY KEY,
@@ -129,8 +130,10 @@ TABLES = {
 )""",
 }
 
-_OLD_END = "    runnable_ns INTEGER NOT NULL\n)"
-_NEW_END = "    runnable_ns INTEGER NOT NULL,\n    wait INTEGER NOT NULL\n)"
+_WITHOUT_WAITS = "    runnable_ns INTEGER NOT NULL\n)"
+_WITH_WAITS = "    runnable_ns INTEGER NOT NULL,\n    wait INTEGER NOT NULL\n)"
+_WITHOUT_TASKS = "    name TEXT NOT NULL\n)"
+_WITH_TASKS = "    name TEXT NOT NULL,\n    is_of_tasks INTEGER NOT NULL\n)"
 
 
 def has_waits(user_version: int) -> bool:
@@ -138,13 +141,20 @@ def has_waits(user_version: int) -> bool:
     return user_version >= 2
 
 
+def has_tasks(user_version: int) -> bool:
+    """Whether threads of a file of this version can be rows of tasks."""
+    return user_version >= 3
+
+
 def tables_of(user_version: int) -> dict[str, str]:
     """The tables of a file of this version."""
-    if has_waits(user_version):
-        return TABLES
-    old = {name: statement for name, statement in TABLES.items() if name != "wait"}
-    for name in ("sample", "stack_total"):
-        old[name] = old[name].replace(_NEW_END, _OLD_END)
+    old = dict(TABLES)
+    if not has_tasks(user_version):
+        old["thread"] = old["thread"].replace(_WITH_TASKS, _WITHOUT_TASKS)
+    if not has_waits(user_version):
+        del old["wait"]
+        for name in ("sample", "stack_total"):
+            old[name] = old[name].replace(_WITH_WAITS, _WITHOUT_WAITS)
     return old
 
 
@@ -157,6 +167,14 @@ _KIND = (
 def _is(bit: int, known: int) -> str:
     return f"CASE WHEN s.state & {known} THEN (s.state & {bit}) <> 0 END"
 
+
+_LEAF = f"""CASE s.stack WHEN 0 THEN '{NO_PYTHON}' ELSE f.function END AS function, f.file, f.line, t.process, s.stack, w.kind AS waits_for, w.name AS waited_for,
+    w.holder
+FROM sample s
+JOIN thread t ON t.id = s.thread
+LEFT JOIN stack k ON k.process = t.process AND k.id = s.stack AND s.stack <> 0
+LEFT JOIN frames f ON f.process = k.process AND f.id = k.frame
+LEFT JOIN waits w ON w.process = t.process AND w.id = s.wait AND s.wait <> 0"""
 
 #: For people; nothing here reads them.
 VIEWS = {
@@ -177,14 +195,10 @@ SELECT s.id, (s.end_ns - s.weight_ns) / 1e9 AS start_s, s.end_ns / 1e9 AS end_s,
     {_is(SampleState.HOLDS_GIL, SampleState.GIL_KNOWN)} AS holds_gil,
     {_is(SampleState.WAITS_FOR_GIL, SampleState.GIL_KNOWN)} AS waits_for_gil,
     (s.state & {SampleState.GC}) <> 0 AS collects_garbage,
-    CASE s.stack WHEN 0 THEN '{NO_PYTHON}' ELSE f.function END AS function,
-    f.file, f.line, t.process, s.stack, w.kind AS waits_for, w.name AS waited_for,
-    w.holder
-FROM sample s
-JOIN thread t ON t.id = s.thread
-LEFT JOIN stack k ON k.process = t.process AND k.id = s.stack AND s.stack <> 0
-LEFT JOIN frames f ON f.process = k.process AND f.id = k.frame
-LEFT JOIN waits w ON w.process = t.process AND w.id = s.wait AND s.wait <> 0""",
+    {_LEAF} WHERE NOT t.is_of_tasks""",
+    "task_samples": f"""CREATE VIEW task_samples AS
+SELECT s.id, (s.end_ns - s.weight_ns) / 1e9 AS start_s, s.end_ns / 1e9 AS end_s, t.pid,
+    nullif(t.tid, 0) AS loop_tid, s.samples, s.weight_ns, {_LEAF} WHERE t.is_of_tasks""",
     "waits": """CREATE VIEW waits AS
 SELECT w.process, w.id, w.kind, nullif(y.text, '') AS type, nullif(n.text, '') AS name,
     t.tid AS holder_tid, t.name AS holder
@@ -205,7 +219,7 @@ FROM walk w JOIN frames f ON f.process = w.process AND f.id = w.frame""",
     "functions": f"""CREATE VIEW functions AS
 WITH own(process, stack, samples, wall_ns, cpu_ns) AS (
     SELECT t.process, s.stack, sum(s.samples), sum(s.weight_ns), sum(s.cpu_ns)
-    FROM sample s JOIN thread t ON t.id = s.thread
+    FROM sample s JOIN thread t ON t.id = s.thread AND NOT t.is_of_tasks
     GROUP BY 1, 2
 )
 SELECT o.process, coalesce(f.function, '{NO_PYTHON}') AS function, f.file, f.first_line, sum(o.samples) AS self_samples,
@@ -218,6 +232,7 @@ GROUP BY 1, 2, 3, 4""",
 SELECT t.process, t.pid, t.tid, t.interpreter, t.name, sum(s.samples) AS samples,
     sum(s.weight_ns) AS seen_ns, sum(s.cpu_ns) AS cpu_ns, sum(s.runnable_ns) AS runnable_ns
 FROM thread t LEFT JOIN sample s ON s.thread = t.id
+WHERE NOT t.is_of_tasks
 GROUP BY t.id""",
     "losses": """CREATE VIEW losses AS
 SELECT c.process, n.text AS name, sum(c.value) AS value

@@ -76,7 +76,10 @@ class RecordingWriter:
                 ids = self._processes[profile].threads
                 write_totals(
                     self._connection,
-                    ((ids[numbers_of[track]], track) for track in profile.tracks),
+                    (
+                        (ids[numbers_of[track]], track)
+                        for track in (*profile.tracks, *profile.task_tracks)
+                    ),
                     self._base_ns,
                 )
             self._connection.execute("REPLACE INTO metadata VALUES('is_complete', 1)")
@@ -223,18 +226,18 @@ class RecordingWriter:
         )
 
     def _write_threads(
-        self, process: _Process, threads: Sequence[tuple[int, int, int, int, str]]
+        self, process: _Process, threads: Sequence[tuple[int, int, int, int, str, bool]]
     ) -> None:
-        for number, pid, tid, interpreter, name in threads:
+        for number, pid, tid, interpreter, name, is_of_tasks in threads:
             if number == len(process.threads):
                 process.threads.append(self._threads)
                 self._threads += 1
             shown = None if interpreter == NO_INTERPRETER else interpreter
             self._connection.execute(
-                "REPLACE INTO thread VALUES(?,?,?,?,?,?,?)",
+                "REPLACE INTO thread VALUES(?,?,?,?,?,?,?,?)",
                 (
                     *(process.threads[number], process.id, number, pid, tid, shown),
-                    text_or_bytes(name),
+                    *(text_or_bytes(name), is_of_tasks),
                 ),
             )
 

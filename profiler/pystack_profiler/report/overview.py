@@ -80,7 +80,7 @@ def overview(
 ) -> Overview:
     """`limit` is the number of functions, `totals` are those of the threads if they are known already, and
     `notes` are findings of the caller."""
-    weights = StackWeights(recording, view)
+    weights = StackWeights(recording.in_mode(view.mode), view)
     frames = weights.grouping.frames
     total_ns = inclusive(weights.grouping, weights.own())
     own = [Weight() for _ in frames]

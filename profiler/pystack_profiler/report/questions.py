@@ -50,7 +50,7 @@ def answer(recording: Recording, view: View, question: Question, name: str, limi
     """Raises InvalidArgument if no function has the name."""
     if question == "lines":
         view = replace(view, granularity="line")
-    weights = StackWeights(recording, view)
+    weights = StackWeights(recording.in_mode(view.mode), view)
     labels = weights.grouping.frames
     asked = functions_named(labels, name)
     find = {"callers": _callers, "callees": _callees, "lines": _lines, "path": _path}[question]

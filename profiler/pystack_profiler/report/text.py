@@ -9,7 +9,7 @@ from pystack.render.escape import escape
 
 from ..grouping import FrameLabel
 from ..stats import format_share, format_time, plural
-from ..view import MODE_WORDS
+from ..view import whole_of
 from .gil import GilAnswer
 from .names import place, shortened
 from .overview import Overview
@@ -22,11 +22,10 @@ _FINDINGS = 10
 
 
 def overview_text(report: Overview) -> list[str]:
-    base = f"{MODE_WORDS[report.view.mode]} of all threads"
     lines = [report.title, *report.account]
     points = 100 * uncertainty(0.1, report.samples)
     lines.append(
-        f"100 % is {format_time(report.base_ns)}, the {base}; a share of 10 % is sure to"
+        f"100 % is {format_time(report.base_ns)}, the {whole_of(report.view.mode)}; a share of 10 % is sure to"
         f" ±{points:.2g} points (95 %)"
     )
     lines += ["", f"{'self':>7} {'':>9} {'total':>7} {'':>9} {'CPU':>9}  function"]
@@ -55,7 +54,7 @@ def answer_text(answer: Answer) -> list[str]:
     share = format_share(answer.total_ns, answer.base_ns)
     first = (
         f"{names[0] if names else ''}: total {format_time(answer.total_ns)} ({share} of the"
-        f" {MODE_WORDS[answer.view.mode]} of all threads), self"
+        f" {whole_of(answer.view.mode)}), self"
         f" {format_time(answer.self_ns)}"
     )
     lines = [first, *_others_of_name(names)]
