@@ -122,7 +122,7 @@ class Grouping:
             states |= profile.states
             self._add(profile)
         for profile in profiles:
-            used = set[int]().union(*(track.waits for track in profile.tracks))
+            used = set[int]().union(*(track.waits for track in profile.all_tracks))
             self._add_waits(profile, sorted(used))
         self._gil = -1
         if states & SampleState.WAITS_FOR_GIL:

@@ -89,6 +89,11 @@ class Profile:
         return self.window.task_tracks
 
     @property
+    def all_tracks(self) -> Sequence[Track]:
+        """Those of threads, then those of tasks."""
+        return self.window.all_tracks
+
+    @property
     def stats(self) -> SamplerStats:
         return self.window.stats
 

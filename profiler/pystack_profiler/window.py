@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 
 from .batch import Batch
 from .contention import Contention
@@ -71,6 +70,11 @@ class Window:
     def numbers(self) -> dict[Track, int]:
         """The sampler's number of each thread."""
         return {track: thread for thread, track in self._track_of_thread.items()}
+
+    @property
+    def all_tracks(self) -> Sequence[Track]:
+        """Those of threads, then those of tasks."""
+        return [*self.tracks, *self.task_tracks]
 
     def identify(self, thread: int, identity: ThreadIdentity) -> None:
         """Adds a thread, or gives it another identity."""
@@ -156,7 +160,7 @@ class Window:
     def copy(self) -> Window:
         """A window with the same data, to look at while this one grows."""
         copied = Window(max_runs=self._max_runs)
-        copy_of = {track: track.copy() for track in self._all_tracks()}
+        copy_of = {track: track.copy() for track in self.all_tracks}
         for track in copy_of.values():
             copied._list_of(track).append(track)
         add_stats(copied.stats, self.stats)
@@ -173,11 +177,9 @@ class Window:
     def _list_of(self, track: Track) -> list[Track]:
         return self.task_tracks if track.identity.is_of_tasks else self.tracks
 
-    def _all_tracks(self) -> Iterator[Track]:
-        return chain(self.tracks, self.task_tracks)
 
     def _run_count(self) -> int:
-        return sum(track.run_count for track in self._all_tracks())
+        return sum(track.run_count for track in self.all_tracks)
 
     def _coarsen(self) -> None:
         # The contention needs the order in time, which is lost below.
@@ -187,7 +189,7 @@ class Window:
         duration_ns = self.end_ns - (self.start_ns or 0)
         while True:
             self.time_resolution_ns = resolution_ns
-            for track in self._all_tracks():
+            for track in self.all_tracks:
                 track.coarsen(resolution_ns)
             if self._run_count() <= self._max_runs // 2 or resolution_ns >= duration_ns:
                 break

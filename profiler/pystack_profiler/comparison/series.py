@@ -47,7 +47,7 @@ class Series:
         begin_ns = recording.start_ns
         part_ns = max(1, -(-(recording.end_ns - begin_ns) // PARTS))
         weights: dict[tuple[int, int], int] = {}
-        for profile, track in recording.tracks():
+        for profile, track in recording.in_mode(view.mode).tracks():
             for run in track.runs():
                 time_ns = time_in_mode(view.mode, run)
                 stack = grouping.stack_of_run(profile, run) if time_ns and run.samples else 0

@@ -25,11 +25,13 @@ from ..aggregate import display_order, thread_totals
 from ..grouping import FrameLabel, Grouping
 from ..metadata import metadata_of
 from ..naming import process_title, recording_title, thread_title
-from ..profile import Recording
+from ..profile import Profile, Recording
 from ..track import Track
 from ..view import DEFAULT_VIEW, MODES, Mode, View, was_measured
+from ..waits import lock_blame
 from .page_source import source_lines, times_of
 from .pieces import write_array, write_numbers
+from .task_time import task_loops
 from .thread_time import ThreadTime, bound
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ _PLACE = re.compile("@([A-Z]+)@")
 _NO_LINE = -1
 _NOTEWORTHY = 0.01  # of the time
 _LONGEST_TEXT = 1000
-# Besides the modes: time that others waited for the GIL, by the holder's stack, and the part of the wall time in
+# Besides the modes: time that others waited for the GIL or a lock, by the holder's stack, and the part of the wall time in
 # which the thread was idle.
 _BLAME = "blame"
 _IDLE = "idle"
@@ -150,15 +152,16 @@ class _Data:
         modes: list[str] = [
             mode for mode in measured if mode != "runnable" or _waited_for_cpus(recording, view)
         ]
-        initial = view.mode if view.mode in modes else "wall"
-        if any(profile.contention.blamed_ns for profile in recording.profiles):
+        blamed_ns = _blamed_ns(recording)
+        if blamed_ns:
             modes.append(_BLAME)
+        modes += ["tasks"] if self._shows_tasks else []
         fields: dict[str, Any] = {
             "title": self.title,
             "metadata": _escaped(metadata_of(recording, view, order)),
             "modes": modes,
             "initial": {
-                "mode": initial,
+                "mode": view.mode if view.mode in modes else "wall",
                 "lines": view.granularity == "line",
                 "threads": view.threads,
             },
@@ -173,7 +176,8 @@ class _Data:
             ]
         # These add stacks to the tables.
         threads = [ThreadTime(*tracks[index], grouping, recording.start_ns) for index in order]
-        blamed_us = _blamed_us(recording, grouping)
+        blamed_us = _blamed_us(blamed_ns, grouping)
+        loops = task_loops(recording, grouping) if self._shows_tasks else []
         if self._has_timeline:
             duration_us = recording.duration_ns // 1000
             slice_us = max(bound(threads, duration_us), recording.time_resolution_ns // 1000)
@@ -189,6 +193,7 @@ class _Data:
             )
         stream.write(',\n"threads":[')
         place = {profile: number for number, profile in enumerate(recording.profiles)}
+        thread_modes = [mode for mode in modes if mode != "tasks"]
         for position, (index, time) in enumerate(zip(order, threads, strict=True)):
             profile, track = tracks[index]
             stream.write(",\n" if position else "\n")
@@ -196,11 +201,27 @@ class _Data:
             stream.write(f'{{"title":{title},"process":{place[profile]},')
             if self._sides:
                 stream.write(f'"side":{self._side_of[profile]},')
-            _write_times(stream, time, modes, blamed_us.get(track, {}))
+            _write_times(stream, time, thread_modes, blamed_us.get(track, {}))
             if self._has_timeline:
                 stream.write(f',"start":{time.start_us},"runs":"{time.packed()}"')
             stream.write("}")
-        stream.write("]}")
+        stream.write("]")
+        if loops:
+            stream.write(',\n"tasks":[')
+            for position, loop in enumerate(loops):
+                stream.write(",\n" if position else "\n")
+                title = _text(_cut(loop.title))
+                stream.write(f'{{"title":{title},"process":{place[loop.profile]},"stack":')
+                write_numbers(stream, _differences(list(loop.time_us)))
+                stream.write(',"tasks":')
+                write_numbers(stream, loop.time_us.values())
+                stream.write("}")
+            stream.write("]")
+        stream.write("}")
+
+    @property
+    def _shows_tasks(self) -> bool:
+        return self._recording.has_tasks and not self._sides
 
     @property
     def _has_timeline(self) -> bool:
@@ -300,17 +321,31 @@ def _write_columns(stream: TextIO, name: str, columns: Mapping[str, Iterable[int
     stream.write("}")
 
 
-def _blamed_us(recording: Recording, grouping: Grouping) -> dict[Track, dict[int, int]]:
-    """Microseconds that others waited for the GIL, by the holder and its stack. Adds stacks to `grouping`."""
-    blamed_ns: dict[Track, dict[int, int]] = {}
+def _blamed_ns(recording: Recording) -> dict[tuple[Profile, Track, int], int]:
+    """How long others waited for the GIL or a lock, by its holder and the holder's stack."""
+    blamed: dict[tuple[Profile, Track, int], int] = {}
     for profile in recording.profiles:
-        for (holder, stack), time_ns in profile.contention.blamed_ns.items():
-            of_holder = blamed_ns.setdefault(holder, {})
-            here = grouping.stack_of(profile, stack, 0)
-            of_holder[here] = of_holder.get(here, 0) + time_ns
+        # Without the order of the samples, nobody knows where the holder of a lock was meanwhile.
+        of_locks = {} if profile.time_resolution_ns else lock_blame(profile)
+        for blame in (profile.contention.blamed_ns, of_locks):
+            for (holder, stack), time_ns in blame.items():
+                key = profile, holder, stack
+                blamed[key] = blamed.get(key, 0) + time_ns
+    return blamed
+
+
+def _blamed_us(
+    blamed_ns: Mapping[tuple[Profile, Track, int], int], grouping: Grouping
+) -> dict[Track, dict[int, int]]:
+    """In microseconds, by the holder and its stack in `grouping`, which gets more of them."""
+    by_stack: dict[Track, dict[int, int]] = {}
+    for (profile, holder, stack), time_ns in blamed_ns.items():
+        of_holder = by_stack.setdefault(holder, {})
+        here = grouping.stack_of(profile, stack, 0)
+        of_holder[here] = of_holder.get(here, 0) + time_ns
     return {
         holder: {stack: (time_ns + 500) // 1000 for stack, time_ns in of_holder.items()}
-        for holder, of_holder in blamed_ns.items()
+        for holder, of_holder in by_stack.items()
     }
 
 

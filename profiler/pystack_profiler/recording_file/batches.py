@@ -81,7 +81,7 @@ def batch_of(profile: Profile) -> MemoryBatch:
     columns = list(vars(samples).values())
     threads: list[tuple[int, int, int, int, str, bool]] = []
     late_cpu: list[tuple[int, int, int]] = []
-    for number, track in enumerate((*profile.tracks, *profile.task_tracks)):
+    for number, track in enumerate(profile.all_tracks):
         threads.append((number, *astuple(track.identity)))
         if track.late_cpu_ns or track.late_runnable_ns:
             late_cpu.append((number, track.late_cpu_ns, track.late_runnable_ns))

@@ -34,4 +34,4 @@ def export(recording: Recording, stream: BinaryIO, view: View = DEFAULT_VIEW) ->
 
 
 def _positions(profile: Profile) -> dict[Track, int]:
-    return {track: number for number, track in enumerate((*profile.tracks, *profile.task_tracks))}
+    return {track: number for number, track in enumerate(profile.all_tracks)}

@@ -78,7 +78,7 @@ class RecordingWriter:
                     self._connection,
                     (
                         (ids[numbers_of[track]], track)
-                        for track in (*profile.tracks, *profile.task_tracks)
+                        for track in profile.all_tracks
                     ),
                     self._base_ns,
                 )

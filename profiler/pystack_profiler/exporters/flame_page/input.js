@@ -192,7 +192,7 @@ const KEYS = {
   "ArrowLeft": (page) => move(page, -1, 0),
   "ArrowRight": (page) => move(page, 1, 0),
 };
-["wall", "cpu", "gil", "blame", "runnable", "waits"].forEach((mode, index) => {
+["wall", "cpu", "gil", "blame", "runnable", "waits", "tasks"].forEach((mode, index) => {
   KEYS[index + 1] = () => byId(`mode-${mode}`) && byId(`mode-${mode}`).click();
 });
 

@@ -1,13 +1,14 @@
 // The state of the page, and how it changes by clicks and keys.
 
 const MODE_TITLES = {
-  wall: "Wall", cpu: "CPU", gil: "GIL", runnable: "Runnable", waits: "Waits", blame: "Blocking",
+  wall: "Wall", cpu: "CPU", gil: "GIL", runnable: "Runnable", waits: "Waits", blame: "Blocking", tasks: "Tasks",
 };
 const MODE_HELP = {
   wall: "All time", cpu: "Time on a CPU", gil: "Time with the GIL",
   runnable: "Time in which a thread was ready to run, but had no CPU",
   waits: "Time in which a thread waited: the innermost box says for what",
-  blame: "Time that other threads waited for the GIL while this code held it",
+  tasks: "Time of the tasks of event loops, of all the time that was recorded: the innermost box says what they await",
+  blame: "Time that other threads waited for the GIL or a lock while this code held it",
 };
 
 class Page {
@@ -116,14 +117,14 @@ class Page {
   /** Says what per cents are of, and what is left out. */
   #describe() {
     byId("base").textContent = this.base.explanation;
-    byId("base").title = "Times of several threads add up: 2.1 threads means 210 %";
+    byId("base").title = `Times of several ${this.base.units} add up: 2.1 ${this.base.units} means 210 %`;
     const { mode, idle } = this.picture.choices;
     byId("idle").checked = this.showsIdle;
     byId("idle-toggle").hidden = this.idleTime === 0;
     byId("idle-text").textContent = `Idle: ${this.base.share(this.idleTime)}${idle ? "" : ", show"}`;
     byId("nothing").hidden = this.calls.total(0) > 0;
     byId("nothing").textContent = mode === "blame" && this.picture.shown !== this.recording
-      ? "Who held the GIL while others waited is known of the whole time only."
+      ? "Who held what others waited for is known of the whole time only."
       : this.idleTime > 0
         ? "The chosen threads were idle all the time: they waited for work in a pool or an event loop."
         : `No time in this view: the chosen threads have no ${MODE_TITLES[mode]} time.`;
@@ -207,7 +208,8 @@ class Page {
 
   /** What the outermost box stands for. */
   get #whole() {
-    const { threads: chosen, side, idle } = this.picture.choices;
+    const { threads: chosen, mode, side, idle } = this.picture.choices;
+    if (mode === "tasks") return "all tasks";
     const threads = chosen.length === 1 ? this.recording.threads[chosen[0]].title : "all chosen threads";
     const which = side < 0 ? "" : ` ${["before", "after"][side]}`;
     return `${threads}${which}${this.idleTime > 0 && !idle ? " without idle time" : ""}`;

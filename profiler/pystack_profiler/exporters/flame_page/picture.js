@@ -43,7 +43,7 @@ class Picture {
   }
 
   *#boxes(recording) {
-    const { before, choices, shown } = this;
+    const { before, choices } = this;
     const { byLine, machinery, onlyMine, mode, threadRoots, side, idle } = choices;
     if (this.#isAsBefore(...BOXES)) {
       for (const key of ["visible", "threads", "calls", "base", "idleTime", "totals"]) this[key] = before[key];
@@ -53,10 +53,14 @@ class Picture {
     }
     const isFolded = this.#isAsBefore(...FOLDING);
     this.visible = isFolded ? before.visible : yield* VisibleStacks.made(recording, { byLine, machinery, onlyMine });
-    const chosen = new Set(choices.threads);
+    const isOfTasks = mode === "tasks";
+    const shown = isOfTasks ? recording.ofTasks : this.shown;
+    const chosen = new Set(isOfTasks ? shown.threads.map((thread) => thread.index) : choices.threads);
     this.threads = shown.threads.filter((thread) => chosen.has(thread.index) && thread.side === side);
     this.calls = yield* CallTree.made(shown, { mode, visible: this.visible, threadRoots, side, idle, threads: chosen });
-    this.base = shown.sides ? new Base(this.calls.total(0), "the time of all threads of this side") : Base.of(shown, chosen);
+    this.base = isOfTasks ? Base.ofTasks(shown)
+      : shown.sides ? new Base(this.calls.total(0), "the time of all threads of this side")
+      : Base.of(shown, chosen);
     this.idleTime = sum(this.threads.map((thread) => thread.idleIn(mode)));
     this.inverted = this.totals = null; // made when they are shown
   }

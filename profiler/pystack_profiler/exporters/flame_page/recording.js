@@ -109,6 +109,7 @@ class Recording {
     this.processes = data.processes.map((process) => ({ title: process.title, label: this.#addLabel(process.title, "", -1, "process") }));
     this.threads = data.threads.map((thread, index) => new Thread(index, thread, this.processes[thread.process], data.modes));
     this.threadLabel = this.threads.map((thread) => this.#addLabel(thread.title, "", -1, "thread"));
+    this.ofTasks = this.#ofTasks(data.tasks || []);
     /** Lines of functions that are in the page, by the index of the function's label: [{ first, text, changed }]. */
     this.source = new Map();
     for (const lines of data.source || []) {
@@ -119,8 +120,16 @@ class Recording {
     /** How long was recorded. The first samples can stand for some time before. */
     this.time = Math.max((data.metadata.recording?.duration_ns || 0) / 1000, ...this.threads.map((thread) => thread.time));
     this.timeInWords = "the recording's time";
+    Object.assign(this.ofTasks, { time: this.time, timeInWords: this.timeInWords });
     /** Its duration, and the slice to which the place of a run is known, in microseconds; null if there is no order of time. */
     this.timeline = data.timeline || null;
+  }
+
+  /** The tasks in place of the threads: a "thread" has the time of all tasks of an event loop. Their order in time is not known. */
+  #ofTasks(loops) {
+    const threads = loops.map((loop, index) => new Thread(index, { ...loop, wall: loop.tasks }, this.processes[loop.process], ["tasks"]));
+    const threadLabel = threads.map((thread) => this.#addLabel(thread.title, "", -1, "thread"));
+    return Object.assign(Object.create(this), { threads, threadLabel });
   }
 
   /** The same recording with the time between `begin` and `end` only. */
