@@ -105,7 +105,7 @@ class DaySampler:
             self._strings = 2
             batch.stack_parent.append(0)
             batch.stack_frame.append(0)
-            batch.threads = [(n, 1, 1 + n, 0, f"worker-{n}") for n in range(THREADS)]
+            batch.threads = [(n, 1, 1 + n, 0, f"worker-{n}", False) for n in range(THREADS)]
             self._bases = [self._push_all(batch, 0, DEPTH - 5, f"base{n}") for n in range(4)]
         second = self._seconds_left
         stacks = [

@@ -366,7 +366,7 @@ class Batch:
     def wait_holder(self) -> Sequence[int]: ...  # index into threads, plus 1; 0 = not known
     @property
     def threads(self) -> list[tuple[int, int, int, int, str, bool]]:
-        """New or changed: (index, pid, tid or 0, interpreter ID, name)."""
+        """New or changed: (index, pid, tid or 0, interpreter ID, name, whether it is a row of tasks)."""
     @property
     def stats(self) -> SamplerStats: ...  # counts since the last batch
     @property
@@ -399,6 +399,9 @@ class SamplerStats(TypedDict):
     stops: list[int]  # histogram: less than 1 us, 2 us, 4 us, ...; the last: all longer ones
     partly_merged: int  # taken, but without some native frames
     guessed_order: int  # taken, but which of the thread's interpreters called which is a guess
+    task_samples: int  # of tasks; not among those of threads
+    tasks_unproved: int  # samples of tasks that moved while they were read
+    tasks_left_out: int  # samples of tasks beyond those that are followed at a time
     maps_left_out: int  # 1, once: the target has too many or too long mappings or mapped files
 
 # How the counts of two stretches of time become those of both, by name.

@@ -67,7 +67,7 @@ class FakeBatch:
     wait_type: list[int] = field(default_factory=list)
     wait_name: list[int] = field(default_factory=list)
     wait_holder: list[int] = field(default_factory=list)
-    threads: list[tuple[int, int, int, int, str]] = field(default_factory=list)
+    threads: list[tuple[int, int, int, int, str, bool]] = field(default_factory=list)
     stats: SamplerStats = field(default_factory=no_stats)
     finished: bool = False
     ends_tables: bool = False
@@ -92,13 +92,22 @@ class BatchWriter:
         self._waits: dict[Wait, int] = {}
         self._threads = 0
 
-    def thread(self, tid: int, name: str = "", *, pid: int = 100, interpreter_id: int = 0) -> int:
-        self._batch.threads.append((self._threads, pid, tid, interpreter_id, name))
+    def thread(
+        self,
+        tid: int,
+        name: str = "",
+        *,
+        pid: int = 100,
+        interpreter_id: int = 0,
+        is_of_tasks: bool = False,
+    ) -> int:
+        row = (self._threads, pid, tid, interpreter_id, name, is_of_tasks)
+        self._batch.threads.append(row)
         self._threads += 1
         return self._threads - 1
 
     def rename(self, thread: int, tid: int, name: str, *, pid: int = 100) -> None:
-        self._batch.threads.append((thread, pid, tid, 0, name))
+        self._batch.threads.append((thread, pid, tid, 0, name, False))
 
     def sample(
         self,

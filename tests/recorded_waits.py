@@ -32,7 +32,7 @@ class RecordedWaits:
         self._rows += zip(
             batch.wait_kind, batch.wait_type, batch.wait_name, batch.wait_holder, strict=True
         )
-        self.names.update({number: name for number, _, _, _, name in batch.threads})
+        self.names.update({number: name for number, _, _, _, name, _ in batch.threads})
         for thread, wait in zip(batch.thread, batch.wait, strict=True):
             self._last[thread] = wait
             self._seen.setdefault(thread, set()).add(wait)

@@ -76,7 +76,7 @@ class Recorded:
     def __init__(self, pid: int, samples: int, native: pystack.Native) -> None:
         sampler = pystack.open_sampler(pid, rate_hz=200, native=native)
         tables = SampledStacks()
-        threads: dict[int, tuple[int, int, int, int, str]] = {}
+        threads: dict[int, tuple[int, int, int, int, str, bool]] = {}
         owners: list[int] = []
         seen: list[int] = []
         sampler.start()

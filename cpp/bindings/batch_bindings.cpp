@@ -371,9 +371,9 @@ void define_sampler(nb::module_& module) {
                       double, std::optional<std::uint64_t>, const nb::object&>(),
              nb::arg("pid"), nb::kw_only(), nb::arg("rate_hz"), nb::arg("stop").none() = false,
              nb::arg("exhaustive") = false, nb::arg("native") = nb::none(),
-             nb::arg("tasks") = false, nb::arg("raise_priority") = true, nb::arg("max_cpu_share") = 1.0,
-             nb::arg("max_pause_share") = 1.0, nb::arg("max_memory") = nb::none(),
-             nb::arg("cancelled") = nb::none())
+             nb::arg("tasks") = false, nb::arg("raise_priority") = true,
+             nb::arg("max_cpu_share") = 1.0, nb::arg("max_pause_share") = 1.0,
+             nb::arg("max_memory") = nb::none(), nb::arg("cancelled") = nb::none())
         .def("start", &PySampler::start)
         .def("stop", &PySampler::stop)
         .def("next_batch", &PySampler::next_batch, nb::arg("timeout_s"))

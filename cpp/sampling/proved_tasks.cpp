@@ -52,21 +52,21 @@ void ProvedTasks::begin_program() {
 
 bool ProvedTasks::find_libraries(std::uint64_t now_ns) {
     const bool has_both = has_asyncio_ && has_trio_;
-    if (has_both || now_ns < find_at_ns_ || !find_pace_.is_due())
-        return has_asyncio_ || has_trio_;
+    if (has_both || now_ns < find_at_ns_ || !find_pace_.is_due()) return has_asyncio_ || has_trio_;
     const auto begin = Pace::Clock::now();
     find_at_ns_ = now_ns + find_pause_ns_;
     find_pause_ns_ = std::min(find_pause_ns_ * 2, kLongestFindPauseNs);
     const memory::PageCache pages(program_.target().memory());
     const cpython::Layout& layout = program_.runtime().layout;
     const auto is_in_any = [&](auto is_imported) {
-        return std::ranges::any_of(
-            program_.interpreters().interpreters(), [&](const auto& interpreter) {
-                return is_imported(pages, layout, interpreter.address);
-            });
+        return std::ranges::any_of(program_.interpreters().interpreters(),
+                                   [&](const auto& interpreter) {
+                                       return is_imported(pages, layout, interpreter.address);
+                                   });
     };
     if (!has_asyncio_ && is_in_any(cpython::has_asyncio)) {
-        if (layout.llist_node.next) offsets_ = cpython::find_asyncio(program_.target(), program_.runtime());
+        if (layout.llist_node.next)
+            offsets_ = cpython::find_asyncio(program_.target(), program_.runtime());
         // Until it publishes them, its C module is not there yet.
         has_asyncio_ = offsets_ || !layout.llist_node.next;
     }

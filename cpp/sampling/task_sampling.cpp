@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/nanoseconds.h"
 #include "process/open_proc_file.h"
@@ -88,8 +89,8 @@ std::string_view marker_of(const RawTask& task) {
 
 }  // namespace
 
-TaskSampling::TaskSampling(const ProgramReaders& program, ThreadTable& threads,
-                           WaitInterner& waits, const BatchWriter& writer)
+TaskSampling::TaskSampling(const ProgramReaders& program, ThreadTable& threads, WaitInterner& waits,
+                           const BatchWriter& writer)
     : program_(program),
       threads_(threads),
       waits_(waits),
@@ -99,6 +100,7 @@ TaskSampling::TaskSampling(const ProgramReaders& program, ThreadTable& threads,
 
 void TaskSampling::begin_program() {
     tasks_.begin_program();
+    has_read_ = false;
     forget_rows();
 }
 
@@ -121,7 +123,8 @@ void TaskSampling::sample(const Tick& tick) {
     } else if (share_.is_open()) {
         const std::uint64_t begin = monotonic_ns();
         read(tick);
-        share_.worked_since(begin);
+        // The first reading takes many times as long: it finds out where everything is.
+        if (std::exchange(has_read_, true)) share_.worked_since(begin);
     } else {
         return;
     }

@@ -50,6 +50,7 @@ class TaskSampling {
     ProvedTasks tasks_;
     TaskRows rows_;
     WorkShare share_;
+    bool has_read_ = false;          ///< Of this program.
     std::uint64_t previous_ns_ = 0;  ///< Until then the last tick spoke.
     std::uint64_t unsaid_ns_ = 0;    ///< Since the last samples.
     // Of the last reading:

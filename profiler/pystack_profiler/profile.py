@@ -160,8 +160,8 @@ class Profile:
     def append(self, batch: Batch) -> None:
         with _growing:
             self.tables.append(batch)
-            for index, *who in batch.threads:
-                identity = ThreadIdentity(*who)
+            for index, pid, tid, interpreter_id, name, is_of_tasks in batch.threads:
+                identity = ThreadIdentity(pid, tid, interpreter_id, name, is_of_tasks)
                 self._identities[index : index + 1] = [identity]
                 self.window.identify(index, identity)
             self.window.append(batch, self._identities)

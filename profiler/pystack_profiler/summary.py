@@ -79,7 +79,9 @@ def findings(
     `blamed_stacks`; `totals` are those of the threads, if they are known already."""
     lines: list[str] = []
     if view.mode == "tasks" and not recording.has_tasks:
-        lines.append("Warning: mode tasks is empty: no task was sampled (`record --tasks` samples them)")
+        lines.append(
+            "Warning: mode tasks is empty: no task was sampled (`record --tasks` samples them)"
+        )
     if recording.profiles and not was_measured(view.mode, recording.states):
         what = "which thread held the GIL" if view.mode == "gil" else "which threads ran"
         lines.append(

@@ -177,7 +177,6 @@ class Window:
     def _list_of(self, track: Track) -> list[Track]:
         return self.task_tracks if track.identity.is_of_tasks else self.tracks
 
-
     def _run_count(self) -> int:
         return sum(track.run_count for track in self.all_tracks)
 

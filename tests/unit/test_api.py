@@ -74,6 +74,7 @@ def test_open_sampler(core: FakeCore) -> None:
             "stop": True,
             "exhaustive": False,
             "native": None,
+            "tasks": False,
             "raise_priority": True,
             "max_cpu_share": 1.0,
             "max_pause_share": 1.0,

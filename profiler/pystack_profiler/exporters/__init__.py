@@ -71,7 +71,9 @@ PYSTACK = Format(
     "pystack",
     ("recording",),
     (".pystack",),
-    ModuleExport("..recording_file", shows_tasks=True),  # not in every build of Python: it needs SQLite
+    ModuleExport(
+        "..recording_file", shows_tasks=True
+    ),  # not in every build of Python: it needs SQLite
     "pystack report {path}, or pystack convert {path} -o out.html",
     holds_command_line=True,
     is_binary=True,

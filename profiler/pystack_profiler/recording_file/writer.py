@@ -76,10 +76,7 @@ class RecordingWriter:
                 ids = self._processes[profile].threads
                 write_totals(
                     self._connection,
-                    (
-                        (ids[numbers_of[track]], track)
-                        for track in profile.all_tracks
-                    ),
+                    ((ids[numbers_of[track]], track) for track in profile.all_tracks),
                     self._base_ns,
                 )
             self._connection.execute("REPLACE INTO metadata VALUES('is_complete', 1)")

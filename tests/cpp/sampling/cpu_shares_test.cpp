@@ -55,7 +55,7 @@ struct Shares {
             times->wait_ns += wait_ns;
         }
         shares.settle(threads, batch);
-        threads[0].row_batch = 0;  // The next batch has rows of its own.
+        threads[0].row = {};  // The next batch has rows of its own.
         return std::exchange(batch, {});
     }
 

@@ -168,6 +168,7 @@ def test_record_opens_a_sampler_with_what_was_asked(monkeypatch: pytest.MonkeyPa
         "stop": True,
         "exhaustive": False,
         "native": None,
+        "tasks": False,
         "raise_priority": True,
         "max_cpu_share": 0.2,
         "max_pause_share": 0.05,

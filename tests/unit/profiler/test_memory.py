@@ -55,7 +55,7 @@ while len(parents) < STACKS:
         frames.append(chance.randrange(len(names)))
         start = len(parents) - 1
 tables.stack_parent, tables.stack_frame = parents, frames
-tables.threads = [(number, 1, 1 + number, 0, f"thread {number}") for number in range(THREADS)]
+tables.threads = [(number, 1, 1 + number, 0, f"thread {number}", False) for number in range(THREADS)]
 tables.time_ns = tables.weight_ns = tables.count = tables.thread = tables.stack = tables.state = ()
 tables.cpu_ns = tables.runnable_ns = tables.wait = ()
 

@@ -431,7 +431,7 @@ def damage(path: str, statement: str) -> None:
         "DROP TABLE sample",
         "DROP TABLE sample; CREATE VIEW sample AS SELECT * FROM thread",
         "DROP TABLE sample; CREATE TABLE sample(id)",
-        "PRAGMA user_version = 3",
+        "PRAGMA user_version = 4",
         "PRAGMA application_id = 3",
     ],
 )
