@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from profiler_fakes import MS, BatchWriter, Frame, Wait, profile_of, recording_o
 from pystack.sampling import WAIT_KINDS, SampleState
 from pystack.waits import WaitKind
 from pystack_profiler import exporters
-from pystack_profiler.exporters import folded
+from pystack_profiler.exporters import folded, html
 from pystack_profiler.profile import Recording
 from pystack_profiler.recording_file import BadRecordingFile, load
 from pystack_profiler.recording_file.schema import VIEWS, tables_of
@@ -257,6 +259,17 @@ def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
             "pay (app.py);<waiting: GIL> 5000",
         ]
         assert wait_totals(loaded).unknown_ns == 65 * MS
+
+
+def test_the_page_blames_the_holder_of_a_lock() -> None:
+    """Two threads waited, 20 ms each; of that the holder was in a query for 30 ms and in main for 10."""
+    stream = io.StringIO()
+    html.export(a_recording(), stream)
+    [text] = re.findall(r'type="application/json"[^>]*>(.*?)</script>', stream.getvalue(), re.S)
+    data = json.loads(text)
+    assert "blame" in data["modes"]
+    blamed = [sorted(time for time in thread["blame"] if time) for thread in data["threads"]]
+    assert blamed == [[10_000, 30_000], [], []]
 
 
 @pytest.mark.parametrize(
