@@ -8,7 +8,12 @@ from pathlib import Path
 from tools.debian import download_source, in_root, install_on_host, upstream_archive
 from tools.steps import Steps
 
-# zlib is what pip needs to read wheels.
+#: What pip and ctypes need, as static libraries, with options of `configure`.
+_MUSL_LIBRARIES = {
+    "zlib": ("--static",),
+    "libffi": ("--disable-shared", "--disable-multi-os-directory", "--disable-docs"),
+}
+_LIBRARY_SUITE = "bookworm"
 MUSL_PACKAGES = ("gcc", "linux-libc-dev", "make", "musl-tools", "xz-utils")
 
 
@@ -56,16 +61,21 @@ def unpack(steps: Steps, archive: Path, folder: Path) -> Path:
 
 
 def build_for_musl(
-    steps: Steps, work: Path, archive: Path, prefix: Path, options: tuple[str, ...], suite: str
+    steps: Steps, work: Path, archive: Path, prefix: Path, options: tuple[str, ...]
 ) -> Path:
-    """Compiles CPython and the zlib in it with the system's gcc for musl; stripped, as Alpine's is."""
+    """Compiles CPython and the libraries in it with the system's gcc for musl; stripped, as Alpine's is."""
     install_on_host(steps, MUSL_PACKAGES)
     compiler = _musl_compiler(work)
-    _, zlib_files = download_source(steps, work / "zlib-source", "zlib", (suite,))
-    zlib = unpack(steps, upstream_archive(zlib_files), work / "zlib")
-    for_musl = {"CC": str(compiler), "CFLAGS": "-O2 -fPIC"}
-    steps.run("./configure", "--static", cwd=zlib, environment=for_musl)
-    steps.run("make", "libz.a", cwd=zlib, environment=for_musl)
+    prefixes = {}
+    for package, options_of_package in _MUSL_LIBRARIES.items():
+        _, files = download_source(steps, work / f"{package}-files", package, (_LIBRARY_SUITE,))
+        library = unpack(steps, upstream_archive(files), work / package)
+        prefixes[package] = library / "installed"
+        for_musl = {"CC": str(compiler), "CFLAGS": "-O2 -fPIC"}
+        configure = ("./configure", f"--prefix={prefixes[package]}", *options_of_package)
+        steps.run(*configure, cwd=library, environment=for_musl)
+        steps.run("make", "install", cwd=library, environment=for_musl)
+    zlib, libffi = prefixes["zlib"], prefixes["libffi"]
     source = unpack(steps, archive, work / "source")
     made = build(
         steps,
@@ -74,8 +84,10 @@ def build_for_musl(
         ("--enable-shared", *options),
         environment={
             "CC": str(compiler),
-            "ZLIB_CFLAGS": f"-I{zlib}",
-            "ZLIB_LIBS": f"{zlib}/libz.a",
+            "ZLIB_CFLAGS": f"-I{zlib}/include",
+            "ZLIB_LIBS": f"{zlib}/lib/libz.a",
+            "LIBFFI_CFLAGS": f"-I{libffi}/include",
+            "LIBFFI_LIBS": f"{libffi}/lib/libffi.a",
             "LDFLAGS": f"-Wl,-s,-rpath,{prefix}/lib",
         },
     )

@@ -154,7 +154,7 @@ def make_musl(steps: Steps) -> None:
         suite, files = download_source(steps, work, MUSL_SOURCE, SOURCE_SUITES)
         archive = upstream_archive(files)
         steps.say(f"building {archive.name} of {suite} for musl")
-        made = cpython_builds.build_for_musl(steps, work, archive, final, MUSL_OPTIONS, suite)
+        made = cpython_builds.build_for_musl(steps, work, archive, final, MUSL_OPTIONS)
         write_stamp(made, MUSL_RECIPE, suite=suite, source=archive.name)
         publish(made, final)
 

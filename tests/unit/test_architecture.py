@@ -88,6 +88,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pystack.download": (),
     "pystack.errors": (),
     "pystack.idle": ("libraries", "waits"),
+    "pystack.launched": ("__main__",),
     "pystack.libraries": (),
     "pystack.locals_options": ("_core",),
     "pystack.model": (
