@@ -62,6 +62,13 @@ USES: dict[str, Callable[[Page], None]] = {
     "move it by a key": lambda page: page.locator("#timeline-rows").press("ArrowRight"),
     "whole time again": lambda page: page.keyboard.press("Escape"),
     "dark": lambda page: page.keyboard.press("d"),
+    "only my code": lambda page: page.keyboard.press("m"),
+    "all code": lambda page: page.keyboard.press("m"),
+    "callers and callees of a function": lambda page: page.locator("#functions tbody tr").nth(3).click(),
+    "all functions": lambda page: page.keyboard.press("Backspace"),
+    "sort by name": lambda page: page.locator("[data-sort=name]").click(),
+    "one thread": lambda page: _choose_thread(page, "only"),
+    "all threads": lambda page: _choose_thread(page, "All"),
 }
 
 
@@ -76,6 +83,11 @@ def _drag(page: Page, left: int, right: int) -> None:
     page.mouse.move((left + right) / 2, 160)
     page.mouse.move(right, 160)
     page.mouse.up()
+
+
+def _choose_thread(page: Page, button: str) -> None:
+    page.evaluate("document.getElementById('threads').open = true")
+    page.locator("#threads").get_by_role("button", name=button, exact=True).first.click()
 
 
 class Trace:

@@ -29,7 +29,7 @@ test("recursion counts once, and what is folded belongs to its caller", () => {
 test("callers and callees, each stack once", () => {
   const recording = recordingOf({ "main;walk;visit;walk;visit": 4, "main;walk;sort": 3, "other;walk": 2, walk: 1 });
   const calls = callTree(recording);
-  const { callers, callees } = page.neighboursOf(calls, recording.labels.find((label) => label.name === "walk"));
+  const { callers, callees } = page.finish(page.neighboursOf(calls, recording.labels.find((label) => label.name === "walk")));
   const named = (times) => times.map(({ label, time }) => [label && label.name, time]);
   assert.deepEqual(named(callers), [["main", 7], ["visit", 4], ["other", 2], [null, 1]]);
   assert.deepEqual(named(callees), [["visit", 4], ["sort", 3]]);

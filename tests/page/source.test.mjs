@@ -4,7 +4,7 @@ import { callTree, page, recordingOf } from "./page_scripts.mjs";
 
 function linesOf(recording, name) {
   const label = recording.labels.find((one) => one.name === name);
-  return page.lineTimes(callTree(recording), label).map(([line, { self, total }]) => [line, self, total]);
+  return page.finish(page.lineTimes(callTree(recording), label)).map(([line, { self, total }]) => [line, self, total]);
 }
 
 test("a line has the time in it and in what it called; recursion counts once", () => {

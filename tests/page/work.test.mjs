@@ -43,7 +43,7 @@ test("little work is done at once, long work later, and other work ends it", asy
 
 const CHOICES = {
   stretch: null, mode: "wall", threads: [0, 1], threadRoots: false, side: -1, idle: false, byLine: false, machinery: false,
-  onlyMine: false, isInverted: false, functions: false,
+  onlyMine: false, isInverted: false, functions: false, opened: null,
 };
 
 test("a picture takes from the one before what is still right", () => {

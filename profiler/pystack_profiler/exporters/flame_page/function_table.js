@@ -23,18 +23,15 @@ class FunctionTable {
     panel.addEventListener("scroll", () => this.#fill(), { passive: true });
   }
 
-  /**
-   * Shows the functions of `totals` that `search` finds, or the callers and callees of the one that is open. Times are shares
-   * of `base`.
-   */
-  show(totals, search, base) {
+  /** Shows the functions of a picture that its search finds, or the callers and callees of the one that is open. */
+  show({ totals, details, base, choices: { search } }) {
     this.base = base;
-    if (this.opened !== null && totals.totals[this.opened.index] === 0) this.opened = null;
+    if (details === null) this.opened = null;
     const focused = document.activeElement;
     const hadFocus = focused !== null && this.panel.contains(focused);
     this.rows = [];
     if (this.opened === null) this.#showAll(totals.rows().filter(({ label }) => search.isEmpty || search.finds(label)));
-    else this.#showOne(totals, this.opened);
+    else this.#showOne(totals, details);
     if (hadFocus) this.focus();
     requestAnimationFrame(() => this.#fill());
   }
@@ -66,16 +63,15 @@ class FunctionTable {
       element("p", { class: "note" }, rows.length === 0 ? "No function" : rest > 0 ? `${formatCount(rest)} more; the search narrows the list` : ""));
   }
 
-  #showOne(totals, label) {
+  #showOne(totals, { label, callers, callees, lines }) {
     const total = totals.totals[label.index];
-    const { callers, callees } = neighboursOf(totals.calls, label);
     const back = element("button", { title: "All functions (Backspace)", click: () => this.onOpen(null) }, "← All functions");
     const facts = `total ${this.base.share(total)}, self ${this.base.share(totals.selves[label.index])}`;
     this.panel.replaceChildren(
       element("div", { class: "opened" }, back, element("b", {}, label.name), element("div", { class: "position" }, label.position), facts),
       ...this.#neighbours("Callers", "none: it is the outermost", callers),
       ...this.#neighbours("Callees", "none", callees),
-      ...sourceSection(totals.calls, label, this.base));
+      ...sourceSection(totals.calls.recording, label, lines, this.base));
   }
 
   #neighbours(title, none, times) {

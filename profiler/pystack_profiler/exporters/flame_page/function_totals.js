@@ -58,33 +58,40 @@ class FunctionTotals {
   }
 }
 
-/** The callers and the callees of a function, the longest time first: `[{ label, time }]`; label null: none, it is the outermost. */
-function neighboursOf(calls, label) {
-  const { parents, labelIds } = calls;
+/**
+ * The callers and the callees of a function, the longest time first: `[{ label, time }]`; label null: none, it is the outermost. In
+ * steps (work.js).
+ */
+function* neighboursOf(calls, label) {
+  const { parents, labelIds } = calls.columns;
   const callerOf = (node) => (parents[node] > 0 ? labelIds[parents[node]] : NO_LABEL);
-  const callers = timesByKey(calls, (node) => (labelIds[node] === label.index ? callerOf(node) : NOT_COUNTED));
-  const callees = timesByKey(calls, (node) => (callerOf(node) === label.index ? labelIds[node] : NOT_COUNTED));
+  const callers = yield* timesByKey(calls, (node) => (labelIds[node] === label.index ? callerOf(node) : NOT_COUNTED));
+  const callees = yield* timesByKey(calls, (node) => (callerOf(node) === label.index ? labelIds[node] : NOT_COUNTED));
   const sorted = (times) => [...times].filter(([, time]) => time > 0).sort((one, other) => other[1] - one[1])
     .map(([index, time]) => ({ label: index === NO_LABEL ? null : calls.labels[index], time }));
   return { callers: sorted(callers), callees: sorted(callees) };
 }
 
+const STEPS_PER_NODE = 4; // as long as so many steps of a loop
 const NO_LABEL = -1;
 const NOT_COUNTED = -2;
 
 /** The time of the stacks that contain a box with a key. `keyOf(node)`: its key, or NOT_COUNTED. */
-function timesByKey(calls, keyOf) {
-  const { parents, totals } = calls;
+function* timesByKey(calls, keyOf) {
+  const { totals } = calls;
+  const { parents } = calls.columns;
   const times = new Map();
   const nearest = new Int32Array(calls.size); // the node itself or the next one above that has a key; 0: none
-  for (let node = 1; node < calls.size; node++) {
-    let above = nearest[parents[node]];
-    nearest[node] = above;
-    const key = keyOf(node);
-    if (key === NOT_COUNTED) continue;
-    nearest[node] = node;
-    while (above !== 0 && keyOf(above) !== key) above = nearest[parents[above]];
-    if (above === 0) times.set(key, (times.get(key) || 0) + totals[node]);
-  }
+  yield* inChunks(1, calls.size, (from, to) => {
+    for (let node = from; node < to; node++) {
+      let above = nearest[parents[node]];
+      nearest[node] = above;
+      const key = keyOf(node);
+      if (key === NOT_COUNTED) continue;
+      nearest[node] = node;
+      while (above !== 0 && keyOf(above) !== key) above = nearest[parents[above]];
+      if (above === 0) times.set(key, (times.get(key) || 0) + totals[node]);
+    }
+  }, STEPS_PER_NODE);
   return times;
 }

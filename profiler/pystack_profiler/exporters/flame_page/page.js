@@ -111,6 +111,7 @@ class Page {
     return {
       stretch, mode, threads, threadRoots, side, byLine, onlyMine, isInverted, search,
       idle: this.showsIdle, machinery: this.showsMachinery, functions: !byId("functions").hidden,
+      opened: this.table.opened,
     };
   }
 
@@ -142,7 +143,8 @@ class Page {
   showFunctions() {
     const isShown = !byId("functions").hidden;
     byId("show-functions").checked = isShown;
-    if (isShown && (this.picture.totals === null || this.work.isBusy)) {
+    const { totals, choices } = this.picture;
+    if (isShown && (totals === null || choices.opened !== this.table.opened || this.work.isBusy)) {
       this.update();
       return;
     }
@@ -153,11 +155,12 @@ class Page {
 
   focusTable() {
     this.wantedRow = null;
-    if (this.picture.totals !== null) this.#showTable();
+    if (this.picture.totals === null || this.work.isBusy) this.update();
+    else this.#showTable();
   }
 
   #showTable() {
-    this.table.show(this.picture.totals, this.picture.choices.search, this.base);
+    this.table.show(this.picture);
     if (this.wantedRow !== undefined) this.table.focus(this.wantedRow);
     this.wantedRow = undefined;
   }

@@ -7,7 +7,7 @@ const BOXES = [...FOLDING, "stretch", "mode", "threads", "threadRoots", "side", 
 class Picture {
   /**
    * `choices`: { stretch, mode, threads (sorted indices), threadRoots, side, idle, byLine, machinery, onlyMine, isInverted, search,
-   * functions (whether their table is shown) }. `before`: the picture before, or null.
+   * functions (whether their table is shown), opened (the label of the function in it, or null) }. `before`: the picture before, or null.
    */
   static *made(recording, choices, before) {
     const picture = new Picture(choices, before);
@@ -15,7 +15,7 @@ class Picture {
     yield* picture.#boxes(recording);
     yield* picture.#direction(recording);
     yield* choices.search.looking(); // The table shows what it finds, too.
-    if (choices.functions) picture.totals ??= yield* FunctionTotals.made(picture.calls, picture.visible, picture.threads, choices.mode);
+    if (choices.functions) yield* picture.#table();
     const { search } = choices;
     const isFound = before !== null && before.choices.search === search && before.calls === picture.calls;
     picture.found = isFound ? before.found : search.isEmpty ? null : yield* search.finding(picture.calls);
@@ -26,6 +26,8 @@ class Picture {
   constructor(choices, before) {
     this.choices = choices;
     this.before = before;
+    /** @type {any} */
+    this.details = null; // of the function that is open, if it has time: { label, callers, callees, lines }
     /** @type {Float64Array | null} */
     this.found = null; // see Search; null: nothing is searched for
   }
@@ -63,6 +65,16 @@ class Picture {
       : Base.of(shown, chosen);
     this.idleTime = sum(this.threads.map((thread) => thread.idleIn(mode)));
     this.inverted = this.totals = null; // made when they are shown
+  }
+
+  *#table() {
+    const { before, calls } = this;
+    const { opened, mode } = this.choices;
+    this.totals ??= yield* FunctionTotals.made(calls, this.visible, this.threads, mode);
+    if (opened === null || this.totals.totals[opened.index] === 0) return;
+    const isSame = before !== null && before.calls === calls && before.details !== null && before.details.label === opened;
+    if (isSame) this.details = before.details;
+    else this.details = { label: opened, ...(yield* neighboursOf(calls, opened)), lines: yield* lineTimes(calls, opened) };
   }
 
   *#direction(recording) {

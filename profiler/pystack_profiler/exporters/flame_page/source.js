@@ -4,10 +4,11 @@ const BITS = 30; // lines that are counted at once
 
 /**
  * The time at each line of a function: `self` while it was the innermost, `total` with all that it called. Recursive calls count
- * once. Returns [line, { self, total }] in the order of the lines.
+ * once. Returns [line, { self, total }] in the order of the lines. In steps (work.js).
  */
-function lineTimes(calls, label) {
+function* lineTimes(calls, label) {
   const { stackParent, stackFrame, functionLabel, frameLine } = calls.recording;
+  yield* calls.weighed();
   const times = calls.stackTimes.selves;
   const places = new Map(); // line -> its place
   const placeOfFrame = new Int32Array(functionLabel.length).fill(-1);
@@ -20,15 +21,17 @@ function lineTimes(calls, label) {
   const totals = new Float64Array(places.size);
   const active = new Int32Array(stackParent.length); // bits: the lines that are somewhere on the stack
   for (let first = 0; first < places.size; first += BITS) {
-    for (let stack = 1; stack < stackParent.length; stack++) {
-      const place = placeOfFrame[stackFrame[stack]];
-      const isCounted = place >= first && place < first + BITS;
-      active[stack] = active[stackParent[stack]] | (isCounted ? 1 << (place - first) : 0);
-      const time = times[stack];
-      if (time === 0) continue;
-      if (isCounted) selves[place] += time;
-      for (let bits = active[stack]; bits !== 0; bits &= bits - 1) totals[first + 31 - Math.clz32(bits & -bits)] += time;
-    }
+    yield* inChunks(1, stackParent.length, (from, to) => {
+      for (let stack = from; stack < to; stack++) {
+        const place = placeOfFrame[stackFrame[stack]];
+        const isCounted = place >= first && place < first + BITS;
+        active[stack] = active[stackParent[stack]] | (isCounted ? 1 << (place - first) : 0);
+        const time = times[stack];
+        if (time === 0) continue;
+        if (isCounted) selves[place] += time;
+        for (let bits = active[stack]; bits !== 0; bits &= bits - 1) totals[first + 31 - Math.clz32(bits & -bits)] += time;
+      }
+    });
   }
   return [...places].map(([line, place]) => [line, { self: selves[place], total: totals[place] }])
     .filter(([, { total }]) => total > 0)
@@ -48,10 +51,9 @@ function sourceRows(times, blocks) {
   return rows;
 }
 
-/** A section with the lines of a function; `base` gives the shares (base.js). */
-function sourceSection(calls, label, base) {
-  const times = lineTimes(calls, label);
-  const blocks = calls.recording.source.get(label.functionIndex) || [];
+/** A section with the lines of a function and their times (see lineTimes); `base` gives the shares (base.js). */
+function sourceSection(recording, label, times, base) {
+  const blocks = recording.source.get(label.functionIndex) || [];
   if (times.length === 0) return [];
   const most = Math.max(...times.map(([, { total }]) => total));
   const rows = sourceRows(times, blocks).map((row) => {
