@@ -64,7 +64,9 @@ USES: dict[str, Callable[[Page], None]] = {
     "dark": lambda page: page.keyboard.press("d"),
     "only my code": lambda page: page.keyboard.press("m"),
     "all code": lambda page: page.keyboard.press("m"),
-    "callers and callees of a function": lambda page: page.locator("#functions tbody tr").nth(3).click(),
+    "callers and callees of a function": lambda page: (
+        page.locator("#functions tbody tr").nth(3).click()
+    ),
     "all functions": lambda page: page.keyboard.press("Backspace"),
     "sort by name": lambda page: page.locator("[data-sort=name]").click(),
     "one thread": lambda page: _choose_thread(page, "only"),

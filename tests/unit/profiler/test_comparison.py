@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from profiler_fakes import MS, BatchWriter, Frame, recording_of
+from drawn_runs import drawn_run
+from profiler_fakes import MS, BatchWriter, recording_of
 from pystack.errors import InvalidArgument
 from pystack_profiler import exporters, function_totals
 from pystack_profiler.compare_cli import diff, merge
@@ -31,22 +32,6 @@ from pystack_profiler.sinks import FileSink
 from pystack_profiler.view import View
 from random_recordings import random_recording
 
-_FUNCTIONS = 30
-
-
-def a_run(seed: int, *, slower: float = 1.0, ticks: int = 2000, phases: bool = False) -> Recording:
-    """A program of 30 functions, sampled at random; the first one has a fifth of the time. Its second
-    half is of other functions if it has phases."""
-    chance = random.Random(seed)
-    weights = [0.2 * slower, *(0.8 / (_FUNCTIONS - 1) for _ in range(_FUNCTIONS - 1))]
-    writer = BatchWriter()
-    thread = writer.thread(100, "main")
-    for tick in range(1, ticks + 1):
-        (number,) = chance.choices(range(_FUNCTIONS), weights)
-        name = f"f{number}_{2 * tick // ticks}" if phases else f"f{number}"
-        writer.sample(thread, tick * MS, MS, [Frame("main"), Frame(name)])
-    return recording_of(writer, start_ns=1, end_ns=ticks * MS)
-
 
 def changed(comparison: Comparison) -> set[str]:
     return {one.key.function for one in comparison.functions if one.is_significant}
@@ -55,7 +40,11 @@ def changed(comparison: Comparison) -> set[str]:
 @pytest.mark.parametrize("phases", [False, True])
 def test_two_runs_of_a_program_do_not_differ(phases: bool) -> None:
     found = [
-        changed(compare([a_run(2 * n, phases=phases)], [a_run(2 * n + 1, phases=phases)], View()))
+        changed(
+            compare(
+                [drawn_run(2 * n, phases=phases)], [drawn_run(2 * n + 1, phases=phases)], View()
+            )
+        )
         for n in range(20)
     ]
     assert sum(bool(names) for names in found) <= 2  # 5 of 100
@@ -64,8 +53,8 @@ def test_two_runs_of_a_program_do_not_differ(phases: bool) -> None:
 def test_a_slower_function_is_found() -> None:
     for n in range(3):
         # A tenth more of a fifth.
-        before = [a_run(1000 + 10 * n + run, ticks=30_000) for run in range(2)]
-        after = [a_run(2000 + 10 * n + run, ticks=30_000, slower=1.1) for run in range(2)]
+        before = [drawn_run(1000 + 10 * n + run, ticks=30_000) for run in range(2)]
+        after = [drawn_run(2000 + 10 * n + run, ticks=30_000, slower=1.1) for run in range(2)]
         comparison = compare(before, after, View())
         assert "f0" in changed(comparison)
         (row,) = [one for one in comparison.functions if one.key.function == "f0"]
@@ -78,7 +67,7 @@ def test_runs_that_differ_by_themselves_are_not_a_change() -> None:
     """Within a run it looks sure; between runs it is not."""
 
     def run(seed: int) -> Recording:
-        return a_run(seed, slower=random.Random(seed).uniform(0.5, 2.0))
+        return drawn_run(seed, slower=random.Random(seed).uniform(0.5, 2.0))
 
     for n in range(4):
         before = [run(100 * n + number) for number in range(6)]
@@ -88,7 +77,7 @@ def test_runs_that_differ_by_themselves_are_not_a_change() -> None:
 
 def test_nothing_on_one_side() -> None:
     empty = recording_of(BatchWriter())
-    comparison = compare([empty], [a_run(1, ticks=500)], View())
+    comparison = compare([empty], [drawn_run(1, ticks=500)], View())
     assert comparison_text(comparison, 5)
     assert not compare([empty], [empty], View()).functions
     assert json.loads(json.dumps(comparison.to_json()))["samples"] == [0, 500]
@@ -102,7 +91,9 @@ def saved(recordings: Sequence[Recording], folder: Path) -> list[str]:
 
 
 def test_conditions_decide_the_exit_status(tmp_path: Path) -> None:
-    before, after = saved([a_run(1, ticks=8000), a_run(2, ticks=8000, slower=3.0)], tmp_path)
+    before, after = saved(
+        [drawn_run(1, ticks=8000), drawn_run(2, ticks=8000, slower=3.0)], tmp_path
+    )
 
     def run(*conditions: str) -> Result:
         flags = [part for text in conditions for part in ("--fail-if", text)]
@@ -123,7 +114,7 @@ def test_conditions_decide_the_exit_status(tmp_path: Path) -> None:
 
 
 def test_the_whole_programs_time() -> None:
-    comparison = compare([a_run(1, ticks=1000)], [a_run(2, ticks=1100)], View())
+    comparison = compare([drawn_run(1, ticks=1000)], [drawn_run(2, ticks=1100)], View())
     assert parse_condition("total>+5%").is_met(comparison)
     assert not parse_condition("total > +11%").is_met(comparison)
     assert not parse_condition("total<-5%").is_met(comparison)
@@ -174,7 +165,7 @@ def test_a_file_counts_once_and_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_recordings_of_the_same_time_keep_their_distance(tmp_path: Path) -> None:
-    recordings = [a_run(1, ticks=1000), a_run(2, ticks=1000)]
+    recordings = [drawn_run(1, ticks=1000), drawn_run(2, ticks=1000)]
     recordings[1].start_time_ns = recordings[0].start_time_ns + 300 * MS
     paths = saved(recordings, tmp_path)
     CliRunner().invoke(merge, [*paths, "-o", str(tmp_path / "all.pystack")])
@@ -191,7 +182,7 @@ def page_data(path: Path) -> dict[str, Any]:
 
 
 def test_a_differential_flame_graph_has_both_sides(tmp_path: Path) -> None:
-    runs = [a_run(seed, ticks=500) for seed in (1, 2, 3)]
+    runs = [drawn_run(seed, ticks=500) for seed in (1, 2, 3)]
     paths = saved(runs, tmp_path)
     page = tmp_path / "diff.html"
     arguments = [paths[0], paths[1], "--also-after", paths[2], "-o", str(page)]
@@ -218,7 +209,7 @@ def test_a_differential_flame_graph_has_both_sides(tmp_path: Path) -> None:
 
 
 def test_where_a_differential_flame_graph_goes(tmp_path: Path) -> None:
-    paths = saved([a_run(1, ticks=50), a_run(2, ticks=50)], tmp_path)
+    paths = saved([drawn_run(1, ticks=50), drawn_run(2, ticks=50)], tmp_path)
     done = CliRunner().invoke(diff, [*paths, "-o", "-"])
     assert done.stdout.startswith("<!DOCTYPE html>")
     for name in ("x.svg", "x"):
@@ -232,7 +223,7 @@ def test_where_a_differential_flame_graph_goes(tmp_path: Path) -> None:
 
 def test_the_page_is_as_sure_as_the_table(tmp_path: Path) -> None:
     """The margin of a box of a function that has one caller is that of its row."""
-    runs = [a_run(1, phases=True), a_run(2, phases=True)]
+    runs = [drawn_run(1, phases=True), drawn_run(2, phases=True)]
     comparison = compare(runs[:1], runs[1:], View())
     chance = comparison.chance()
     assert comparison.functions
@@ -250,7 +241,7 @@ def test_the_page_is_as_sure_as_the_table(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_samples_passes_no_condition(tmp_path: Path) -> None:
-    before, empty = saved([a_run(1), recording_of()], tmp_path)
+    before, empty = saved([drawn_run(1), recording_of()], tmp_path)
     for paths in ((before, empty), (empty, before), (empty, empty)):
         done = CliRunner().invoke(diff, [*paths, "--fail-if", "total>+5%"])
         assert isinstance(done.exception, InvalidArgument)
