@@ -50,8 +50,16 @@ def has_samples(path: Path) -> bool:
 
 def missing_s(target: int, rate_hz: float, path: Path) -> float:
     command = [sys.executable, "-m", "pystack", "record", "-r", str(rate_hz), "-o", str(path)]
-    with subprocess.Popen([*command, str(target)], stderr=subprocess.DEVNULL) as recorder:
-        wait_until(lambda: has_samples(path), "samples in the file")
+    said = path.with_suffix(".stderr")
+    with (
+        said.open("w") as errors,
+        subprocess.Popen([*command, str(target)], stderr=errors) as recorder,
+    ):
+        try:
+            wait_until(lambda: has_samples(path), "samples in the file")
+        except TimeoutError as error:
+            recorder.kill()
+            raise RuntimeError(f"{recorder.poll()}: {said.read_text()}") from error
         time.sleep(random.uniform(0, LONGEST_S))
         killed_s = time.time()
         recorder.send_signal(signal.SIGKILL)

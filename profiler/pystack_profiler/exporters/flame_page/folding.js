@@ -55,22 +55,26 @@ class VisibleStacks {
     const { stackCount, stackParent, stackFrame, labels } = recording;
     const labelOfFrame = byLine ? recording.lineLabel : recording.functionLabel;
     const isFolded = Uint8Array.from(labels, (label) => ((!machinery && isMachinery(label)) || (onlyMine && isForeign(label)) ? 1 : 0));
+    const isCode = Uint8Array.from(labels, (label) => (isFunction(label) ? 1 : 0));
+    const isMarker = Uint8Array.from(labels, (label) => (label.kind === "marker" ? 1 : 0));
+    // No property is read in the loop: there can be half a million stacks.
+    const { label, function: innermost, before, inside } = this;
     yield* inChunks(1, stackCount, (from, to) => {
-      for (let stack = from; stack < to; stack++) this.#fold(stack, stackParent[stack], labelOfFrame[stackFrame[stack]], labels, isFolded);
+      for (let stack = from; stack < to; stack++) {
+        const parent = stackParent[stack];
+        const index = labelOfFrame[stackFrame[stack]];
+        const outer = innermost[parent];
+        innermost[stack] = outer;
+        if (isFolded[index]) {
+          if (outer < 0) inside[stack] = this.#standIn(labels, inside[parent], index);
+          continue;
+        }
+        label[stack] = index;
+        if (isCode[index]) innermost[stack] = index;
+        else if (isMarker[index]) inside[stack] = inside[parent];
+        else if (inside[parent] >= 0) before[stack] = innermost[stack] = inside[parent];
+      }
     });
-  }
-
-  #fold(stack, parent, index, labels, isFolded) {
-    const label = labels[index];
-    this.function[stack] = this.function[parent];
-    if (isFolded[index]) {
-      if (this.function[parent] < 0) this.inside[stack] = this.#standIn(labels, this.inside[parent], index);
-      return;
-    }
-    this.label[stack] = index;
-    if (isFunction(label)) this.function[stack] = index;
-    else if (label.kind === "marker") this.inside[stack] = this.inside[parent];
-    else if (this.inside[parent] >= 0) this.before[stack] = this.function[stack] = this.inside[parent];
   }
 
   /** The function to which the time of the stack itself belongs; -1: none. */
