@@ -8,15 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+# It is no package, since pytest imports it from the tests' own folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+import interpreters
 from tools.steps import StepError, Steps, output
 from tools.wheelhouse.audit import runs_on
 from tools.wheelhouse.builds import ROOT, Recipe, build_sdist, build_wheel, unpack_for_wheels
 from tools.wheelhouse.extras import licences, write_extras
 from tools.wheelhouse.libraries import built_libraries
+from tools.wheelhouse.places import PLACES, verify
 from tools.wheelhouse.toolchain import LIBCS, Toolchain
-
-sys.path.insert(0, str(ROOT / "tests"))
-import interpreters
 
 #: The versions that a wheel is made with. The one of 3.12 is for all later ones, too.
 PYTHONS = ("3.10", "3.11", "3.12")
@@ -33,6 +34,7 @@ def main() -> int:
         action="store_true",
         help="make nothing; install what the folder has where it should run, and try it (as root)",
     )
+    parser.add_argument("--place", action="append", choices=PLACES, help="verify only there")
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,9 +46,7 @@ def main() -> int:
     os.environ.setdefault("SOURCE_DATE_EPOCH", output(*commit_time).strip())
     try:
         if arguments.verify:
-            from tools.wheelhouse.places import verify
-
-            verify(steps, cache, folder)
+            verify(steps, cache, folder, arguments.place or list(PLACES))
         else:
             make(steps, cache, folder, arguments.only or names)
     except (StepError, subprocess.CalledProcessError) as error:
@@ -95,9 +95,11 @@ def interpreter(version: str) -> Path:
         executable = found.host_executable
         if found.root is None and executable.name == f"python{version}":
             place = "import sysconfig; print(sysconfig.get_path('include'))"
-            if Path(output(str(executable), "-c", place).strip(), "Python.h").exists():
+            header = Path(output(str(executable), "-c", place).strip(), "pyconfig.h")
+            # That of Debian includes another one from a folder of the system's C library.
+            if header.exists() and f"/python{version}/pyconfig.h" not in header.read_text():
                 return executable
-    raise StepError(f"this machine has no python{version} with headers")
+    raise StepError(f"this machine has no python{version} with headers, such as pyenv makes")
 
 
 if __name__ == "__main__":

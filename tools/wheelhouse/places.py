@@ -46,11 +46,11 @@ class Place:
     root: Path | None = None
 
 
-def verify(steps: Steps, cache: Path, folder: Path) -> None:
-    """Installs the wheels of the folder and uses them. Raises StepError if one does not do its work."""
-    for name, find in _PLACES.items():
+def verify(steps: Steps, cache: Path, folder: Path, names: list[str]) -> None:
+    """Installs the wheels of the folder in these places and uses them. Raises StepError if one fails."""
+    for name in names:
         steps.say(f"{name}: preparing")
-        place = find(steps, cache, name)
+        place = PLACES[name](steps, cache, name)
         _try(steps, cache, folder, place)
 
 
@@ -132,7 +132,7 @@ def _of_the_matrix(steps: Steps, cache: Path, name: str) -> Place:
     return Place(name, wheel, version, found.host_executable)
 
 
-_PLACES: dict[str, Callable[[Steps, Path, str], Place]] = {
+PLACES: dict[str, Callable[[Steps, Path, str], Place]] = {
     "bullseye": _old_suite,
     "bookworm": _system_python,
     "sid": _system_python,

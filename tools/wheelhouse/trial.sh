@@ -48,8 +48,7 @@ expect 'samples' "$pystack" record -d 1 -o flame.html $target
 grep -q innermost flame.html
 expect 'samples' "$pystack" record -d 1 --native -o native.json $target
 grep -q innermost native.json
-expect 'Native\|native' "$pystack" record --help
-expect 'ptrace' "$pystack" doctor $target || true
+expect 'This machine' "$pystack" doctor
 test -s environment/share/man/man1/pystack-dump.1
 test -s environment/share/bash-completion/completions/pystack
 test -x environment/bin/pystack-ptrace
