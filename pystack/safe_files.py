@@ -185,16 +185,6 @@ def new_file(place: Place, *, owner_only: bool = False) -> Iterator[int]:
         _remove(folder, temporary)
 
 
-def sync_folder(folder: Folder) -> None:
-    """Puts the names in it on the disk, as far as the filesystem does that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder.descriptor)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def open_special(place: Place, on_wait: Callable[[], None]) -> int:
     """Opens it for writing. `on_wait` is called if a pipe has no reader yet."""
     if place.is_inherited:

@@ -26,7 +26,6 @@ from pystack.safe_files import (
     fixed_path,
     new_file,
     place_in,
-    sync_folder,
 )
 
 from ..batch import Batch
@@ -126,7 +125,7 @@ class LiveFile:
                 while data := source.read(1 << 20):
                     _write(target, data)
             # A power cut must leave one of the two.
-            sync_folder(place.folder)
+            _sync_folder(place.folder)
         Path(self._database).unlink()
         Path(self._own_folder).rmdir()
         self.growing_path = self.path
@@ -142,10 +141,20 @@ def _new_folder(beside: Folder) -> str:
         folder.close()
         if is_fixed:
             with contextlib.closing(find_folder(parent)) as above:
-                sync_folder(above)  # so that a power cut leaves it
+                _sync_folder(above)  # so that a power cut leaves it
             return path
         Path(path).rmdir()
     raise PermissionError(errno.EPERM, "other users can replace what is in that folder", near)
+
+
+def _sync_folder(folder: Folder) -> None:
+    """Puts the names in it on the disk, as far as the filesystem does that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder.descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _begin(place: Place) -> None:
