@@ -161,8 +161,7 @@ def check_place(place: Place) -> None:
 
 @contextlib.contextmanager
 def new_file(place: Place, *, owner_only: bool = False) -> Iterator[int]:
-    """Yields a descriptor to write to. At the end, the complete file appears under its name at once. A power cut
-    leaves the old file or the new one, never a part.
+    """Yields a descriptor to write to. At the end, the complete file appears under its name at once, also on the disk.
 
     An exception in the block leaves the old file in place. A regular file of ours passes on its read
     and write bits; otherwise the file gets the usual permissions, or 0600 with `owner_only`.
