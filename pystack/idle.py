@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from .libraries import is_library
+from .libraries import is_library, package_of
 
 if TYPE_CHECKING:
     from .waits import WaitKind
@@ -45,6 +45,7 @@ _WORK_WAITS: _Sites = (
     ("/asyncio/runners.py", ("run",)),  # uvloop, in C code
     ("/uvicorn/_compat.py", ("asyncio_run",)),
     ("/uvloop/__init__.py", ("run", "__asyncio_run")),
+    ("/zmq/sugar/__init__.py", ("device",)),
 )
 # They wait for work in one of _WAITING_CALLS. Below them, other code waits for other things.
 _WORK_LOOPS: _Sites = (
@@ -68,6 +69,9 @@ _WAITING_CALLS: _Sites = (
 # Where the user's code did not call them, these wait for the next task of a library's own thread.
 _LIBRARY_WAITS: _Sites = _WAITING_CALLS[1:3]
 _LIBRARY_KINDS = (None, "condition", "event", "futex", "queue_item")
+# What a package's own thread waits for between two rounds: nobody else gave it that to do.
+_ROUND_KINDS = ("timer", "poll", "pipe")
+_THREAD_START: _Sites = (("/threading.py", ("_bootstrap",)),)
 _MOST_CALLS = 8
 
 
@@ -85,10 +89,23 @@ def is_idle(frames: Sequence[Place], kind: WaitKind | None) -> bool:
         calls += 1
     if calls and _is_at(frames[calls], _WORK_LOOPS):
         return True
+    if kind in _ROUND_KINDS and _is_of_one_package(frames):
+        return True
     is_next_task = kind == "queue_item" or _is_at(frames[0], _LIBRARY_WAITS)
     return (
         is_next_task and kind in _LIBRARY_KINDS and all(is_library(frame.file) for frame in frames)
     )
+
+
+def _is_of_one_package(frames: Sequence[Place]) -> bool:
+    """Whether it is a thread that a package started for itself. One that runs what others give it has frames of
+    another package, or is a pool of the standard library."""
+    if not _is_at(frames[-1], _THREAD_START):
+        return False
+    called = [frame.file for frame in frames if not frame.file.endswith("/threading.py")]
+    packages = {package_of(file) for file in called if package_of(file) or not is_library(file)}
+    first = package_of(called[-1]) if called else None
+    return first is not None and packages == {first}
 
 
 def _is_at(frame: Place, sites: _Sites) -> bool:

@@ -7,6 +7,15 @@ import re
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/(?:python|pypy)[\d.]+t?/|\.zip/")
 
 
+_PACKAGE = re.compile(r"/(?:site|dist)-packages/([^/]+)")
+
+
+def package_of(file: str) -> str | None:
+    """The installed package that the file belongs to, as its folder or file is named."""
+    found = _PACKAGE.search(file)
+    return found[1] if found else None
+
+
 def is_frozen(file: str) -> bool:
     """Whether the interpreter has the module inside: `<frozen importlib._bootstrap>`."""
     return file.startswith("<frozen ")

@@ -43,6 +43,9 @@ POOL_PROCESS = [
         ([Place("Connection._recv", f"{LIB}/multiprocessing/connection.py"), *POOL_PROCESS], "pipe"),
         ([WAIT, GET, Place("Sender.loop", f"{SITE}/agent/sender.py"), *START], "queue_item"),
         ([WAIT, Place("Event.wait", f"{LIB}/threading.py"), Place("run", f"{SITE}/a.py")], "event"),
+        ([Place("OutStream._watch_pipe_fd", f"{SITE}/ipykernel/iostream.py"), *START], "pipe"),
+        ([Place("select", f"{LIB}/selectors.py"), Place("run", f"{SITE}/watch/a.py"), *START], "poll"),
+        ([Place("device", f"{SITE}/zmq/sugar/__init__.py"), Place("run", f"{SITE}/ipykernel/a.py")], "poll"),
     ],
 )  # fmt: skip
 def test_idle(frames: list[Place], kind: WaitKind | None) -> None:
@@ -63,6 +66,11 @@ def test_idle(frames: list[Place], kind: WaitKind | None) -> None:
         ([Place("_wait_for_tstate_lock", f"{LIB}/threading.py"), Place("Thread.join", f"{LIB}/threading.py")], "thread"),
         ([Place("read", f"{SITE}/redis/connection.py"), *START], "socket"),
         ([WAIT, Place("send", f"{SITE}/a.py")], "lock"),
+        ([Place("run", f"{SITE}/watch/a.py"), APP], "timer"),  # the main thread
+        ([Place("retry", f"{SITE}/watch/a.py"), Place("work", "/srv/app.py"), *START], "timer"),
+        ([Place("read", f"{SITE}/files/a.py"), Place("run", f"{SITE}/anyio/a.py"), *START], "pipe"),
+        ([Place("communicate", f"{LIB}/subprocess.py"), *START], "poll"),
+        ([Place("ping", f"{SITE}/watch/a.py"), Place("_WorkItem.run", f"{LIB}/concurrent/futures/thread.py"), WORKER, *START], "timer"),
         (LOOP, "gil"),
     ],
 )  # fmt: skip

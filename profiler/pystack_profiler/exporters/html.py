@@ -26,12 +26,11 @@ from ..grouping import FrameLabel, Grouping
 from ..metadata import metadata_of
 from ..naming import process_title, recording_title, thread_title
 from ..profile import Profile, Recording
-from ..track import Track
 from ..view import DEFAULT_VIEW, MODES, Mode, View, was_measured
-from ..waits import lock_blame
+from .blame_time import blamed_ns, by_stack_us
 from .page_source import source_lines, times_of
 from .pieces import write_array, write_numbers
-from .task_time import task_loops
+from .task_time import LoopTasks, task_loops
 from .thread_time import ThreadTime, bound
 
 if TYPE_CHECKING:
@@ -152,8 +151,8 @@ class _Data:
         modes: list[str] = [
             mode for mode in measured if mode != "runnable" or _waited_for_cpus(recording, view)
         ]
-        blamed_ns = _blamed_ns(recording)
-        if blamed_ns:
+        blamed = blamed_ns(recording)
+        if blamed:
             modes.append(_BLAME)
         modes += ["tasks"] if self._shows_tasks else []
         fields: dict[str, Any] = {
@@ -176,7 +175,7 @@ class _Data:
             ]
         # These add stacks to the tables.
         threads = [ThreadTime(*tracks[index], grouping, recording.start_ns) for index in order]
-        blamed_us = _blamed_us(blamed_ns, grouping)
+        blamed_us = by_stack_us(blamed, grouping)
         loops = task_loops(recording, grouping) if self._shows_tasks else []
         if self._has_timeline:
             duration_us = recording.duration_ns // 1000
@@ -207,16 +206,7 @@ class _Data:
             stream.write("}")
         stream.write("]")
         if loops:
-            stream.write(',\n"tasks":[')
-            for position, loop in enumerate(loops):
-                stream.write(",\n" if position else "\n")
-                title = _text(_cut(loop.title))
-                stream.write(f'{{"title":{title},"process":{place[loop.profile]},"stack":')
-                write_numbers(stream, _differences(list(loop.time_us)))
-                stream.write(',"tasks":')
-                write_numbers(stream, loop.time_us.values())
-                stream.write("}")
-            stream.write("]")
+            _write_tasks(stream, loops, place)
         stream.write("}")
 
     @property
@@ -321,34 +311,6 @@ def _write_columns(stream: TextIO, name: str, columns: Mapping[str, Iterable[int
     stream.write("}")
 
 
-def _blamed_ns(recording: Recording) -> dict[tuple[Profile, Track, int], int]:
-    """How long others waited for the GIL or a lock, by its holder and the holder's stack."""
-    blamed: dict[tuple[Profile, Track, int], int] = {}
-    for profile in recording.profiles:
-        # Without the order of the samples, nobody knows where the holder of a lock was meanwhile.
-        of_locks = {} if profile.time_resolution_ns else lock_blame(profile)
-        for blame in (profile.contention.blamed_ns, of_locks):
-            for (holder, stack), time_ns in blame.items():
-                key = profile, holder, stack
-                blamed[key] = blamed.get(key, 0) + time_ns
-    return blamed
-
-
-def _blamed_us(
-    blamed_ns: Mapping[tuple[Profile, Track, int], int], grouping: Grouping
-) -> dict[Track, dict[int, int]]:
-    """In microseconds, by the holder and its stack in `grouping`, which gets more of them."""
-    by_stack: dict[Track, dict[int, int]] = {}
-    for (profile, holder, stack), time_ns in blamed_ns.items():
-        of_holder = by_stack.setdefault(holder, {})
-        here = grouping.stack_of(profile, stack, 0)
-        of_holder[here] = of_holder.get(here, 0) + time_ns
-    return {
-        holder: {stack: (time_ns + 500) // 1000 for stack, time_ns in of_holder.items()}
-        for holder, of_holder in by_stack.items()
-    }
-
-
 def _write_times(
     stream: TextIO, time: ThreadTime, modes: Sequence[str], blamed_us: Mapping[int, int]
 ) -> None:
@@ -363,6 +325,19 @@ def _write_times(
             times_us = time.in_mode(cast("Mode", mode))
         stream.write(f',"{mode}":')
         write_numbers(stream, (times_us.get(stack, 0) for stack in stacks))
+
+
+def _write_tasks(stream: TextIO, loops: Sequence[LoopTasks], place: Mapping[Profile, int]) -> None:
+    stream.write(',\n"tasks":[')
+    for position, loop in enumerate(loops):
+        stream.write(",\n" if position else "\n")
+        title = _text(_cut(loop.title))
+        stream.write(f'{{"title":{title},"process":{place[loop.profile]},"stack":')
+        write_numbers(stream, _differences(list(loop.time_us)))
+        stream.write(',"tasks":')
+        write_numbers(stream, loop.time_us.values())
+        stream.write("}")
+    stream.write("]")
 
 
 def _differences(numbers: Sequence[int]) -> Iterator[int]:
