@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pystack.safe_files import Folder, find_folder, new_file, place_in
+from pystack.safe_files import new_file
+from pystack.safe_paths import Folder, find_folder, place_in
 
 DEFAULT_CACHE_MISS_S = 600.0
 

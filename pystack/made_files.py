@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from pystack.safe_files import Place, find_place
+from pystack.safe_paths import Place, find_place
 
 
 class MadeFile:

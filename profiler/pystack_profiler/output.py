@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, TextIO, overload
 
 from pystack.cli.screen import guarded
-from pystack.safe_files import check_place, find_place, new_file, open_special
+from pystack.safe_files import check_place, new_file, open_special
+from pystack.safe_paths import find_place
 
 STDOUT = "-"
 

@@ -10,14 +10,8 @@ from typing import Any
 
 import pytest
 
-from pystack.safe_files import (
-    check_place,
-    find_folder,
-    find_place,
-    fixed_path,
-    new_file,
-    place_in,
-)
+from pystack.safe_files import check_place, new_file
+from pystack.safe_paths import find_folder, find_place, fixed_path, place_in
 
 
 def write(path: str | Path, text: str = "new", *, owner_only: bool = False) -> None:

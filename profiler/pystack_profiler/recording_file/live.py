@@ -17,16 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pystack.safe_files import (
-    Folder,
-    Place,
-    check_place,
-    find_folder,
-    find_place,
-    fixed_path,
-    new_file,
-    place_in,
-)
+from pystack.safe_files import check_place, new_file
+from pystack.safe_paths import Folder, Place, find_folder, find_place, fixed_path, place_in
 
 from ..batch import Batch
 from ..profile import Profile, Recording
