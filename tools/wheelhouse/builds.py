@@ -76,7 +76,9 @@ def build_wheel(
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
         "CXXFLAGS": paths,
         "CMAKE_ARGS": " ".join(f"-D{name}={value}" for name, value in _cmake(recipe).items()),
-        # scikit-build-core names the extension after it.
+        # scikit-build-core waits longer for CMake to say its version.
+        "CI": "true",
+        # It names the extension after this.
         "SETUPTOOLS_EXT_SUFFIX": f".cpython-{version.replace('.', '')}-{libc.platform}.so",
     }
     # All versions share the objects that do not depend on Python. Its place is found anew.
