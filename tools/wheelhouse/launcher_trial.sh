@@ -49,7 +49,8 @@ END
 cp theirs/sitecustomize.py theirs/pystack.py
 for variable in PYTHONPATH=$PWD/theirs PYTHONHOME=$PWD/theirs LD_PRELOAD=$PWD/theirs/none.so PYTHONSTARTUP=$PWD/theirs/pystack.py; do
     as_nobody env "$variable" "$launcher" dump $target || fail "does not run with $variable"
-    ! grep -q 'code of the caller' output || fail "runs code from $variable"
+    # The dynamic linker complains of a library that it cannot load.
+    ! grep -q 'code of the caller\|none.so' output || fail "runs code from $variable"
 done
 
 # A hard link, and an environment that somebody else can change.
