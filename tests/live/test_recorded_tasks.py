@@ -11,6 +11,7 @@ import pytest
 
 import pystack_profiler
 from interpreters import required
+from pystack_profiler.driver import Progress
 from pystack_profiler.grouping import Grouping
 from pystack_profiler.profile import Recording
 from targets import PROGRAMS, Interpreter
@@ -18,7 +19,25 @@ from targets import PROGRAMS, Interpreter
 pytestmark = pytest.mark.live
 
 WITH_TASKS = [one for one in required() if one.version[1] >= 7]  # asyncio.run() came with 3.7
-DURATION_S = 2.5
+#: Of tasks. A busy machine takes them slowly.
+ENOUGH_SAMPLES = 700
+MOST_S = 30
+
+
+def enough_of(pid: int) -> Recording:
+    taken = 0
+
+    def note(progress: Progress) -> None:
+        nonlocal taken
+        taken = progress.stats["task_samples"]
+
+    return pystack_profiler.record(
+        pid,
+        duration_s=MOST_S,
+        tasks=True,
+        stop_requested=lambda: taken >= ENOUGH_SAMPLES,
+        on_progress=note,
+    )
 
 
 def times_of_stacks(recording: Recording) -> dict[tuple[str, ...], float]:
@@ -75,7 +94,7 @@ def test_the_time_of_tasks_is_what_the_program_measures(interpreter: Interpreter
 
         ask("")
         ask("begin")
-        recording = pystack_profiler.record(target.pid, duration_s=DURATION_S, tasks=True)
+        recording = enough_of(target.pid)
         truth = ask("end")
     measured: defaultdict[str, float] = defaultdict(float)
     stacks = times_of_stacks(recording)
@@ -83,17 +102,18 @@ def test_the_time_of_tasks_is_what_the_program_measures(interpreter: Interpreter
         if stack[1] != "main":
             measured[place_of(stack)] += seconds
     stats = recording.stats
-    assert stats["task_samples"] > 150
+    assert stats["task_samples"] >= ENOUGH_SAMPLES
     assert stats["tasks_unproved"] < 0.2 * stats["task_samples"]
     whole, all_seen = sum(truth.values()), sum(measured.values())
     for place, seconds in truth.items():
         if place != "done":
             assert measured[place] / all_seen == pytest.approx(seconds / whole, abs=0.05), place
+    # On a busy machine, the taker and the sleepers may hardly wait for the queue.
     states = {"<ready>", "<running>", "<not started>"}
     assert leaves_of(stacks, "sleeper") - states <= {
         "<waiting: sleep>",
         "<waiting: space in Queue>",
     }
-    assert leaves_of(stacks, "taker") - states == {"<waiting: item of Queue>"}
+    assert leaves_of(stacks, "taker") - states <= {"<waiting: item of Queue>"}
     assert leaves_of(stacks, "locked") - states == {"<waiting: sleep>", "<waiting: lock>"}
     assert leaves_of(stacks, "maker") - states == {"<waiting: tasks of wait()>"}
