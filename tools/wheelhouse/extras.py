@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
-from click_man.core import write_man_pages  # type: ignore[import-untyped]
+from click_man.core import write_man_pages
 
 from pystack import __version__
 from pystack.cli.group import cli
