@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
 
 from pystack.sampling import SampleState
@@ -77,10 +77,10 @@ class StackWeights:
             numbers[stack] = number
         found: dict[int, tuple[int, Weight]] = {}
         for stack, weight in self.of_stack.items():
-            if numbers[stack] in found:
-                found[numbers[stack]][1].add(weight)
-            else:
-                found[numbers[stack]] = stack, replace(weight)
+            number = numbers[stack]
+            if number not in found:
+                found[number] = stack, Weight()
+            found[number][1].add(weight)
         return list(found.values())
 
     def own(self) -> list[int]:
