@@ -99,7 +99,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=500)
     options = parser.parse_args()
     print(conditions())
-    drawn(options.pairs)
+    if options.pairs:
+        drawn(options.pairs)
     if options.recordings > 1:
         recorded(options.recordings, options.seconds, options.rate)
 

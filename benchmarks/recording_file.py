@@ -38,6 +38,7 @@ from pystack_profiler.settings import Settings
 
 _DEPTH = 30
 _PER_TRANSACTION = 500
+_SHORT_S = 3.0
 _KNOWN = SampleState.CPU_KNOWN | SampleState.GIL_KNOWN
 _STATES = (_KNOWN | SampleState.ON_CPU | SampleState.HOLDS_GIL, _KNOWN)
 
@@ -110,16 +111,18 @@ def made_up(folder: Path, samples: int, stacks: int) -> None:
 
 
 def recorder_cpu_s(folder: Path, target: int, seconds: float, *options: str) -> float:
-    """Of the recorder, while it recorded at 1 kHz."""
+    """Of the recorder, for each second of recording at 1 kHz: the difference of a long recording and a short one, since
+    beginning and ending cost the same in both."""
     output = folder / "x.json"
-    command = [sys.executable, "-m", "pystack", "record", "-r", "1000", "-d", str(seconds)]
-    subprocess.run(
-        [*command, *options, "-f", "speedscope", "-o", str(output), str(target)],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    facts = json.loads(output.read_bytes())["pystack"]["recording"]
-    return float(facts["tool_cpu_ns"]) / 1e9 / (float(facts["duration_ns"]) / 1e9)
+    costs = []
+    for duration_s in (_SHORT_S, _SHORT_S + seconds):
+        command = [sys.executable, "-m", "pystack", "record", "-r", "1000", "-d", str(duration_s)]
+        command += [*options, "-f", "speedscope", "-o", str(output), str(target)]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        facts = json.loads(output.read_bytes())["pystack"]["recording"]
+        costs.append((facts["tool_cpu_ns"] / 1e9, facts["duration_ns"] / 1e9))
+    (short_cpu_s, short_s), (long_cpu_s, long_s) = costs
+    return float((long_cpu_s - short_cpu_s) / (long_s - short_s))
 
 
 def recorded(folder: Path, rounds: int, seconds: float) -> None:
@@ -134,7 +137,7 @@ def recorded(folder: Path, rounds: int, seconds: float) -> None:
             target.kill()
     before, after = statistics.median(without), statistics.median(with_file)
     print(
-        f"  CPU of the recorder: {100 * before:.1f} % of a CPU without a file, {100 * after:.1f} % with one"
+        f"  CPU of the recorder: {100 * before:.2f} % of a CPU without a file, {100 * after:.2f} % with one"
         f" ({100 * (after / before - 1):+.1f} %)"
     )
 
