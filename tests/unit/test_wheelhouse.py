@@ -32,10 +32,10 @@ CONFIGURATION = 'license-files = ["LICENSE"]\n'
 def test_sources_that_did_not_change_are_not_touched(tmp_path: Path) -> None:
     source = tmp_path / "source"
     first = archive(tmp_path, a__cpp="a", b__cpp="b", c__cpp="c", pyproject__toml=CONFIGURATION)
-    unpack_for_wheels(first, source, {})
+    unpack_for_wheels(first, source, "")
     before = {name: (source / name).stat().st_ino for name in ("a.cpp", "b.cpp")}
     second = archive(tmp_path, a__cpp="a", b__cpp="B", pyproject__toml=CONFIGURATION)
-    unpack_for_wheels(second, source, {})
+    unpack_for_wheels(second, source, "")
     assert (source / "a.cpp").stat().st_ino == before["a.cpp"]
     assert (source / "b.cpp").read_text() == "B"
     assert not (source / "c.cpp").exists()
@@ -45,12 +45,12 @@ def test_sources_that_did_not_change_are_not_touched(tmp_path: Path) -> None:
 def test_wheels_have_the_licences_of_what_is_linked(tmp_path: Path) -> None:
     source = tmp_path / "source"
     sdist = archive(tmp_path, pyproject__toml=CONFIGURATION)
-    unpack_for_wheels(sdist, source, {"zlib.txt": b"as is"})
-    assert (source / "licences" / "zlib.txt").read_bytes() == b"as is"
-    expected = 'license-files = ["LICENSE", "licences/*"]\n'
+    unpack_for_wheels(sdist, source, "as is")
+    assert (source / "LICENSE.libraries").read_text() == "as is"
+    expected = 'license-files = ["LICENSE", "LICENSE.libraries"]\n'
     assert (source / "pyproject.toml").read_text() == expected
     with pytest.raises(StepError, match="has no line"):
-        unpack_for_wheels(archive(tmp_path, pyproject__toml=""), source, {})
+        unpack_for_wheels(archive(tmp_path, pyproject__toml=""), source, "")
 
 
 def test_our_own_configuration_has_the_line_of_licences() -> None:

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "tools" / "constraints.txt"
 _BUILD_PACKAGES = ("nanobind", "scikit-build-core")
 _LICENCE_LINE = 'license-files = ["LICENSE"]'
+# One file: the order of several in a wheel would be that of the file system.
+_LIBRARY_LICENCES = "LICENSE.libraries"
 _BUILD_SDIST = (
     "import sys; from scikit_build_core.build import build_sdist; print(build_sdist(sys.argv[1]))"
 )
@@ -39,7 +40,7 @@ def build_sdist(steps: Steps, folder: Path) -> Path:
         return made.replace(folder / made.name)
 
 
-def unpack_for_wheels(sdist: Path, folder: Path, licences: Mapping[str, bytes]) -> None:
+def unpack_for_wheels(sdist: Path, folder: Path, licences: str) -> None:
     """Makes the folder the source tree of wheels: the sdist, and the licences of what is linked statically.
 
     Files whose content is the same stay untouched, so only what changed is compiled again.
@@ -48,13 +49,11 @@ def unpack_for_wheels(sdist: Path, folder: Path, licences: Mapping[str, bytes]) 
         with tarfile.open(sdist) as archive:
             archive.extractall(work, filter="data")
         (top,) = work.iterdir()
-        for name, text in licences.items():
-            (top / "licences").mkdir(exist_ok=True)
-            (top / "licences" / name).write_bytes(text)
+        (top / _LIBRARY_LICENCES).write_text(licences)
         configuration = (top / "pyproject.toml").read_text()
         if _LICENCE_LINE not in configuration:
             raise StepError(f"pyproject.toml has no line {_LICENCE_LINE}")
-        line = _LICENCE_LINE.replace('"]', '", "licences/*"]')
+        line = _LICENCE_LINE.replace('"]', f'", "{_LIBRARY_LICENCES}"]')
         (top / "pyproject.toml").write_text(configuration.replace(_LICENCE_LINE, line))
         _synchronise(top, folder)
 

@@ -42,19 +42,20 @@ def write_extras(steps: Steps, cache: Path, folder: Path) -> None:
     write_man_pages("pystack", _loaded_group(), version=__version__, target_dir=str(pages))
 
 
-def licences(toolchain: Toolchain, libraries: Path) -> dict[str, bytes]:
-    """The licences of all that is linked statically, by file name."""
-    library_licences = {file.name: file.read_bytes() for file in (libraries / "licences").iterdir()}
+def licences(toolchain: Toolchain, libraries: Path) -> str:
+    """The licences of all that is linked statically."""
     zig = toolchain.zig.parent
     nanobind = importlib.metadata.distribution("nanobind")
     nanobind_licence = next(file for file in nanobind.files or () if file.name == "LICENSE")
-    return {
-        **library_licences,
-        "libcxx.txt": (zig / "lib/libcxx/LICENSE.TXT").read_bytes(),
-        "libcxxabi.txt": (zig / "lib/libcxxabi/LICENSE.TXT").read_bytes(),
-        "libunwind.txt": (zig / "lib/libunwind/LICENSE.TXT").read_bytes(),
-        "nanobind.txt": Path(str(nanobind_licence.locate())).read_bytes(),
+    files = {
+        **{file.stem: file for file in sorted((libraries / "licences").iterdir())},
+        "libcxx": zig / "lib/libcxx/LICENSE.TXT",
+        "libcxxabi": zig / "lib/libcxxabi/LICENSE.TXT",
+        "libunwind": zig / "lib/libunwind/LICENSE.TXT",
+        "nanobind": Path(str(nanobind_licence.locate())),
     }
+    texts = (f"--- {name} ---\n\n{file.read_text().rstrip()}\n" for name, file in files.items())
+    return "The extension pystack/_core is linked with these libraries.\n\n" + "\n".join(texts)
 
 
 def _loaded_group() -> click.Group:
