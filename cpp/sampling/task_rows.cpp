@@ -5,35 +5,34 @@
 
 namespace pystack::sampling {
 
-void TaskRows::begin(std::uint64_t weight_ns) {
-    weight_ns_ = weight_ns;
+void TaskRows::begin() {
     ++round_;
-    left_out_ = 0;
+    left_out_ = lost_ = 0;
 }
 
-void TaskRows::add(const Tick& tick, RemoteAddr task, const Owner& owner, const What& what) {
+void TaskRows::add(RemoteAddr task, const Owner& owner, const What& what) {
     auto place = tasks_.find(task);
     if (place == tasks_.end()) {
         const std::size_t row = free_row(owner);
         if (row == SIZE_MAX) {
             ++left_out_;
-            ++tick.stats.tasks_left_out;
             return;
         }
         place = tasks_.emplace(task, Placed{.row = row}).first;
     }
     place->second.round = round_;
-    place->second.is_sampled = true;
+    place->second.is_known = true;
     place->second.what = what;
-    write(tick, place->second);
 }
 
-void TaskRows::lose(const Tick& tick, RemoteAddr task) {
-    ++tick.stats.tasks_unproved;
+void TaskRows::lose(RemoteAddr task) {
     const auto place = tasks_.find(task);
-    if (place == tasks_.end()) return;
+    if (place == tasks_.end()) {
+        ++lost_;
+        return;
+    }
     place->second.round = round_;
-    place->second.is_sampled = false;
+    place->second.is_known = false;
 }
 
 void TaskRows::end() {
@@ -45,22 +44,26 @@ void TaskRows::end() {
     });
 }
 
-void TaskRows::repeat(const Tick& tick, std::uint64_t weight_ns) {
-    weight_ns_ = weight_ns;
-    for (const auto& [task, placed] : tasks_) {
-        if (placed.is_sampled) {
-            write(tick, placed);
-        } else {
-            ++tick.stats.tasks_unproved;
-        }
-    }
+void TaskRows::write(const Tick& tick, std::uint64_t weight_ns) {
     tick.stats.tasks_left_out += left_out_;
+    tick.stats.tasks_unproved += lost_;
+    for (const auto& [task, placed] : tasks_) {
+        if (!placed.is_known) {
+            ++tick.stats.tasks_unproved;
+            continue;
+        }
+        Row& row = rows_[placed.row];
+        ++tick.stats.task_samples;
+        writer_.add_row(tick, weight_ns, row.thread, row.place, placed.what.stack, 0,
+                        placed.what.wait);
+    }
 }
 
 void TaskRows::clear() {
     rows_.clear();
     free_.clear();
     tasks_.clear();
+    left_out_ = lost_ = 0;
 }
 
 std::size_t TaskRows::free_row(const Owner& owner) {
@@ -81,13 +84,6 @@ std::size_t TaskRows::free_row(const Owner& owner) {
     if (identities_.is_left_out(thread)) return SIZE_MAX;
     rows_.push_back({.thread = thread, .tid = owner.tid});
     return rows_.size() - 1;
-}
-
-void TaskRows::write(const Tick& tick, const Placed& placed) {
-    Row& row = rows_[placed.row];
-    ++tick.stats.task_samples;
-    writer_.add_row(tick, weight_ns_, row.thread, row.place, placed.what.stack, 0,
-                    placed.what.wait);
 }
 
 }  // namespace pystack::sampling

@@ -35,17 +35,17 @@ class TaskRows {
         model::WaitId wait = 0;
     };
 
-    /// A sample of each task follows, or why there is none. The samples speak for `weight_ns`, up
-    /// to the tick's end.
-    void begin(std::uint64_t weight_ns);
-    void add(const Tick& tick, RemoteAddr task, const Owner& owner, const What& what);
-    /// The task is still there, and there is no sample of it.
-    void lose(const Tick& tick, RemoteAddr task);
+    /// What was found at one moment follows: of each task what it does, or that it is not known.
+    void begin();
+    void add(RemoteAddr task, const Owner& owner, const What& what);
+    /// The task is there, and nothing is known of it.
+    void lose(RemoteAddr task);
     /// Tasks of which nothing was said have ended.
     void end();
 
-    /// All samples of the last round once more: no task has moved.
-    void repeat(const Tick& tick, std::uint64_t weight_ns);
+    /// Writes a sample of each task, as it was found last. They speak for `weight_ns`, up to the
+    /// tick's end.
+    void write(const Tick& tick, std::uint64_t weight_ns);
 
     /// Threads are numbered anew: there are no rows yet.
     void clear();
@@ -59,22 +59,21 @@ class TaskRows {
     struct Placed {
         std::size_t row = 0;
         std::uint64_t round = 0;  ///< The last one that said something of it.
-        bool is_sampled = false;  ///< There.
+        bool is_known = false;    ///< What it does.
         What what;
     };
 
     /// SIZE_MAX: there is no room.
     std::size_t free_row(const Owner& owner);
-    void write(const Tick& tick, const Placed& placed);
 
     ThreadIdentities& identities_;
     const BatchWriter& writer_;
     std::vector<Row> rows_;
     std::unordered_map<std::int32_t, std::vector<std::size_t>> free_;  ///< By tid.
     std::unordered_map<RemoteAddr, Placed> tasks_;
-    std::uint64_t weight_ns_ = 0;
     std::uint64_t round_ = 0;
-    std::uint64_t left_out_ = 0;  ///< In the last round.
+    std::uint64_t left_out_ = 0;  ///< Tasks without a row, in the last round.
+    std::uint64_t lost_ = 0;      ///< Unknown tasks without a row.
 };
 
 }  // namespace pystack::sampling

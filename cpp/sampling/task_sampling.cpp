@@ -73,6 +73,7 @@ std::string_view type_of(const model::TaskWait& wait) {
     if (wait.kind == TaskWaitKind::kGather) return "gather()";
     if (wait.kind == TaskWaitKind::kWait) return "wait()";
     if (wait.kind == TaskWaitKind::kTaskGroup) return "TaskGroup";
+    if (wait.kind == TaskWaitKind::kExecutor) return "executor";
     return wait.type_name ? std::string_view(*wait.type_name) : std::string_view();
 }
 
@@ -96,7 +97,8 @@ TaskSampling::TaskSampling(const ProgramReaders& program, ThreadTable& threads, 
       waits_(waits),
       tasks_(program),
       rows_(threads.identities(), writer),
-      share_(kShare) {}
+      share_(kShare),
+      random_(std::random_device{}()) {}
 
 void TaskSampling::begin_program() {
     tasks_.begin_program();
@@ -108,6 +110,8 @@ void TaskSampling::forget_rows() {
     rows_.clear();
     loops_.clear();
     rested_.reset();
+    end_ns_ = 0;  // The next tick looks.
+    is_looked_ = false;
 }
 
 void TaskSampling::sample(const Tick& tick) {
@@ -118,17 +122,29 @@ void TaskSampling::sample(const Tick& tick) {
         unsaid_ns_ = 0;
         return;
     }
-    if (rested_ && table_changes_ == threads_.changes() && rested_ == run_times()) {
-        rows_.repeat(tick, unsaid_ns_);
-    } else if (share_.is_open()) {
-        const std::uint64_t begin = monotonic_ns();
-        read(tick);
-        // The first reading takes many times as long: it finds out where everything is.
-        if (std::exchange(has_read_, true)) share_.worked_since(begin);
-    } else {
-        return;
+    const bool is_over = tick.until_ns >= end_ns_;
+    if (!is_looked_ && (is_over || tick.now_ns >= look_at_ns_)) {
+        look();
+        is_looked_ = true;
     }
-    unsaid_ns_ = 0;
+    if (!is_over) return;
+    rows_.write(tick, std::exchange(unsaid_ns_, 0));
+    begin_stretch(tick.until_ns);
+}
+
+/// Chooses when to look before anything of that time is known.
+void TaskSampling::begin_stretch(std::uint64_t begin_ns) {
+    is_looked_ = false;
+    end_ns_ = std::max(begin_ns, share_.next_ns());
+    look_at_ns_ = std::uniform_int_distribution(begin_ns, end_ns_)(random_);
+}
+
+void TaskSampling::look() {
+    if (rested_ && table_changes_ == threads_.changes() && rested_ == run_times()) return;
+    const std::uint64_t begin = monotonic_ns();
+    read();
+    // The first reading takes many times as long: it finds out where everything is.
+    if (std::exchange(has_read_, true)) share_.worked_since(begin);
 }
 
 TaskSampling::RunTimes TaskSampling::run_times() const {
@@ -145,7 +161,7 @@ TaskSampling::RunTimes TaskSampling::run_times() const {
     return times;
 }
 
-void TaskSampling::read(const Tick& tick) {
+void TaskSampling::read() {
     const RunTimes before = run_times();
     const bool is_same_table = table_changes_ == threads_.changes();
     ProvedTasks::Reading reading = tasks_.read();
@@ -158,14 +174,13 @@ void TaskSampling::read(const Tick& tick) {
     table_changes_ = threads_.changes();
     rested_ = is_same && before == run_times() ? before : std::nullopt;
 
-    rows_.begin(unsaid_ns_);
+    rows_.begin();
     program_.interner().set_stopped(true);
     for (const RawTask& task : reading.proved) {
-        rows_.add(tick, task.address, owner_of(task),
-                  {.stack = stack_of(task), .wait = wait_of(task)});
+        rows_.add(task.address, owner_of(task), {.stack = stack_of(task), .wait = wait_of(task)});
     }
     program_.interner().set_stopped(program_.stops());
-    for (const RemoteAddr task : reading.moved) rows_.lose(tick, task);
+    for (const RemoteAddr task : reading.moved) rows_.lose(task);
     rows_.end();
 }
 

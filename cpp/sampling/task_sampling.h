@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <random>
 #include <vector>
 
 #include "sampling/program_readers.h"
@@ -16,9 +17,12 @@
 namespace pystack::sampling {
 
 /// Samples of all tasks that are not done: where each of them awaits, and what. To read them takes
-/// longer than to read a thread, so it may take a share of the time: samples of tasks are as many
-/// as that allows, and each speaks for the time since the one before. Tasks move only while the
-/// thread of their loop runs, so while no such thread runs, the samples are repeated unread.
+/// longer than to read a thread, so it may take a share of the time. That divides the time into
+/// stretches, each as long as the work before it must be paid for. A stretch has one look at an
+/// instant of it that does not depend on what the program does then, and the samples speak for all
+/// of it: else short waits, which are over before reading is allowed, would be missed more often
+/// than long ones. Tasks move only while the thread of their loop runs: while none has run since
+/// the last reading, a look needs no reading, and the next one comes at once.
 class TaskSampling {
   public:
     /// All must outlive it.
@@ -38,8 +42,10 @@ class TaskSampling {
     /// How long the threads of the loops have run. nullopt: one of them runs, or is not known.
     using RunTimes = std::optional<std::vector<std::uint64_t>>;
 
+    void begin_stretch(std::uint64_t begin_ns);
+    void look();
     RunTimes run_times() const;
-    void read(const Tick& tick);
+    void read();
     TaskRows::Owner owner_of(const cpython::RawTask& task) const;
     model::StackId stack_of(const cpython::RawTask& task);
     model::WaitId wait_of(const cpython::RawTask& task);
@@ -52,7 +58,11 @@ class TaskSampling {
     WorkShare share_;
     bool has_read_ = false;          ///< Of this program.
     std::uint64_t previous_ns_ = 0;  ///< Until then the last tick spoke.
-    std::uint64_t unsaid_ns_ = 0;    ///< Since the last samples.
+    std::uint64_t unsaid_ns_ = 0;    ///< Of the stretch, until then.
+    std::minstd_rand random_;
+    std::uint64_t end_ns_ = 0;      ///< Of the stretch.
+    std::uint64_t look_at_ns_ = 0;  ///< An instant of it.
+    bool is_looked_ = false;        ///< In it.
     // Of the last reading:
     std::vector<cpython::RawEventLoop> loops_;
     std::uint64_t table_changes_ = 0;  ///< ThreadTable::changes(), by which loops_ numbers threads.

@@ -14,6 +14,8 @@ class WorkShare {
     explicit WorkShare(double share) : share_(share) {}
 
     bool is_open() const { return next_ns_ == 0 || monotonic_ns() >= next_ns_; }
+    /// When it may be done again (CLOCK_MONOTONIC); a time that is over is as good as now.
+    std::uint64_t next_ns() const { return next_ns_; }
     /// The work that began at `begin_ns` (CLOCK_MONOTONIC) has ended.
     void worked_since(std::uint64_t begin_ns) {
         used_ns_ += monotonic_ns() - begin_ns;

@@ -77,6 +77,8 @@ def _shortened(text: str) -> str:
 
 def thread_title(identity: ThreadIdentity) -> str:
     """`MainThread 4711`, `4712 (interpreter 2)`, `worker 4713 (not a Python thread)`."""
+    if identity.is_of_tasks:
+        return f"tasks of {identity.tid}" if identity.tid else "tasks"
     number = str(identity.tid or identity.pid)
     title = f"{escape(identity.name)} {number}" if identity.name else number
     if identity.interpreter_id == NO_INTERPRETER:

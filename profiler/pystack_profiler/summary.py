@@ -18,6 +18,7 @@ from .stats import (
     pauses,
     plural,
 )
+from .task_coverage import task_coverage
 from .track import ThreadIdentity, Track
 from .view import DEFAULT_VIEW, View, was_measured
 from .waits import LOCKS, wait_totals, waits_for_locks
@@ -80,7 +81,8 @@ def findings(
     lines: list[str] = []
     if view.mode == "tasks" and not recording.has_tasks:
         lines.append(
-            "Warning: mode tasks is empty: no task was sampled (`record --tasks` samples them)"
+            "Warning: mode tasks is empty: no task of asyncio (Python 3.7 or later) or trio was sampled"
+            " (`record --tasks` samples them)"
         )
     if recording.profiles and not was_measured(view.mode, recording.states):
         what = "which thread held the GIL" if view.mode == "gil" else "which threads ran"
@@ -197,7 +199,7 @@ def _pauses(recording: Recording) -> str:
 def _tasks(recording: Recording) -> str:
     stats = recording.stats
     tried = stats["task_samples"] + stats["tasks_unproved"] + stats["tasks_left_out"]
-    line = f"tasks: {plural(stats['task_samples'], 'sample')}"
+    line = f"tasks: {plural(stats['task_samples'], 'sample')}; coverage {format_share(task_coverage(recording), 1)}"
     for count, why in (
         (stats["tasks_unproved"], "lost because the task moved"),
         (stats["tasks_left_out"], "left out, because there were too many tasks"),

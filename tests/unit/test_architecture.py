@@ -161,6 +161,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
         "launched_command",
         "progress",
         "recording_file",
+        "task_coverage",
         "time_spans",
         "tree_recording",
         "waits",

@@ -39,6 +39,7 @@ class Series:
     """One recording."""
 
     def __init__(self, recording: Recording, view: View) -> None:
+        recording = recording.in_mode(view.mode)
         grouping = Grouping(recording.profiles, "function")
         keys = [FunctionKey.of(label) for label in grouping.frames]
         self.base_ns = [0] * PARTS
@@ -47,7 +48,7 @@ class Series:
         begin_ns = recording.start_ns
         part_ns = max(1, -(-(recording.end_ns - begin_ns) // PARTS))
         weights: dict[tuple[int, int], int] = {}
-        for profile, track in recording.in_mode(view.mode).tracks():
+        for profile, track in recording.tracks():
             for run in track.runs():
                 time_ns = time_in_mode(view.mode, run)
                 stack = grouping.stack_of_run(profile, run) if time_ns and run.samples else 0

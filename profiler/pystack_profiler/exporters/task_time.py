@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..grouping import Grouping
 from ..naming import thread_title
 from ..profile import Profile, Recording
+from ..task_coverage import covered_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class LoopTasks:
     profile: Profile
     title: str  # escaped
     time_us: dict[int, int]  # by stack of the grouping, in ascending order
+    covered_us: int  # the time of the process that samples of tasks speak for
 
 
 def task_loops(recording: Recording, grouping: Grouping) -> list[LoopTasks]:
@@ -33,5 +35,5 @@ def task_loops(recording: Recording, grouping: Grouping) -> list[LoopTasks]:
         for tid, of_loop in time_ns.items():
             title = f"tasks of {thread_title(threads[tid])}" if tid in threads else "tasks"
             time_us = {stack: (of_loop[stack] + 500) // 1000 for stack in sorted(of_loop)}
-            loops.append(LoopTasks(profile, title, time_us))
+            loops.append(LoopTasks(profile, title, time_us, covered_ns(profile) // 1000))
     return loops

@@ -60,6 +60,7 @@ class _Thread:
     process: int
     number: int
     identity: ThreadIdentity
+    is_chosen: bool
 
 
 @dataclass(slots=True)
@@ -153,6 +154,7 @@ class _Loader:
             f"SELECT id, process, number, pid, tid, interpreter, name, {self._tasks_column} FROM thread"
             " ORDER BY process, number"
         )
+        chosen: set[tuple[int, int]] = set()
         for id, process, number, pid, tid, interpreter, name, of_tasks in rows:
             shown = NO_INTERPRETER if interpreter is None else int(interpreter)
             identity = ThreadIdentity(int(pid), int(tid), shown, text_of(name), bool(of_tasks))
@@ -160,9 +162,15 @@ class _Loader:
             if number != len(into.identities):
                 raise ValueError(f"thread {len(into.identities)} of a process is missing")
             into.identities.append(identity)
-            if self._selection.is_all_time and self._selection.has_thread(identity):
+            # Tasks are chosen with the thread of their loop, which is listed first.
+            is_chosen = self._selection.has_thread(identity) or (
+                identity.is_of_tasks and (process, identity.tid) in chosen
+            )
+            if is_chosen:
+                chosen.add((process, identity.tid))
+            if self._selection.is_all_time and is_chosen:
                 into.profile.window.identify(number, identity)
-            self._threads[id] = _Thread(process, number, identity)
+            self._threads[id] = _Thread(process, number, identity, is_chosen)
 
     def _read_totals(self) -> None:
         identities = {id: thread.identity for id, thread in self._threads.items()}
@@ -227,7 +235,7 @@ class _Loader:
         for id, cpu_ns, runnable_ns in late_cpu:
             thread = self._threads[id]
             check_below("late CPU time", array("q", (cpu_ns, runnable_ns)), MOST_NS)
-            if self._selection.is_all_time and self._selection.has_thread(thread.identity):
+            if self._selection.is_all_time and thread.is_chosen:
                 late_of.setdefault(thread.process, []).append((thread.number, cpu_ns, runnable_ns))
         rows = self._selected(rows)
         rows_of: dict[int, list[tuple[int, ...]]] = {}
@@ -271,9 +279,7 @@ class _Loader:
     def _selected(self, rows: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
         selection = self._selection
         if selection.threads:
-            wanted = {
-                id for id, thread in self._threads.items() if selection.has_thread(thread.identity)
-            }
+            wanted = {id for id, thread in self._threads.items() if thread.is_chosen}
             rows = [row for row in rows if row[0] in wanted]
         if selection.is_all_time:
             return rows

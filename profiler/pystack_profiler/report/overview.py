@@ -34,7 +34,7 @@ class Overview:
     title: str
     view: View
     base_ns: int  # of all per cents: the time of all threads in the mode
-    samples: int  # that this time is made of
+    samples: int  # that this time is made of; of tasks, which are sampled together, those of one
     functions: list[FunctionRow]
     more_functions: int
     paths: list[tuple[list[FrameLabel], Weight]]
@@ -102,13 +102,14 @@ def overview(
         if weight.time_ns >= least_ns
     ]
     paths.sort(key=lambda item: (-item[1].time_ns, [*map(label_order, item[0])]))
-    by_function = weights.grouping if view.granularity == "function" else None
+    is_of_threads = view.granularity == "function" and view.mode != "tasks"
+    by_function = weights.grouping if is_of_threads else None
     totals = thread_totals(recording) if totals is None else totals
     return Overview(
         title=recording_title(recording),
         view=view,
         base_ns=weights.sum.time_ns,
-        samples=weights.sum.samples,
+        samples=weights.independent_samples,
         functions=functions[:limit],
         more_functions=max(0, len(functions) - limit),
         paths=paths[:_PATHS],
@@ -136,7 +137,7 @@ def _hints(recording: Recording, weights: StackWeights, functions: list[Function
         hints.append(
             "the recording was not finished: it still runs, or its recorder was killed; all until then is here"
         )
-    samples = weights.sum.samples
+    samples = weights.independent_samples
     if samples < _FEW_SAMPLES:
         points = 100 * uncertainty(0.1, samples)
         hints.append(

@@ -10,6 +10,7 @@ from pystack.sampling import SampleState
 
 from ..grouping import NOT_SAMPLED, FrameLabel, Grouping
 from ..profile import Recording
+from ..task_coverage import samples_of_tasks
 from ..view import View, time_in_mode
 
 _Z_95 = 1.96  # the normal distribution: 95 of 100 are within so many standard deviations
@@ -56,6 +57,12 @@ class StackWeights:
                     weight.gil_ns += run.weight_ns
         for weight in self.of_stack.values():
             self.sum.add(weight)
+        #: Tasks are sampled at the same instants, so several of them do not tell more than one.
+        self.independent_samples = (
+            sum(map(samples_of_tasks, recording.profiles))
+            if view.mode == "tasks"
+            else self.sum.samples
+        )
 
     def paths(self) -> Iterator[tuple[list[int], Weight]]:
         """The frames of each stack, root first."""

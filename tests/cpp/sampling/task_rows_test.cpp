@@ -32,9 +32,10 @@ struct Written {
     }
     /// One sample of each of these tasks, with a stack of that number.
     void round(std::uint64_t now_ns, const std::vector<std::pair<RemoteAddr, unsigned>>& tasks) {
-        rows.begin(kMs);
-        for (const auto& [task, stack] : tasks) rows.add(tick(now_ns), task, kOwner, {stack, 0});
+        rows.begin();
+        for (const auto& [task, stack] : tasks) rows.add(task, kOwner, {stack, 0});
         rows.end();
+        rows.write(tick(now_ns), kMs);
     }
 
     FakeRuntime fake{pystack::testing::layout_of(12)};
@@ -70,15 +71,16 @@ TEST_CASE("each task has a row, which another one takes when it has ended") {
 TEST_CASE("a task that moved keeps its row, and the loss is counted") {
     Written written;
     written.round(kMs, {{kFirst, 1}});
-    written.rows.begin(kMs);
-    written.rows.lose(written.tick(2 * kMs), kFirst);
-    written.rows.lose(written.tick(2 * kMs), kSecond);
+    written.rows.begin();
+    written.rows.lose(kFirst);
+    written.rows.lose(kSecond);
     written.rows.end();
+    written.rows.write(written.tick(2 * kMs), kMs);
     CHECK(written.batch.time_ns == std::vector<std::uint64_t>{kMs});
-    // No task has moved since, so nothing more is known of it.
-    written.rows.repeat(written.tick(3 * kMs), kMs);
+    // No task has moved since, so nothing more is known of them.
+    written.rows.write(written.tick(3 * kMs), kMs);
     CHECK(written.stats.task_samples == 1);
-    CHECK(written.stats.tasks_unproved == 3);
+    CHECK(written.stats.tasks_unproved == 4);
     written.round(4 * kMs, {{kFirst, 1}});
     CHECK(written.batch.thread == std::vector<std::uint32_t>{0, 0});
     CHECK(written.batch.time_ns == std::vector<std::uint64_t>{kMs, 4 * kMs});
@@ -87,7 +89,7 @@ TEST_CASE("a task that moved keeps its row, and the loss is counted") {
 TEST_CASE("samples are repeated for tasks at rest") {
     Written written;
     written.round(kMs, {{kFirst, 1}, {kSecond, 2}});
-    written.rows.repeat(written.tick(3 * kMs), 2 * kMs);
+    written.rows.write(written.tick(3 * kMs), 2 * kMs);
     CHECK(written.batch.weight_ns == std::vector<std::uint64_t>{3 * kMs, 3 * kMs});
     CHECK(written.batch.count == std::vector<std::uint32_t>{2, 2});
     CHECK(written.stats.task_samples == 4);
@@ -100,7 +102,7 @@ TEST_CASE("so many tasks are followed, and the others are counted") {
     written.round(kMs, tasks);
     CHECK(written.stats.task_samples == TaskRows::kMost);
     CHECK(written.stats.tasks_left_out == 3);
-    written.rows.repeat(written.tick(2 * kMs), kMs);
+    written.rows.write(written.tick(2 * kMs), kMs);
     CHECK(written.stats.task_samples == 2 * TaskRows::kMost);
     CHECK(written.stats.tasks_left_out == 6);
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from profiler_fakes import MS, BatchWriter, Frame, Wait
-from pystack.sampling import FrameKind
+from pystack.sampling import FrameKind, SampleState
 from pystack_profiler import exporters
 from pystack_profiler.cli import record
 from pystack_profiler.combine import combined
@@ -26,7 +26,7 @@ from pystack_profiler.view import View
 TASKS = View(mode="tasks")
 
 
-def a_recording() -> Recording:
+def a_recording(state: int = 0) -> Recording:
     """A thread that runs for 30 ms, and two tasks of its loop."""
     writer = BatchWriter()
     main = writer.thread(100, "MainThread")
@@ -35,7 +35,7 @@ def a_recording() -> Recording:
     handler = Frame("handler", "app.py", 3)
     for tick in range(1, 4):
         time_ns = (100 + 10 * tick) * MS
-        writer.sample(main, time_ns, 10 * MS, [Frame("main", "app.py", 1)])
+        writer.sample(main, time_ns, 10 * MS, [Frame("main", "app.py", 1)], state)
         for row in rows:
             wait = Wait("semaphore", "asyncio.locks.Semaphore", "")
             writer.sample(row, time_ns, 10 * MS, [marker, handler], wait=wait)
@@ -66,13 +66,14 @@ def test_tasks_are_not_among_the_threads() -> None:
     assert recording.sample_count == 3
     lines = account(recording)
     assert lines[0].startswith("3 samples of 1 thread")
-    assert "tasks: 6 samples; 2 (25 %) lost because the task moved" in lines
+    assert "tasks: 6 samples; coverage 100 %; 2 (25 %) lost because the task moved" in lines
 
 
 def test_the_report_has_the_time_of_all_tasks_as_its_base() -> None:
     recording = a_recording()
     text = "\n".join(overview_text(overview(recording, TASKS, 10)))
     assert "100 % is 60 ms, the time of all tasks" in text
+    assert "only 3 samples" in text  # of each task, at the same instants
     assert "<task req-*> > handler > <waiting: Semaphore>" in text
     assert answer(recording, TASKS, "callers", "handler", 5).total_ns == 60 * MS
 
@@ -92,6 +93,28 @@ def test_a_recording_file_keeps_tasks(in_order: bool, tmp_path: Path) -> None:
         assert rows.fetchall() == [(6, "semaphore")]
         assert connection.execute("SELECT sum(samples) FROM samples").fetchall() == [(3,)]
         assert connection.execute("SELECT count(*) FROM threads").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"), [("MainThread", SHOWN), ("100", SHOWN), ("worker", [])]
+)
+def test_tasks_are_chosen_with_the_thread_of_their_loop(
+    wanted: str, shown: list[str], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "x.pystack")
+    FileSink(path, exporters.PYSTACK).write(a_recording())
+    assert folded(load(path, Selection(threads=(wanted,))), TASKS) == shown
+
+
+def test_threads_that_waited_for_the_gil_do_not_disturb_a_report_of_tasks() -> None:
+    recording = a_recording(SampleState.GIL_KNOWN | SampleState.WAITS_FOR_GIL)
+    text = "\n".join(overview_text(overview(recording, TASKS, 10)))
+    assert "waited 30 ms for it" in text
+
+
+def test_tasks_can_be_compared() -> None:
+    sides = [a_recording()], [a_recording()]
+    assert compare(*sides, TASKS).functions
 
 
 def test_windows_and_copies_keep_tasks() -> None:

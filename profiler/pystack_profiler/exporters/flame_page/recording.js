@@ -120,7 +120,8 @@ class Recording {
     /** How long was recorded. The first samples can stand for some time before. */
     this.time = Math.max((data.metadata.recording?.duration_ns || 0) / 1000, ...this.threads.map((thread) => thread.time));
     this.timeInWords = "the recording's time";
-    Object.assign(this.ofTasks, { time: this.time, timeInWords: this.timeInWords });
+    const covered = (data.tasks || []).map((loop) => loop.covered);
+    Object.assign(this.ofTasks, { time: Math.max(0, ...covered), timeInWords: "the time of the samples of tasks" });
     /** Its duration, and the slice to which the place of a run is known, in microseconds; null if there is no order of time. */
     this.timeline = data.timeline || null;
   }

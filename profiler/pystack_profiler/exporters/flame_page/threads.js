@@ -22,6 +22,7 @@ class ThreadPanel {
   /** Shows each thread's time in `mode`, without idle time; the bar is its share of the recording's time. */
   update(mode) {
     const { threads, time } = this.recording;
+    byId("threads").hidden = mode === "tasks";
     for (const { thread, box, bar, share } of this.rows) {
       const isIdle = thread.totals[mode] === 0 && thread.idleIn(mode) > 0;
       box.checked = this.chosen.has(thread.index);
