@@ -332,7 +332,9 @@ def _write_tasks(stream: TextIO, loops: Sequence[LoopTasks], place: Mapping[Prof
     for position, loop in enumerate(loops):
         stream.write(",\n" if position else "\n")
         title = _text(_cut(loop.title))
-        stream.write(f'{{"title":{title},"process":{place[loop.profile]},"covered":{loop.covered_us},"stack":')
+        stream.write(
+            f'{{"title":{title},"process":{place[loop.profile]},"covered":{loop.covered_us},"stack":'
+        )
         write_numbers(stream, _differences(list(loop.time_us)))
         stream.write(',"tasks":')
         write_numbers(stream, loop.time_us.values())

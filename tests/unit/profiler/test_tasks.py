@@ -16,6 +16,7 @@ from pystack.sampling import FrameKind, SampleState
 from pystack_profiler import exporters
 from pystack_profiler.cli import record
 from pystack_profiler.combine import combined
+from pystack_profiler.comparison import compare
 from pystack_profiler.profile import ProcessFacts, Profile, Recording
 from pystack_profiler.recording_file import Selection, load
 from pystack_profiler.report import answer, overview, overview_text
