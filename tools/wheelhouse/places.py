@@ -126,6 +126,8 @@ def _root(steps: Steps, cache: Path, suite: str, packages: tuple[str, ...]) -> P
 
 def _of_the_matrix(steps: Steps, cache: Path, name: str) -> Place:
     """An interpreter of the test matrix, which tools/provision_interpreters.py makes."""
+    if name not in (found.name for found in interpreters.available()):
+        raise StepError(f"there is no {name}; see tools/provision_interpreters.py --help")
     found = interpreters.by_name(name)
     version = "{}.{}".format(*found.version[:2])
     wheel = "*-cp312-abi3-musllinux*.whl" if "musl" in name else "*-cp310-cp310-manylinux*.whl"
