@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <unordered_map>
 #include <vector>
 
@@ -70,7 +71,7 @@ class TaskRows {
     const BatchWriter& writer_;
     std::vector<Row> rows_;
     std::unordered_map<std::int32_t, std::vector<std::size_t>> free_;  ///< By tid.
-    std::unordered_map<RemoteAddr, Placed> tasks_;
+    std::map<RemoteAddr, Placed> tasks_;
     std::uint64_t round_ = 0;
     std::uint64_t left_out_ = 0;  ///< Tasks without a row, in the last round.
     std::uint64_t lost_ = 0;      ///< Unknown tasks without a row.
