@@ -207,8 +207,8 @@ def main() -> int:
         wanted = [
             make
             for name, (place, recipe, make) in products.items()
-            if arguments.only == name
-            or (arguments.only is None and name not in ON_REQUEST)
+            if (arguments.only or name) == name
+            and (arguments.only or name not in ON_REQUEST)
             and (arguments.refresh or not is_current(place, recipe))
         ]
         try:
