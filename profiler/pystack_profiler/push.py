@@ -22,7 +22,7 @@ from urllib.parse import urlencode, urlsplit
 from pystack.errors import InvalidArgument
 from pystack.render.escape import escape
 
-from .exporters import otlp, pprof
+from .exporters import otlp, pprof, with_tasks_as_threads
 from .exporters.protobuf import rejected_profiles
 from .naming import process_name
 from .profile import Recording
@@ -87,7 +87,7 @@ class PushTarget:
     def push(self, recording: Recording, view: View = DEFAULT_VIEW) -> None:
         """Raises PushError."""
         make = _pprof_request if self.kind == _INGEST else _otlp_request
-        url, headers, body = make(self, recording, view)
+        url, headers, body = make(self, *with_tasks_as_threads(recording, view))
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
         if self.tenant is not None:

@@ -75,6 +75,9 @@ class Terminal:
         sums = re.findall(r"^\d+ \d+$", self.screen(), re.MULTILINE)
         return [shown.strip(), *sums]
 
+    def resize(self, columns: int, rows: int) -> None:
+        self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
+
     def close(self) -> None:
         subprocess.run(["tmux", "-S", self._socket, "kill-server"], check=False)
 
@@ -119,6 +122,28 @@ def test_a_crash_leaves_the_terminal_as_it_was(tmp_path: Path, terminal: Termina
         terminal.run(sys.executable, "-c", _CRASH, "top", "--every", "100ms", str(target.pid))
         terminal.expect(r"^ValueError: crashed on purpose")
         terminal.expect(r"^status=1")
+        assert terminal.state() == before
+
+
+def test_it_can_be_stopped_and_resized(tmp_path: Path, terminal: Terminal) -> None:
+    with lock_target(tmp_path) as target:
+        before = terminal.state()
+        # The shell's own variables say nothing of a size that changes. No second command: bash would run it when
+        # the first is stopped.
+        command = shlex.join([*TOOL, "top", "--every", "200ms", str(target.pid)])
+        terminal.type(f"COLUMNS=110 LINES=32 {command}", "Enter")
+        terminal.expect(r"^ *TID +thread")
+        terminal.type("C-z")
+        terminal.expect(r"^\[1\]\+ +Stopped")
+        assert terminal.state() == before
+        terminal.type("fg", "Enter")
+        terminal.expect(r"^ *TID +thread(.*\n)+ *q Quit")
+        for columns, rows in ((70, 14), (130, 40), (110, 32)):
+            terminal.resize(columns, rows)
+            # The header is at the top and the keys are at the bottom, whatever the size was before.
+            terminal.expect(rf"\A\S.*\nGIL .*\n(.*\n){{{rows - 3}}} *q Quit.*\n*\Z")
+        terminal.type("q")
+        terminal.expect(r"^\$ *$")
         assert terminal.state() == before
 
 

@@ -37,9 +37,16 @@ class ModuleExport:
 
     def __call__(self, recording: Recording, stream: Any, view: View = DEFAULT_VIEW) -> None:
         export: Export = import_module(self.module, __package__).export
-        if view.mode == "tasks" and not self.shows_tasks:
-            recording, view = recording.in_mode(view.mode), replace(view, mode="wall")
+        if not self.shows_tasks:
+            recording, view = with_tasks_as_threads(recording, view)
         export(recording, stream, view)
+
+
+def with_tasks_as_threads(recording: Recording, view: View) -> tuple[Recording, View]:
+    """In the mode "tasks", the tasks in the threads' place, for exporters that know threads alone."""
+    if view.mode != "tasks":
+        return recording, view
+    return recording.in_mode(view.mode), replace(view, mode="wall")
 
 
 HTML = Format(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..grouping import FrameLabel, Grouping
 
+_TASK = "<task "
+
 #: The path of a module and its build ID.
 Module = tuple[str, str]
 
@@ -16,6 +18,7 @@ class Locations:
         self._ids: dict[tuple[int, ...], int] = {}
         self._modules: dict[Module, int] = {}
         self._functions: dict[FrameLabel, int] = {}
+        self._tasks: dict[int, str] = {}  # by stack
 
     def of_stack(self, stack: int) -> list[int]:
         """The innermost location first."""
@@ -26,6 +29,16 @@ class Locations:
             else:
                 groups.append((frame,))
         return [self._ids.setdefault(group, len(self._ids) + 1) for group in reversed(groups)]
+
+    def task(self, stack: int) -> str:
+        """The name of the task that the stack belongs to; "" without one."""
+        name = self._tasks.get(stack)
+        if name is None:
+            frames = (self._grouping.frames[frame] for frame in self._grouping.path(stack))
+            names = (one.function for one in frames if one.kind == "marker")
+            found = next((name for name in names if name.startswith(_TASK)), "")
+            name = self._tasks[stack] = found.removeprefix(_TASK).removesuffix(">")
+        return name
 
     def all(self) -> list[list[FrameLabel]]:
         """The frames of each location so far, innermost first."""

@@ -126,12 +126,13 @@ class _Writer:
                 self._attribute("thread.id", _number_value(who.tid)),
                 self._attribute("thread.name", _text_value(escape(who.name))),
             )
-            attributes_of: dict[int, tuple[int, ...]] = {}
+            attributes_of: dict[tuple[int, str], tuple[int, ...]] = {}
             for run in track.runs():
                 stack = self._grouping.stack_of_run(profile, run)
-                attributes = attributes_of.get(run.state)
+                key = run.state, self._locations.task(stack)
+                attributes = attributes_of.get(key)
                 if attributes is None:
-                    attributes = attributes_of[run.state] = (*thread, *self._state(run.state))
+                    attributes = attributes_of[key] = (*thread, *self._labels(*key))
                 time_ns = self._recording.unix_time_ns(min(run.start_ns, latest_ns))
                 for name, series in found.items():
                     value = run.samples if name == _SAMPLES else time_in_mode(name, run)  # type: ignore[arg-type]
@@ -141,8 +142,8 @@ class _Writer:
                         one.times_ns.append(time_ns)
         return found
 
-    def _state(self, state: int) -> list[int]:
-        words = state_words(state)
+    def _labels(self, state: int, task: str) -> list[int]:
+        words = state_words(state) | ({"task": task} if task else {})
         return [self._attribute(f"pystack.{key}", _text_value(words[key])) for key in words]
 
     def _sample(self, identity: _Identity, series: _Series) -> bytes:

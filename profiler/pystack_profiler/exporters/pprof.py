@@ -2,7 +2,7 @@
 
 Locations are lines of Python functions, and addresses of native code with the functions that were inlined
 there. Each native module is a mapping with its build ID. Where it was loaded is not recorded, so its range is 0 (unknown),
-and addresses are those of its file; a comment says so. Labels are `thread`, `thread_id`, `process`, `pid`, `state` and `gil`. The format has no times of samples.
+and addresses are those of its file; a comment says so. Labels are `thread`, `thread_id`, `process`, `pid`, `task`, `state` and `gil`. The format has no times of samples.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class _Writer:
             self._label("thread_id", number=who.tid),
             self._label("process", text=process_title(profile)),
             self._label("pid", number=profile.process.pid),
+            self._label("task", text=self._locations.task(stack)),
             *(self._label(key, text=text) for key, text in state_words(state).items()),
         ]
         locations = numbers_field(1, self._locations.of_stack(stack))

@@ -136,15 +136,24 @@ def _percent(part_ns: int, whole_ns: int) -> str:
 
 
 def _chain(path: Sequence[FrameLabel]) -> str:
-    """`main > run > … > fib`, as many of the innermost as fit, and the outermost."""
+    """`main > run > … > fib`: the outermost and the innermost function, and what fits of the user's functions, then of
+    others, the innermost first."""
     names = [shortened(label.name, 40) for label in path]
-    text = " > ".join(names)
-    if len(text) <= _WIDTH:
-        return text
-    kept = names[-1]
-    for name in reversed(names[1:-1]):
-        longer = f"{name} > {kept}"
-        if len(names[0]) + len(longer) > _WIDTH - 7:
+    inner = range(len(path) - 2, 0, -1)
+    own = [at for at in inner if path[at].kind == "python"]
+    shown = {0, len(path) - 1}
+    for at in (*own, *(at for at in inner if at not in own)):
+        if len(_joined(names, shown | {at})) > _WIDTH:
             break
-        kept = longer
-    return f"{names[0]} > … > {kept}"
+        shown.add(at)
+    return _joined(names, shown)
+
+
+def _joined(names: Sequence[str], shown: set[int]) -> str:
+    parts: list[str] = []
+    for at, name in enumerate(names):
+        if at in shown:
+            parts.append(name)
+        elif at - 1 in shown:
+            parts.append("…")
+    return " > ".join(parts)

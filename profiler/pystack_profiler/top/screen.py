@@ -252,6 +252,9 @@ def show_screen(
     """Records the targets on another thread while the screen has the terminal."""
     if look.no_color:
         os.environ["NO_COLOR"] = "1"  # Textual has no other switch.
+    for size in ("COLUMNS", "LINES"):
+        # Textual would believe these, which stay as they are when the terminal gets another size.
+        os.environ.pop(size, None)
     log = SliceLog()
     recorder = RecordingThread(targets, recording, settings.duration_s, log)
     requests = Requests(recording)

@@ -61,6 +61,16 @@ def test_threads_are_labels() -> None:
     }
 
 
+def test_tasks_are_labels() -> None:
+    writer = BatchWriter()
+    thread = writer.thread(1, "MainThread")
+    task = Frame("<task req-*>", "", -1, -1, kind=FrameKind.MARKER)
+    writer.sample(thread, 10 * MS, 10 * MS, [Frame("run"), task, Frame("handler")])
+    writer.sample(thread, 20 * MS, 10 * MS, [Frame("run")])
+    labels = [named for _, _, named in decoded_of(recording_of(writer, start_ns=1)).samples]
+    assert [named.get("task") for named in labels] == ["req-*", None]
+
+
 def test_the_same_recording_is_the_same_file() -> None:
     streams = [io.BytesIO(), io.BytesIO()]
     for stream in streams:

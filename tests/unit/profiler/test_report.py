@@ -213,3 +213,17 @@ def test_a_report_is_a_format() -> None:
     REPORT.export(a_recording(), stream, View("cpu"))
     assert stream.getvalue().splitlines() == overview_text(overview(a_recording(), View("cpu"), 15))
     assert by_suffix("x.report") is REPORT
+
+
+def test_a_long_path_keeps_the_users_functions() -> None:
+    site = "/srv/venv/lib/python3.13/site-packages"
+    library = [Frame(f"a_function_of_a_library_{n}", f"{site}/a.py", n) for n in range(12)]
+    path = [*library[:6], Frame("handler"), *library[6:11], Frame("fetch"), library[11]]
+    writer = BatchWriter()
+    writer.sample(writer.thread(1), 10 * MS, 10 * MS, path)
+    recording = recording_of(writer, start_ns=0, end_ns=10 * MS)
+    [line] = [line for line in overview_text(overview(recording, View(), 5)) if " … > " in line]
+    assert line.strip() == (
+        "100.0 %  a_function_of_a_library_0 > … > handler > … > a_function_of_a_library_10 > fetch >"
+        " a_function_of_a_library_11"
+    )
