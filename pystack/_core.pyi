@@ -148,6 +148,7 @@ class RawTaskWait(TypedDict):
     type: str | None
     holders: list[int]  # RawTask["id"]
     remaining_s: float | None  # of a sleep in a live process
+    may_time_out: bool
     pid: int | None  # of a child process
     target: str | None  # whom a stream is connected to
 
@@ -204,6 +205,7 @@ class RawSnapshot(TypedDict):
     interpreters: list[RawInterpreter]
     threads: list[RawThread]
     deadlocks: list[list[int]]  # indexes into threads
+    task_deadlocks: list[list[int]]  # RawTask["id"]
     tasks: (
         list[RawTask] | None
     )  # the asyncio tasks that are not done; None: not requested or not read

@@ -245,6 +245,9 @@ class Snapshot(NamedTuple):
     #: if its wait has holders with the proof "pool", for any of these. If the only one has a
     #: `peer_wait`, it waits for a process that waits for it.
     deadlocks: tuple[tuple[int, ...], ...] = ()
+    #: `Task.id` of asyncio tasks: each waits for a lock that the next one holds, or awaits it, and the last one the
+    #: first. None that a timeout may end. Only of processes that were stopped, and in cores.
+    task_deadlocks: tuple[tuple[int, ...], ...] = ()
     #: The tasks of asyncio and trio that are not done, those of asyncio first, and suspended greenlets. None if they were not
     #: requested or could not be read.
     tasks: tuple[Task, ...] | None = None
@@ -260,6 +263,7 @@ class Snapshot(NamedTuple):
         fields["interpreters"] = tuple([Interpreter(**one) for one in raw["interpreters"]])
         fields["threads"] = tuple([Thread.from_raw(thread) for thread in raw["threads"]])
         fields["deadlocks"] = tuple([tuple(circle) for circle in raw["deadlocks"]])
+        fields["task_deadlocks"] = tuple([tuple(circle) for circle in raw["task_deadlocks"]])
         tasks = raw["tasks"]
         fields["tasks"] = None if tasks is None else tasks_from_raw(tasks)
         fields["problems"] = tuple(raw["problems"])
@@ -284,6 +288,7 @@ class Snapshot(NamedTuple):
         document["interpreters"] = [one._asdict() for one in self.interpreters]
         document["threads"] = [thread.to_json_dict() for thread in self.threads]
         document["deadlocks"] = [list(circle) for circle in self.deadlocks]
+        document["task_deadlocks"] = [list(circle) for circle in self.task_deadlocks]
         document["tasks"] = None if self.tasks is None else tasks_to_json(self.tasks)
         document["watched"] = None if self.watched is None else self.watched._asdict()
         document["problems"] = list(self.problems)

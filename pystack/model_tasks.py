@@ -63,6 +63,9 @@ class TaskWait(NamedTuple):
     holders: tuple[int, ...]
     #: Seconds until a sleep ends, when the process was read; negative if it is over. None in cores.
     remaining_s: float | None
+    #: Whether a timeout may end it: it is inside `wait_for()`, or a with block that is a timeout or may have one
+    #: inside. False of waits that end by themselves, or by events.
+    may_time_out: bool
     #: The ID of a child process.
     pid: int | None
     #: Whom a stream is connected to, as its transport has it: "10.0.0.5:5432", "[::1]:80", a path.

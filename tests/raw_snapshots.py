@@ -107,6 +107,7 @@ def raw_task_wait(kind: str = "future", **fields: Any) -> Any:
         "holders": [],
         "target": None,
         "remaining_s": None,
+        "may_time_out": False,
         "pid": None,
         **fields,
     }
@@ -129,6 +130,7 @@ def raw_snapshot(*threads: dict[str, Any], **fields: Any) -> Any:
         "interpreters": [{"id": 0, "gc_collecting": False, "finalizing": False}],
         "threads": list(threads) or [raw_thread()],
         "deadlocks": [],
+        "task_deadlocks": [],
         "tasks": [],
         "problems": [],
         "core": None,

@@ -218,6 +218,13 @@ nb::dict to_dict(const model::Snapshot& snapshot) {
         deadlocks.append(indexes);
     }
     item["deadlocks"] = deadlocks;
+    nb::list task_deadlocks;
+    for (const std::vector<std::uint64_t>& circle : snapshot.task_deadlocks) {
+        nb::list ids;
+        for (const std::uint64_t id : circle) ids.append(id);
+        task_deadlocks.append(ids);
+    }
+    item["task_deadlocks"] = task_deadlocks;
     item["tasks"] = nb::none();
     if (snapshot.tasks) {
         TaskMaker task_maker(maker);

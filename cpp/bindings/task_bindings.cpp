@@ -45,6 +45,7 @@ nb::dict to_dict(const model::TaskWait& wait) {
     item["holders"] = to_list(wait.holders);
     item["remaining_s"] = optional_number(wait.remaining_s);
     item["pid"] = optional_number(wait.pid);
+    item["may_time_out"] = wait.may_time_out;
     item["target"] = wait.target.empty() ? nb::none() : to_os_str(wait.target);
     return item;
 }

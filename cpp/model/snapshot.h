@@ -112,6 +112,8 @@ struct Snapshot {
     std::vector<std::vector<std::size_t>> deadlocks;
     /// The asyncio tasks that are not done. nullopt: they were not asked for, or not read.
     std::optional<std::vector<Task>> tasks;
+    /// Circles of tasks by Task::id, as `deadlocks` of threads; see find_task_deadlocks.
+    std::vector<std::vector<std::uint64_t>> task_deadlocks;
     std::vector<std::string> problems;
     std::optional<CoreDetails> core;  ///< Only of core files.
 };

@@ -82,6 +82,9 @@ struct TaskWait {
     std::optional<double> remaining_s;  ///< Of a sleep in a live process; below 0: it is over.
     std::optional<std::int64_t> pid;    ///< Of a process.
     std::string target;                 ///< Whom a stream is connected to: "10.0.0.5:5432", a path.
+    /// It is inside of wait_for(), or of a with block that may be a timeout. Only looked for where
+    /// locks and other tasks are waited for.
+    bool may_time_out = false;
 };
 
 /// One task of asyncio or trio that is not done, or a suspended greenlet.

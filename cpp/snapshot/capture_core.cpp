@@ -5,6 +5,7 @@
 #include "snapshot/capture.h"
 #include "snapshot/raw_snapshot.h"
 #include "snapshot/snapshot_builder.h"
+#include "snapshot/task_circles.h"
 #include "snapshot/tasks_capture.h"
 #include "snapshot/waits_capture.h"
 #include "target/core_target.h"
@@ -269,6 +270,7 @@ Result<model::Snapshot> capture_core(const std::string& path, const CoreOptions&
     }
     model::Snapshot snapshot = build_snapshot(raw, native.get());
     if (options.limits->cancelled()) return fail(cancelled());
+    if (snapshot.tasks) snapshot.task_deadlocks = find_task_deadlocks(*snapshot.tasks);
     tell_missing_binary(*core, *runtime, snapshot);
     finish(*core, snapshot);
     return snapshot;

@@ -17,6 +17,7 @@
 #include "snapshot/snapshot_builder.h"
 #include "snapshot/still_capture.h"
 #include "snapshot/still_threads.h"
+#include "snapshot/task_circles.h"
 #include "snapshot/tasks_capture.h"
 #include "snapshot/waits_capture.h"
 #include "target/live_target.h"
@@ -105,6 +106,8 @@ class LiveCapture {
                                            : build_snapshot(raw_, native_.get());
         snapshot.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(begin_).count();
         snapshot.stopped = stop_;
+        // Of a target that runs, tasks are not read at one moment.
+        if (stop_ && snapshot.tasks) snapshot.task_deadlocks = find_task_deadlocks(*snapshot.tasks);
         snapshot.stop_ns = stop_ns_;
         snapshot.was_stopped = was_stopped_;
         snapshot.attempts = attempts_;

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pystack.model import Frame, Snapshot, Task, TaskWait, Thread
 from pystack.render.escape import escape
 from pystack.render.stack_text import StackText
+from pystack.render.task_deadlocks import task_name
 from pystack.render.task_tree import TaskGroup, has_variables, task_tree, walk
 from pystack.render.terminal import Palette
 from pystack.render.text_options import TextOptions
@@ -85,7 +86,7 @@ class TasksText:
         tasks = self._of_loop.get(loop.id, [])
         running = None if loop.running_task is None else self._by_id.get(loop.running_task)
         if running is not None:
-            what = f"task {_name(running)} is running"
+            what = f"task {task_name(running)} is running"
         elif loop.running_task is not None:
             what = "a task is running"
         else:
@@ -114,7 +115,7 @@ class TasksText:
     def _tree(self, tasks: Sequence[Task]) -> Iterator[str]:
         tree = task_tree(tasks)
         for circle in tree.circles:
-            names = [_name(task) for task in circle]
+            names = [task_name(task) for task in circle]
             text = "    Circle of tasks: " + ", which awaits ".join([*names, names[0]])
             yield self._palette.paint(
                 self._palette.bad, text.replace(", which awaits ", " awaits ", 1)
@@ -145,7 +146,7 @@ class TasksText:
         for line in self._stacks.frames(frames):
             yield f"  {line}"
         if len(group.tasks) > 1 and has_variables(first):
-            note = f"    (these are the variables of {_name(first)})"
+            note = f"    (these are the variables of {task_name(first)})"
             yield self._palette.paint(self._palette.dim, note)
 
     def _details(self, tasks: Sequence[Task]) -> Iterator[str]:
@@ -190,7 +191,7 @@ class TasksText:
             names = {one.id: one for one in waits if one.id is not None}
             known = [self._by_id[one] for one in names if one in self._by_id]
             if len(names) == 1 and known:
-                yield f"awaits {_name(known[0])}"
+                yield f"awaits {task_name(known[0])}"
             elif len(names) > 1:
                 yield f"await {len(names)} tasks"
         if wait.holders:
@@ -198,26 +199,20 @@ class TasksText:
             yield f"held by {_list(holders)}"
 
 
-def _name(task: Task) -> str:
-    if task.name is None:
-        return f"{'Greenlet' if task.library == 'greenlet' else 'Task'} at {task.id:#x}"
-    return escape(task.name)
-
-
 def _list(tasks: Sequence[Task]) -> str:
-    names = [_name(task) for task in sorted(tasks, key=_order)]
+    names = [task_name(task) for task in sorted(tasks, key=_order)]
     rest = len(names) - _MAX_NAMES
     return ", ".join(names[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _names(tasks: Sequence[Task]) -> str:
     if len(tasks) == 1:
-        return _name(tasks[0])
+        return task_name(tasks[0])
     if tasks[0].library == "greenlet":
-        classes = sorted({_name(task) for task in tasks})
+        classes = sorted({task_name(task) for task in tasks})
         more = ", ..." * (len(classes) > _MAX_NAMES)
         return f"{len(tasks)} greenlets ({', '.join(classes[:_MAX_NAMES])}{more})"
-    names = [_name(task) for task in sorted(tasks, key=_order)]
+    names = [task_name(task) for task in sorted(tasks, key=_order)]
     if len(names) <= _MAX_NAMES:
         return f"{len(names)} tasks {', '.join(names)}"
     return f"{len(names)} tasks {names[0]} ... {names[-1]}"
@@ -225,7 +220,7 @@ def _names(tasks: Sequence[Task]) -> str:
 
 def _order(task: Task) -> list[tuple[int, str]]:
     """Names with numbers in them in the order of the numbers."""
-    parts = re.split(r"(\d+)", _name(task), maxsplit=8)
+    parts = re.split(r"(\d+)", task_name(task), maxsplit=8)
     return [(int(part) if part.isdecimal() and len(part) < 18 else -1, part) for part in parts]
 
 

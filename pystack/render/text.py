@@ -72,6 +72,11 @@ class _Writer:
             yield from self._problems()
         for deadlock in self._waits.deadlocks():
             yield self._palette.paint(self._palette.bad, deadlock)
+        if snapshot.task_deadlocks:
+            from pystack.render.task_deadlocks import task_deadlocks
+
+            for deadlock in task_deadlocks(snapshot):
+                yield self._palette.paint(self._palette.bad, deadlock)
         yield from self._notes()
         for group in self._groups():
             yield ""

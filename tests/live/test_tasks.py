@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -259,3 +260,25 @@ def test_how_long_a_loop_has_not_come_back(
     # It came back from its sleep a moment before it took the time.
     assert before - kept_since <= found["kept"]["busy_s"] <= after - kept_since + 1
     assert found["MainThread"] is None
+
+
+@pytest.mark.parametrize("interpreter", WITH_TASKS, ids=str)
+def test_circles_of_tasks(interpreter: Interpreter, tmp_path: Path) -> None:
+    facts = tmp_path / "facts"
+    with interpreter.spawn([str(PROGRAMS / "task_circles.py"), str(facts)]) as target:
+        wait_until(facts.exists, "the tasks wait")
+        truth = json.loads(facts.read_text())
+        dump = dump_json(target.pid)
+        moving = dump_json(target.pid, "--no-block")
+        shown = run_tool("dump", "--no-source", target.pid)
+    names = [[truth["names"][str(one)] for one in circle] for circle in dump["task_deadlocks"]]
+    assert sorted(map(sorted, names)) == sorted(map(sorted, truth["circles"]))
+    three = next(circle for circle in names if len(circle) == 3)
+    order = [int(name[0]) for name in three]
+    assert [(one + 1) % 3 for one in order] == [*order[1:], order[0]]
+    # Not at one moment.
+    assert moving["task_deadlocks"] == []
+    sentences = re.findall(r"^Deadlock: .*[.]$", shown.stdout, re.M)
+    assert len(sentences) == len(truth["circles"])
+    assert sum(sentence.count(" waits for a Lock held by ") for sentence in sentences) == 7
+    assert sum(" awaits " in one and " in its gather()" in one for one in sentences) == 1

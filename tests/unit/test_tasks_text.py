@@ -180,3 +180,19 @@ def test_tasks_of_loops_that_are_not_running_come_last() -> None:
         "    lost: work (the reason for waiting is unknown)",
         '      File "/srv/app.py", line 3, in work',
     ]
+
+
+def test_circles_are_said_first() -> None:
+    lock = raw_task_wait("lock", type="asyncio.locks.Lock", holders=[1], id=77)
+    tasks = [
+        raw_task("parent", id=1, waits_for=raw_task_wait("gather")),
+        raw_task("child\x1b", id=2, awaited_by=[1], waits_for=lock),
+        raw_task(None, id=3, waits_for=raw_task_wait("task", id=3)),
+    ]
+    raw = raw_snapshot(raw_thread(), tasks=tasks, task_deadlocks=[[1, 2], [3]])
+    snapshot = Snapshot.from_raw(raw)
+    assert list(render_text(snapshot, TextOptions()))[1:3] == [
+        "Deadlock: task parent awaits task child\\x1b in its gather(), which waits for a Lock held by task parent.",
+        "Deadlock: Task at 0x3 awaits Task at 0x3.",
+    ]
+    assert snapshot.to_json_dict()["task_deadlocks"] == [[1, 2], [3]]

@@ -131,7 +131,9 @@ void TaskReader::find_waits(std::vector<RawTask>& tasks, const CodeReader& codes
 void TaskReader::explain(RawTasks& tasks, const CodeReader& codes) {
     find_waits(tasks.tasks, codes);
     const CoroutineReader coroutines(memory_, layout_);
-    WaitReasons(memory_, layout_, types_, futures_, coroutines, codes).add_holders(tasks.tasks);
+    WaitReasons reasons(memory_, layout_, types_, futures_, coroutines, codes);
+    reasons.add_holders(tasks.tasks);
+    reasons.find_timeouts(tasks.tasks);
     Awaiters awaiters(memory_, layout_, types_, futures_, codes, limits_);
     if (!awaiters.find(tasks.tasks))
         tasks.problems.emplace_back("who awaits whom among asyncio tasks is incomplete");

@@ -58,6 +58,12 @@ constexpr std::array kLocks{
 /// What is waited for by means of something else.
 constexpr std::array kByOthers{Kind::kQueueJoin, Kind::kBarrier, Kind::kTaskGroup};
 
+constexpr std::string_view kAsyncExit = ".__aexit__";
+constexpr std::string_view kExit = ".__exit__";
+/// What other tasks may keep waiting for ever.
+constexpr std::array kBlocking{Kind::kLock, Kind::kTask, Kind::kGather, Kind::kTaskGroup,
+                               Kind::kWait};
+
 bool can_be_held(Kind kind) {
     return kind == Kind::kLock || kind == Kind::kSemaphore || kind == Kind::kCondition;
 }
@@ -201,13 +207,14 @@ std::optional<double> WaitReasons::wake_up_time(const AwaitingFrame& sleep) {
     return std::nullopt;
 }
 
-bool WaitReasons::is_exit_method(RemoteAddr function) {
-    return Callbacks(memory_, layout_, types_).qualified_name(function).ends_with(".__aexit__");
+bool WaitReasons::is_method(RemoteAddr function, std::string_view name) {
+    return Callbacks(memory_, layout_, types_).qualified_name(function).ends_with(name);
 }
 
 /// `async with` keeps the exit method on the stack until it is called: bound to its object or, from
 /// 3.14 on, in the slot below it.
-std::vector<RemoteAddr> WaitReasons::entered(const AwaitingFrame& frame) {
+std::vector<RemoteAddr> WaitReasons::entered(const AwaitingFrame& frame,
+                                             std::string_view exit_method) {
     std::vector<RemoteAddr> objects;
     RemoteAddr before;
     for (const RemoteAddr object : coroutines_.read_values(frame.values)) {
@@ -218,8 +225,8 @@ std::vector<RemoteAddr> WaitReasons::entered(const AwaitingFrame& frame) {
         if ((*type)->kind == ValueKind::kMethod && layout_.method_object.im_func) {
             const auto function = memory_.read_pointer(object + *layout_.method_object.im_func);
             const auto self = memory_.read_pointer(object + *layout_.method_object.im_self);
-            if (function && self && is_exit_method(*function)) objects.push_back(*self);
-        } else if (below && is_exit_method(below)) {
+            if (function && self && is_method(*function, exit_method)) objects.push_back(*self);
+        } else if (below && is_method(below, exit_method)) {
             objects.push_back(object);
         }
     }
@@ -235,7 +242,7 @@ void WaitReasons::add_holders(std::vector<RawTask>& tasks) {
     for (const RawTask& task : tasks) {
         const auto& frames = task.chain.frames;
         for (std::size_t i = 0; i < frames.size(); ++i) {
-            for (const RemoteAddr lock : entered(frames[i])) {
+            for (const RemoteAddr lock : entered(frames[i], kAsyncExit)) {
                 const auto found = holders.find(lock.value);
                 if (found == holders.end()) continue;
                 // While it enters, the exit method is there already.
@@ -256,6 +263,32 @@ void WaitReasons::add_holders(std::vector<RawTask>& tasks) {
         if (!task.wait) continue;
         const auto found = holders.find(task.wait->object);
         if (found != holders.end()) task.wait->holders = found->second;
+    }
+}
+
+/// In a with block of timeout(), of a cancel scope, or of something that may have one inside.
+bool WaitReasons::may_time_out(const AwaitingFrame& frame) {
+    const Code* code = code_in(frame, "asyncio/tasks.py");
+    if (code != nullptr && code->function == "wait_for") return true;
+    for (const std::string_view exit_method : {kAsyncExit, kExit}) {
+        for (const RemoteAddr object : entered(frame, exit_method)) {
+            const auto type = types_.of(object);
+            if (!type) return true;
+            const std::string_view name = (*type)->name;
+            for (const std::string_view part : {"imeout", "CancelScope", "ContextManager"}) {
+                if (name.find(part) != std::string_view::npos) return true;
+            }
+        }
+    }
+    return false;
+}
+
+void WaitReasons::find_timeouts(std::vector<RawTask>& tasks) {
+    for (RawTask& task : tasks) {
+        if (!task.wait || std::ranges::find(kBlocking, task.wait->kind) == kBlocking.end())
+            continue;
+        task.wait->may_time_out = std::ranges::any_of(
+            task.chain.frames, [this](const auto& frame) { return may_time_out(frame); });
     }
 }
 

@@ -27,6 +27,8 @@ class WaitReasons {
 
     /// Adds the tasks that are inside an `async with` of the locks that others wait for.
     void add_holders(std::vector<RawTask>& tasks);
+    /// Says of those that wait for locks and other tasks whether a timeout may end that.
+    void find_timeouts(std::vector<RawTask>& tasks);
 
   private:
     const Code* code_in(const AwaitingFrame& frame, std::string_view file) const;
@@ -38,9 +40,10 @@ class WaitReasons {
     std::optional<model::TaskWaitKind> kind_of_lock(RemoteAddr object);
     bool waits_for_executor(RemoteAddr future);
     std::optional<double> wake_up_time(const AwaitingFrame& sleep);
-    bool is_exit_method(RemoteAddr function);
-    /// Locks whose exit method is on the stack of the frame.
-    std::vector<RemoteAddr> entered(const AwaitingFrame& frame);
+    bool is_method(RemoteAddr function, std::string_view name);
+    /// Objects whose exit method, of that name, is on the stack of the frame.
+    std::vector<RemoteAddr> entered(const AwaitingFrame& frame, std::string_view exit_method);
+    bool may_time_out(const AwaitingFrame& frame);
 
     const memory::MemoryReader& memory_;
     const Layout& layout_;
