@@ -177,6 +177,18 @@ nb::dict to_dict(const model::CoreDetails& core) {
     return item;
 }
 
+/// Lists of numbers.
+template <class Number>
+nb::list circles_list(const std::vector<std::vector<Number>>& circles) {
+    nb::list items;
+    for (const std::vector<Number>& circle : circles) {
+        nb::list numbers;
+        for (const Number number : circle) numbers.append(number);
+        items.append(numbers);
+    }
+    return items;
+}
+
 }  // namespace
 
 nb::dict to_dict(const model::Snapshot& snapshot) {
@@ -211,20 +223,8 @@ nb::dict to_dict(const model::Snapshot& snapshot) {
     FrameMaker maker;
     for (const model::Thread& thread : snapshot.threads) threads.append(to_dict(thread, maker));
     item["threads"] = threads;
-    nb::list deadlocks;
-    for (const std::vector<std::size_t>& circle : snapshot.deadlocks) {
-        nb::list indexes;
-        for (const std::size_t index : circle) indexes.append(index);
-        deadlocks.append(indexes);
-    }
-    item["deadlocks"] = deadlocks;
-    nb::list task_deadlocks;
-    for (const std::vector<std::uint64_t>& circle : snapshot.task_deadlocks) {
-        nb::list ids;
-        for (const std::uint64_t id : circle) ids.append(id);
-        task_deadlocks.append(ids);
-    }
-    item["task_deadlocks"] = task_deadlocks;
+    item["deadlocks"] = circles_list(snapshot.deadlocks);
+    item["task_deadlocks"] = circles_list(snapshot.task_deadlocks);
     item["tasks"] = nb::none();
     if (snapshot.tasks) {
         TaskMaker task_maker(maker);
