@@ -58,8 +58,8 @@ constexpr std::array kLocks{
 /// What is waited for by means of something else.
 constexpr std::array kByOthers{Kind::kQueueJoin, Kind::kBarrier, Kind::kTaskGroup};
 
-constexpr std::string_view kAsyncExit = ".__aexit__";
-constexpr std::string_view kExit = ".__exit__";
+constexpr std::array<std::string_view, 2> kExits{".__aexit__", ".__exit__"};
+constexpr std::span<const std::string_view> kAsyncExits(kExits.data(), 1);
 /// What other tasks may keep waiting for ever.
 constexpr std::array kBlocking{Kind::kLock, Kind::kTask, Kind::kGather, Kind::kTaskGroup,
                                Kind::kWait};
@@ -207,14 +207,15 @@ std::optional<double> WaitReasons::wake_up_time(const AwaitingFrame& sleep) {
     return std::nullopt;
 }
 
-bool WaitReasons::is_method(RemoteAddr function, std::string_view name) {
-    return Callbacks(memory_, layout_, types_).qualified_name(function).ends_with(name);
+bool WaitReasons::is_method(RemoteAddr function, std::span<const std::string_view> names) {
+    const std::string found = Callbacks(memory_, layout_, types_).qualified_name(function);
+    return std::ranges::any_of(names, [&](auto name) { return found.ends_with(name); });
 }
 
 /// `async with` keeps the exit method on the stack until it is called: bound to its object or, from
 /// 3.14 on, in the slot below it.
 std::vector<RemoteAddr> WaitReasons::entered(const AwaitingFrame& frame,
-                                             std::string_view exit_method) {
+                                             std::span<const std::string_view> exit_methods) {
     std::vector<RemoteAddr> objects;
     RemoteAddr before;
     for (const RemoteAddr object : coroutines_.read_values(frame.values)) {
@@ -225,8 +226,8 @@ std::vector<RemoteAddr> WaitReasons::entered(const AwaitingFrame& frame,
         if ((*type)->kind == ValueKind::kMethod && layout_.method_object.im_func) {
             const auto function = memory_.read_pointer(object + *layout_.method_object.im_func);
             const auto self = memory_.read_pointer(object + *layout_.method_object.im_self);
-            if (function && self && is_method(*function, exit_method)) objects.push_back(*self);
-        } else if (below && is_method(below, exit_method)) {
+            if (function && self && is_method(*function, exit_methods)) objects.push_back(*self);
+        } else if (below && is_method(below, exit_methods)) {
             objects.push_back(object);
         }
     }
@@ -242,7 +243,7 @@ void WaitReasons::add_holders(std::vector<RawTask>& tasks) {
     for (const RawTask& task : tasks) {
         const auto& frames = task.chain.frames;
         for (std::size_t i = 0; i < frames.size(); ++i) {
-            for (const RemoteAddr lock : entered(frames[i], kAsyncExit)) {
+            for (const RemoteAddr lock : entered(frames[i], kAsyncExits)) {
                 const auto found = holders.find(lock.value);
                 if (found == holders.end()) continue;
                 // While it enters, the exit method is there already.
@@ -270,14 +271,12 @@ void WaitReasons::add_holders(std::vector<RawTask>& tasks) {
 bool WaitReasons::may_time_out(const AwaitingFrame& frame) {
     const Code* code = code_in(frame, "asyncio/tasks.py");
     if (code != nullptr && code->function == "wait_for") return true;
-    for (const std::string_view exit_method : {kAsyncExit, kExit}) {
-        for (const RemoteAddr object : entered(frame, exit_method)) {
-            const auto type = types_.of(object);
-            if (!type) return true;
-            const std::string_view name = (*type)->name;
-            for (const std::string_view part : {"imeout", "CancelScope", "ContextManager"}) {
-                if (name.find(part) != std::string_view::npos) return true;
-            }
+    for (const RemoteAddr object : entered(frame, kExits)) {
+        const auto type = types_.of(object);
+        if (!type) return true;
+        const std::string_view name = (*type)->name;
+        for (const std::string_view part : {"imeout", "CancelScope", "ContextManager"}) {
+            if (name.find(part) != std::string_view::npos) return true;
         }
     }
     return false;

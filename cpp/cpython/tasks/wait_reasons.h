@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -40,9 +41,10 @@ class WaitReasons {
     std::optional<model::TaskWaitKind> kind_of_lock(RemoteAddr object);
     bool waits_for_executor(RemoteAddr future);
     std::optional<double> wake_up_time(const AwaitingFrame& sleep);
-    bool is_method(RemoteAddr function, std::string_view name);
-    /// Objects whose exit method, of that name, is on the stack of the frame.
-    std::vector<RemoteAddr> entered(const AwaitingFrame& frame, std::string_view exit_method);
+    bool is_method(RemoteAddr function, std::span<const std::string_view> names);
+    /// Objects whose exit method, of one of these names, is on the stack of the frame.
+    std::vector<RemoteAddr> entered(const AwaitingFrame& frame,
+                                    std::span<const std::string_view> exit_methods);
     bool may_time_out(const AwaitingFrame& frame);
 
     const memory::MemoryReader& memory_;
