@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/(?:python|pypy)[\d.]+t?/|\.zip/")
-
-
 _PACKAGE = re.compile(r"/(?:site|dist)-packages/([^/]+)")
 
 
