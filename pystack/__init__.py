@@ -15,8 +15,8 @@ The target is never written to, runs no code for pystack, and is never left stop
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystack import errors as errors
     from pystack.api import Sampler as Sampler
@@ -44,9 +44,13 @@ __version__ = "0.1.0"
 if not any(name.startswith("_core.") and name.endswith(".so") for name in os.listdir(__path__[0])):  # noqa: PTH208
     # A command that runs from the root of the source tree finds this folder first, but the extension
     # is in the installed package.
-    from pkgutil import extend_path
+    import sys
 
-    __path__ = extend_path(__path__, __name__)
+    __path__ += [
+        folder
+        for entry in sys.path
+        if (folder := os.path.join(entry, __name__)) not in __path__ and os.path.isdir(folder)  # noqa: PTH112, PTH118
+    ]
 
 # Imported at first use, so that `pystack dump` starts fast.
 _LAZY = {

@@ -7,12 +7,16 @@ wait for their next task. A lock, a sleep or a read that the user's code waits f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .libraries import is_library, package_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NamedTuple, TypeAlias
+
     from .waits import WaitKind
+else:
+    from .named_tuple import NamedTuple
 
 #: Somebody else has to release these: a thread that waits for one is blocked, not idle.
 BLOCKING_KINDS: tuple[WaitKind, ...] = ("lock", "mutex", "import_lock")

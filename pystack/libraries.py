@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from itertools import pairwise
 
-_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/(?:python|pypy)[\d.]+t?/|\.zip/")
-_PACKAGE = re.compile(r"/(?:site|dist)-packages/([^/]+)")
+_PACKAGES = ("/site-packages/", "/dist-packages/")
+# Regular expressions would say the same, but take longer to import and compile than a dump takes.
 
 
 def package_of(file: str) -> str | None:
     """The installed package that the file belongs to, as its folder or file is named."""
-    found = _PACKAGE.search(file)
-    return found[1] if found else None
+    for folder in _PACKAGES:
+        _, found, rest = file.partition(folder)
+        if found:
+            return rest.partition("/")[0] or None
+    return None
 
 
 def is_frozen(file: str) -> bool:
@@ -21,4 +24,20 @@ def is_frozen(file: str) -> bool:
 
 def is_library(file: str) -> bool:
     """Whether the file, as code objects name it, belongs to the standard library or to an installed package."""
-    return is_frozen(file) or _LIBRARY.search(file) is not None
+    if is_frozen(file) or ".zip/" in file or any(folder in file for folder in _PACKAGES):
+        return True
+    parts = file.split("/")
+    # The first part is before a slash, the last is the file.
+    return any(
+        folder in ("lib", "lib64") and _is_of_a_version(inside)
+        for folder, inside in pairwise(parts[1:-1])
+    )
+
+
+def _is_of_a_version(folder: str) -> bool:
+    """Whether the folder is like `python3.13t`."""
+    for name in ("python", "pypy"):
+        if folder.startswith(name):
+            version = folder[len(name) :].removesuffix("t")
+            return bool(version) and all(char in "0123456789." for char in version)
+    return False

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NamedTuple
+
     from pystack._core import RawLocals
+else:
+    from pystack.named_tuple import NamedTuple
 
 #: A value is hidden if its name contains one of these, because dumps end up in tickets. A bare `key`
 #: or `session` is not in the list: it usually means something else.

@@ -6,16 +6,12 @@ None always means "unknown" or "does not exist", never zero.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
 from pystack.model_frames import (
     AnyFrame,
     Frame,
     Gap,
-    NameSource,
     NativeFrame,
     Variable,
-    VariableKind,
     frames_from_raw,
     frames_to_json,
 )
@@ -23,16 +19,39 @@ from pystack.model_progress import Unmoved, Watched
 from pystack.model_tasks import (
     EventLoop,
     Task,
-    TaskState,
     TaskWait,
-    TaskWaitKind,
     tasks_from_raw,
     tasks_to_json,
 )
 from pystack.waits import Wait
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
     from pystack._core import RawCore, RawSnapshot, RawThread
+    from pystack.literals import (
+        GilState,
+        Kind,
+        ModuleStatus,
+        NameSource,
+        StackEnd,
+        TaskState,
+        TaskWaitKind,
+        VariableKind,
+    )
+else:
+    from pystack.named_tuple import NamedTuple
+
+    def __getattr__(name: str) -> object:
+        """The types of words, for those who ask."""
+        # Import statements ask for `__path__`.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from pystack import literals
+
+        return getattr(literals, name)
+
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -64,11 +83,6 @@ __all__ = [
 #: Version of the JSON output. It changes if a field changes its meaning or is removed. Readers must
 #: ignore fields that they do not know.
 SCHEMA_VERSION = 1
-
-Kind = Literal["live", "core"]
-GilState = Literal["holds", "waits", "dropping", "none"]
-StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]
-ModuleStatus = Literal["found", "missing", "mismatched"]
 
 
 class Thread(NamedTuple):

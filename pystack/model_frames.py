@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pystack._core import RawFrame, RawGap, RawNativeFrame
+    from typing import Any, Literal, NamedTuple
 
-NameSource = Literal["debug-info", "symbols", "method-table", "perf-map", "none"]
-VariableKind = Literal[
-    "positional_only",
-    "positional",
-    "keyword_only",
-    "var_positional",
-    "var_keyword",
-    "implicit",
-    "local",
-    "cell",
-    "free",
-]
+    from pystack._core import RawFrame, RawGap, RawNativeFrame
+    from pystack.literals import NameSource, VariableKind
+else:
+    from pystack.named_tuple import NamedTuple
 
 
 class Variable(NamedTuple):

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
 from pystack.model_frames import Frame, frames_from_raw, frames_to_json
 from pystack.model_progress import Unmoved
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pystack._core import RawTask, RawTaskWait
+    from typing import Any, NamedTuple
 
-TaskLibrary = Literal["asyncio", "trio", "greenlet"]
-TaskState = Literal["created", "ready", "running", "waiting"]
-TaskWaitKind = Literal[
-    "other",
-    "task",
-    "future",
-    "gather",
-    "wait",
-    "task_group",
-    "sleep",
-    "lock",
-    "semaphore",
-    "condition",
-    "event",
-    "barrier",
-    "queue_get",
-    "queue_put",
-    "queue_join",
-    "stream_read",
-    "stream_write",
-    "executor",
-    "process",
-]
+    from pystack._core import RawTask, RawTaskWait
+    from pystack.literals import TaskLibrary, TaskState, TaskWaitKind
+else:
+    from pystack.named_tuple import NamedTuple
 
 
 class EventLoop(NamedTuple):

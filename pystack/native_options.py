@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NamedTuple
+
     from pystack._core import RawNative
     from pystack.debuginfod import Debuginfod
+else:
+    from pystack.named_tuple import NamedTuple
 
 
 class Native(NamedTuple):

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pystack._core import RawWait
+    from typing import Any, NamedTuple
 
-WaitKind = Literal[
-    "gil",
-    "lock",
-    "mutex",
-    "condition",
-    "event",
-    "semaphore",
-    "barrier",
-    "queue_item",
-    "queue_space",
-    "queue_tasks",
-    "work",
-    "thread",
-    "future",
-    "import_lock",
-    "futex",
-    "timer",
-    "poll",
-    "socket",
-    "pipe",
-    "terminal",
-    "file",
-    "descriptor",
-    "process",
-    "file_lock",
-    "signal",
-    "kernel",
-]
-HolderProof = Literal["owner", "with_block", "thread", "worker", "pool"]
+    from pystack._core import RawWait
+    from pystack.literals import HolderProof as HolderProof
+    from pystack.literals import WaitKind as WaitKind
+else:
+    from pystack.named_tuple import NamedTuple
+
+    def __getattr__(name: str) -> object:
+        """The types of words, for those who ask."""
+        # Import statements ask for `__path__`.
+        if name not in ("HolderProof", "WaitKind"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from pystack import literals
+
+        return getattr(literals, name)
 
 
 class Holder(NamedTuple):

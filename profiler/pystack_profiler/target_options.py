@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pystack.cli.declare import Function, UsageProblem, WholeNumber, argument, option, option_group
+from pystack.cli.declare import UsageProblem, WholeNumber, argument, option, option_group
 from pystack.cli.native_options import NATIVE_OPTIONS, native_of
 from pystack.cli.options import exhaustive_flag, memory_option, priority_flag
 from pystack.cli.quantities import is_pid, size
@@ -15,6 +15,9 @@ from pystack.cli.quantities import pid as pid_type
 
 from . import quantities
 from .settings import DEFAULT_MAX_PAUSE, DEFAULT_MAX_PROCESSES, Settings
+
+if TYPE_CHECKING:
+    from pystack.cli.declare import Function
 
 _COMMAND = "pystack_profiler.command"  # key in click's context: the arguments after `--`
 

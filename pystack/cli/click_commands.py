@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,12 +15,14 @@ from pystack.cli.declare import (
     BadValue,
     Command,
     FileName,
-    Function,
     Option,
     UsageProblem,
     WholeNumber,
 )
 from pystack.cli.options import HELP_FLAGS, common_options, settings_of
+
+if TYPE_CHECKING:
+    from pystack.cli.declare import Function
 
 
 def add_option(option: Option, function: Function) -> Function:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
 
 from pystack.cli.declare import Command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import click
 
@@ -30,8 +31,8 @@ def load(name: str) -> Command | click.Command | None:
     name = _ALIASES.get(name, name)
     if name not in COMMANDS:
         return None
-    from importlib import import_module
-
     module, attribute = COMMANDS[name]
-    command: Command | click.Command = getattr(import_module(module), attribute)
+    # Not importlib, which imports more.
+    __import__(module)
+    command: Command | click.Command = getattr(sys.modules[module], attribute)
     return command

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from pystack import api
 from pystack.cli.declare import FileName, Settings, UsageProblem, argument, command, option
@@ -16,6 +15,7 @@ from pystack.cli.screen import StatusLine, print_status
 from pystack.errors import NotPython
 from pystack.render.words import build_id_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystack.core_unpack import Progress
     from pystack.locals_options import Locals

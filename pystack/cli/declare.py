@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
 
-Function = TypeVar("Function", bound=Callable[..., object])
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple, TypeVar
+
+    Function = TypeVar("Function", bound=Callable[..., object])
+else:
+    from pystack.named_tuple import NamedTuple
 
 
 class UsageProblem(Exception):
@@ -121,7 +126,7 @@ class OptionGroup:
                 self.collect(values)
             return function(*arguments, **values)
 
-        command = cast("Function", with_group)
+        command: Function = with_group  # type: ignore[assignment]
         for option in reversed(self.options):
             command = option(command)
         return command

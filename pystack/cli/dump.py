@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from pystack import api
 from pystack.cli.declare import Settings, UsageProblem, argument, command, option
@@ -17,6 +16,7 @@ from pystack.cli.watch import Watching, WatchPlan, watch_options
 from pystack.errors import NoSuchProcess, NotPython, PystackError, TargetExited, UnsupportedTarget
 from pystack.render.words import interpreter_title
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystack.locals_options import Locals
     from pystack.model import Snapshot

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystack.cli.declare import UsageProblem, WholeNumber, option, option_group
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystack.locals_options import Locals
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pystack.cli.declare import UsageProblem, option, option_group
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystack.native_options import Native
 

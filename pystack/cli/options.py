@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pystack.cli.declare import Function, Settings, option
+from pystack.cli.declare import Settings, option
 from pystack.cli.quantities import size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import click
+
+    from pystack.cli.declare import Function
 
 HELP_FLAGS = {"help_option_names": ["-h", "--help"]}
 

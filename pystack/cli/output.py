@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
 
 from pystack.cli.declare import Settings, option, option_group
 from pystack.cli.screen import print_status, write_lines
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NamedTuple
+
     from pystack.model import Snapshot
     from pystack.render.source import SourceReader
+else:
+    from pystack.named_tuple import NamedTuple
 
 
 class Output(NamedTuple):

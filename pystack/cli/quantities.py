@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from pystack.cli.declare import BadValue
 
 _PID = r"0x[0-9a-f]{1,16}|\d{1,16}"
@@ -15,6 +13,10 @@ _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def is_pid(text: str) -> bool:
+    if text.isascii() and text.isdigit():
+        return len(text) <= 16
+    import re  # Slow to import, and most process IDs are decimal.
+
     return re.fullmatch(_PID, text, re.IGNORECASE | re.ASCII) is not None
 
 
@@ -30,6 +32,8 @@ def pid(text: str) -> int:
 
 def size(text: str) -> int:
     """Converts `65536`, `64K`, `1M` or `8MiB` to bytes."""
+    import re
+
     match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     if match is None or not int(match[1]) or len(match[1]) > 12:
         raise BadValue(f"{text!r} is not a size; write it like 65536, 64K or 1M.")
@@ -38,6 +42,8 @@ def size(text: str) -> int:
 
 def seconds(text: str, others: str = "") -> float:
     """Converts `30`, `30s`, `500ms`, `1m30s` or `1h` to seconds. `others` are for the error's text."""
+    import re
+
     text = text.strip()
     total = 0.0
     if re.fullmatch(_NUMBER, text, re.ASCII):

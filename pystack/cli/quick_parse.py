@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
 
 from pystack.cli.declare import (
     Argument,
@@ -20,6 +19,12 @@ from pystack.cli.declare import (
     UsageProblem,
     WholeNumber,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from pystack.named_tuple import NamedTuple
 
 
 class Invocation(NamedTuple):

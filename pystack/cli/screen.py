@@ -9,14 +9,16 @@ the package writes to stdout or stderr.
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
 
 from pystack.render.escape import escape
 from pystack.render.terminal import COLOURS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 _CLEAR_LINE = "\r\x1b[K"
 _WRITTEN_AT_ONCE = 1 << 16  # characters
@@ -195,5 +197,7 @@ def trace_lines(error: BaseException) -> Iterator[str]:
 def _with_colours(line: str) -> str:
     if "\x1b" not in line:
         return escape(line)
+    import re
+
     parts = re.split(_OWN_COLOURS, line)
     return "".join(part if position % 2 else escape(part) for position, part in enumerate(parts))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
 
 from pystack.cli.declare import UsageProblem, WholeNumber, option, option_group
 from pystack.cli.quantities import seconds
 from pystack.cli.screen import StatusLine, print_status
 from pystack.errors import PystackError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NamedTuple
+
     from pystack.model import Snapshot
     from pystack.progress import ProgressWatch
+else:
+    from pystack.named_tuple import NamedTuple
 
 _ROUNDS = 6
 _EVERY_S = 1.0

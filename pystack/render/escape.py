@@ -6,7 +6,9 @@ change colours, reverse the writing direction or imitate lines of this tool.
 
 from __future__ import annotations
 
-import re
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 # The characters that a shell does not interpret, besides letters and digits.
 _PLAIN = "_@%+=:,./-"
@@ -25,6 +27,8 @@ def escape(text: str) -> str:
     r"""Returns printable text: unsafe characters become `\n`, `\x1b`, `\u202e` and the like."""
     if text.isprintable():
         return text
+    import re  # Takes as long as the interpreter's start.
+
     return re.sub(_UNSAFE, _escape_one, text)
 
 

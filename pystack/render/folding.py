@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from pystack.idle import BLOCKING_KINDS
 from pystack.model import AnyFrame, Gap, Thread
 from pystack.waits import Wait
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from pystack.named_tuple import NamedTuple
 
 # As in CPython's traceback module: a line is shown three times before repeats are counted.
 _SHOWN_REPEATS = 3

@@ -10,15 +10,18 @@ import os
 import time
 from bisect import bisect_left
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
 
 from pystack.render.escape import escape
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NamedTuple
 
     from pystack._core import Files
     from pystack.model import CoreDetails
+else:
+    from pystack.named_tuple import NamedTuple
 
 _MAX_FILE_BYTES = 16 << 20
 #: For all files of one reader together.

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, TextIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, TextIO
+else:
+    from pystack.named_tuple import NamedTuple
 
 
 class Palette(NamedTuple):

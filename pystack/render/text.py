@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from pystack.model import Snapshot, Thread
 from pystack.render.escape import escape, quote_command
@@ -26,6 +25,7 @@ from pystack.render.words import (
     with_namespace,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystack.render.tasks_text import TasksText
 
