@@ -96,3 +96,6 @@ def test_tasks_of_anyio(interpreter: Interpreter, backend: str, tmp_path: Path) 
             assert (wait and wait["kind"]) == true["kind"], true
             assert [ids[one] for one in task["awaited_by"]] == [true["parent"] or main[0]], true
         assert named["runner"]["state"] == "running"
+        # trio does not know who has a semaphore.
+        for taker in ("lock taker", "semaphore taker") if backend == "asyncio" else ("lock taker",):
+            assert [ids[one] for one in named[taker]["waits_for"]["holders"]] == ["holder"]

@@ -5,6 +5,7 @@
 
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
+#include "cpython/objects/sequences.h"
 #include "memory/remote_struct.h"
 
 namespace pystack::cpython {
@@ -180,18 +181,10 @@ std::optional<FutureParts> Futures::read_python_future(RemoteAddr future, bool i
 std::vector<RemoteAddr> Futures::callbacks_of(const FutureParts& future, std::size_t most) {
     std::vector<RemoteAddr> callbacks;
     if (future.first_callback && most > 0) callbacks.push_back(future.first_callback);
-    const auto& fields = layout_.list_object;
-    if (!future.more_callbacks || !fields.ob_size || !fields.ob_item) return callbacks;
-    const auto type = types_.of(future.more_callbacks);
-    if (!type || (*type)->kind != ValueKind::kList) return callbacks;
-    const auto size = memory_.read_value<std::int64_t>(future.more_callbacks + *fields.ob_size);
-    const auto array = memory_.read_pointer(future.more_callbacks + *fields.ob_item);
-    if (!size || !array || *size <= 0) return callbacks;
-    const auto count = std::min<std::uint64_t>(static_cast<std::uint64_t>(*size), kMostListItems);
-    for (std::uint64_t i = 0; i < count && callbacks.size() < most; ++i) {
-        const auto pair = memory_.read_pointer(*array + i * kWordBytes);
-        if (!pair) break;
-        const auto items = read_tuple_items(memory_, layout_, *pair, 1);
+    const std::size_t wanted = std::min(most - callbacks.size(), kMostListItems);
+    for (const RemoteAddr pair :
+         list_items(memory_, layout_, types_, future.more_callbacks, wanted)) {
+        const auto items = read_tuple_items(memory_, layout_, pair, 1);
         if (items && !items->empty()) callbacks.push_back(items->front());
     }
     return callbacks;

@@ -5,10 +5,11 @@
 #include <unordered_map>
 #include <utility>
 
+#include "cpython/objects/attributes.h"
+#include "cpython/objects/callbacks.h"
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/objects.h"
 #include "cpython/objects/typed_values.h"
-#include "cpython/tasks/callbacks.h"
 #include "cpython/tasks/library_files.h"
 #include "cpython/tasks/transports.h"
 
@@ -21,15 +22,17 @@ using Kind = model::TaskWaitKind;
 constexpr std::size_t kMostCallbacks = 16;
 constexpr int kMostBases = 16;
 
-/// Of anyio, where it runs on asyncio.
+/// Of anyio: where it runs on asyncio, and its streams between tasks.
 constexpr std::string_view kAnyioFile = "anyio/_backends/_asyncio.py";
+constexpr std::string_view kAnyioStreams = "anyio/streams/memory.py";
 
-/// Functions of asyncio in which tasks wait, and for what.
+/// Functions of asyncio and anyio in which tasks wait, and for what.
 struct WaitingFunction {
     std::string_view file;
     std::string_view name;  ///< co_name.
     Kind kind;
     bool of_self;  ///< The object is its first argument, else the future that the task waits for.
+    std::string_view class_name = {};  ///< Of `self`, where other classes have such a method, too.
 };
 constexpr std::array kFunctions{
     WaitingFunction{"asyncio/tasks.py", "sleep", Kind::kSleep, false},
@@ -40,7 +43,12 @@ constexpr std::array kFunctions{
     WaitingFunction{"asyncio/queues.py", "join", Kind::kQueueJoin, true},
     WaitingFunction{"asyncio/taskgroups.py", "__aexit__", Kind::kTaskGroup, true},
     WaitingFunction{"asyncio/taskgroups.py", "_aexit", Kind::kTaskGroup, true},
-    WaitingFunction{kAnyioFile, "__aexit__", Kind::kTaskGroup, true},
+    WaitingFunction{kAnyioFile, "__aexit__", Kind::kTaskGroup, true, "TaskGroup"},
+    WaitingFunction{kAnyioFile, "acquire", Kind::kLock, true, "Lock"},
+    WaitingFunction{kAnyioFile, "acquire", Kind::kSemaphore, true, "Semaphore"},
+    WaitingFunction{kAnyioFile, "run_sync_in_worker_thread", Kind::kExecutor, false},
+    WaitingFunction{kAnyioStreams, "receive", Kind::kQueueGet, true},
+    WaitingFunction{kAnyioStreams, "send", Kind::kQueuePut, true},
     WaitingFunction{"asyncio/streams.py", "_wait_for_data", Kind::kStreamRead, true},
     WaitingFunction{"asyncio/streams.py", "_drain_helper", Kind::kStreamWrite, true},
     WaitingFunction{"asyncio/base_subprocess.py", "_wait", Kind::kProcess, true},
@@ -56,7 +64,8 @@ constexpr std::array kLocks{
 };
 
 /// What is waited for by means of something else.
-constexpr std::array kByOthers{Kind::kQueueJoin, Kind::kBarrier, Kind::kTaskGroup};
+constexpr std::array kByOthers{Kind::kQueueJoin, Kind::kQueueGet, Kind::kQueuePut, Kind::kBarrier,
+                               Kind::kTaskGroup};
 
 constexpr std::array<std::string_view, 2> kExits{".__aexit__", ".__exit__"};
 constexpr std::span<const std::string_view> kAsyncExits(kExits.data(), 1);
@@ -88,7 +97,7 @@ const Code* WaitReasons::code_in(const AwaitingFrame& frame, std::string_view fi
 bool WaitReasons::is_of_library(const AwaitingFrame& frame) const {
     const Code* code = codes_.find(frame.frame.code);
     return code != nullptr && (code->file.view().find("/asyncio/") != std::string_view::npos ||
-                               is_library_file(code->file, kAnyioFile));
+                               code->file.view().find("/anyio/") != std::string_view::npos);
 }
 
 void WaitReasons::find(RawTask& task) {
@@ -118,8 +127,8 @@ std::optional<model::TaskWait> WaitReasons::by_function(const RawTask& task,
     for (const WaitingFunction& function : kFunctions) {
         const Code* code = code_in(frame, function.file);
         if (code == nullptr || code->function != function.name) continue;
-        // Other classes there have such a method, too.
-        if (function.file == kAnyioFile && !is_named(frame.first_variable, "TaskGroup")) continue;
+        if (!function.class_name.empty() && !is_named(frame.first_variable, function.class_name))
+            continue;
         // It awaits the task itself from 3.12 on.
         if (function.kind == Kind::kWait && Futures::is_task(futures_.kind_of(task.waited_for)))
             return std::nullopt;
@@ -263,8 +272,18 @@ void WaitReasons::add_holders(std::vector<RawTask>& tasks) {
     for (RawTask& task : tasks) {
         if (!task.wait) continue;
         const auto found = holders.find(task.wait->object);
-        if (found != holders.end()) task.wait->holders = found->second;
+        if (found == holders.end()) continue;
+        const RemoteAddr owner = recorded_owner(*task.wait);
+        task.wait->holders = owner ? std::vector{owner.value} : found->second;
     }
+}
+
+/// anyio's locks know it; null for others.
+RemoteAddr WaitReasons::recorded_owner(const model::TaskWait& wait) {
+    if (wait.kind != Kind::kLock || !wait.type_name || !wait.type_name->starts_with("anyio."))
+        return {};
+    const RemoteAddr owner = Attributes(memory_, layout_, types_).get({wait.object}, "_owner_task");
+    return owner && Futures::is_task(futures_.kind_of(owner)) ? owner : RemoteAddr{};
 }
 
 /// In a with block of timeout(), of a cancel scope, or of something that may have one inside.

@@ -45,6 +45,7 @@ class WaitReasons {
     /// Objects whose exit method, of one of these names, is on the stack of the frame.
     std::vector<RemoteAddr> entered(const AwaitingFrame& frame,
                                     std::span<const std::string_view> exit_methods);
+    RemoteAddr recorded_owner(const model::TaskWait& wait);
     bool may_time_out(const AwaitingFrame& frame);
 
     const memory::MemoryReader& memory_;

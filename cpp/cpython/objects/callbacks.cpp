@@ -1,4 +1,4 @@
-#include "cpython/tasks/callbacks.h"
+#include "cpython/objects/callbacks.h"
 
 #include "cpython/objects/objects.h"
 
