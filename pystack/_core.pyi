@@ -87,13 +87,19 @@ class RawNative(TypedDict):
 class RawHolder(TypedDict):
     tid: int | None
     python_thread_id: int | None
-    proof: Literal["owner", "with_block", "thread", "worker", "pool"]
+    proof: Literal["owner", "with_block", "thread", "worker", "pool", "event_loop"]
     file: str | None
     line: int | None
 
 class RawProcessName(TypedDict):
     pid: int
     command: str | None
+
+class RawPeerWait(TypedDict):
+    pid: int
+    command: str | None
+    kind: Literal["pipe", "socket", "process"]
+    enders: list[int]
 
 class RawWait(TypedDict):
     kind: str  # a word of cpp/model/wait.h
@@ -114,6 +120,7 @@ class RawWait(TypedDict):
     other_ends: list[RawProcessName]
     pool_processes: list[RawProcessName]
     peer_wait: str | None
+    process_circle: list[RawPeerWait]
     holders: list[RawHolder]
 
 class RawEventLoop(TypedDict):

@@ -45,6 +45,7 @@ WaitKind = Literal[
     "gil",
     "lock",
     "mutex",
+    "pthread_condition",
     "condition",
     "event",
     "semaphore",
@@ -69,7 +70,7 @@ WaitKind = Literal[
     "signal",
     "kernel",
 ]
-HolderProof = Literal["owner", "with_block", "thread", "worker", "pool"]
+HolderProof = Literal["owner", "with_block", "thread", "worker", "pool", "event_loop"]
 Kind = Literal["live", "core"]
 GilState = Literal["holds", "waits", "dropping", "none"]
 StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]

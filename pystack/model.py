@@ -257,7 +257,7 @@ class Snapshot(NamedTuple):
     core: CoreDetails | None
     #: Indexes into `threads`: each of these waits for the next one, and the last for the first; or,
     #: if its wait has holders with the proof "pool", for any of these. If the only one has a
-    #: `peer_wait`, it waits for a process that waits for it.
+    #: `process_circle`, it waits for processes that wait for it.
     deadlocks: tuple[tuple[int, ...], ...] = ()
     #: `Task.id` of asyncio tasks: each waits for a lock that the next one holds, or awaits it, and the last one the
     #: first. None that a timeout may end. Only of processes that were stopped, and in cores.

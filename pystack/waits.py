@@ -30,7 +30,7 @@ class Holder(NamedTuple):
     #: "owner": recorded in what is waited for. "with_block": the thread is inside of a with block of
     #: the lock. "thread": it is the thread whose end is waited for. "worker": it computes the result
     #: of the future. "pool": it is a worker of the thread pool in whose queue the future is; one of
-    #: them will compute it.
+    #: them will compute it. "event_loop": the event loop that runs in it completes the future.
     proof: HolderProof
     #: For "with_block": the line that the block executes.
     file: str | None
@@ -42,6 +42,17 @@ class ProcessName(NamedTuple):
 
     pid: int
     command: str | None
+
+
+class PeerWait(NamedTuple):
+    """What another process waits for, without a timeout: it has one thread."""
+
+    pid: int
+    command: str | None
+    #: "pipe" or "socket": the other end of one. "process": the end of a child.
+    kind: WaitKind
+    #: The pids of the processes that can end it; nobody else can.
+    enders: tuple[int, ...]
 
 
 class Wait(NamedTuple):
@@ -82,6 +93,9 @@ class Wait(NamedTuple):
     #: What the child, or the one other process that has the other end, waits for itself: what only
     #: this process can end.
     peer_wait: WaitKind | None
+    #: The other processes of which one must go on before this thread can: each waits for others of
+    #: them, or for this process, in which nothing else runs.
+    process_circle: tuple[PeerWait, ...]
     #: Who can end the wait, as far as it is proved.
     holders: tuple[Holder, ...]
 
@@ -92,6 +106,12 @@ class Wait(NamedTuple):
         fields["kernel_stack"] = tuple(raw["kernel_stack"])
         for field in ("other_ends", "pool_processes"):
             fields[field] = tuple([ProcessName(**process) for process in fields[field]])
+        fields["process_circle"] = tuple(
+            [
+                PeerWait(peer["pid"], peer["command"], peer["kind"], tuple(peer["enders"]))
+                for peer in raw["process_circle"]
+            ]
+        )
         fields["holders"] = tuple([Holder(**holder) for holder in raw["holders"]])
         return cls(**fields)
 
@@ -102,5 +122,8 @@ class Wait(NamedTuple):
             "kernel_stack": list(self.kernel_stack),
             "other_ends": [process._asdict() for process in self.other_ends],
             "pool_processes": [process._asdict() for process in self.pool_processes],
+            "process_circle": [
+                {**peer._asdict(), "enders": list(peer.enders)} for peer in self.process_circle
+            ],
             "holders": [holder._asdict() for holder in self.holders],
         }

@@ -53,6 +53,8 @@ const char* proof_word(model::HolderProof proof) {
             return "worker";
         case model::HolderProof::kPool:
             return "pool";
+        case model::HolderProof::kLoop:
+            return "event_loop";
         case model::HolderProof::kThread:
             break;
     }
@@ -69,14 +71,25 @@ nb::dict to_dict(const model::Holder& holder) {
     return item;
 }
 
+nb::dict to_dict(const model::ProcessName& process) {
+    nb::dict item;
+    item["pid"] = process.pid;
+    item["command"] = process.command.empty() ? nb::none() : to_os_str(process.command);
+    return item;
+}
+
+nb::dict to_dict(const model::PeerWait& peer) {
+    nb::dict item = to_dict(peer.process);
+    item["kind"] = model::wait_word(peer.kind);
+    nb::list enders;
+    for (const std::int32_t pid : peer.enders) enders.append(pid);
+    item["enders"] = enders;
+    return item;
+}
+
 nb::list to_list(const std::vector<model::ProcessName>& processes) {
     nb::list items;
-    for (const model::ProcessName& process : processes) {
-        nb::dict item;
-        item["pid"] = process.pid;
-        item["command"] = process.command.empty() ? nb::none() : to_os_str(process.command);
-        items.append(item);
-    }
+    for (const model::ProcessName& process : processes) items.append(to_dict(process));
     return items;
 }
 
@@ -103,6 +116,9 @@ nb::dict to_dict(const model::Wait& wait) {
     item["pool_processes"] = to_list(wait.pool_processes);
     item["peer_wait"] = wait.peer_wait ? nb::object(nb::str(model::wait_word(*wait.peer_wait)))
                                        : nb::object(nb::none());
+    nb::list circle;
+    for (const model::PeerWait& peer : wait.process_circle) circle.append(to_dict(peer));
+    item["process_circle"] = circle;
     nb::list holders;
     for (const model::Holder& holder : wait.holders) holders.append(to_dict(holder));
     item["holders"] = holders;

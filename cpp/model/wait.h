@@ -13,8 +13,9 @@ namespace pystack::model {
 /// What a thread waits for. The words are those of the JSON output.
 #define PYSTACK_WAIT_KINDS(X)                                                             \
     X(kGil, "gil")                                                                        \
-    X(kLock, "lock")              /* _thread.lock or RLock */                             \
-    X(kMutex, "mutex")            /* a pthread mutex */                                   \
+    X(kLock, "lock")   /* _thread.lock or RLock */                                        \
+    X(kMutex, "mutex") /* a pthread mutex */                                              \
+    X(kNativeCondition, "pthread_condition")                                              \
     X(kCondition, "condition")    /* threading.Condition */                               \
     X(kEvent, "event")            /* threading.Event */                                   \
     X(kSemaphore, "semaphore")    /* threading.Semaphore */                               \
@@ -74,6 +75,7 @@ enum class HolderProof : std::uint8_t {
     kThread,     ///< It is the thread that is waited for.
     kWorker,     ///< It computes the value of the future.
     kPool,       ///< It is a worker of the pool that will compute it, and occupied.
+    kLoop,       ///< Its event loop completes the future.
 };
 
 /// A thread of the same process that can end a wait.
@@ -89,6 +91,13 @@ struct Holder {
 struct ProcessName {
     std::int32_t pid = 0;
     std::string command;
+};
+
+/// What another process waits for, and which processes can end that.
+struct PeerWait {
+    ProcessName process;
+    WaitKind kind = WaitKind::kProcess;
+    std::vector<std::int32_t> enders;  ///< Nobody else can.
 };
 
 /// What is not known is absent.
@@ -115,8 +124,9 @@ struct Wait {
     /// What the child, or the one other process that has the other end, waits for itself without a
     /// timeout: what only this process can end, as far as can be seen.
     std::optional<WaitKind> peer_wait;
-    /// And this thread is the only one of its process, and nobody else could end its wait.
-    bool is_process_circle = false;
+    /// The processes of which one must go on before this thread can: each waits for others of them
+    /// or for this thread, which is the only one of its process.
+    std::vector<PeerWait> process_circle;
     /// Of a future: the processes of the pool that computes it, or will.
     std::vector<ProcessName> pool_processes;
     /// The holders are all workers that the pool may have.

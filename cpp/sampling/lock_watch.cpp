@@ -4,7 +4,7 @@
 
 #include "base/nanoseconds.h"
 #include "cpython/objects/lock_objects.h"
-#include "waits/mutexes.h"
+#include "waits/pthreads.h"
 
 namespace pystack::sampling {
 
@@ -29,6 +29,15 @@ std::uint32_t LockWatch::holder(const cpython::FoundLock& lock, std::size_t wait
     return known->second;
 }
 
+std::uint32_t LockWatch::import_holder(RemoteAddr lock, std::size_t waiter) {
+    const auto [known, is_new] = holders_.try_emplace(lock, 0);
+    if (!is_new) return known->second;
+    readers_->pages.clear();
+    const auto owner = readers_->finder.import_owner(lock);
+    if (owner) known->second = with_ident(*owner, waiter);
+    return known->second;
+}
+
 std::uint32_t LockWatch::find_holder(const cpython::FoundLock& lock, std::size_t waiter) {
     const auto state =
         cpython::read_lock(program_.target().memory(), readers_->layout, lock.object, lock.kind);
@@ -37,9 +46,10 @@ std::uint32_t LockWatch::find_holder(const cpython::FoundLock& lock, std::size_t
     return state->owner == 0 ? 0 : with_ident(state->owner, waiter);
 }
 
-std::uint32_t LockWatch::mutex_holder(const arch::Syscall& call) const {
-    const auto owner = waits::mutex_owner(call, program_.target().memory());
-    const auto found = owner ? with_own_tid(*owner) : std::nullopt;
+std::uint32_t LockWatch::native_holder(const arch::Syscall& call) const {
+    auto tid = waits::mutex_owner(call, program_.target().memory());
+    if (!tid) tid = waits::joined_thread(call, program_.target().memory());
+    const auto found = tid ? with_own_tid(*tid) : std::nullopt;
     return found ? threads_[*found].index + 1 : 0;
 }
 

@@ -30,8 +30,10 @@ class LockWatch {
 
     /// `waiter`: the place in the table of a thread that waits for the lock.
     std::uint32_t holder(const cpython::FoundLock& lock, std::size_t waiter);
-    /// Of the pthread mutex that the call waits for.
-    std::uint32_t mutex_holder(const arch::Syscall& call) const;
+    /// The same of the lock of a module that is imported.
+    std::uint32_t import_holder(RemoteAddr lock, std::size_t waiter);
+    /// The owner of the pthread mutex that the call waits for, or the thread that it joins.
+    std::uint32_t native_holder(const arch::Syscall& call) const;
     /// The thread with this Thread.ident, first of all one of the waiter's interpreter.
     std::uint32_t with_ident(std::uint64_t ident, std::size_t waiter) const;
     /// The place in the table of the thread with this tid in its own pid namespace.

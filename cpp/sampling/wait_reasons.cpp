@@ -29,7 +29,8 @@ bool is_asleep(std::uint8_t bits) {
 
 /// By another thread at each sample.
 bool can_be_held(const Waiting::Reason& reason) {
-    return reason.ident || reason.lock || reason.kind == WaitKind::kMutex;
+    return reason.lock || reason.import_lock || reason.kind == WaitKind::kThread ||
+           reason.kind == WaitKind::kMutex;
 }
 
 bool is_same_place(const RawFrame& left, const RawFrame& right) {
@@ -209,8 +210,8 @@ std::optional<Waiting::Reason> WaitReasons::read_reason(std::size_t index,
                            .type = std::move(wait.type),
                            .name = std::move(wait.name),
                            .lock = found->lock};
-    // Who imports the module may be another one soon.
     if (wait.kind == WaitKind::kThread) reason.ident = found->holder_ident;
+    if (wait.kind == WaitKind::kImportLock) reason.import_lock = found->object;
     if (wait.fd && (wait.kind == WaitKind::kDescriptor || wait.kind == WaitKind::kFileLock))
         name_descriptor(*wait.fd, reason);
     // The pid is one of the target's namespace.
@@ -233,8 +234,10 @@ std::uint32_t WaitReasons::holder(std::size_t index) {
     const Waiting& waiting = threads_[index].waiting;
     const Waiting::Reason& reason = *waiting.reason;
     if (reason.ident) return locks_.with_ident(*reason.ident, index);
+    if (reason.import_lock) return locks_.import_holder(reason.import_lock, index);
     if (reason.lock && reason.kind == WaitKind::kLock) return locks_.holder(*reason.lock, index);
-    return reason.kind == WaitKind::kMutex ? locks_.mutex_holder(*waiting.call) : 0;
+    const bool is_native = reason.kind == WaitKind::kMutex || reason.kind == WaitKind::kThread;
+    return is_native ? locks_.native_holder(*waiting.call) : 0;
 }
 
 }  // namespace pystack::sampling

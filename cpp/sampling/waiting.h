@@ -24,6 +24,7 @@ struct Waiting {
         std::string name{};
         std::optional<cpython::FoundLock> lock{};  ///< Its holder may be another at each sample.
         std::optional<std::uint64_t> ident{};      ///< Python's id of the thread it waits for.
+        RemoteAddr import_lock{};                  ///< Who imports may be another one soon.
         /// The socket had no name yet: this is the number of DescriptorNames' looks then.
         std::optional<std::uint64_t> unnamed_at{};
     };

@@ -17,6 +17,7 @@ bool waits_for_future(const RawThread& thread) {
 void FutureWorkers::find(RawSnapshot& raw) {
     if (std::ranges::none_of(raw.threads, waits_for_future)) return;
     const std::vector<Worker> workers = find_workers(raw);
+    const std::vector<Loop> loops = find_loops(raw);
     const auto process_pools = find_process_pools(raw);
     for (RawThread& thread : raw.threads) {
         if (!waits_for_future(thread)) continue;
@@ -24,8 +25,8 @@ void FutureWorkers::find(RawSnapshot& raw) {
         const auto worker = std::ranges::find(workers, wait.object, &Worker::future);
         if (worker != workers.end()) {
             wait.workers = {worker->thread};
-        } else {
-            find_queue(workers, wait);
+        } else if (!find_queue(workers, wait)) {
+            find_loop(loops, wait);
         }
         for (const auto& pool : process_pools) {
             if (std::ranges::find(pool.futures, wait.object) == pool.futures.end()) continue;
@@ -68,7 +69,7 @@ std::vector<FutureWorkers::Worker> FutureWorkers::find_workers(const RawSnapshot
     return workers;
 }
 
-void FutureWorkers::find_queue(const std::vector<Worker>& workers, RawWait& wait) {
+bool FutureWorkers::find_queue(const std::vector<Worker>& workers, RawWait& wait) {
     std::vector<RemoteAddr> asked;
     for (const Worker& worker : workers) {
         const RemoteAddr queue = worker.pool.queue;
@@ -79,11 +80,35 @@ void FutureWorkers::find_queue(const std::vector<Worker>& workers, RawWait& wait
         for (const Worker& one : workers) {
             if (one.pool.queue == queue) wait.workers.push_back(one.thread);
         }
-        wait.is_queued = true;
+        wait.worker_proof = model::HolderProof::kPool;
         // Else who submits more work starts another thread, which does this first.
         wait.pool_is_full = worker.pool.most_workers == wait.workers.size();
-        return;
+        return true;
     }
+    return false;
+}
+
+std::vector<FutureWorkers::Loop> FutureWorkers::find_loops(const RawSnapshot& raw) {
+    std::vector<Loop> loops;
+    for (std::size_t t = 0; t < raw.threads.size(); ++t) {
+        cpython::for_each_end(raw.threads[t].frames, [&](std::size_t i) {
+            const cpython::RawFrame& frame = raw.threads[t].frames[i];
+            const cpython::Code* code = cpython::code_of(raw.codes, frame);
+            if (code != nullptr && cpython::LoopFutures::is_loop(*code))
+                loops.push_back({.thread = t, .loop = loop_futures_.loop_of(*code, frame)});
+        });
+    }
+    return loops;
+}
+
+void FutureWorkers::find_loop(const std::vector<Loop>& loops, RawWait& wait) {
+    const auto is_its = [&](const Loop& one) {
+        return loop_futures_.completes(one.loop, wait.object);
+    };
+    const auto loop = std::ranges::find_if(loops, is_its);
+    if (loop == loops.end()) return;
+    wait.workers = {loop->thread};
+    wait.worker_proof = model::HolderProof::kLoop;
 }
 
 }  // namespace pystack::snapshot

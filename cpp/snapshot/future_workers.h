@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "cpython/sync/loop_futures.h"
 #include "cpython/sync/process_pools.h"
 #include "cpython/sync/thread_pools.h"
 #include "snapshot/raw_snapshot.h"
@@ -10,14 +11,16 @@
 namespace pystack::snapshot {
 
 /// Finds the threads that work on the futures that others wait for, or would if they were not
-/// occupied: the workers of ThreadPoolExecutors. And the processes of ProcessPoolExecutors, of
-/// which it is not known which one works on what.
+/// occupied: the workers of ThreadPoolExecutors, and the threads of event loops. And the processes
+/// of ProcessPoolExecutors, of which it is not known which one works on what.
 class FutureWorkers {
   public:
     /// All must outlive this.
     FutureWorkers(const memory::MemoryReader& memory, const cpython::Layout& layout,
                   cpython::TypeCache& types, const cpython::FrameObjects& objects)
-        : pools_(memory, layout, types, objects), process_pools_(memory, layout, types, objects) {}
+        : pools_(memory, layout, types, objects),
+          process_pools_(memory, layout, types, objects),
+          loop_futures_(memory, layout, types, objects) {}
 
     /// Completes the waits of all threads.
     void find(RawSnapshot& raw);
@@ -30,12 +33,21 @@ class FutureWorkers {
         RemoteAddr future;  ///< That it works on; null: none.
     };
 
+    /// A thread in which an event loop runs.
+    struct Loop {
+        std::size_t thread = 0;
+        RemoteAddr loop;
+    };
+
     std::vector<Worker> find_workers(const RawSnapshot& raw);
-    void find_queue(const std::vector<Worker>& workers, RawWait& wait);
+    bool find_queue(const std::vector<Worker>& workers, RawWait& wait);
+    std::vector<Loop> find_loops(const RawSnapshot& raw);
+    void find_loop(const std::vector<Loop>& loops, RawWait& wait);
     std::vector<cpython::ProcessPools::Pool> find_process_pools(const RawSnapshot& raw);
 
     cpython::ThreadPools pools_;
     cpython::ProcessPools process_pools_;
+    cpython::LoopFutures loop_futures_;
 };
 
 }  // namespace pystack::snapshot

@@ -15,7 +15,6 @@
 #include "waits/descriptors.h"
 #include "waits/kernel_stack.h"
 #include "waits/other_ends.h"
-#include "waits/unix_peers.h"
 
 namespace pystack::snapshot {
 
@@ -69,29 +68,11 @@ std::vector<OpenFile> add_descriptors(const LiveTarget& target, std::vector<RawT
 void add_other_ends(const LiveTarget& target, const std::vector<OpenFile>& files) {
     std::vector<RawWait*> waiting;
     std::vector<waits::FileEnd> ends;
-    std::vector<RawWait*> connected;
-    std::vector<std::uint64_t> sockets;
     for (const auto& [raw, file] : files) {
-        const model::Wait& wait = raw->wait;
-        if (wait.kind == WaitKind::kPipe) {
-            waiting.push_back(raw);
-            ends.push_back({.link = file.link,
-                            .device = file.device,
-                            .inode = file.inode,
-                            .writes = !waits::is_write(wait.call)});
-        } else if (wait.kind == WaitKind::kSocket && file.target.starts_with("unix socket")) {
-            connected.push_back(raw);
-            sockets.push_back(file.inode);
-        }
-    }
-    // The kernel is asked for sockets of our network namespace.
-    if (!sockets.empty() && process::shares_namespace(target.pid(), "net")) {
-        const auto peers = waits::find_unix_peers(sockets);
-        for (std::size_t i = 0; i < peers.size(); ++i) {
-            if (!peers[i]) continue;
-            waiting.push_back(connected[i]);
-            ends.push_back({.link = "socket:[" + std::to_string(*peers[i]) + "]"});
-        }
+        auto end = waits::other_end(target.pid(), file, raw->wait.call);
+        if (!end) continue;
+        waiting.push_back(raw);
+        ends.push_back(*std::move(end));
     }
     if (ends.empty()) return;
     const auto users = waits::find_users(ends);
@@ -143,8 +124,6 @@ void forget(model::Wait& wait) {
     wait.target.clear();
     wait.command.clear();
     wait.other_ends.clear();
-    wait.peer_wait.reset();
-    wait.is_process_circle = false;
 }
 
 /// Of a thread that sleeps uninterruptibly: where, and how it came there, which only root may know.
@@ -178,7 +157,6 @@ void find_restarted_calls(const LiveTarget& target, RawSnapshot& raw) {
 
 void add_kernel_facts(const LiveTarget& target, RawSnapshot& raw) {
     add_other_ends(target, add_descriptors(target, raw.threads));
-    add_peer_waits(target, raw);
     Movement movement(target);
     for (RawThread& thread : raw.threads) {
         add_kernel_state(target, raw, thread);
@@ -197,6 +175,7 @@ void add_kernel_facts(const LiveTarget& target, RawSnapshot& raw) {
             !wait.target.empty() || !wait.command.empty() || !wait.other_ends.empty();
         if (asked && movement.of(raw, thread, thread.wait->call)) forget(wait);
     }
+    add_peer_waits(target, raw);
 }
 
 }  // namespace pystack::snapshot

@@ -1,7 +1,10 @@
 #include "snapshot/peer_waits.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "memory/segment_memory.h"
 #include "process/proc_files.h"
@@ -19,7 +22,7 @@ using target::LiveTarget;
 /// Each looks at all processes.
 constexpr std::size_t kMostLooks = 16;
 
-/// Where the only thread of a process is; nullopt if it has others, or runs.
+/// Where the only thread of a process is.
 struct Moment {
     arch::Syscall call;
     std::uint64_t run_ns = 0;
@@ -27,6 +30,7 @@ struct Moment {
     bool operator==(const Moment&) const = default;
 };
 
+/// nullopt: the process has other threads, or runs.
 std::optional<Moment> moment_of(pid_t pid) {
     if (process::list_tasks(pid).size() != 1) return std::nullopt;
     const auto text = process::read_task_file(pid, pid, "syscall");
@@ -36,49 +40,102 @@ std::optional<Moment> moment_of(pid_t pid) {
     return Moment{*call, *run_ns};
 }
 
-/// Whether nobody but these two processes has the end of the pipe that `pid` waits for.
-bool waits_for_pipe_of(pid_t pid, const waits::BlockedCall& call, pid_t other) {
-    const auto files = waits::describe_descriptors(pid, std::span(&*call.fd, 1));
-    if (!files.front() || files.front()->kind != WaitKind::kPipe) return false;
-    const waits::FileEnd end{.link = files.front()->link,
-                             .device = files.front()->device,
-                             .inode = files.front()->inode,
-                             .writes = !waits::is_write(call.name)};
-    if (!waits::is_private(end)) return false;
-    const auto users = waits::find_users(std::span(&end, 1));
-    const auto is_one = [&](pid_t user) { return user == pid || user == other; };
-    return users.complete && std::ranges::all_of(users.pids.front(), is_one) &&
-           std::ranges::find(users.pids.front(), other) != users.pids.front().end();
+/// A wait that only some processes can end.
+struct ProcessWait {
+    WaitKind kind = WaitKind::kProcess;
+    std::vector<pid_t> enders;  ///< Without the process itself, which waits.
+};
+
+std::vector<pid_t> without(std::vector<pid_t> pids, pid_t itself) {
+    std::erase(pids, itself);
+    return pids;
 }
 
-/// What `pid` waits for, if only `other` can end that wait.
-std::optional<WaitKind> wait_for(pid_t pid, pid_t other) {
-    const auto before = moment_of(pid);
-    if (!before) return std::nullopt;
-    // Its memory is not needed: it has timeouts, which are not looked at.
-    const memory::SegmentMemory no_memory({});
-    const auto call = waits::describe_call(before->call, no_memory);
-    if (!call || call->is_timed) return std::nullopt;
-    std::optional<WaitKind> kind;
-    if (call->kind == waits::CallKind::kDescriptor && call->fd) {
-        if (waits_for_pipe_of(pid, *call, other)) kind = WaitKind::kPipe;
-    } else if (call->kind == waits::CallKind::kChild && call->pid == other) {
-        kind = WaitKind::kProcess;
-    }
-    return moment_of(pid) == before ? kind : std::nullopt;
+/// nullopt: others may be able to end it.
+std::optional<ProcessWait> wait_for_file(pid_t pid, const waits::BlockedCall& call) {
+    const auto file = waits::describe_descriptor(pid, *call.fd);
+    const auto end = file ? waits::other_end(pid, *file, call.name) : std::nullopt;
+    if (!end || !waits::is_private(*end)) return std::nullopt;
+    const auto users = waits::find_users(std::span(&*end, 1));
+    if (!users.complete) return std::nullopt;
+    return ProcessWait{file->kind, without(users.pids.front(), pid)};
 }
 
-/// The one other process that can end the wait of a thread.
-std::optional<pid_t> peer_of(const model::Wait& wait, pid_t itself) {
-    if (wait.kind == WaitKind::kProcess) return wait.pid;
-    if (wait.kind != WaitKind::kPipe) return std::nullopt;
-    std::optional<pid_t> peer;
-    for (const model::ProcessName& end : wait.other_ends) {
-        if (end.pid == itself) continue;
-        if (peer) return std::nullopt;
-        peer = end.pid;
+/// What processes wait for, each looked at once.
+class ProcessWaits {
+  public:
+    /// nullptr: it has other threads, runs, or waits for what others may be able to end.
+    const ProcessWait* find(pid_t pid) {
+        auto seen = seen_.find(pid);
+        if (seen == seen_.end()) {
+            if (seen_.size() == kMostLooks) return nullptr;
+            seen = seen_.emplace(pid, look_at(pid)).first;
+        }
+        return seen->second ? &seen->second->wait : nullptr;
     }
-    return peer;
+
+    /// Whether it is still as it was when it was looked at.
+    bool stands_still(pid_t pid) const {
+        const auto seen = seen_.find(pid);
+        return seen != seen_.end() && seen->second && moment_of(pid) == seen->second->moment;
+    }
+
+  private:
+    struct Seen {
+        Moment moment;
+        ProcessWait wait;
+    };
+
+    static std::optional<Seen> look_at(pid_t pid) {
+        const auto before = moment_of(pid);
+        if (!before) return std::nullopt;
+        // Its memory is not needed: it has timeouts, which are not looked at.
+        const memory::SegmentMemory no_memory({});
+        const auto call = waits::describe_call(before->call, no_memory);
+        if (!call || call->is_timed) return std::nullopt;
+        std::optional<ProcessWait> wait;
+        if (call->kind == waits::CallKind::kDescriptor && call->fd) {
+            wait = wait_for_file(pid, *call);
+        } else if (call->kind == waits::CallKind::kChild && call->pid) {
+            wait = ProcessWait{WaitKind::kProcess, {*call->pid}};
+        }
+        if (!wait || wait->enders.empty() || moment_of(pid) != before) return std::nullopt;
+        return Seen{*before, *std::move(wait)};
+    }
+
+    std::map<pid_t, std::optional<Seen>> seen_;
+};
+
+/// Of a thread of the target.
+std::optional<ProcessWait> wait_of(const model::Wait& wait, pid_t itself) {
+    ProcessWait found{wait.kind, {}};
+    if (wait.kind == WaitKind::kProcess && wait.pid) found.enders = {*wait.pid};
+    for (const model::ProcessName& end : wait.other_ends) found.enders.push_back(end.pid);
+    found.enders = without(std::move(found.enders), itself);
+    return found.enders.empty() ? std::nullopt : std::optional(std::move(found));
+}
+
+/// The processes that must go on before the first can, itself left out, in the order in which they
+/// are met. Empty: one of them may go on.
+std::vector<model::PeerWait> find_circle(ProcessWaits& waits, const ProcessWait& first,
+                                         pid_t itself) {
+    std::vector<model::PeerWait> circle;
+    std::vector<pid_t> next = first.enders;
+    while (!next.empty()) {
+        const pid_t pid = next.front();
+        next.erase(next.begin());
+        const auto is_it = [&](const model::PeerWait& one) { return one.process.pid == pid; };
+        if (pid == itself || std::ranges::any_of(circle, is_it)) continue;
+        const ProcessWait* wait = waits.find(pid);
+        if (wait == nullptr) return {};
+        circle.push_back({{.pid = pid, .command = {}}, wait->kind, wait->enders});
+        next.insert(next.end(), wait->enders.begin(), wait->enders.end());
+    }
+    for (model::PeerWait& one : circle) {
+        if (!waits.stands_still(one.process.pid)) return {};
+        one.process.command = waits::command_of(one.process.pid);
+    }
+    return circle;
 }
 
 }  // namespace
@@ -86,16 +143,22 @@ std::optional<pid_t> peer_of(const model::Wait& wait, pid_t itself) {
 void add_peer_waits(const LiveTarget& target, RawSnapshot& raw) {
     // In another pid namespace, numbers in the arguments of its calls mean other processes.
     if (target.namespace_pid()) return;
-    std::size_t looks = 0;
-    const bool is_alone = process::list_tasks(target.pid()).size() == 1;
+    ProcessWaits waits;
     for (RawThread& thread : raw.threads) {
         if (!thread.wait) continue;
         model::Wait& wait = thread.wait->wait;
-        const auto peer = peer_of(wait, target.pid());
-        if (!peer || ++looks > kMostLooks) continue;
-        wait.peer_wait = wait_for(*peer, target.pid());
-        wait.is_process_circle = wait.peer_wait && is_alone && !wait.is_timed &&
-                                 (wait.kind == WaitKind::kProcess || thread.wait->ends_complete);
+        const auto own = wait_of(wait, target.pid());
+        if (!own) continue;
+        const auto before = moment_of(target.pid());
+        if (own->enders.size() == 1) {
+            const ProcessWait* peer = waits.find(own->enders.front());
+            if (peer != nullptr && peer->enders == std::vector{target.pid()})
+                wait.peer_wait = peer->kind;
+        }
+        const bool is_private = wait.kind == WaitKind::kProcess || thread.wait->ends_complete;
+        if (!before || before->call != thread.wait->call || wait.is_timed || !is_private) continue;
+        wait.process_circle = find_circle(waits, *own, target.pid());
+        if (moment_of(target.pid()) != before) wait.process_circle.clear();
     }
 }
 

@@ -38,8 +38,8 @@ struct RawWait : cpython::FoundWait {
     bool ends_complete = false;             ///< Nobody else has the other end of its pipe.
     std::vector<BlockPlace> with_blocks{};  ///< Those of threads that can end it.
     std::vector<std::size_t> workers{};     ///< Of a future: indexes of threads.
-    bool is_queued = false;                 ///< They are those of the pool, and none works on it.
-    bool pool_is_full = false;              ///< It will have no others.
+    model::HolderProof worker_proof = model::HolderProof::kWorker;  ///< Of all of them.
+    bool pool_is_full = false;                                      ///< It will have no others.
 };
 
 /// What is read of one thread state, before anything is looked up or decoded.

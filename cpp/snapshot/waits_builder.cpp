@@ -45,18 +45,19 @@ void add_owner(const RawSnapshot& raw, const RawThread& read, model::Wait& wait)
     }
 }
 
-void add_owner_thread(const RawSnapshot& raw, std::int32_t tid, model::Wait& wait) {
+void add_owner_thread(const RawSnapshot& raw, const RawThread& read, model::Wait& wait) {
+    const std::int32_t tid = *read.wait->holder_tid;
     const auto is_owner = [&](const RawThread& thread) {
         return thread.info && raw.infos[*thread.info].tid == tid;
     };
     const auto thread = std::ranges::find_if(raw.threads, is_owner);
     if (thread != raw.threads.end()) {
-        wait.holders.push_back(to_holder(raw, *thread, HolderProof::kOwner));
+        wait.holders.push_back(to_holder(raw, *thread, read.wait->proof));
     } else {
         // Python does not know it.
         wait.holders.push_back({.tid = tid,
                                 .python_thread_id = {},
-                                .proof = HolderProof::kOwner,
+                                .proof = read.wait->proof,
                                 .file = {},
                                 .line = {}});
     }
@@ -97,7 +98,7 @@ bool needs_holders(const model::Wait& wait) {
         case WaitKind::kImportLock:
             return wait.holders.size() == 1;
         case WaitKind::kFuture:
-            return wait.pool_is_full || wait.holders.front().proof == HolderProof::kWorker;
+            return wait.pool_is_full || wait.holders.front().proof != HolderProof::kPool;
         default:
             return false;
     }
@@ -111,7 +112,7 @@ Edges find_edges(const std::vector<model::Thread>& threads) {
     for (std::size_t i = 0; i < threads.size(); ++i) {
         if (!threads[i].waits_for) continue;
         const model::Wait& wait = *threads[i].waits_for;
-        if (wait.is_process_circle) edges[i] = {i};
+        if (!wait.process_circle.empty()) edges[i] = {i};
         if (!needs_holders(wait)) continue;
         for (const model::Holder& holder : wait.holders) {
             const auto is_holder = [&](const model::Thread& thread) {
@@ -172,11 +173,10 @@ model::Boxed<model::Wait> build_wait(RawSnapshot& raw, const RawThread& read, mo
     if (!read.wait) return {};
     model::Wait wait = read.wait->wait;
     if (read.wait->holder_ident) add_owner(raw, read, wait);
-    if (read.wait->holder_tid) add_owner_thread(raw, *read.wait->holder_tid, wait);
+    if (read.wait->holder_tid) add_owner_thread(raw, read, wait);
     for (const BlockPlace& block : read.wait->with_blocks) add_with_block(raw, block, wait);
-    const HolderProof proof = read.wait->is_queued ? HolderProof::kPool : HolderProof::kWorker;
     for (const std::size_t worker : read.wait->workers)
-        wait.holders.push_back(to_holder(raw, raw.threads[worker], proof));
+        wait.holders.push_back(to_holder(raw, raw.threads[worker], read.wait->worker_proof));
     wait.pool_is_full = read.wait->pool_is_full;
     return wait;
 }

@@ -50,7 +50,8 @@ void WaitsCapture::copy(RawSnapshot& raw) {
                 (readers_.objects.has_with_blocks(*code) ||
                  cpython::may_be_wait_site(code->function.view()) ||
                  cpython::ThreadPools::is_worker(*code) || cpython::ThreadPools::is_work(*code) ||
-                 cpython::ProcessPools::is_manager(*code))) {
+                 cpython::ProcessPools::is_manager(*code) ||
+                 cpython::LoopFutures::is_loop(*code))) {
                 frames.push_back(thread.frames[i].address);
             }
         });

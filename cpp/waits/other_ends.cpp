@@ -11,10 +11,11 @@
 #include <cerrno>
 #include <charconv>
 #include <memory>
-#include <optional>
-#include <string_view>
+#include <string>
 
 #include "process/proc_files.h"
+#include "waits/blocked_call.h"
+#include "waits/unix_peers.h"
 
 namespace pystack::waits {
 
@@ -96,8 +97,23 @@ class Search {
 
 }  // namespace
 
+std::optional<FileEnd> other_end(pid_t pid, const Descriptor& file, std::string_view call) {
+    if (file.kind == model::WaitKind::kPipe) {
+        return FileEnd{.link = file.link,
+                       .device = file.device,
+                       .inode = file.inode,
+                       .writes = !is_write(call)};
+    }
+    // The kernel is asked for sockets of our network namespace.
+    if (file.kind != model::WaitKind::kSocket || !process::shares_namespace(pid, "net"))
+        return std::nullopt;
+    const auto peer = unix_peer(file.inode);
+    if (!peer) return std::nullopt;
+    return FileEnd{.link = "socket:[" + std::to_string(*peer) + "]"};
+}
+
 bool is_private(const FileEnd& end) {
-    return end.link.starts_with("pipe:");
+    return !end.link.starts_with('/');
 }
 
 EndUsers find_users(std::span<const FileEnd> ends) {

@@ -3,9 +3,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "waits/descriptors.h"
 
 namespace pystack::waits {
 
@@ -20,7 +24,11 @@ struct FileEnd {
 /// As many processes are found of one end.
 inline constexpr std::size_t kMostUsers = 8;
 
-/// Whether only those who have the pipe can hand it on: a FIFO can be opened by others.
+/// The other end of a pipe, a FIFO or a connected unix socket for which `pid` is blocked in this
+/// system call. nullopt: it is something else, or in a network namespace that is not ours.
+std::optional<FileEnd> other_end(pid_t pid, const Descriptor& file, std::string_view call);
+
+/// Whether only those who have it can hand it on: a FIFO can be opened by others.
 bool is_private(const FileEnd& end);
 
 struct EndUsers {

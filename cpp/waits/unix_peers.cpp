@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstring>
 #include <limits>
+#include <span>
 
 #include "files/file_descriptor.h"
 
@@ -58,21 +59,17 @@ std::optional<std::uint64_t> parse_answer(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-std::vector<std::optional<std::uint64_t>> find_unix_peers(std::span<const std::uint64_t> inodes) {
-    std::vector<std::optional<std::uint64_t>> peers(inodes.size());
+std::optional<std::uint64_t> unix_peer(std::uint64_t socket) {
+    const auto inode = static_cast<std::uint32_t>(socket);
+    if (inode != socket) return std::nullopt;
     const files::FileDescriptor netlink(
         ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-    if (!netlink) return peers;
-    for (std::size_t i = 0; i < inodes.size(); ++i) {
-        const auto inode = static_cast<std::uint32_t>(inodes[i]);
-        if (inode != inodes[i] || !ask(netlink.get(), inode)) continue;
-        // The answer is there once the question is sent.
-        alignas(::nlmsghdr) std::array<std::byte, 4096> answer;
-        const ssize_t size = ::recv(netlink.get(), answer.data(), answer.size(), MSG_DONTWAIT);
-        if (size > 0)
-            peers[i] = parse_answer(std::span(answer).first(static_cast<std::size_t>(size)));
-    }
-    return peers;
+    if (!netlink || !ask(netlink.get(), inode)) return std::nullopt;
+    // The answer is there once the question is sent.
+    alignas(::nlmsghdr) std::array<std::byte, 4096> answer;
+    const ssize_t size = ::recv(netlink.get(), answer.data(), answer.size(), MSG_DONTWAIT);
+    if (size <= 0) return std::nullopt;
+    return parse_answer(std::span(answer).first(static_cast<std::size_t>(size)));
 }
 
 }  // namespace pystack::waits

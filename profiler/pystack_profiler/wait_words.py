@@ -13,6 +13,7 @@ _WORDS = {
     "gil": "GIL",
     "lock": "lock",
     "mutex": "pthread mutex",
+    "pthread_condition": "pthread condition",
     "condition": "{type}",
     "event": "{type}",
     "semaphore": "{type}",
@@ -75,7 +76,9 @@ def wait_reason(kind: str, type_name: str = "", name: str = "", holder: str | No
     if kind == "thread":
         return f"{words} {holder or name}".rstrip()
     text = f"{words} {name}" if name else words
-    return f"{text}, held by {holder}" if holder else text
+    if not holder:
+        return text
+    return f"{text} by {holder}" if kind == "import_lock" else f"{text}, held by {holder}"
 
 
 def row_reason(tables: SymbolTables, wait: int, holder: str | None = None) -> str:

@@ -13,7 +13,7 @@ from .view import time_in_mode
 from .wait_words import row_reason, wait_reason
 
 #: The kinds of waits that end when a thread releases something.
-LOCKS = ("gil", "lock", "mutex")
+LOCKS = ("gil", "lock", "mutex", "import_lock")
 
 
 @dataclass(slots=True)

@@ -120,6 +120,7 @@ def _wait_likeness(wait: Wait) -> Wait:
         command=None,
         other_ends=(),
         peer_wait=None,
+        process_circle=(),
         kernel_stack=(),
         holders=(),
     )

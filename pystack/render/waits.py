@@ -29,8 +29,9 @@ _FILES = {
 #: As many workers of a pool are named.
 _MOST_WORKERS = 4
 _PEER_WAITS = {
-    "pipe": "a pipe whose other end only this process has",
-    "process": "this process to end",
+    "pipe": "a pipe whose other end only {} {}",
+    "socket": "a unix socket whose other end only {} {}",
+    "process": "{} to end",
 }
 
 
@@ -61,7 +62,7 @@ class WaitText:
         elif same and wait.kind in ("lock", "mutex"):
             parts.append("holder unknown")
         if same and wait.peer_wait is not None:
-            parts.append(f"which waits for {_PEER_WAITS[wait.peer_wait]}")
+            parts.append(f"which waits for {_peer_text(wait.peer_wait)}")
         if same and wait.kernel_function is not None:
             parts.append(f"at {escape(wait.kernel_function)} of the kernel")
         return ", ".join(parts)
@@ -82,8 +83,18 @@ class WaitText:
                 held = self._held_by(wait, thread)
                 text += f"{verb}{self._what(wait, True)}{f' {held}' if held else ''}"
                 if wait.peer_wait is not None:
-                    text += f", which waits for {_PEER_WAITS[wait.peer_wait]}"
+                    text += f", which waits for {_peer_text(wait.peer_wait)}"
+                else:
+                    text += "".join(self._peers(wait))
             yield f"Deadlock: {text}."
+
+    def _peers(self, wait: Wait) -> Iterator[str]:
+        """Of a circle of more than two processes."""
+        names = {peer.pid: _process(peer.pid, peer.command) for peer in wait.process_circle}
+        names[self._pid] = "this process"
+        for peer in wait.process_circle:
+            enders = [names.get(pid, str(pid)) for pid in peer.enders]
+            yield f"; {names[peer.pid]} waits for {_peer_text(peer.kind, enders)}"
 
     def _what(self, wait: Wait, same: bool) -> str:
         name = f" ({escape(wait.name)})" if same and wait.name is not None else ""
@@ -98,6 +109,8 @@ class WaitText:
             return ("for an RLock" if kind == "RLock" else "for a lock") + name
         if wait.kind == "mutex":
             return "for a pthread mutex"
+        if wait.kind == "pthread_condition":
+            return "on a pthread condition"
         if wait.kind == "thread":
             return f"for {self._thread(wait, same)} to end"
         if wait.kind == "import_lock":
@@ -130,6 +143,10 @@ class WaitText:
         texts = []
         for holder in wait.holders:
             itself = thread is not None and holder.tid is not None and holder.tid == thread.tid
+            if holder.proof == "event_loop":
+                loop = "its own event loop" if itself else f"the event loop of {self._name(holder)}"
+                texts.append(f"from {loop}")
+                continue
             verb = "worked on" if holder.proof == "worker" else "held"
             text = f"{verb} by {'itself' if itself else self._name(holder)}"
             if holder.proof == "with_block" and holder.file is not None:
@@ -215,6 +232,10 @@ def _other_text(wait: Wait, same: bool) -> str:
     if wait.kind == "kernel":
         return "in the kernel"
     return "for a lock or condition that is unknown"
+
+
+def _peer_text(kind: str, enders: Sequence[str] = ("this process",)) -> str:
+    return _PEER_WAITS[kind].format(" and ".join(enders), "have" if len(enders) > 1 else "has")
 
 
 def _process(pid: int, command: str | None) -> str:

@@ -150,7 +150,11 @@ def recorded_difference(reason: Reason | None, expected: dict[str, Any]) -> str 
         name = name.partition(" -> ")[2]
     if expected["kind"] == "socket" and not target.startswith("unix"):
         name = name.removeprefix("TCP ").removeprefix("UDP ").partition(",")[0]
-    holder = expected.get("holder") if expected["kind"] in ("lock", "mutex", "thread") else None
+    holder = (
+        expected.get("holder")
+        if expected["kind"] in ("lock", "mutex", "thread", "import_lock")
+        else None
+    )
     is_right = (
         reason.kind == expected["kind"]
         and ("type" not in expected or reason.type == expected["type"])
@@ -295,9 +299,21 @@ def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     assert text.count("Threads ") == 0
 
 
-@pytest.mark.parametrize(
-    "kind", ["full", "one_worker", "one_is_busy", "each_other", "working", "processes"]
-)
+POOLS = [
+    "full",
+    "one_worker",
+    "one_is_busy",
+    "each_other",
+    "working",
+    "processes",
+    "another_loop",
+    "own_loop",
+    "own_loop_later",
+    "loop_and_lock",
+]
+
+
+@pytest.mark.parametrize("kind", POOLS)
 @pytest.mark.parametrize("interpreter", required(), ids=str)
 def test_futures_of_pools(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     with started(interpreter, tmp_path, "pools.py", kind) as target:
@@ -323,7 +339,17 @@ def test_futures_of_pools(interpreter: Interpreter, tmp_path: Path, kind: str) -
     assert first.startswith("Deadlock: ") == bool(facts["circle"])
 
 
-PROCESS_CIRCLES = ["pipes", "with_another_thread", "with_another_process", "fifos", "full_pipe"]
+PROCESS_CIRCLES = [
+    "pipes",
+    "sockets",
+    "through_a_third",
+    "through_one_that_sleeps",
+    "with_another_thread",
+    "fifos",
+    "full_pipe",
+]
+#: The numbers of the system calls of children.
+CALLS = {"read": "0", "write": "1", "recv": "45"}
 
 
 @pytest.mark.parametrize("kind", PROCESS_CIRCLES)
@@ -333,9 +359,13 @@ def test_processes_that_wait_for_each_other(
 ) -> None:
     with started(interpreter, tmp_path, "process_circles.py", kind) as target:
         facts = arrive(target, tmp_path).facts
-        child, call = facts["child"], {"read": "0", "write": "1"}[facts["child_call"]]
+        child, call = facts["child"], CALLS[facts["child_call"]]
         wait_until(
-            lambda: at_rest(child, 1) and system_call(child, child)[0] == call, "the child at rest"
+            lambda: all(
+                at_rest(pid, 1) and system_call(pid, pid)[0] == call
+                for pid in [child, *facts["others"]]
+            ),
+            "the children at rest",
         )
         documents = [dump_json(target.pid), dump_json(target.pid, "--no-block")]
         text = run_tool("dump", target.pid).stdout
@@ -344,14 +374,29 @@ def test_processes_that_wait_for_each_other(
         wait = main["waits_for"]
         assert (wait["kind"], wait["peer_wait"]) == (facts["kind"], facts["peer_wait"])
         assert document["deadlocks"] == ([[0]] if facts["circle"] else [])
+        in_circle = [child, *facts["others"]] if facts["circle"] else []
+        assert sorted(peer["pid"] for peer in wait["process_circle"]) == sorted(in_circle)
     first = text.splitlines()[1]
     assert first.startswith("Deadlock: ") == facts["circle"]
     if facts["circle"]:
         assert f" {child} (" in first
-        assert first.endswith(", which waits for a pipe whose other end only this process has.")
+        last = "socket" if facts["peer_wait"] == "socket" else "pipe"
+        assert f"{last} whose other end only " in first
+        assert first.endswith("have." if facts["others"] else "only this process has.")
 
 
 TRAFFIC_DUMPS = 100
+
+
+@pytest.mark.parametrize("interpreter", required()[-1:], ids=str)
+def test_processes_that_work_for_each_other_are_no_circle(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    with started(interpreter, tmp_path, "process_ring.py") as target:
+        wait_until((tmp_path / "facts.json").exists, "facts")
+        for _ in range(TRAFFIC_DUMPS):
+            for options in ([], ["--no-block"]):
+                assert dump_json(target.pid, *options)["deadlocks"] == []
 
 
 @pytest.mark.parametrize("interpreter", required(), ids=str)

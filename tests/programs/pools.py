@@ -1,10 +1,11 @@
-"""Threads that wait for futures of pools: pools.py FACTS_FILE KIND
+"""Threads that wait for futures of pools and of event loops: pools.py FACTS_FILE KIND
 
 The facts say who waits for whom: `circle`, and `waits` by the name of the waiting thread, with the
-names of the threads that work on what it waits for, or would ("worker" or "pool"). `processes`: the
-pids of a process pool.
+names of the threads that work on what it waits for, or would ("worker", "pool" or "event_loop").
+`processes`: the pids of a process pool.
 """
 
+import asyncio
 import concurrent.futures
 import json
 import multiprocessing
@@ -101,6 +102,68 @@ def processes():
     PROCESSES.extend(sorted(pool._processes))
     threading.Thread(target=futures[0].result, name="patient", daemon=True).start()
     return {"patient": [None, []]}, []
+
+
+def loop_in_thread():
+    """A running loop, in a thread of the name "loop"."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="loop", daemon=True).start()
+    return loop
+
+
+async def stay():
+    await asyncio.sleep(100000)
+
+
+def submit(loop):
+    return asyncio.run_coroutine_threadsafe(stay(), loop)
+
+
+def in_loop(loop, function):
+    loop.call_soon_threadsafe(function)
+
+
+def another_loop():
+    """It has a task of it, and nothing else to do."""
+    future = submit(loop_in_thread())
+    threading.Thread(target=future.result, name="patient", daemon=True).start()
+    return {"patient": ["event_loop", ["loop"]]}, []
+
+
+def own_loop():
+    """What it waits for has not begun."""
+    loop = loop_in_thread()
+    in_loop(loop, lambda: submit(loop).result())
+    return {"loop": ["event_loop", ["loop"]]}, ["loop"]
+
+
+def own_loop_later():
+    """What it waits for has begun."""
+    loop = loop_in_thread()
+    future, begun = submit(loop), threading.Event()
+    in_loop(loop, begun.set)
+    begun.wait()
+    in_loop(loop, future.result)
+    return {"loop": ["event_loop", ["loop"]]}, ["loop"]
+
+
+def loop_and_lock():
+    """A thread that has a lock waits for a loop that waits for the lock."""
+    loop, lock, taken = loop_in_thread(), threading.Lock(), threading.Event()
+
+    def wait_for_loop():
+        with lock:
+            taken.set()
+            submit(loop).result()
+
+    def take():
+        with lock:
+            pass
+
+    threading.Thread(target=wait_for_loop, name="patient", daemon=True).start()
+    taken.wait()
+    in_loop(loop, take)
+    return {"patient": ["event_loop", ["loop"]]}, ["loop", "patient"]
 
 
 PROCESSES = []

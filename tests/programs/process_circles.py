@@ -1,11 +1,14 @@
-"""Two processes that wait for each other: process_circles.py FACTS_FILE KIND
+"""Processes that wait for each other: process_circles.py FACTS_FILE KIND
 
 The facts have the child and the call that it will be blocked in, what this process waits for, what
-the child waits for as far as a reader of this process can prove it, and whether that is a circle.
+the child waits for as far as a reader of this process can prove it, whether that is a circle, and
+which other processes are in it.
 """
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +16,7 @@ import threading
 FACTS_FILE, KIND = sys.argv[1:]
 
 
-def tell(child, kind, peer_wait, circle, threads=1, child_call="read"):
+def tell(child, kind, peer_wait, circle, threads=1, child_call="read", others=()):
     facts = {
         "child": child,
         "kind": kind,
@@ -21,6 +24,7 @@ def tell(child, kind, peer_wait, circle, threads=1, child_call="read"):
         "circle": circle,
         "threads": threads,
         "child_call": child_call,
+        "others": list(others),
     }
     with open(FACTS_FILE + ".part", "w") as file:
         json.dump(facts, file)
@@ -47,30 +51,58 @@ def pipes():
     os.read(file, 1)
 
 
+def sockets():
+    """As multiprocessing.Pipe() makes them."""
+    here, there = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        here.close()
+        there.recv(1)
+        os._exit(0)
+    there.close()
+    tell(child, "socket", "socket", True, child_call="recv")
+    here.recv(1)
+
+
+def through_a_third():
+    """This process reads from a child, which reads from another one, which reads from this one.
+
+    All have all ends.
+    """
+    to_first, to_second, to_parent = os.pipe(), os.pipe(), os.pipe()
+    second = os.fork()
+    if second == 0:
+        os.read(to_second[0], 1)
+        os._exit(0)
+    first = os.fork()
+    if first == 0:
+        os.read(to_first[0], 1)
+        os._exit(0)
+    tell(first, "pipe", None, True, others=[second])
+    os.read(to_parent[0], 1)
+
+
+def through_one_that_sleeps():
+    """As through_a_third(), but one of them would go on by itself."""
+    to_first, to_parent = os.pipe(), os.pipe()
+    second = os.fork()
+    if second == 0:
+        signal.pause()
+        os._exit(0)
+    first = os.fork()
+    if first == 0:
+        os.read(to_first[0], 1)
+        os._exit(0)
+    tell(first, "pipe", None, False)
+    os.read(to_parent[0], 1)
+
+
 def with_another_thread():
     """Which could write to the child."""
     child, file = read_from_each_other()
     threading.Thread(target=os.read, args=(os.pipe()[0], 1), daemon=True).start()
     tell(child, "pipe", "pipe", False, threads=2)
     os.read(file, 1)
-
-
-def with_another_process():
-    """Which could write to both."""
-    to_child, to_parent = os.pipe(), os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(to_child[1])
-        os.read(to_child[0], 1)
-        os._exit(0)
-    never = os.pipe()
-    if os.fork() == 0:
-        os.close(never[1])
-        os.read(never[0], 1)
-        os._exit(0)
-    os.close(to_parent[1])
-    tell(child, "pipe", None, False)
-    os.read(to_parent[0], 1)
 
 
 def fifos():

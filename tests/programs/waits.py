@@ -244,6 +244,37 @@ if has_glibc and importlib.util.find_spec("_ctypes"):
     def locks_recursive_mutex():
         libc.pthread_mutex_lock(mutexes[1])
 
+    native_condition, its_mutex = (ctypes.create_string_buffer(64) for _ in range(2))
+
+    @case("pthread_condition", is_timed=False, holder=None)
+    def waits_on_native_condition():
+        libc.pthread_mutex_lock(its_mutex)
+        libc.pthread_cond_wait(native_condition, its_mutex)
+
+    def thread_of_pthreads():
+        """Its pthread_t, and what must be kept while it runs."""
+        runs = threading.Event()
+
+        @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+        def run(_):
+            threading.current_thread().name = "of_pthreads"
+            runs.set()
+            wait_for_ever()
+
+        thread = ctypes.c_ulong()
+        libc.pthread_create(ctypes.byref(thread), None, run, None)
+        runs.wait()
+        return thread, run
+
+    native_thread, runs_native_thread = thread_of_pthreads()
+
+    # Newer ones wait for a word that says nothing of the thread.
+    has_tid = tuple(map(int, has_glibc.split()[1].split("."))) < (2, 43)
+
+    @case("thread" if has_tid else "futex", holder=("of_pthreads", "thread") if has_tid else None)
+    def joins_native_thread():
+        libc.pthread_join(native_thread, None)
+
     # Words that no mutex has: its owner is no thread.
     no_mutex = ctypes.create_string_buffer(64)
     no_mutex[:20] = struct.pack("iiiii", 2, 0, 1, 1, 0)

@@ -29,6 +29,7 @@ WAIT: dict[str, Any] = {
     "other_ends": [],
     "pool_processes": [],
     "peer_wait": None,
+    "process_circle": [],
     "holders": [],
 }
 
@@ -83,6 +84,15 @@ IN_BLOCK: dict[str, Any] = {"proof": "with_block", "file": "/srv/app.py", "line"
             {"kind": "lock", "type": "_thread.RLock", "holders": [holder(None)]},
             "waiting for an RLock, held by a thread that has ended",
         ),
+        (
+            {"kind": "future", "type": "a.Future", "holders": [holder(2, "event_loop")]},
+            'waiting for the result of a Future, from the event loop of 2 "thread-2"',
+        ),
+        (
+            {"kind": "future", "type": "a.Future", "holders": [holder(1, "event_loop")]},
+            "waiting for the result of a Future, from its own event loop",
+        ),
+        ({"kind": "pthread_condition"}, "waiting on a pthread condition"),
         (
             {"kind": "mutex", "holders": [holder(2)]},
             'waiting for a pthread mutex, held by 2 "thread-2"',
@@ -226,6 +236,19 @@ def test_a_deadlock_of_two_processes() -> None:
     assert lines(child, deadlocks=[[0]])[1] == (
         'Deadlock: 1 "thread-1" waits for child 99 (make), which waits for a pipe whose other end only'
         " this process has."
+    )
+
+
+def test_a_deadlock_of_three_processes() -> None:
+    peers = [
+        {"pid": 98, "command": "b", "kind": "socket", "enders": [99, 4711]},
+        {"pid": 99, "command": None, "kind": "process", "enders": [98]},
+    ]
+    ends = [{"pid": 98, "command": "b"}]
+    thread = waiting(1, kind="pipe", fd=3, other_ends=ends, process_circle=peers)
+    assert lines(thread, deadlocks=[[0]])[1] == (
+        'Deadlock: 1 "thread-1" waits for a pipe (fd 3), other end: 98 (b); 98 (b) waits for a unix socket'
+        " whose other end only 99 and this process have; 99 waits for 98 (b) to end."
     )
 
 

@@ -9,7 +9,7 @@
 #include "cpython/sync/thread_pools.h"
 #include "cpython/sync/wait_sites.h"
 #include "waits/blocked_call.h"
-#include "waits/mutexes.h"
+#include "waits/pthreads.h"
 
 namespace pystack::cpython {
 
@@ -76,8 +76,8 @@ std::optional<FoundWait> WaitFinder::find(std::span<const RawFrame> frames,
     if (!futex) return wait;
     find_lock(frames, *futex, wait);
     if (!wait.lock) find_object(frames, *futex, wait);
-    if (!wait.object) find_mutex(made, find_thread, wait);
-    if (is_guess && !wait.object && !wait.holder_tid) return std::nullopt;
+    if (!wait.object) find_native_object(made, find_thread, wait);
+    if (is_guess && wait.wait.kind == WaitKind::kFutex) return std::nullopt;
     if (wait.object && locks_.may_be_woken(*futex)) return std::nullopt;
     find_site(frames, wait);
     find_name(frames, wait);
@@ -118,11 +118,18 @@ void WaitFinder::find_object(std::span<const RawFrame> frames, RemoteAddr futex,
 }
 
 /// Memory that only looks like a mutex can give any number: it counts if a thread has it.
-void WaitFinder::find_mutex(const arch::Syscall& call, const FindThread& find_thread,
-                            FoundWait& wait) {
-    const auto owner = waits::mutex_owner(call, memory_);
-    wait.holder_tid = owner ? find_thread(*owner) : std::nullopt;
-    if (wait.holder_tid) wait.wait.kind = WaitKind::kMutex;
+void WaitFinder::find_native_object(const arch::Syscall& call, const FindThread& find_thread,
+                                    FoundWait& wait) {
+    if (const auto owner = waits::mutex_owner(call, memory_)) {
+        wait.holder_tid = find_thread(*owner);
+        if (wait.holder_tid) wait.wait.kind = WaitKind::kMutex;
+    } else if (const auto joined = waits::joined_thread(call, memory_)) {
+        wait.holder_tid = find_thread(*joined);
+        wait.proof = model::HolderProof::kThread;
+        if (wait.holder_tid) wait.wait.kind = WaitKind::kThread;
+    } else if (waits::waits_on_condition(call, memory_)) {
+        wait.wait.kind = WaitKind::kNativeCondition;
+    }
 }
 
 /// The call of the standard library that waits, if it says more than its lock.
@@ -149,14 +156,14 @@ void WaitFinder::find_target(RemoteAddr object, FoundWait& wait) {
         wait.holder_ident = identifier(object, "_ident");
         wait.proof = model::HolderProof::kThread;
     } else if (wait.wait.kind == WaitKind::kImportLock) {
-        wait.holder_ident = identifier(object, "owner");
+        wait.holder_ident = import_owner(object);
         wait.wait.name = text(object, "name");
     }
 }
 
 void WaitFinder::find_name(std::span<const RawFrame> frames, FoundWait& wait) {
     if (!wait.object || !wait.wait.name.empty()) return;
-    if (wait.wait.kind == WaitKind::kThread) {
+    if (wait.wait.kind == WaitKind::kThread && wait.object) {
         wait.wait.name = text(wait.object, "_name");
         return;
     }

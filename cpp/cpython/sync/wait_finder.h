@@ -26,8 +26,8 @@ struct FoundWait {
     std::optional<FoundLock> lock{};              ///< What the thread acquires.
     std::optional<std::size_t> site_frame{};      ///< The call of the standard library.
     std::optional<std::uint64_t> holder_ident{};  ///< Python's id of the thread that can end it.
-    model::HolderProof proof = model::HolderProof::kOwner;  ///< Of holder_ident.
-    std::optional<std::int32_t> holder_tid{};               ///< Or the OS thread that can end it.
+    std::optional<std::int32_t> holder_tid{};     ///< Or the OS thread that can end it.
+    model::HolderProof proof = model::HolderProof::kOwner;  ///< Of either.
 };
 
 /// Finds out what a thread waits for that is blocked in a system call, by the call and what its
@@ -55,10 +55,14 @@ class WaitFinder {
     std::optional<FoundWait> find(std::span<const RawFrame> frames, const arch::Syscall& call,
                                   const FindThread& find_thread);
 
+    /// Python's id of the thread that has an import lock at the moment.
+    std::optional<std::uint64_t> import_owner(RemoteAddr lock) { return identifier(lock, "owner"); }
+
   private:
     void find_lock(std::span<const RawFrame> frames, RemoteAddr futex, FoundWait& wait);
     void find_object(std::span<const RawFrame> frames, RemoteAddr futex, FoundWait& wait);
-    void find_mutex(const arch::Syscall& call, const FindThread& find_thread, FoundWait& wait);
+    void find_native_object(const arch::Syscall& call, const FindThread& find_thread,
+                            FoundWait& wait);
     void find_site(std::span<const RawFrame> frames, FoundWait& wait);
     void find_target(RemoteAddr object, FoundWait& wait);
     void find_pool(std::span<const RawFrame> frames, FoundWait& wait);
