@@ -40,6 +40,7 @@ FULL_MATRIX = (
     *(f"3.{minor}d-debian-sid" for minor in SID_MINORS),
     *(f"3.{minor}-debian-sid-jit" for minor in SID_JIT_MINORS),
     "3.13t",
+    "3.13-musl",
 )
 #: The versions of Python for which there is a numpy, see `numpy_folder`.
 NUMPY_MINORS = (8, 11, 13, 14)
@@ -53,12 +54,16 @@ PROBE = """
 import json, sys
 jit = getattr(sys, "_jit", None)
 with open("/proc/self/maps") as maps:
-    mapped = {line.split(None, 5)[5].strip() for line in maps if "libpython" in line}
+    mapped = {line.split(None, 5)[5].strip() for line in maps if "/" in line}
 print(json.dumps({
-    "version": sys.version_info[:3], "abiflags": sys.abiflags, "libraries": sorted(mapped),
+    "version": sys.version_info[:3], "abiflags": sys.abiflags,
+    "libraries": sorted(path for path in mapped if "libpython" in path),
     "jit": jit is not None and jit.is_available(),
+    "musl": any("ld-musl" in path or path.endswith("/libc.so") for path in mapped),
 }))
 """
+# Answers to an older probe are asked anew. Raise it with each change above.
+PROBE_VERSION = 2
 
 
 class MissingInterpretersError(Exception):
@@ -99,9 +104,14 @@ def wheel_folder(package: str, minor: int) -> Path:
     return cache_dir() / f"{package}-3.{minor}"
 
 
-@functools.cache
 def available() -> tuple[Interpreter, ...]:
-    """Every interpreter found, by version. At least the one that runs this."""
+    """Every interpreter found for glibc, by version. At least the one that runs this."""
+    return tuple(one for one in everything() if not one.musl)
+
+
+@functools.cache
+def everything() -> tuple[Interpreter, ...]:
+    """Those for musl, too. They cannot load what is compiled for the machine, and do not have all modules."""
     probes = ProbeCache(cache_dir() / "interpreters.json")
     found = [interpreter for interpreter in search(probes) if interpreter is not None]
     own = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
@@ -113,14 +123,17 @@ def available() -> tuple[Interpreter, ...]:
     return tuple(sorted(found, key=lambda interpreter: (interpreter.version, interpreter.name)))
 
 
-def required() -> tuple[Interpreter, ...]:
-    """What tests run against: `available()`, which must be the full matrix if that is asked for."""
+def required(*, musl: bool = False) -> tuple[Interpreter, ...]:
+    """What tests run against: `available()`, which must be the full matrix if that is asked for.
+
+    With `musl`, `everything()`.
+    """
     if os.environ.get(FULL_MATRIX_VARIABLE) == "1" and missing():
         raise MissingInterpretersError(
             f"{FULL_MATRIX_VARIABLE}=1, but there is no {', '.join(missing())}"
             " (tools/provision_interpreters.py makes those that the machine does not come with)"
         )
-    return available()
+    return everything() if musl else available()
 
 
 def with_greenlets() -> list[Interpreter]:
@@ -137,12 +150,12 @@ def with_greenlets() -> list[Interpreter]:
 
 def missing() -> list[str]:
     """The names of the full matrix that this machine lacks."""
-    names = {interpreter.name for interpreter in available()}
+    names = {interpreter.name for interpreter in everything()}
     return [name for name in FULL_MATRIX if name not in names]
 
 
 def by_name(name: str) -> Interpreter:
-    return {interpreter.name: interpreter for interpreter in available()}[name]
+    return {interpreter.name: interpreter for interpreter in everything()}[name]
 
 
 def search(probes: ProbeCache) -> Iterator[Interpreter | None]:
@@ -218,6 +231,7 @@ def describe(
         free_threaded="t" in builds,
         debug="d" in builds,
         jit=jit,
+        musl=facts["musl"],
         stripped=not has_own_symbols,
         debug_files=sid_debug_files() if root is not None and not has_own_symbols else None,
     )
@@ -241,7 +255,7 @@ class ProbeCache:
             status = probed.host_executable.stat()
         except OSError:
             return None
-        identity = [status.st_ino, status.st_size, status.st_mtime_ns]
+        identity = [PROBE_VERSION, status.st_ino, status.st_size, status.st_mtime_ns]
         entry = self._entries.get(str(probed.host_executable))
         if entry is None or entry["identity"] != identity:
             command = probed.command("-I", "-S", "-c", PROBE)
@@ -296,13 +310,13 @@ def has_symbol_table(file: Path) -> bool:
 def table() -> str:
     """The interpreters found, for people."""
     lines = []
-    for interpreter in available():
-        kinds = ("free_threaded", "debug", "jit", "stripped", "container")
+    for interpreter in everything():
+        kinds = ("free_threaded", "debug", "jit", "musl", "stripped", "container")
         kind = ", ".join(name.replace("_", "-") for name in kinds if getattr(interpreter, name))
         version = ".".join(str(part) for part in interpreter.version)
         lines.append(f"{interpreter.name:22} {version:8} {kind:38} {interpreter.host_executable}")
     lacking = ", ".join(missing()) or "nothing"
-    lines.append(f"{len(available())} interpreters; of the full matrix is missing: {lacking}")
+    lines.append(f"{len(everything())} interpreters; of the full matrix is missing: {lacking}")
     return "\n".join(lines)
 
 

@@ -76,8 +76,9 @@ class Interpreter:
     """One way to run CPython.
 
     `executable` is a path as the target sees it, below `root` or, where that is None, the host's
-    root. `stripped`: neither the executable nor its libpython has a `.symtab`. `debug_files`:
-    the folder of separate debug files on the host, where there are such.
+    root. `musl`: it uses this C library. `stripped`: neither the executable nor its libpython
+    has a `.symtab`. `debug_files`: the folder of separate debug files on the host, where there
+    are such.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Interpreter:
     free_threaded: bool = False
     debug: bool = False
     jit: bool = False
+    musl: bool = False
     stripped: bool = False
     debug_files: Path | None = None
 

@@ -84,11 +84,16 @@ def build_for_musl(
         ("--enable-shared", *options),
         environment={
             "CC": str(compiler),
+            # Stripped anyway, and this compiles in half the time.
+            "OPT": "-DNDEBUG -O2 -Wall",
+            # The libraries of the machine are for another libc.
+            "PKG_CONFIG_LIBDIR": str(work / "no-packages"),
             "ZLIB_CFLAGS": f"-I{zlib}/include",
             "ZLIB_LIBS": f"{zlib}/lib/libz.a",
             "LIBFFI_CFLAGS": f"-I{libffi}/include",
             "LIBFFI_LIBS": f"{libffi}/lib/libffi.a",
-            "LDFLAGS": f"-Wl,-s,-rpath,{prefix}/lib",
+            # Threads have 1 MiB of stack, as Alpine's: musl's 128 KiB are too few for deep Python stacks.
+            "LDFLAGS": f"-Wl,-s,-rpath,{prefix}/lib,-z,stack-size=0x100000",
         },
     )
     return made

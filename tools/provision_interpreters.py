@@ -7,7 +7,7 @@ by the next run:
 
   sid/     a Debian root of the `sid` suite: 3.13, 3.14, 3.15, their debug builds and headers
   3.13t/   the free-threaded build of 3.13, compiled here from Debian's source package
-  3.13-musl/  3.13 for musl, stripped and with a shared library, as Alpine's is; only with --only
+  3.13-musl/  3.13 for musl, stripped and with a shared library, as Alpine's is
   numpy-*  numpy from PyPI, which brings OpenBLAS, for some versions
   greenlet-*  greenlet from PyPI, for some versions
   trio-*      trio and anyio from PyPI
@@ -70,8 +70,6 @@ SID_PACKAGES = tuple(
 SOURCE_SUITES = ("sid", "forky", "trixie")
 FREE_THREADED_SOURCE = "python3.13"
 FREE_THREADED_OPTIONS = ("--disable-gil", "--without-ensurepip", "--disable-test-modules")
-# Not part of the required matrix yet; `tools/wheels --verify` uses it.
-ON_REQUEST = ("3.13-musl",)
 MUSL_SOURCE = "python3.13"
 MUSL_OPTIONS = ("--disable-test-modules",)
 
@@ -208,7 +206,6 @@ def main() -> int:
             make
             for name, (place, recipe, make) in products.items()
             if (arguments.only or name) == name
-            and (arguments.only or name not in ON_REQUEST)
             and (arguments.refresh or not is_current(place, recipe))
         ]
         try:

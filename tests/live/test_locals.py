@@ -54,7 +54,7 @@ counts()
 DUMPS = 100
 
 
-@pytest.fixture(scope="module", params=required(), ids=str)
+@pytest.fixture(scope="module", params=required(musl=True), ids=str)
 def target(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TruthfulTarget]:

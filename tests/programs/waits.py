@@ -212,7 +212,10 @@ else:
         mine.acquire(True, 100000)
 
 
-has_glibc = "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION")
+try:
+    has_glibc = bool(os.confstr("CS_GNU_LIBC_VERSION"))
+except (OSError, ValueError):  # The second where the name is not known.
+    has_glibc = False
 if has_glibc and importlib.util.find_spec("_ctypes"):
     import ctypes
 

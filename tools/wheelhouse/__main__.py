@@ -40,7 +40,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    steps = Steps("wheels", cache / "wheels.log")
+    steps = Steps("wheels", cache / ("verify.log" if arguments.verify else "wheels.log"))
     # Everything that has a date has that of the commit.
     commit_time = ("git", "-C", str(ROOT), "log", "-1", "--format=%ct")
     os.environ.setdefault("SOURCE_DATE_EPOCH", output(*commit_time).strip())

@@ -33,6 +33,9 @@ _OLD_SUITE_LIBRARIES = ("ca-certificates", "libffi7", "libsqlite3-0", "libssl1.1
 _OLD_SUITE_BUILD = ("build-essential", "libffi-dev", "libsqlite3-dev", "libssl-dev", "zlib1g-dev")
 _OLD_SUITE_SOURCE = ("python3.11", "bookworm")
 _OLD_SUITE_PREFIX = Path("/opt/python3.11")
+# Of the test matrix. Each is read from the other, too.
+_GNU = "3.10-pyenv"
+_MUSL = "3.13-musl"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Place:
     version: str
     python: Path
     root: Path | None = None
+    other: Path | None = None  # an interpreter for another C library, whose processes are read too
 
 
 def verify(steps: Steps, cache: Path, folder: Path, names: list[str]) -> None:
@@ -67,7 +71,8 @@ def _try(steps: Steps, cache: Path, folder: Path, place: Place) -> None:
         seen = Path("/trial") if place.root else trial
         for script in (_TRIAL, _LAUNCHER_TRIAL) if place.root else (_TRIAL,):
             shutil.copy(script, trial)
-            command = ("sh", str(seen / script.name), str(place.python), str(seen))
+            other = () if place.other is None else (str(place.other),)
+            command = ("sh", str(seen / script.name), str(place.python), str(seen), *other)
             entered = in_root(place.root, *command) if place.root else command
             for line in steps.lines(*entered):
                 steps.say(f"{place.name}: {line}")
@@ -126,18 +131,21 @@ def _root(steps: Steps, cache: Path, suite: str, packages: tuple[str, ...]) -> P
 
 def _of_the_matrix(steps: Steps, cache: Path, name: str) -> Place:
     """An interpreter of the test matrix, which tools/provision_interpreters.py makes."""
-    if name not in (found.name for found in interpreters.available()):
-        raise StepError(f"there is no {name}; see tools/provision_interpreters.py --help")
-    found = interpreters.by_name(name)
-    version = "{}.{}".format(*found.version[:2])
-    wheel = "*-cp312-abi3-musllinux*.whl" if "musl" in name else "*-cp310-cp310-manylinux*.whl"
-    return Place(name, wheel, version, found.host_executable)
+    found = {one.name: one for one in interpreters.everything()}
+    for needed in (_GNU, _MUSL):
+        if needed not in found:
+            raise StepError(f"there is no {needed}; see tools/provision_interpreters.py --help")
+    python = found[name]
+    version = "{}.{}".format(*python.version[:2])
+    wheel = "*-cp312-abi3-musllinux*.whl" if python.musl else "*-cp310-cp310-manylinux*.whl"
+    other = found[_GNU if python.musl else _MUSL].host_executable
+    return Place(name, wheel, version, python.host_executable, other=other)
 
 
 PLACES: dict[str, Callable[[Steps, Path, str], Place]] = {
     "bullseye": _old_suite,
     "bookworm": _system_python,
     "sid": _system_python,
-    "3.10-pyenv": _of_the_matrix,
-    "3.13-musl": _of_the_matrix,
+    _GNU: _of_the_matrix,
+    _MUSL: _of_the_matrix,
 }
