@@ -78,6 +78,13 @@ def test_failed_step_shows_the_end_of_its_output(tmp_path: Path) -> None:
     assert "said" in str(raised.value)
 
 
+def test_wheels_for_musl_need_only_musl() -> None:
+    audited = 'libraries are required by the wheel:\n{\n    "libc.so": "a/libc.so"\n}\n'
+    assert runs_on(audited, "musllinux_1_2_x86_64")
+    more = audited.replace("{\n", '{\n    "libz.so.1": null,\n')
+    assert not runs_on(more, "musllinux_1_2_x86_64")
+
+
 @pytest.mark.parametrize(
     ("found", "runs"),
     [

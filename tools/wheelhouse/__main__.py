@@ -84,7 +84,8 @@ def make(steps: Steps, cache: Path, folder: Path, names: list[str]) -> None:
             steps.say(f"made {wheel}, {size / 1e6:.2f} MB")
             if size > _MAX_WHEEL_BYTES:
                 raise StepError(f"{wheel.name} is larger than {_MAX_WHEEL_BYTES / 1e6:.0f} MB")
-            audited = output(sys.executable, "-m", "auditwheel", "show", str(wheel))
+            options = toolchain.audit_options(steps)
+            audited = output(sys.executable, "-m", "auditwheel", "show", *options, str(wheel))
             if not runs_on(audited, libc.platform_tag):
                 raise StepError(f"{wheel.name} does not run everywhere:\n{audited}")
 

@@ -84,7 +84,7 @@ def _download_dependencies(steps: Steps, folder: Path, version: str, *, is_musl:
     zstd = () if int(version.partition(".")[2]) >= 14 else ("backports.zstd",)
     pip = (sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:")
     where = (f"--dest={folder}", f"--python-version={version}", *platforms)
-    steps.run(*pip, *where, "click", "lz4", *zstd)
+    steps.run(*pip, *where, "click", *zstd)
 
 
 def _system_python(steps: Steps, cache: Path, suite: str) -> Place:

@@ -85,6 +85,18 @@ class Toolchain:
         """Options by which no path of this machine gets into what is compiled."""
         return f"-ffile-prefix-map={source}=pystack -ffile-prefix-map={self._cache}=build"
 
+    def audit_options(self, steps: Steps) -> list[str]:
+        """Options for `auditwheel show`: a `libc.so` to find, since that of glibc is no ELF file."""
+        if self.libc is not MUSL:
+            return []
+        stub = self._folder / "libc.so"
+        empty = self._folder / "empty.c"
+        empty.write_text("")
+        steps.run(
+            *(self["cc"], "-shared", "-nostdlib", "-o", stub, empty), environment=self.environment()
+        )
+        return ["--ldpaths", str(self._folder)]
+
     def _wrap(self, name: str, command: str, before: str = "") -> None:
         path = self._folder / name
         path.write_text(f'#!/bin/sh\n{before}exec "{self.zig}" {command} "$@"\n')
