@@ -17,9 +17,16 @@ struct Waiting {
     std::span<const pid_t> late;
 };
 
-/// Of this thread, while it seizes. Initial-exec: a signal handler may not allocate.
-[[gnu::tls_model("initial-exec")]] constinit thread_local std::atomic<const Waiting*> waiting =
-    nullptr;
+// A signal handler may not allocate: glibc does at a thread's first access, except in this model.
+// musl never does, and loads no extension that uses it.
+#ifdef __GLIBC__
+#define PYSTACK_SIGNAL_SAFE_TLS [[gnu::tls_model("initial-exec")]]
+#else
+#define PYSTACK_SIGNAL_SAFE_TLS
+#endif
+
+/// Of this thread, while it seizes.
+PYSTACK_SIGNAL_SAFE_TLS constinit thread_local std::atomic<const Waiting*> waiting = nullptr;
 
 /// Who was collected here is gone for the guard when it asks.
 void collect_ended(int /*signal*/) {
