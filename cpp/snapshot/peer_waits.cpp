@@ -1,6 +1,10 @@
 #include "snapshot/peer_waits.h"
 
+#include <signal.h>
+
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <utility>
@@ -30,9 +34,12 @@ struct Moment {
     bool operator==(const Moment&) const = default;
 };
 
-/// nullopt: the process has other threads, or runs.
+/// nullopt: the process has other threads, runs, or is stopped, when its call may be over.
 std::optional<Moment> moment_of(pid_t pid) {
+    constexpr char kSleeps = 'S';
     if (process::list_tasks(pid).size() != 1) return std::nullopt;
+    const auto stat = process::read_stat(pid, pid);
+    if (!stat || stat->state != kSleeps) return std::nullopt;
     const auto text = process::read_task_file(pid, pid, "syscall");
     const auto call = text ? process::parse_syscall(*text) : std::nullopt;
     const auto run_ns = process::read_run_time_ns(pid, pid);
@@ -49,6 +56,23 @@ struct ProcessWait {
 std::vector<pid_t> without(std::vector<pid_t> pids, pid_t itself) {
     std::erase(pids, itself);
     return pids;
+}
+
+/// Whether a signal can do more than to end it, as those of timers and children may: others come
+/// from outside.
+bool handles_signals(pid_t pid) {
+    constexpr int kOfOwn[] = {SIGALRM, SIGVTALRM, SIGPROF, SIGCHLD, SIGIO, SIGUSR1, SIGUSR2};
+    constexpr int kHexadecimal = 16;
+    const auto status = process::read_task_file(pid, pid, "status");
+    const auto text = status ? process::status_field(*status, "SigCgt") : std::nullopt;
+    std::uint64_t caught = 0;
+    if (!text ||
+        std::from_chars(text->data(), text->data() + text->size(), caught, kHexadecimal).ec !=
+            std::errc{}) {
+        return true;
+    }
+    return std::ranges::any_of(kOfOwn,
+                               [&](int signal) { return (caught >> (signal - 1) & 1) != 0; });
 }
 
 /// nullopt: others may be able to end it.
@@ -88,7 +112,9 @@ class ProcessWaits {
 
     static std::optional<Seen> look_at(pid_t pid) {
         const auto before = moment_of(pid);
-        if (!before) return std::nullopt;
+        // In another pid namespace, numbers mean other processes.
+        if (!before || !process::shares_namespace(pid, "pid") || handles_signals(pid))
+            return std::nullopt;
         // Its memory is not needed: it has timeouts, which are not looked at.
         const memory::SegmentMemory no_memory({});
         const auto call = waits::describe_call(before->call, no_memory);
@@ -96,7 +122,7 @@ class ProcessWaits {
         std::optional<ProcessWait> wait;
         if (call->kind == waits::CallKind::kDescriptor && call->fd) {
             wait = wait_for_file(pid, *call);
-        } else if (call->kind == waits::CallKind::kChild && call->pid) {
+        } else if (call->pid && waits::waits_for_end(before->call)) {
             wait = ProcessWait{WaitKind::kProcess, {*call->pid}};
         }
         if (!wait || wait->enders.empty() || moment_of(pid) != before) return std::nullopt;
@@ -141,8 +167,8 @@ std::vector<model::PeerWait> find_circle(ProcessWaits& waits, const ProcessWait&
 }  // namespace
 
 void add_peer_waits(const LiveTarget& target, RawSnapshot& raw) {
-    // In another pid namespace, numbers in the arguments of its calls mean other processes.
     if (target.namespace_pid()) return;
+    const bool handles = handles_signals(target.pid());
     ProcessWaits waits;
     for (RawThread& thread : raw.threads) {
         if (!thread.wait) continue;
@@ -155,8 +181,10 @@ void add_peer_waits(const LiveTarget& target, RawSnapshot& raw) {
             if (peer != nullptr && peer->enders == std::vector{target.pid()})
                 wait.peer_wait = peer->kind;
         }
-        const bool is_private = wait.kind == WaitKind::kProcess || thread.wait->ends_complete;
-        if (!before || before->call != thread.wait->call || wait.is_timed || !is_private) continue;
+        if (!before || before->call != thread.wait->call || wait.is_timed || handles) continue;
+        const bool is_known = wait.kind == WaitKind::kProcess ? waits::waits_for_end(before->call)
+                                                              : thread.wait->ends_complete;
+        if (!is_known) continue;
         wait.process_circle = find_circle(waits, *own, target.pid());
         if (moment_of(target.pid()) != before) wait.process_circle.clear();
     }

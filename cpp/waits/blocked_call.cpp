@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <array>
@@ -178,6 +179,12 @@ std::optional<std::int64_t> restarted_call(std::string_view kernel_function) {
         if (kernel_function.find(part) != std::string_view::npos) return number;
     }
     return std::nullopt;
+}
+
+bool waits_for_end(const Syscall& call) {
+    constexpr std::uint64_t kOthers = WUNTRACED | WCONTINUED;  // WSTOPPED is WUNTRACED.
+    if (call.number == SYS_wait4) return (call.argument2 & kOthers) == 0;
+    return call.number == SYS_waitid && (call.argument3 & kOthers) == 0;
 }
 
 bool is_write(std::string_view name) {

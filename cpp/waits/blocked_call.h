@@ -48,6 +48,9 @@ std::optional<std::int64_t> call_before(const memory::MemoryReader& memory, Remo
 /// The same, by the function of the kernel that the thread sleeps in ("wchan").
 std::optional<std::int64_t> restarted_call(std::string_view kernel_function);
 
+/// Whether a call waits for a child to end, and not to stop or to go on as well.
+bool waits_for_end(const arch::Syscall& call);
+
 /// Whether a call that waits for a descriptor writes to it; `name` is that of BlockedCall.
 bool is_write(std::string_view name);
 

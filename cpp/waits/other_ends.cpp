@@ -40,6 +40,13 @@ bool is_of_kernel(pid_t pid) {
     return stat && (stat->flags & kKernelThread) != 0;
 }
 
+/// Whether we are in the outermost pid namespace: processes outside of others are not visible.
+bool sees_all_processes() {
+    constexpr ::ino_t kInitial = 0xEFFFFFFC;  // PROC_PID_INIT_INO [include/linux/proc_ns.h]
+    struct ::stat ours{};
+    return ::stat("/proc/self/ns/pid", &ours) == 0 && ours.st_ino == kInitial;
+}
+
 class Search {
   public:
     explicit Search(std::span<const FileEnd> ends) : ends_(ends) {
@@ -48,8 +55,22 @@ class Search {
 
     /// False: there are too many files.
     bool look_at(pid_t pid) {
-        const std::string path = "/proc/" + std::to_string(pid) + "/fd";
-        const Folder files(::opendir(path.c_str()));
+        const std::size_t before = looked_at_;
+        if (!look_in(pid, "/proc/" + std::to_string(pid))) return false;
+        // "." and ".." alone: the main thread may have ended.
+        if (looked_at_ - before > 2) return true;
+        const auto living = process::living_thread(pid);
+        return !living || *living == pid || look_in(pid, "/proc/" + std::to_string(*living));
+    }
+
+    void miss_some() { found_.complete = false; }
+
+    EndUsers found() { return std::move(found_); }
+
+  private:
+    /// `folder`: of the process, or of one of its threads.
+    bool look_in(pid_t pid, const std::string& folder) {
+        const Folder files(::opendir((folder + "/fd").c_str()));
         if (!files) {
             found_.complete &= errno == ENOENT || errno == ESRCH || is_of_kernel(pid);
             return true;
@@ -61,9 +82,6 @@ class Search {
         return true;
     }
 
-    EndUsers found() { return std::move(found_); }
-
-  private:
     void look_at_file(pid_t pid, int folder, const char* name) {
         std::array<char, PATH_MAX> text;
         const ssize_t size = ::readlinkat(folder, name, text.data(), text.size());
@@ -118,6 +136,7 @@ bool is_private(const FileEnd& end) {
 
 EndUsers find_users(std::span<const FileEnd> ends) {
     Search search(ends);
+    if (!sees_all_processes()) search.miss_some();
     const Folder processes(::opendir("/proc"));
     if (!processes)
         return {.pids = std::vector<std::vector<pid_t>>(ends.size()), .complete = false};

@@ -112,6 +112,14 @@ std::optional<std::int32_t> joined_thread(const arch::Syscall& call,
                                           const memory::MemoryReader& memory) {
     const auto futex = waited_futex(call);
     if (!futex || (call.argument1 & FUTEX_PRIVATE_FLAG) != 0) return std::nullopt;
+    // The word is in struct pthread, which begins with a pointer to itself, and has another one
+    // [nptl/descr.h].
+    constexpr std::uint64_t kTid = 0x2D0;
+    constexpr std::uint64_t kSelf = 0x10;
+    if (futex->value < kTid) return std::nullopt;
+    const RemoteAddr thread{futex->value - kTid};
+    if (memory.read_pointer(thread) != thread || memory.read_pointer(thread + kSelf) != thread)
+        return std::nullopt;
     const auto tid = memory.read_value<std::int32_t>(*futex);
     const auto expected = static_cast<std::int32_t>(static_cast<std::uint32_t>(call.argument2));
     return tid && *tid > 0 && *tid == expected ? std::optional(*tid) : std::nullopt;

@@ -90,11 +90,11 @@ class WaitText:
 
     def _peers(self, wait: Wait) -> Iterator[str]:
         """Of a circle of more than two processes."""
-        names = {peer.pid: _process(peer.pid, peer.command) for peer in wait.process_circle}
-        names[self._pid] = "this process"
+        named = {wait.pid, *(end.pid for end in wait.other_ends)}
         for peer in wait.process_circle:
-            enders = [names.get(pid, str(pid)) for pid in peer.enders]
-            yield f"; {names[peer.pid]} waits for {_peer_text(peer.kind, enders)}"
+            name = str(peer.pid) if peer.pid in named else _process(peer.pid, peer.command)
+            enders = ["this process" if pid == self._pid else str(pid) for pid in peer.enders]
+            yield f"; {name} waits for {_peer_text(peer.kind, enders)}"
 
     def _what(self, wait: Wait, same: bool) -> str:
         name = f" ({escape(wait.name)})" if same and wait.name is not None else ""
@@ -235,7 +235,9 @@ def _other_text(wait: Wait, same: bool) -> str:
 
 
 def _peer_text(kind: str, enders: Sequence[str] = ("this process",)) -> str:
-    return _PEER_WAITS[kind].format(" and ".join(enders), "have" if len(enders) > 1 else "has")
+    *first, last = enders
+    names = f"{', '.join(first)} and {last}" if first else last
+    return _PEER_WAITS[kind].format(names, "have" if first else "has")
 
 
 def _process(pid: int, command: str | None) -> str:

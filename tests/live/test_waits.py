@@ -345,6 +345,8 @@ PROCESS_CIRCLES = [
     "through_a_third",
     "through_one_that_sleeps",
     "with_another_thread",
+    "with_a_timer",
+    "one_is_stopped",
     "fifos",
     "full_pipe",
 ]

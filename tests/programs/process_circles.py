@@ -12,8 +12,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 FACTS_FILE, KIND = sys.argv[1:]
+TO_CHILD = os.pipe()
 
 
 def tell(child, kind, peer_wait, circle, threads=1, child_call="read", others=()):
@@ -33,14 +35,14 @@ def tell(child, kind, peer_wait, circle, threads=1, child_call="read", others=()
 
 def read_from_each_other():
     """Returns the child and what to read from it. The child waits for this process."""
-    to_child, to_parent = os.pipe(), os.pipe()
+    to_parent = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(to_child[1])
+        os.close(TO_CHILD[1])
         os.close(to_parent[0])
-        os.read(to_child[0], 1)
+        os.read(TO_CHILD[0], 1)
         os._exit(0)
-    os.close(to_child[0])
+    os.close(TO_CHILD[0])
     os.close(to_parent[1])
     return child, to_parent[0]
 
@@ -95,6 +97,25 @@ def through_one_that_sleeps():
         os._exit(0)
     tell(first, "pipe", None, False)
     os.read(to_parent[0], 1)
+
+
+def one_is_stopped():
+    """What it waits for has been written already."""
+    child, file = read_from_each_other()
+    while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "S":
+        time.sleep(0.001)
+    os.kill(child, signal.SIGSTOP)
+    os.write(TO_CHILD[1], b".")
+    tell(child, "pipe", None, False)
+    os.read(file, 1)
+
+
+def with_a_timer():
+    """Whose handler could write to the child."""
+    signal.signal(signal.SIGALRM, lambda *_: os.write(TO_CHILD[1], b"."))
+    child, file = read_from_each_other()
+    tell(child, "pipe", None, False)
+    os.read(file, 1)
 
 
 def with_another_thread():

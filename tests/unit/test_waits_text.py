@@ -242,13 +242,13 @@ def test_a_deadlock_of_two_processes() -> None:
 def test_a_deadlock_of_three_processes() -> None:
     peers = [
         {"pid": 98, "command": "b", "kind": "socket", "enders": [99, 4711]},
-        {"pid": 99, "command": None, "kind": "process", "enders": [98]},
+        {"pid": 99, "command": "c", "kind": "process", "enders": [98]},
     ]
     ends = [{"pid": 98, "command": "b"}]
     thread = waiting(1, kind="pipe", fd=3, other_ends=ends, process_circle=peers)
     assert lines(thread, deadlocks=[[0]])[1] == (
-        'Deadlock: 1 "thread-1" waits for a pipe (fd 3), other end: 98 (b); 98 (b) waits for a unix socket'
-        " whose other end only 99 and this process have; 99 waits for 98 (b) to end."
+        'Deadlock: 1 "thread-1" waits for a pipe (fd 3), other end: 98 (b); 98 waits for a unix socket whose'
+        " other end only 99 and this process have; 99 (c) waits for 98 to end."
     )
 
 

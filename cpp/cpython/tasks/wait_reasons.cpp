@@ -274,11 +274,16 @@ void WaitReasons::add_holders(std::vector<RawTask>& tasks) {
         const auto found = holders.find(task.wait->object);
         if (found == holders.end()) continue;
         const RemoteAddr owner = recorded_owner(*task.wait);
-        task.wait->holders = owner ? std::vector{owner.value} : found->second;
+        const auto is_owner = [&](const RawTask& one) { return one.address == owner; };
+        if (!owner) {
+            task.wait->holders = found->second;
+        } else if (std::ranges::any_of(tasks, is_owner)) {
+            task.wait->holders = {owner.value};
+        }
     }
 }
 
-/// anyio's locks know it; null for others.
+/// anyio's locks know it, also of a task that has ended; null for others.
 RemoteAddr WaitReasons::recorded_owner(const model::TaskWait& wait) {
     if (wait.kind != Kind::kLock || !wait.type_name || !wait.type_name->starts_with("anyio."))
         return {};

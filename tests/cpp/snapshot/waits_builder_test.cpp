@@ -56,3 +56,22 @@ TEST_CASE("waits that are no part of a circle") {
     threads[0].waits_for->holders.push_back({});
     CHECK(find_deadlocks(threads).empty());
 }
+
+TEST_CASE("futures are part of a circle if it is sure who completes them") {
+    auto threads = waiting({1, 0}, WaitKind::kFuture);
+    const auto with_proof = [&](model::HolderProof proof) {
+        for (model::Thread& thread : threads) thread.waits_for->holders.front().proof = proof;
+        return find_deadlocks(threads);
+    };
+    CHECK(with_proof(model::HolderProof::kLoop) == Circles{{0, 1}});
+    CHECK(with_proof(model::HolderProof::kWorker) == Circles{{0, 1}});
+    CHECK(with_proof(model::HolderProof::kPool).empty());
+}
+
+TEST_CASE("a thread that waits for processes that wait for it is a circle by itself") {
+    auto threads = waiting({{}, {}});
+    threads[1].waits_for.emplace().kind = WaitKind::kPipe;
+    CHECK(find_deadlocks(threads).empty());
+    threads[1].waits_for->process_circle.push_back({.process = {.pid = 7, .command = {}}});
+    CHECK(find_deadlocks(threads) == Circles{{1}});
+}

@@ -99,11 +99,18 @@ TEST_CASE("words that are no condition with a waiter") {
 
 TEST_CASE("the thread that is joined") {
     FakeMemory memory;
-    const RemoteAddr word = memory.allocate(8);
+    const RemoteAddr thread = memory.allocate(0x2D8);
+    const RemoteAddr word = thread + 0x2D0;
     memory.put(word, std::int32_t{4711});
-    CHECK(joined_thread({SYS_futex, word.value, FUTEX_WAIT_BITSET, 4711}, memory) == 4711);
-    CHECK_FALSE(joined_thread({SYS_futex, word.value, FUTEX_WAIT_BITSET_PRIVATE, 4711}, memory));
-    CHECK_FALSE(joined_thread({SYS_futex, word.value, FUTEX_WAIT_BITSET, 4712}, memory));
+    const auto joined = [&](std::uint64_t operation, std::uint64_t expected) {
+        return joined_thread({SYS_futex, word.value, operation, expected}, memory);
+    };
+    CHECK_FALSE(joined(FUTEX_WAIT_BITSET, 4711));
+    memory.put(thread, thread.value);
+    memory.put(thread + 0x10, thread.value);
+    CHECK(joined(FUTEX_WAIT_BITSET, 4711) == 4711);
+    CHECK_FALSE(joined(FUTEX_WAIT_BITSET_PRIVATE, 4711));
+    CHECK_FALSE(joined(FUTEX_WAIT_BITSET, 4712));
     memory.put(word, std::int32_t{0});
-    CHECK_FALSE(joined_thread({SYS_futex, word.value, FUTEX_WAIT_BITSET, 0}, memory));
+    CHECK_FALSE(joined(FUTEX_WAIT_BITSET, 0));
 }
