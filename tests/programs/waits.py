@@ -213,10 +213,10 @@ else:
 
 
 try:
-    has_glibc = bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    glibc = os.confstr("CS_GNU_LIBC_VERSION")
 except (OSError, ValueError):  # The second where the name is not known.
-    has_glibc = False
-if has_glibc and importlib.util.find_spec("_ctypes"):
+    glibc = None
+if glibc and importlib.util.find_spec("_ctypes"):
     import ctypes
 
     libc = ctypes.CDLL(None)
@@ -272,7 +272,7 @@ if has_glibc and importlib.util.find_spec("_ctypes"):
     native_thread, runs_native_thread = thread_of_pthreads()
 
     # Newer ones wait for a word that says nothing of the thread.
-    has_tid = tuple(map(int, has_glibc.split()[1].split("."))) < (2, 43)
+    has_tid = tuple(map(int, glibc.split()[1].split("."))) < (2, 43)
 
     @case("thread" if has_tid else "futex", holder=("of_pthreads", "thread") if has_tid else None)
     def joins_native_thread():
