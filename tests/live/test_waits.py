@@ -371,6 +371,7 @@ def test_processes_that_wait_for_each_other(
         )
         documents = [dump_json(target.pid), dump_json(target.pid, "--no-block")]
         text = run_tool("dump", target.pid).stdout
+        os.killpg(target.pid, signal.SIGKILL)
     for document in documents:
         (main,) = [thread for thread in document["threads"] if thread["is_main"]]
         wait = main["waits_for"]

@@ -16,6 +16,7 @@ import time
 
 FACTS_FILE, KIND = sys.argv[1:]
 TO_CHILD = os.pipe()
+os.setpgid(0, 0)  # So that the test can end the children, too.
 
 
 def tell(child, kind, peer_wait, circle, threads=1, child_call="read", others=()):
