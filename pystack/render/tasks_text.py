@@ -196,7 +196,7 @@ class TasksText:
                 yield f"await {len(names)} tasks"
         if wait.holders:
             holders = [self._by_id[one] for one in wait.holders if one in self._by_id]
-            yield f"held by {_list(holders)}"
+            yield f"held by {_list(holders) or 'a task that is not shown'}"
 
 
 def _list(tasks: Sequence[Task]) -> str:
