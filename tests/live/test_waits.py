@@ -354,8 +354,9 @@ PROCESS_CIRCLES = [
 CALLS = {"read": "0", "write": "1", "recv": "45"}
 
 
+# The kernel says it all, whatever the version.
 @pytest.mark.parametrize("kind", PROCESS_CIRCLES)
-@pytest.mark.parametrize("interpreter", required(), ids=str)
+@pytest.mark.parametrize("interpreter", [required()[0], required()[-1]], ids=str)
 def test_processes_that_wait_for_each_other(
     interpreter: Interpreter, tmp_path: Path, kind: str
 ) -> None:
