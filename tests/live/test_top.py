@@ -47,6 +47,7 @@ class Terminal:
 
     def __init__(self, folder: Path) -> None:
         self._socket = str(folder / "tmux")
+        self._states = 0
         shell = "env -u NO_COLOR PS1='$ ' bash --norc --noprofile -i"
         self._tmux("-f", "/dev/null", "new-session", "-d", "-x", "110", "-y", "32", shell)
         self.expect(r"^\$")
@@ -70,9 +71,11 @@ class Terminal:
         """What a program can leave changed: settings, alternate screen, cursor, mouse, keys."""
         modes = "alternate_on cursor_flag mouse_any_flag keypad_flag"
         shown = self._tmux("display", "-p", " ".join(f"#{{{mode}}}" for mode in modes.split()))
-        self.type("clear; stty -a | cksum", "Enter")
-        self.expect(r"^\d+ \d+$")
-        sums = re.findall(r"^\d+ \d+$", self.screen(), re.MULTILINE)
+        # The screen may still have an earlier answer.
+        self._states += 1
+        self.type(f"clear; echo state {self._states} $(stty -a | cksum)", "Enter")
+        self.expect(rf"^state {self._states} \d+ \d+$")
+        sums = re.findall(rf"^state {self._states} (\d+ \d+)$", self.screen(), re.MULTILINE)
         return [shown.strip(), *sums]
 
     def resize(self, columns: int, rows: int) -> None:
