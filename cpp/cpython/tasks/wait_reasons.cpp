@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "cpython/objects/attributes.h"
@@ -244,7 +244,7 @@ std::vector<RemoteAddr> WaitReasons::entered(const AwaitingFrame& frame,
 }
 
 void WaitReasons::add_holders(std::vector<RawTask>& tasks) {
-    std::unordered_map<std::uint64_t, std::vector<std::uint64_t>> holders;
+    Holders holders;
     for (const RawTask& task : tasks) {
         if (task.wait && can_be_held(task.wait->kind)) holders[task.wait->object];
     }
@@ -269,26 +269,36 @@ void WaitReasons::add_holders(std::vector<RawTask>& tasks) {
             }
         }
     }
+    use_recorded_owners(tasks, holders);
     for (RawTask& task : tasks) {
         if (!task.wait) continue;
         const auto found = holders.find(task.wait->object);
-        if (found == holders.end()) continue;
-        const RemoteAddr owner = recorded_owner(*task.wait);
-        const auto is_owner = [&](const RawTask& one) { return one.address == owner; };
-        if (!owner) {
-            task.wait->holders = found->second;
-        } else if (std::ranges::any_of(tasks, is_owner)) {
-            task.wait->holders = {owner.value};
-        }
+        if (found != holders.end()) task.wait->holders = found->second;
     }
 }
 
-/// anyio's locks know it, also of a task that has ended; null for others.
-RemoteAddr WaitReasons::recorded_owner(const model::TaskWait& wait) {
-    if (wait.kind != Kind::kLock || !wait.type_name || !wait.type_name->starts_with("anyio."))
-        return {};
-    const RemoteAddr owner = Attributes(memory_, layout_, types_).get({wait.object}, "_owner_task");
-    return owner && Futures::is_task(futures_.kind_of(owner)) ? owner : RemoteAddr{};
+/// anyio's locks know them, also tasks that have ended.
+void WaitReasons::use_recorded_owners(const std::vector<RawTask>& tasks, Holders& holders) {
+    std::unordered_map<std::uint64_t, RemoteAddr> owners;  ///< By lock.
+    for (const RawTask& task : tasks) {
+        if (!task.wait || task.wait->kind != Kind::kLock || !task.wait->type_name ||
+            !task.wait->type_name->starts_with("anyio.")) {
+            continue;
+        }
+        const auto [owner, is_new] = owners.try_emplace(task.wait->object);
+        if (!is_new) continue;
+        const RemoteAddr found =
+            Attributes(memory_, layout_, types_).get({task.wait->object}, "_owner_task");
+        if (found && Futures::is_task(futures_.kind_of(found))) owner->second = found;
+    }
+    if (owners.empty()) return;
+    std::unordered_set<RemoteAddr> known;
+    for (const RawTask& task : tasks) known.insert(task.address);
+    for (const auto& [lock, owner] : owners) {
+        if (!owner) continue;
+        holders[lock].clear();
+        if (known.contains(owner)) holders[lock].push_back(owner.value);
+    }
 }
 
 /// In a with block of timeout(), of a cancel scope, or of something that may have one inside.

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/address.h"
@@ -45,7 +47,9 @@ class WaitReasons {
     /// Objects whose exit method, of one of these names, is on the stack of the frame.
     std::vector<RemoteAddr> entered(const AwaitingFrame& frame,
                                     std::span<const std::string_view> exit_methods);
-    RemoteAddr recorded_owner(const model::TaskWait& wait);
+    /// Tasks, by the lock that they hold.
+    using Holders = std::unordered_map<std::uint64_t, std::vector<std::uint64_t>>;
+    void use_recorded_owners(const std::vector<RawTask>& tasks, Holders& holders);
     bool may_time_out(const AwaitingFrame& frame);
 
     const memory::MemoryReader& memory_;
