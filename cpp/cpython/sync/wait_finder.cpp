@@ -163,7 +163,7 @@ void WaitFinder::find_target(RemoteAddr object, FoundWait& wait) {
 
 void WaitFinder::find_name(std::span<const RawFrame> frames, FoundWait& wait) {
     if (!wait.object || !wait.wait.name.empty()) return;
-    if (wait.wait.kind == WaitKind::kThread && wait.object) {
+    if (wait.wait.kind == WaitKind::kThread) {
         wait.wait.name = text(wait.object, "_name");
         return;
     }
