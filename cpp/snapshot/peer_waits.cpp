@@ -132,21 +132,26 @@ class ProcessWaits {
     std::map<pid_t, std::optional<Seen>> seen_;
 };
 
-/// Of a thread of the target.
-std::optional<ProcessWait> wait_of(const model::Wait& wait, pid_t itself) {
-    ProcessWait found{wait.kind, {}};
-    if (wait.kind == WaitKind::kProcess && wait.pid) found.enders = {*wait.pid};
-    for (const model::ProcessName& end : wait.other_ends) found.enders.push_back(end.pid);
-    found.enders = without(std::move(found.enders), itself);
-    return found.enders.empty() ? std::nullopt : std::optional(std::move(found));
+/// The processes that can end a wait of the target, without itself.
+std::vector<pid_t> enders_of(const model::Wait& wait, pid_t itself) {
+    std::vector<pid_t> enders;
+    if (wait.kind == WaitKind::kProcess && wait.pid) enders = {*wait.pid};
+    for (const model::ProcessName& end : wait.other_ends) enders.push_back(end.pid);
+    return without(std::move(enders), itself);
 }
 
-/// The processes that must go on before the first can, itself left out, in the order in which they
-/// are met. Empty: one of them may go on.
-std::vector<model::PeerWait> find_circle(ProcessWaits& waits, const ProcessWait& first,
+/// Whether it lasts until one of the other ends, or the child, does something.
+bool is_bound_to_enders(const RawWait& wait) {
+    if (!wait.call || wait.wait.is_timed) return false;
+    return wait.wait.kind == WaitKind::kProcess ? waits::waits_for_end(*wait.call)
+                                                : wait.ends_complete;
+}
+
+/// The processes that must go on before one that waits for `next` can, itself left out, in the
+/// order in which they are met. Empty: one of them may go on.
+std::vector<model::PeerWait> find_circle(ProcessWaits& waits, std::vector<pid_t> next,
                                          pid_t itself) {
     std::vector<model::PeerWait> circle;
-    std::vector<pid_t> next = first.enders;
     while (!next.empty()) {
         const pid_t pid = next.front();
         next.erase(next.begin());
@@ -167,25 +172,25 @@ std::vector<model::PeerWait> find_circle(ProcessWaits& waits, const ProcessWait&
 }  // namespace
 
 void add_peer_waits(const LiveTarget& target, RawSnapshot& raw) {
+    // In another pid namespace, numbers in the arguments of its calls mean other processes.
     if (target.namespace_pid()) return;
-    const bool handles = handles_signals(target.pid());
+    const bool is_alone = raw.infos.size() == 1;
     ProcessWaits waits;
     for (RawThread& thread : raw.threads) {
         if (!thread.wait) continue;
         model::Wait& wait = thread.wait->wait;
-        const auto own = wait_of(wait, target.pid());
-        if (!own) continue;
-        const auto before = moment_of(target.pid());
-        if (own->enders.size() == 1) {
-            const ProcessWait* peer = waits.find(own->enders.front());
+        const std::vector<pid_t> enders = enders_of(wait, target.pid());
+        if (enders.empty()) continue;
+        if (enders.size() == 1) {
+            const ProcessWait* peer = waits.find(enders.front());
             if (peer != nullptr && peer->enders == std::vector{target.pid()})
                 wait.peer_wait = peer->kind;
         }
-        if (!before || before->call != thread.wait->call || wait.is_timed || handles) continue;
-        const bool is_known = wait.kind == WaitKind::kProcess ? waits::waits_for_end(before->call)
-                                                              : thread.wait->ends_complete;
-        if (!is_known) continue;
-        wait.process_circle = find_circle(waits, *own, target.pid());
+        if (!is_alone || !is_bound_to_enders(*thread.wait) || handles_signals(target.pid()))
+            continue;
+        const auto before = moment_of(target.pid());
+        if (!before || before->call != thread.wait->call) continue;
+        wait.process_circle = find_circle(waits, enders, target.pid());
         if (moment_of(target.pid()) != before) wait.process_circle.clear();
     }
 }
