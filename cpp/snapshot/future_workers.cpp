@@ -8,11 +8,19 @@ namespace pystack::snapshot {
 
 namespace {
 
+using cpython::Code;
+using cpython::RawFrame;
+
 bool waits_for_future(const RawThread& thread) {
     return thread.wait && thread.wait->wait.kind == model::WaitKind::kFuture;
 }
 
 }  // namespace
+
+bool FutureWorkers::reads(const Code& code) {
+    return cpython::ThreadPools::is_worker(code) || cpython::ThreadPools::is_work(code) ||
+           cpython::ProcessPools::is_manager(code) || cpython::LoopFutures::is_loop(code);
+}
 
 void FutureWorkers::find(RawSnapshot& raw) {
     if (std::ranges::none_of(raw.threads, waits_for_future)) return;
@@ -39,12 +47,11 @@ void FutureWorkers::find(RawSnapshot& raw) {
 std::vector<cpython::ProcessPools::Pool> FutureWorkers::find_process_pools(const RawSnapshot& raw) {
     std::vector<cpython::ProcessPools::Pool> pools;
     for (const RawThread& thread : raw.threads) {
-        cpython::for_each_end(thread.frames, [&](std::size_t i) {
-            const cpython::Code* code = cpython::code_of(raw.codes, thread.frames[i]);
-            if (code == nullptr || !cpython::ProcessPools::is_manager(*code)) return;
-            if (auto pool = process_pools_.pool_of(*code, thread.frames[i]))
-                pools.push_back(*std::move(pool));
-        });
+        const auto add = [&](const Code& code, const RawFrame& frame) {
+            if (!cpython::ProcessPools::is_manager(code)) return;
+            if (auto pool = process_pools_.pool_of(code, frame)) pools.push_back(*std::move(pool));
+        };
+        cpython::for_each_code(raw.codes, thread.frames, add);
     }
     return pools;
 }
@@ -54,17 +61,15 @@ std::vector<FutureWorkers::Worker> FutureWorkers::find_workers(const RawSnapshot
     for (std::size_t t = 0; t < raw.threads.size(); ++t) {
         RemoteAddr future;
         // The frames of the work come before that of the worker which does it.
-        cpython::for_each_end(raw.threads[t].frames, [&](std::size_t i) {
-            const cpython::RawFrame& frame = raw.threads[t].frames[i];
-            const cpython::Code* code = cpython::code_of(raw.codes, frame);
-            if (code == nullptr) return;
-            if (cpython::ThreadPools::is_work(*code)) {
-                if (const RemoteAddr found = pools_.future_of(*code, frame)) future = found;
-            } else if (cpython::ThreadPools::is_worker(*code)) {
-                if (auto pool = pools_.pool_of(*code, frame))
+        const auto add = [&](const Code& code, const RawFrame& frame) {
+            if (cpython::ThreadPools::is_work(code)) {
+                if (const RemoteAddr found = pools_.future_of(code, frame)) future = found;
+            } else if (cpython::ThreadPools::is_worker(code)) {
+                if (auto pool = pools_.pool_of(code, frame))
                     workers.push_back({.thread = t, .pool = *pool, .future = future});
             }
-        });
+        };
+        cpython::for_each_code(raw.codes, raw.threads[t].frames, add);
     }
     return workers;
 }
@@ -91,19 +96,21 @@ bool FutureWorkers::find_queue(const std::vector<Worker>& workers, RawWait& wait
 std::vector<FutureWorkers::Loop> FutureWorkers::find_loops(const RawSnapshot& raw) {
     std::vector<Loop> loops;
     for (std::size_t t = 0; t < raw.threads.size(); ++t) {
-        cpython::for_each_end(raw.threads[t].frames, [&](std::size_t i) {
-            const cpython::RawFrame& frame = raw.threads[t].frames[i];
-            const cpython::Code* code = cpython::code_of(raw.codes, frame);
-            if (code != nullptr && cpython::LoopFutures::is_loop(*code))
-                loops.push_back({.thread = t, .loop = loop_futures_.loop_of(*code, frame)});
-        });
+        const auto add = [&](const Code& code, const RawFrame& frame) {
+            if (!cpython::LoopFutures::is_loop(code)) return;
+            const RemoteAddr loop = loop_futures_.loop_of(code, frame);
+            loops.push_back(
+                {.thread = t, .loop = loop, .not_begun = loop_futures_.not_begun(loop)});
+        };
+        cpython::for_each_code(raw.codes, raw.threads[t].frames, add);
     }
     return loops;
 }
 
 void FutureWorkers::find_loop(const std::vector<Loop>& loops, RawWait& wait) {
     const auto is_its = [&](const Loop& one) {
-        return loop_futures_.completes(one.loop, wait.object);
+        return loop_futures_.has_task(one.loop, wait.object) ||
+               std::ranges::find(one.not_begun, wait.object) != one.not_begun.end();
     };
     const auto loop = std::ranges::find_if(loops, is_its);
     if (loop == loops.end()) return;

@@ -22,6 +22,9 @@ class FutureWorkers {
           process_pools_(memory, layout, types, objects),
           loop_futures_(memory, layout, types, objects) {}
 
+    /// Whether find() reads frames of this code.
+    static bool reads(const cpython::Code& code);
+
     /// Completes the waits of all threads.
     void find(RawSnapshot& raw);
 
@@ -37,6 +40,7 @@ class FutureWorkers {
     struct Loop {
         std::size_t thread = 0;
         RemoteAddr loop;
+        std::vector<RemoteAddr> not_begun;  ///< As LoopFutures::not_begun().
     };
 
     std::vector<Worker> find_workers(const RawSnapshot& raw);

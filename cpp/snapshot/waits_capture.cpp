@@ -44,17 +44,13 @@ void WaitsCapture::copy(RawSnapshot& raw) {
     for (const RawThread& thread : raw.threads) {
         if (const auto first = python_frame(thread.frames))
             frames.push_back(thread.frames[*first].address);
-        cpython::for_each_end(thread.frames, [&](std::size_t i) {
-            const Code* code = code_of(raw.codes, thread.frames[i]);
-            if (code != nullptr &&
-                (readers_.objects.has_with_blocks(*code) ||
-                 cpython::may_be_wait_site(code->function.view()) ||
-                 cpython::ThreadPools::is_worker(*code) || cpython::ThreadPools::is_work(*code) ||
-                 cpython::ProcessPools::is_manager(*code) ||
-                 cpython::LoopFutures::is_loop(*code))) {
-                frames.push_back(thread.frames[i].address);
+        const auto note = [&](const Code& code, const cpython::RawFrame& frame) {
+            if (readers_.objects.has_with_blocks(code) ||
+                cpython::may_be_wait_site(code.function.view()) || FutureWorkers::reads(code)) {
+                frames.push_back(frame.address);
             }
-        });
+        };
+        cpython::for_each_code(raw.codes, thread.frames, note);
     }
     readers_.pages.fetch(frames);
 }

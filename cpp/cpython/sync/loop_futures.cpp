@@ -1,6 +1,7 @@
 #include "cpython/sync/loop_futures.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "cpython/objects/sequences.h"
 
@@ -25,30 +26,27 @@ RemoteAddr LoopFutures::loop_of(const Code& code, const RawFrame& frame) {
     return objects_.first_argument(memory_, code, frame, types_);
 }
 
-bool LoopFutures::completes(RemoteAddr loop, RemoteAddr future) {
-    return loop && future && (has_task(loop, future) || will_begin(loop, future));
-}
-
 bool LoopFutures::has_task(RemoteAddr loop, RemoteAddr future) {
+    if (!loop || !future) return false;
     const RemoteAddr list = attributes_.get(future, "_done_callbacks");
-    return std::ranges::any_of(
-        list_items(memory_, layout_, types_, list, kMostCallbacks), [&](RemoteAddr callback) {
-            return callbacks_.function_name(callback) == kChained && works_on(callback, loop);
-        });
+    return std::ranges::any_of(list_items(memory_, layout_, types_, list, kMostCallbacks),
+                               [&](RemoteAddr callback) {
+                                   if (callbacks_.function_name(callback) != kChained) return false;
+                                   const auto subjects = callbacks_.subjects(callback);
+                                   return std::ranges::find(subjects, loop) != subjects.end();
+                               });
 }
 
-bool LoopFutures::will_begin(RemoteAddr loop, RemoteAddr future) {
+std::vector<RemoteAddr> LoopFutures::not_begun(RemoteAddr loop) {
+    std::vector<RemoteAddr> objects;
+    if (!loop) return objects;
     const RemoteAddr ready = attributes_.get(loop, "_ready");
-    return std::ranges::any_of(
-        deque_items(memory_, layout_, types_, ready, kMostReady), [&](RemoteAddr handle) {
-            const RemoteAddr callback = attributes_.get(handle, "_callback");
-            return works_on(callback, future) && callbacks_.function_name(callback) == kBegins;
-        });
-}
-
-bool LoopFutures::works_on(RemoteAddr callback, RemoteAddr object) {
-    const auto subjects = callbacks_.subjects(callback);
-    return std::ranges::find(subjects, object) != subjects.end();
+    for (const RemoteAddr handle : deque_items(memory_, layout_, types_, ready, kMostReady)) {
+        const RemoteAddr callback = attributes_.get(handle, "_callback");
+        if (callbacks_.function_name(callback) != kBegins) continue;
+        std::ranges::copy(callbacks_.subjects(callback), std::back_inserter(objects));
+    }
+    return objects;
 }
 
 }  // namespace pystack::cpython

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "base/address.h"
 #include "cpython/frames/code_reader.h"
 #include "cpython/objects/attributes.h"
@@ -30,15 +32,13 @@ class LoopFutures {
     static bool is_loop(const Code& code);
     /// The loop of such a frame; null if it cannot be read.
     RemoteAddr loop_of(const Code& code, const RawFrame& frame);
-    /// Whether the future gets the result of a task of this loop, or of a coroutine that the loop
-    /// has yet to make a task of.
-    bool completes(RemoteAddr loop, RemoteAddr future);
+    /// Whether the future gets the result of a task of this loop.
+    bool has_task(RemoteAddr loop, RemoteAddr future);
+    /// The coroutines that the loop has yet to make tasks of, among other objects, and the futures
+    /// that are to get their results. At most some.
+    std::vector<RemoteAddr> not_begun(RemoteAddr loop);
 
   private:
-    bool has_task(RemoteAddr loop, RemoteAddr future);
-    bool will_begin(RemoteAddr loop, RemoteAddr future);
-    bool works_on(RemoteAddr callback, RemoteAddr object);
-
     const memory::MemoryReader& memory_;
     const Layout layout_;
     TypeCache& types_;

@@ -28,4 +28,12 @@ inline const Code* code_of(const CodeReader& codes, const RawFrame& frame) {
     return code == nullptr || code->problem ? nullptr : code;
 }
 
+/// Those of these frames whose code is known.
+template <class Visit>
+void for_each_code(const CodeReader& codes, std::span<const RawFrame> frames, Visit visit) {
+    for_each_end(frames, [&](std::size_t i) {
+        if (const Code* code = code_of(codes, frames[i])) visit(*code, frames[i]);
+    });
+}
+
 }  // namespace pystack::cpython

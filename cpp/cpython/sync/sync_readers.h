@@ -35,9 +35,8 @@ struct SyncReaders {
     /// is not known of their code, which does not change.
     void load(const memory::MemoryReader& from, const CodeReader& codes,
               std::span<const RawFrame> frames) {
-        for_each_end(frames, [&](std::size_t i) {
-            if (const Code* code = code_of(codes, frames[i])) objects.load(from, *code);
-        });
+        for_each_code(codes, frames,
+                      [&](const Code& code, const RawFrame&) { objects.load(from, code); });
     }
 
     const Layout layout;
