@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-_PACKAGES = ("/site-packages/", "/dist-packages/")
+_PACKAGES = ("site-packages", "dist-packages")
 # Regular expressions would say the same, but take longer to import and compile than a dump takes.
 
 
 def package_of(file: str) -> str | None:
     """The installed package that the file belongs to, as its folder or file is named."""
-    for folder in _PACKAGES:
-        _, found, rest = file.partition(folder)
-        if found:
-            return rest.partition("/")[0] or None
+    # The first part is before a slash.
+    for folder, inside in pairwise(file.split("/")[1:]):
+        if folder in _PACKAGES and inside:
+            return inside
     return None
 
 
@@ -24,13 +24,13 @@ def is_frozen(file: str) -> bool:
 
 def is_library(file: str) -> bool:
     """Whether the file, as code objects name it, belongs to the standard library or to an installed package."""
-    if is_frozen(file) or ".zip/" in file or any(folder in file for folder in _PACKAGES):
+    if is_frozen(file) or ".zip/" in file:
         return True
-    parts = file.split("/")
     # The first part is before a slash, the last is the file.
-    return any(
+    folders = file.split("/")[1:-1]
+    return any(folder in _PACKAGES for folder in folders) or any(
         folder in ("lib", "lib64") and _is_of_a_version(inside)
-        for folder, inside in pairwise(parts[1:-1])
+        for folder, inside in pairwise(folders)
     )
 
 
