@@ -6,22 +6,20 @@ Every error is converted by `pystack.errors.from_code`, so callers see the class
 from collections.abc import Callable, Sequence
 from typing import Literal, TypedDict
 
-GilState = Literal["holds", "waits", "dropping", "none"]
-StackEnd = Literal["complete", "torn", "unreadable", "depth_limit", "no_python"]
+from pystack.literals import (
+    GilState,
+    HolderProof,
+    ModuleStatus,
+    StackEnd,
+    TaskLibrary,
+    TaskState,
+    TaskWaitKind,
+    VariableKind,
+)
 
 class RawVariable(TypedDict):
     name: str
-    kind: Literal[
-        "positional_only",
-        "positional",
-        "keyword_only",
-        "var_positional",
-        "var_keyword",
-        "implicit",
-        "local",
-        "cell",
-        "free",
-    ]
+    kind: VariableKind
     value: str | None  # None: redacted
     type: str | None  # the value's class, with its module
     redacted: bool
@@ -87,7 +85,7 @@ class RawNative(TypedDict):
 class RawHolder(TypedDict):
     tid: int | None
     python_thread_id: int | None
-    proof: Literal["owner", "with_block", "thread", "worker", "pool", "event_loop"]
+    proof: HolderProof
     file: str | None
     line: int | None
 
@@ -130,27 +128,7 @@ class RawEventLoop(TypedDict):
     busy_s: float | None
 
 class RawTaskWait(TypedDict):
-    kind: Literal[
-        "other",
-        "task",
-        "future",
-        "gather",
-        "wait",
-        "task_group",
-        "sleep",
-        "lock",
-        "semaphore",
-        "condition",
-        "event",
-        "barrier",
-        "queue_get",
-        "queue_put",
-        "queue_join",
-        "stream_read",
-        "stream_write",
-        "executor",
-        "process",
-    ]
+    kind: TaskWaitKind
     id: int | None  # address of the object
     type: str | None
     holders: list[int]  # RawTask["id"]
@@ -160,11 +138,11 @@ class RawTaskWait(TypedDict):
     target: str | None  # whom a stream is connected to
 
 class RawTask(TypedDict):
-    library: Literal["asyncio", "trio", "greenlet"]
+    library: TaskLibrary
     id: int  # its address
     interpreter_id: int
     name: str | None
-    state: Literal["created", "ready", "running", "waiting"] | None
+    state: TaskState | None
     loop: int | None  # RawEventLoop["id"]
     python_thread_id: int | None  # RawThread["python_thread_id"], of a greenlet
     waits_for: RawTaskWait | None
@@ -224,7 +202,7 @@ class RawCoreModule(TypedDict):
     path: str  # as the core names it
     begin: int
     end: int
-    status: Literal["found", "missing", "mismatched"]
+    status: ModuleStatus
     found_path: str | None
     core_build_id: str | None
     file_build_id: str | None
