@@ -6,6 +6,7 @@ Every error is converted by `pystack.errors.from_code`, so callers see the class
 from collections.abc import Callable, Sequence
 from typing import Literal, TypedDict
 
+from pystack import literals
 from pystack.literals import (
     GilState,
     HolderProof,
@@ -58,7 +59,7 @@ class RawNativeFrame(TypedDict):
     python_name: str | None  # from the tables of the interpreter
     signature: str  # with parameters
     symbol: str | None  # mangled
-    name_source: Literal["debug-info", "symbols", "method-table", "perf-map", "none"]
+    name_source: literals.NameSource
     file: str | None
     line: int | None
     module: str | None  # path; None for code that is not in a file

@@ -109,10 +109,12 @@ def test_weights_add_up_to_lifetimes(tmp_path: Path) -> None:
     done = run_tool("record", "-r", "1000", "-o", path, "--", *command)
     assert done.returncode == 0, done.stderr
     threads = json.loads(path.read_text())["pystack"]["threads"]
-    # A busy machine may leave the recorder without a CPU for a while: that is a gap.
+    # A busy machine may leave the recorder without a CPU for a while: that is a gap. Threads that begin or end
+    # within one are not known in all of it.
+    gaps_s = max(one["gap_ns"] for one in threads) / 1e9
     told_s = {one["name"]: (one["seen_ns"] + one["gap_ns"]) / 1e9 for one in threads}
     for name, lived_s in json.loads(lives.read_text()).items():
-        assert told_s[name] == pytest.approx(lived_s, rel=0.005, abs=0.01), told_s
+        assert told_s[name] == pytest.approx(lived_s, rel=0.005, abs=0.01 + gaps_s), told_s
 
 
 @each
