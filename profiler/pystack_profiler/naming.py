@@ -21,13 +21,22 @@ _HELPERS = {
 
 def recording_title(recording: Recording) -> str:
     """`python app.py (pid 4711, CPython 3.13.5)`."""
-    command = _shortened(quote_command(recording.command) or "process")
+    command = _brief(recording.command) or "process"
     facts = [f"pid {recording.pid}"]
     versions = {profile.process.python_version for profile in recording.profiles} - {""}
     facts += [f"CPython {escape(version)}" for version in sorted(versions)]
     if (others := len(recording.profiles) - 1) > 0:
         facts.append(f"{others} more process{'es' if others > 1 else ''}")
     return f"{command} ({', '.join(facts)})"
+
+
+def _brief(command: tuple[str, ...]) -> str:
+    """A command that is too long for a title goes without the folders of its paths first."""
+    whole = quote_command(command)
+    if len(whole) <= _LONGEST_TITLE:
+        return whole
+    names = [posixpath.basename(word) or word if word.startswith("/") else word for word in command]
+    return _shortened(quote_command(tuple(names)))
 
 
 def process_title(profile: Profile) -> str:

@@ -73,3 +73,14 @@ def test_recordings() -> None:
     assert recording_title(recording_of(writers[0])) == f"{title})"
     assert recording_title(recording_of(*writers)) == f"{title}, 2 more processes)"
     assert len(recording_title(Recording(pid=1, command=("x" * 500,)))) < 100
+
+
+def test_long_commands_keep_the_names_of_their_files() -> None:
+    command = ("/opt/" + "environments/" * 4 + "bin/python3", "/srv/app/main.py", "--verbose", "/")
+    assert (
+        recording_title(Recording(pid=1, command=command)) == "python3 main.py --verbose / (pid 1)"
+    )
+    short = ("/usr/bin/python3", "/srv/main.py")
+    assert (
+        recording_title(Recording(pid=1, command=short)) == "/usr/bin/python3 /srv/main.py (pid 1)"
+    )

@@ -18,7 +18,7 @@ class Page {
     this.picture = null;
     this.work = new Work((isBusy) => document.documentElement.classList.toggle("busy", isBusy));
     this.stretch = null; // of the time, { begin, end }; null: all
-    this.mode = recording.initial.mode;
+    this.mode = recording.firstMode;
     this.byLine = recording.initial.lines;
     this.threadRoots = recording.initial.threads;
     this.isInverted = false;

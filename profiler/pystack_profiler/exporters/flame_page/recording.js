@@ -26,6 +26,7 @@ class Label {
 const NOT_SAMPLED_NAME = "<not sampled>";
 const STEPS_PER_RUN = 8; // as long as so many steps of a loop
 const IDLE_MODES = ["wall", "waits"];
+const MOSTLY = 0.9;
 
 /**
  * A thread and its time per stack: parallel columns, weights in microseconds, without the time in which it was idle. In a
@@ -124,6 +125,14 @@ class Recording {
     Object.assign(this.ofTasks, { time: Math.max(0, ...covered), timeInWords: "the time of the samples of tasks" });
     /** Its duration, and the slice to which the place of a run is known, in microseconds; null if there is no order of time. */
     this.timeline = data.timeline || null;
+  }
+
+  /** The mode to begin with. If the threads mostly waited for events, what the tasks waited for is the answer. */
+  get firstMode() {
+    const idle = sum(this.threads.map((thread) => thread.idle));
+    const isIdle = idle > MOSTLY * sum(this.threads.map((thread) => thread.time));
+    const { mode } = this.initial;
+    return mode === "wall" && this.modes.includes("tasks") && isIdle ? "tasks" : mode;
   }
 
   /** The tasks in place of the threads: a "thread" has the time of all tasks of an event loop. Their order in time is not known. */
