@@ -123,6 +123,8 @@ void Sampler::stop() {
 
 /// An error ends the recording; what was taken so far is kept.
 Result<void> Sampler::run() {
+    // As `ps` and `top` show it.
+    ::prctl(PR_SET_NAME, "pystack-sampler", 0UL, 0UL, 0UL);
     // The default slack of 50 us would blur the sampling instants.
     ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     // A sample that comes late is a sample of another moment.
