@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What the screen of `pystack top` costs beside its sampler.
 
-`top` runs in a terminal of 160 x 50 and watches a program. Its CPU time is the kernel's (/proc/PID/task/*/schedstat): that of the sampling thread,
-and that of all others, which make and draw the screen. The first seconds, in which modules are imported, do not count. Each round watches each
-program once; results are medians, in per cent of a core.
+`top` runs in a terminal of 160 x 50 and watches a program. Its CPU time is the kernel's (/proc/PID/task/*/schedstat): that of the sampling threads,
+and that of all others, which make and draw the screen, and find child processes. `record` finds these, too, and writes a file instead. The first
+seconds, in which modules are imported, do not count. Each round watches each program once with each; results are medians, in per cent of a core.
 
     python benchmarks/top_cost.py [--rounds 3] [--seconds 20] [INTERPRETER]
 """
@@ -82,6 +82,23 @@ def program(python: str, text: str) -> Iterator[int]:
 
 
 @contextmanager
+def recorder(arguments: list[str]) -> Iterator[int]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            [*own_command(), "record", *arguments, "-o", str(Path(folder, "out.pystack"))],
+            env=own_environment(),
+            stderr=subprocess.DEVNULL,
+        ) as process,
+    ):
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
 def screen(arguments: list[str]) -> Iterator[int]:
     """`pystack top` in a terminal that somebody reads."""
     ours, its = pty.openpty()
@@ -127,14 +144,14 @@ def cpu_s(pid: int) -> tuple[float, float]:
     return sampling, others
 
 
-def measure(pid: int, options: list[str], seconds: float) -> tuple[float, float]:
-    with screen([*options, str(pid)]) as top:
-        time.sleep(WARM_UP_S)
-        before = cpu_s(top)
-        begin = time.monotonic()
-        time.sleep(seconds)
-        after = cpu_s(top)
-        took = time.monotonic() - begin
+def shares(tool: int, seconds: float) -> tuple[float, float]:
+    """Of a core that a tool uses: its sampling threads, and all others."""
+    time.sleep(WARM_UP_S)
+    before = cpu_s(tool)
+    begin = time.monotonic()
+    time.sleep(seconds)
+    after = cpu_s(tool)
+    took = time.monotonic() - begin
     return (after[0] - before[0]) / took, (after[1] - before[1]) / took
 
 
@@ -146,14 +163,18 @@ def main() -> None:
     options = parser.parse_args()
     python = str(by_name(options.interpreter).host_executable)
     print(conditions())
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
+    tools = {"top": screen, "record": recorder}
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for _ in range(options.rounds):
         for name, (text, words) in PROGRAMS.items():
             with program(python, text) as pid:
-                found[name].append(measure(pid, words, options.seconds))
-    for name, shares in found.items():
-        sampling, others = (statistics.median(column) * 100 for column in zip(*shares, strict=True))
-        print(f"{name}: sampling {sampling:.2f} %, everything else {others:.2f} % of a core")
+                for tool, started in tools.items():
+                    with started([*words, str(pid)]) as watcher:
+                        measured = shares(watcher, options.seconds)
+                    found.setdefault((name, tool), []).append(measured)
+    for (name, tool), rounds in found.items():
+        sampling, others = (statistics.median(column) * 100 for column in zip(*rounds, strict=True))
+        print(f"{name}, {tool}: sampling {sampling:.2f} %, all else {others:.2f} % of a core")
 
 
 if __name__ == "__main__":
