@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -463,30 +462,13 @@ def test_an_empty_recording(flame_graph: Open) -> None:
     graph.press("i", "l", "t", "ArrowDown", "Enter")
 
 
-def test_a_hundred_thousand_stacks_stay_smooth(flame_graph: Open) -> None:
-    recording = large_recording(100_000)
-    begin = time.monotonic()
-    graph = flame_graph(recording)
-    graph.boxes()
-    assert time.monotonic() - begin < 15  # well under a second on a machine with nothing else to do
-    script = """(work) => {
-        const page = flameGraph.page;
-        const begin = performance.now();
-        for (let round = 0; round < 5; round++) new Function("page", work)(page);
-        return (performance.now() - begin) / 5;
-    }"""
-    draw = (
-        "page.painter.draw({ tree: page.tree, rows: page.rows, ancestors: 0, search: page.search,"
-        " selected: -1, hovered: -1, title: '' }, page.palette, 0)"
-    )
-    # At each move of the mouse, each step of the wheel, each zoom: tens of times a second.
-    assert graph.page.evaluate(script, draw) < 30
-    assert graph.page.evaluate(script, "page.lay()") < 50
-    assert len(graph.boxes()) < 20_000
-    # Once a click.
-    change = "{}; page.update(); page.work.finish()"
-    for work in ("page.byLine = !page.byLine", "page.isInverted = !page.isInverted"):
-        assert graph.page.evaluate(script, change.format(work)) < 2000
+def test_a_hundred_thousand_stacks(flame_graph: Open) -> None:
+    """How long it takes is measured by benchmarks/flame_page.py; here, what bounds it."""
+    graph = flame_graph(large_recording(100_000))
+    assert len(graph.boxes()) < 20_000  # those that can be seen
+    for key in ("l", "i"):
+        graph.press(key)
+        assert len(graph.boxes()) < 20_000
     graph.page.fill("#query", "function_1")
     assert graph.matches().endswith(" threads found")
 
