@@ -47,8 +47,9 @@ std::uint32_t LockWatch::find_holder(const cpython::FoundLock& lock, std::size_t
 }
 
 std::uint32_t LockWatch::native_holder(const arch::Syscall& call) const {
-    auto tid = waits::mutex_owner(call, program_.target().memory());
-    if (!tid) tid = waits::joined_thread(call, program_.target().memory());
+    const memory::MemoryReader& memory = program_.target().memory();
+    const auto mutex = waits::waited_mutex(call, memory);
+    const auto tid = mutex ? mutex->owner : waits::joined_thread(call, memory);
     const auto found = tid ? with_own_tid(*tid) : std::nullopt;
     return found ? threads_[*found].index + 1 : 0;
 }

@@ -220,7 +220,8 @@ void RunningEngine::record(std::span<const std::size_t> innermost_first,
 /// Who moves is on a CPU when it may run Python code; of all others the kernel is asked.
 std::uint8_t RunningEngine::activity_bits(std::size_t index, bool moved, std::uint64_t now_ns) {
     const cpython::ThreadState& state = program_.interpreters().threads()[index];
-    const auto& interpreter = program_.interpreters().now(state.interpreter);
+    const cpython::CachedInterpreters& interpreters = program_.interpreters();
+    const auto& interpreter = interpreters.now(state.interpreter);
     const cpython::Layout& layout = program_.runtime().layout;
     TrackedThread& thread = threads_[index];
     if (thread.is_idle()) return thread.activity.last_bits();
@@ -235,6 +236,7 @@ std::uint8_t RunningEngine::activity_bits(std::size_t index, bool moved, std::ui
              !holds && reader_.thread_flag(index, layout.thread_state.gil_requested) > 0,
          .thread_state = state.address,
          .gil = interpreter.gil ? &*interpreter.gil : nullptr,
+         .read_gil = [&] { return interpreters.gil_now(state.interpreter); },
          .thread_count = threads_.size()});
 }
 

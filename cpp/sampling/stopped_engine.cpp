@@ -210,10 +210,11 @@ void StoppedEngine::look_at(const Visit& visit, std::uint64_t now_ns) {
     for (const std::size_t i : visit.states) {
         const cpython::ThreadState& state = interpreters.threads()[i];
         const auto& interpreter = interpreters.now(state.interpreter);
-        threads_[i].activity_bits =
-            threads_[i].activity.bits({.now_ns = now_ns,
-                                       .thread_state = state.address,
-                                       .gil = interpreter.gil ? &*interpreter.gil : nullptr});
+        threads_[i].activity_bits = threads_[i].activity.bits(
+            {.now_ns = now_ns,
+             .thread_state = state.address,
+             .gil = interpreter.gil ? &*interpreter.gil : nullptr,
+             .read_gil = [&] { return interpreters.gil_now(state.interpreter); }});
         // A thread of several interpreters waits in the one that runs.
         waits_.follow(i, threads_[i].activity_bits, threads_[i].has_moved);
     }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "model/sample.h"
+#include "waits/pthreads.h"
 
 namespace pystack::sampling {
 
@@ -48,13 +49,18 @@ std::uint8_t ThreadActivity::look(const Sample& sample) {
     std::uint8_t bits = model::kCpuKnown;
     // On a CPU, or waiting for one.
     if (said->starts_with("running")) bits |= model::kOnCpu;
-    if (sample.gil != nullptr) {
-        const auto state = cpython::gil_state(*sample.gil, sample.thread_state, call_);
-        if (state == model::GilState::kWaits || state == model::GilState::kDropping) {
-            bits |= model::kWaitsForGil;
-        }
-    }
+    if (sample.gil != nullptr && waits_for_gil(sample)) bits |= model::kWaitsForGil;
     return bits;
+}
+
+bool ThreadActivity::waits_for_gil(const Sample& sample) const {
+    auto state = cpython::gil_state(*sample.gil, sample.thread_state, call_);
+    if (state == model::GilState::kNone && call_ && sample.read_gil &&
+        waits::may_wait_on_stack(*call_)) {
+        const auto gil = sample.read_gil();
+        if (gil) state = cpython::gil_state(*gil, sample.thread_state, call_);
+    }
+    return state == model::GilState::kWaits || state == model::GilState::kDropping;
 }
 
 /// It runs: the kernel is asked as soon as that ends.

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "arch/registers.h"
@@ -25,7 +26,9 @@ class ThreadActivity {
         bool asks_for_gil = false;
         RemoteAddr thread_state;
         const cpython::Gil* gil = nullptr;  ///< Of its interpreter, if known.
-        std::size_t thread_count = 1;       ///< Of the process: with many, each is looked at less.
+        /// The same as it is now, with all of its futexes.
+        std::function<std::optional<cpython::Gil>()> read_gil{};
+        std::size_t thread_count = 1;  ///< Of the process: with many, each is looked at less.
     };
 
     void set_thread(pid_t pid, pid_t tid) { file_.set_thread(pid, tid); }
@@ -46,6 +49,7 @@ class ThreadActivity {
 
   private:
     std::uint8_t look(const Sample& sample);
+    bool waits_for_gil(const Sample& sample) const;
     void forget_call();
 
     process::OpenProcFile file_{"syscall"};

@@ -7,6 +7,7 @@
 #include "base/nanoseconds.h"
 #include "waits/blocked_call.h"
 #include "waits/descriptors.h"
+#include "waits/pthreads.h"
 
 namespace pystack::sampling {
 
@@ -194,8 +195,10 @@ std::int64_t WaitReasons::original(std::size_t index, RemoteAddr pc) const {
 std::optional<Waiting::Reason> WaitReasons::read_reason(std::size_t index,
                                                         const arch::Syscall& call) {
     const auto futex = waits::waited_futex(call);
-    const cpython::ThreadState& state = program_.interpreters().threads()[index];
-    const auto& gil = program_.interpreters().now(state.interpreter).gil;
+    const cpython::CachedInterpreters& interpreters = program_.interpreters();
+    const cpython::ThreadState& state = interpreters.threads()[index];
+    const auto gil = waits::may_wait_on_stack(call) ? interpreters.gil_now(state.interpreter)
+                                                    : interpreters.now(state.interpreter).gil;
     if (futex && gil && gil->is_at(*futex)) return std::nullopt;
     readers_->pages.clear();
     readers_->load(readers_->pages, program_.codes(), frames_);

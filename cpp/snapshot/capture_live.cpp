@@ -11,6 +11,7 @@
 #include "process/proc_files.h"
 #include "process/realtime_priority.h"
 #include "snapshot/capture.h"
+#include "snapshot/gil_waiters.h"
 #include "snapshot/kernel_facts.h"
 #include "snapshot/raw_snapshot.h"
 #include "snapshot/running_capture.h"
@@ -34,17 +35,8 @@ constexpr int kStops = 5;
 constexpr auto kBetweenStops = std::chrono::milliseconds(1);
 /// No other stop after so long: what takes that long to read is not caught between two frames.
 constexpr auto kStopsBudget = std::chrono::seconds(1);
-/// A thread that waits for the GIL wakes every switch interval and runs for some microseconds. One
-/// that has run for longer than this while it was looked at runs indeed. In a virtual machine the
-/// time counts, too, for which the hypervisor took the CPU away.
-constexpr std::uint64_t kAwakeNs = 4'000'000;
-constexpr auto kWaitPause = std::chrono::microseconds(50);
-/// How long all such looks may take: a thread that wakes on a busy machine waits for a CPU first.
-constexpr auto kWaitBudget = std::chrono::milliseconds(500);
 /// Frames of one stack that are kept of the reading before the stop.
 constexpr std::size_t kMostRehearsed = 4000;
-
-using Calls = std::unordered_map<std::int32_t, arch::Syscall>;  ///< By tid.
 
 Error exited(const target::LiveTarget& target) {
     return Error{
@@ -151,7 +143,7 @@ class LiveCapture {
         find_restarted_calls(target_, raw_);
         waits_.find(raw_);
         add_kernel_facts(target_, raw_);
-        look_for_waiters(calls_before);
+        GilWaiters(target_, raw_).look(calls_before);
         return {};
     }
 
@@ -256,40 +248,6 @@ class LiveCapture {
         return calls;
     }
 
-    /// A thread that waits for the GIL wakes every switch interval, and when it is handed over. One
-    /// that was found awake without the GIL waits if it did so just before, does so a moment later
-    /// without having run for long, or has the GIL by then.
-    void look_for_waiters(const Calls& calls_before) {
-        const auto deadline = Clock::now() + kWaitBudget;
-        for (RawThread& thread : raw_.threads) {
-            const auto& gil = raw_.gils[thread.state.interpreter];
-            if (!thread.info || thread.call || !gil || !gil->enabled) continue;
-            if (gil->locked && gil->holder == thread.state.address) continue;
-            const std::int32_t tid = raw_.infos[*thread.info].tid;
-            const auto before = calls_before.find(tid);
-            if (before != calls_before.end() &&
-                cpython::gil_state(*gil, thread.state.address, before->second) ==
-                    model::GilState::kWaits) {
-                thread.call = before->second;
-                continue;
-            }
-            const std::uint64_t ran_before = target_.run_time_ns(tid).value_or(0);
-            do {
-                thread.call = target_.blocked_syscall(tid);
-                thread.got_gil = holds_gil(thread.state);
-                if (thread.call || thread.got_gil) break;
-                std::this_thread::sleep_for(kWaitPause);
-            } while (Clock::now() < deadline &&
-                     target_.run_time_ns(tid).value_or(0) - ran_before < kAwakeNs);
-        }
-    }
-
-    bool holds_gil(const cpython::ThreadState& state) const {
-        const auto gil = cpython::read_gil(target_.memory(), raw_.runtime,
-                                           raw_.walked.interpreters[state.interpreter].address);
-        return gil && gil->locked && gil->holder == state.address;
-    }
-
     // --- with the target running
     // -------------------------------------------------------------------
 
@@ -304,7 +262,9 @@ class LiveCapture {
                 .read();
         raw_.calls = blocked_calls();
         raw_.match();
-        look_for_waiters({});
+        GilWaiters waiters(target_, raw_);
+        waiters.read_futexes();
+        waiters.look({});
         return {};
     }
 

@@ -53,7 +53,8 @@ struct RawThread {
     std::optional<RemoteAddr> place;               ///< See cpython::place_on_c_stack.
     std::optional<arch::Syscall> call;  ///< What the thread is blocked in, if it is known.
     std::optional<RawWait> wait{};
-    bool got_gil = false;  ///< Just after the reading, when another held it: so it waited.
+    /// When it was read: it was seen to wait just after that, or to have the GIL then.
+    bool waited_for_gil = false;
     std::optional<std::size_t> native{};  ///< Index into RawSnapshot::natives.
 
     /// Whether it runs Python code, as far as it was read.

@@ -212,8 +212,9 @@ model::Thread build_thread(RawSnapshot& raw, const OsThread& read, NativeCapture
                                            first.state.python_thread_id, *thread.is_main);
     }
     if (const auto& gil = raw.gils[inner.state.interpreter]) {
-        thread.gil = inner.got_gil ? model::GilState::kWaits
-                                   : cpython::gil_state(*gil, inner.state.address, inner.call);
+        thread.gil = inner.waited_for_gil
+                         ? model::GilState::kWaits
+                         : cpython::gil_state(*gil, inner.state.address, inner.call);
     }
     thread.waits_for = build_wait(raw, inner, thread.gil);
     thread.gc_collecting = collects(raw, inner);

@@ -15,7 +15,7 @@ import pytest
 
 import pystack
 from interpreters import required
-from marks import each_interpreter
+from marks import each_of
 from process_state import FUTEX_SYSCALL, is_reading, system_call, thread_ids, wait_until
 from targets import PROGRAMS, Interpreter, Target
 from tool_runs import dump_json
@@ -30,7 +30,7 @@ BLOCK = pytest.mark.parametrize("block", [True, False], ids=["stopped", "not sto
 
 def with_gil() -> Iterator[tuple[str, Interpreter, dict[str, str]]]:
     """Each interpreter that has a GIL, or can have one: name, interpreter, environment."""
-    for interpreter in required():
+    for interpreter in required(musl=True):
         if interpreter.free_threaded:
             yield f"{interpreter} with the GIL on", interpreter, {"PYTHON_GIL": "1"}
         else:
@@ -192,7 +192,7 @@ def test_without_a_gil(interpreter: Interpreter, block: bool, tmp_path: Path) ->
 
 @BLOCK
 @pytest.mark.parametrize("way", ["explicit", "automatic", "over"])
-@each_interpreter
+@each_of(required(musl=True))
 def test_collection_with_the_gil_free(
     interpreter: Interpreter, way: str, block: bool, tmp_path: Path
 ) -> None:

@@ -31,7 +31,10 @@ def _some(interpreters: list[Interpreter]) -> pytest.MarkDecorator:
 
 
 each = _some(_RELEASES)
-each_with_gil = _some(_WITH_GIL)
+# The C library differs, too.
+each_with_gil = each_of(
+    dict.fromkeys([_WITH_GIL[0], _WITH_GIL[-1], *(one for one in required(musl=True) if one.musl)])
+)
 
 
 def record(path: Path, interpreter: Interpreter, program: str, *arguments: str) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def arrive(target: Target, folder: Path) -> Waiting:
     return Waiting(target, facts)
 
 
-@pytest.fixture(scope="module", params=required(), ids=str)
+@pytest.fixture(scope="module", params=required(musl=True), ids=str)
 def waiting(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Waiting]:
@@ -229,7 +229,7 @@ def test_the_wait_of_a_thread_is_in_its_head(waiting: Waiting) -> None:
     assert '"gets_from_queue" [waiting for an item of a Queue (empty)]' in text
 
 
-@pytest.mark.parametrize("interpreter", required(), ids=str)
+@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
 def test_threads_that_wait_for_one_lock_are_shown_once(
     interpreter: Interpreter, tmp_path: Path
 ) -> None:
@@ -243,7 +243,7 @@ def test_threads_that_wait_for_one_lock_are_shown_once(
     assert sum("in take" in line for line in lines) == 1
 
 
-@pytest.mark.parametrize("interpreter", required(), ids=str)
+@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
 def test_a_thread_in_uninterruptible_sleep(interpreter: Interpreter, tmp_path: Path) -> None:
     """Its child shares its memory until it has run a program, and waits to open a FIFO."""
     with started(interpreter, tmp_path, "vfork.py") as target:
@@ -268,7 +268,7 @@ def status(pid: int) -> str:
     return (Path("/proc") / str(pid) / "status").read_text()
 
 
-@pytest.mark.parametrize("interpreter", required(), ids=str)
+@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
 def test_in_a_core(interpreter: Interpreter, tmp_path: Path) -> None:
     need_kernel_cores()
     with started(interpreter, tmp_path, "waits.py") as target:
@@ -284,7 +284,7 @@ def test_in_a_core(interpreter: Interpreter, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", CIRCLES)
-@pytest.mark.parametrize("interpreter", required(), ids=str)
+@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
 def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     with started(interpreter, tmp_path, "deadlocks.py", kind) as target:
         facts = arrive(target, tmp_path).facts
@@ -314,7 +314,7 @@ POOLS = [
 
 
 @pytest.mark.parametrize("kind", POOLS)
-@pytest.mark.parametrize("interpreter", required(), ids=str)
+@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
 def test_futures_of_pools(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     with started(interpreter, tmp_path, "pools.py", kind) as target:
         facts = arrive(target, tmp_path).facts
@@ -356,7 +356,7 @@ CALLS = {"read": "0", "write": "1", "recv": "45"}
 
 # The kernel says it all, whatever the version.
 @pytest.mark.parametrize("kind", PROCESS_CIRCLES)
-@pytest.mark.parametrize("interpreter", [required()[0], required()[-1]], ids=str)
+@pytest.mark.parametrize("interpreter", [required(musl=True)[0], required(musl=True)[-1]], ids=str)
 def test_processes_that_wait_for_each_other(
     interpreter: Interpreter, tmp_path: Path, kind: str
 ) -> None:
@@ -394,7 +394,7 @@ TRAFFIC_DUMPS = 100
 RING_DUMPS = 20
 
 
-@pytest.mark.parametrize("interpreter", required()[-1:], ids=str)
+@pytest.mark.parametrize("interpreter", required(musl=True)[-1:], ids=str)
 def test_processes_that_work_for_each_other_are_no_circle(
     interpreter: Interpreter, tmp_path: Path
 ) -> None:
@@ -405,7 +405,7 @@ def test_processes_that_work_for_each_other_are_no_circle(
                 assert dump_json(target.pid, *options)["deadlocks"] == []
 
 
-@pytest.mark.parametrize("interpreter", required(), ids=str)
+@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
 def test_no_false_holder_and_no_false_circle(interpreter: Interpreter, tmp_path: Path) -> None:
     """`benchmarks/lock_holders.py` does the same, as often as is wanted."""
     with started(interpreter, tmp_path, "lock_traffic.py") as target:

@@ -95,11 +95,18 @@ def held_after_an_exception():
 
 def mutexes():
     """Of native code: the circle has a pthread mutex and a lock of Python."""
-    if "CS_GNU_LIBC_VERSION" not in os.confstr_names or not os.confstr("CS_GNU_LIBC_VERSION"):
+    if "CS_GNU_LIBC_VERSION" not in os.confstr_names:
         return plain()
     import ctypes  # noqa: PLC0415
 
     libc, mutex, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64), threading.Lock()
+    try:
+        os.confstr("CS_GNU_LIBC_VERSION")
+    except OSError:  # musl: only such a mutex has its owner.
+        attributes = ctypes.create_string_buffer(16)
+        libc.pthread_mutexattr_init(attributes)
+        libc.pthread_mutexattr_settype(attributes, 1)  # PTHREAD_MUTEX_RECURSIVE
+        libc.pthread_mutex_init(mutex, attributes)
 
     def mutex_first():
         libc.pthread_mutex_lock(mutex)

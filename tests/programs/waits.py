@@ -213,13 +213,15 @@ else:
 
 
 try:
-    glibc = os.confstr("CS_GNU_LIBC_VERSION")
-except (OSError, ValueError):  # The second where the name is not known.
-    glibc = None
-if glibc and importlib.util.find_spec("_ctypes"):
+    libc_version = os.confstr("CS_GNU_LIBC_VERSION")
+except OSError:
+    libc_version = "musl"
+except ValueError:  # Where the name is not known.
+    libc_version = None
+if libc_version and importlib.util.find_spec("_ctypes"):
     import ctypes
 
-    libc = ctypes.CDLL(None)
+    libc, is_musl = ctypes.CDLL(None), libc_version == "musl"
     mutexes = [ctypes.create_string_buffer(64) for _ in range(2)]
     attributes = ctypes.create_string_buffer(16)
     libc.pthread_mutexattr_init(attributes)
@@ -239,7 +241,12 @@ if glibc and importlib.util.find_spec("_ctypes"):
         has_it.wait()
         return holder.name
 
-    @case("mutex", address=ctypes.addressof(mutexes[0]), holder=(hold_mutex(mutexes[0]), "owner"))
+    normal_mutex, holder_of_normal = ctypes.addressof(mutexes[0]), hold_mutex(mutexes[0])
+    owned = {"kind": "mutex", "address": normal_mutex, "holder": (holder_of_normal, "owner")}
+    # musl does not write down the owner.
+    anonymous = {"kind": "futex", "address": normal_mutex + 4, "holder": None}
+
+    @case(**(anonymous if is_musl else owned))
     def locks_mutex():
         libc.pthread_mutex_lock(mutexes[0])
 
@@ -249,7 +256,7 @@ if glibc and importlib.util.find_spec("_ctypes"):
 
     native_condition, its_mutex = (ctypes.create_string_buffer(64) for _ in range(2))
 
-    @case("pthread_condition", is_timed=False, holder=None)
+    @case("futex" if is_musl else "pthread_condition", is_timed=False, holder=None)
     def waits_on_native_condition():
         libc.pthread_mutex_lock(its_mutex)
         libc.pthread_cond_wait(native_condition, its_mutex)
@@ -272,7 +279,7 @@ if glibc and importlib.util.find_spec("_ctypes"):
     native_thread, runs_native_thread = thread_of_pthreads()
 
     # Newer ones wait for a word that says nothing of the thread.
-    has_tid = tuple(map(int, glibc.split()[1].split("."))) < (2, 43)
+    has_tid = is_musl or tuple(map(int, libc_version.split()[1].split("."))) < (2, 43)
 
     @case("thread" if has_tid else "futex", holder=("of_pthreads", "thread") if has_tid else None)
     def joins_native_thread():

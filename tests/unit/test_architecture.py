@@ -30,7 +30,7 @@ ARROW: dict[str, tuple[str, ...]] = {
     "cpython/layout": ("target", "model"),
     "cpython/objects": ("cpython/layout",),
     "cpython/frames": ("cpython/objects",),
-    "cpython/runtime": ("cpython/frames",),
+    "cpython/runtime": ("cpython/frames", "waits"),
     "cpython/tasks": ("cpython/runtime",),
     "cpython/values": ("cpython/frames",),
     "waits": ("process", "files", "model"),

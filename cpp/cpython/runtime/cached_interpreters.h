@@ -64,6 +64,10 @@ class CachedInterpreters {
     const std::vector<ThreadState>& threads() const { return walked_.threads; }
     const WalkedInterpreters& walked() const { return walked_; }
     const Interpreter& now(std::size_t interpreter) const { return now_[interpreter]; }
+    /// The GIL as it is now, with all of its futexes.
+    std::optional<Gil> gil_now(std::size_t interpreter) const {
+        return read_gil(memory_, runtime_, walked_.interpreters[interpreter].address);
+    }
     /// Whether the generations were the same at both ends of the batch.
     bool generations_held() const { return generations_held_; }
     /// The generation as it is now, for one interpreter; nullopt where there is none.

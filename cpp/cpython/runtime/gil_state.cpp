@@ -2,7 +2,12 @@
 
 #include <linux/futex.h>
 
+#include <algorithm>
 #include <array>
+#include <utility>
+
+#include "waits/blocked_call.h"
+#include "waits/pthreads.h"
 
 namespace pystack::cpython {
 
@@ -51,7 +56,29 @@ bool is_wake(const arch::Syscall& call) {
     }
 }
 
+bool is_wait_in(const arch::Syscall& call, const std::vector<RemoteAddr>& futexes) {
+    if (futexes.empty()) return false;
+    const auto futex = waits::waited_futex(call);
+    return futex && std::ranges::find(futexes, *futex) != futexes.end();
+}
+
+/// Of a condition variable of the GIL.
+std::vector<RemoteAddr> read_futexes(const MemoryReader& memory, RemoteAddr condition,
+                                     bool& are_known) {
+    std::array<std::byte, waits::kConditionBytes> bytes;
+    if (!memory.read(condition, bytes)) return {};
+    auto futexes = waits::condition_futexes(memory, memory::RemoteStruct(condition, bytes));
+    are_known = are_known && futexes;
+    return futexes ? *std::move(futexes) : std::vector<RemoteAddr>{};
+}
+
 }  // namespace
+
+bool Gil::is_at(RemoteAddr futex) const {
+    return wait.contains(futex) || forced.contains(futex) ||
+           std::ranges::find(wait_futexes, futex) != wait_futexes.end() ||
+           std::ranges::find(forced_futexes, futex) != forced_futexes.end();
+}
 
 RemoteAddr gil_address(const MemoryReader& memory, const Runtime& runtime, RemoteAddr interpreter) {
     const Layout& layout = runtime.layout;
@@ -96,8 +123,13 @@ std::optional<Gil> read_gil(const MemoryReader& memory, const Runtime& runtime,
     if (!address) return std::nullopt;
     std::array<std::byte, kGilBytes> bytes;
     const std::size_t size = memory.read_up_to(address, bytes);
-    return parse_gil(runtime.layout,
-                     memory::RemoteStruct(address, std::span<const std::byte>(bytes).first(size)));
+    auto gil =
+        parse_gil(runtime.layout,
+                  memory::RemoteStruct(address, std::span<const std::byte>(bytes).first(size)));
+    if (!gil || gil->wait.size() == 0) return gil;
+    gil->wait_futexes = read_futexes(memory, gil->wait.begin, gil->are_futexes_known);
+    gil->forced_futexes = read_futexes(memory, gil->forced.begin, gil->are_futexes_known);
+    return gil;
 }
 
 model::GilState gil_state(const Gil& gil, RemoteAddr thread_state,
@@ -106,7 +138,9 @@ model::GilState gil_state(const Gil& gil, RemoteAddr thread_state,
     if (gil.locked && gil.holder == thread_state) return model::GilState::kHolds;
     if (call && is_futex_in(*call, gil.condition) && is_wake(*call)) return model::GilState::kNone;
     if (call && is_futex_in(*call, gil.wait)) return model::GilState::kWaits;
+    if (call && is_wait_in(*call, gil.wait_futexes)) return model::GilState::kWaits;
     if (call && is_futex_in(*call, gil.forced)) return model::GilState::kDropping;
+    if (call && is_wait_in(*call, gil.forced_futexes)) return model::GilState::kDropping;
     return model::GilState::kNone;
 }
 

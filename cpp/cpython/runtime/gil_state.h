@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "arch/registers.h"
 #include "cpython/runtime/interpreter_walker.h"
@@ -22,10 +23,16 @@ struct Gil {
     /// A part of `wait`: who wakes another thread here has just released the GIL. (The mutex beside
     /// it is also woken by threads that wait.)
     RemoteRange condition;
-    /// Whether a thread in a futex at this address has to do with the GIL.
-    bool is_at(RemoteAddr futex) const { return wait.contains(futex) || forced.contains(futex); }
     RemoteRange
         forced;  ///< In here: it dropped the GIL on request and waits for the other to take it.
+    /// More futexes like those in `wait` and `forced`, see waits::condition_futexes. Only
+    /// read_gil() looks for them.
+    std::vector<RemoteAddr> wait_futexes{};
+    std::vector<RemoteAddr> forced_futexes{};
+    bool are_futexes_known = true;  ///< false: they changed while they were read.
+
+    /// Whether a thread that waits in a futex at this address has to do with the GIL.
+    bool is_at(RemoteAddr futex) const;
 };
 
 /// Where the GIL of an interpreter is; null when that is not known, as in 3.6, whose GIL is several

@@ -3,6 +3,7 @@
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/sync/bound_methods.h"
 #include "cpython/sync/parking.h"
+#include "waits/pthreads.h"
 
 namespace pystack::cpython {
 
@@ -52,9 +53,8 @@ std::optional<FoundLock> LockFinder::waited_lock(RemoteAddr futex,
 }
 
 bool LockFinder::may_be_woken(RemoteAddr futex) const {
-    // The value of a sem_t of glibc and musl, which the thread takes when it runs again.
-    const auto value = memory_.read_value<std::int32_t>(futex);
-    return !value || *value > 0;
+    // All of Python's locks that the kernel blocks at are semaphores.
+    return waits::may_be_posted(memory_, futex);
 }
 
 }  // namespace pystack::cpython

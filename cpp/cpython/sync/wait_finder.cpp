@@ -120,9 +120,11 @@ void WaitFinder::find_object(std::span<const RawFrame> frames, RemoteAddr futex,
 /// Memory that only looks like a mutex can give any number: it counts if a thread has it.
 void WaitFinder::find_native_object(const arch::Syscall& call, const FindThread& find_thread,
                                     FoundWait& wait) {
-    if (const auto owner = waits::mutex_owner(call, memory_)) {
-        wait.holder_tid = find_thread(*owner);
-        if (wait.holder_tid) wait.wait.kind = WaitKind::kMutex;
+    if (const auto mutex = waits::waited_mutex(call, memory_)) {
+        wait.holder_tid = find_thread(mutex->owner);
+        if (!wait.holder_tid) return;
+        wait.wait.kind = WaitKind::kMutex;
+        wait.wait.address = mutex->address.value;
     } else if (const auto joined = waits::joined_thread(call, memory_)) {
         wait.holder_tid = find_thread(*joined);
         wait.proof = model::HolderProof::kThread;

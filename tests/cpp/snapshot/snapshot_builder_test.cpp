@@ -293,7 +293,7 @@ TEST_CASE("who holds the GIL, waits for it, and got it meanwhile") {
         RawSnapshot& raw = reading.read();
         if (gil) {
             raw.threads[1].call = {arch::kFutexSyscall, (gil + *fake.layout.gil.cond).value};
-            raw.threads[2].got_gil = true;
+            raw.threads[2].waited_for_gil = true;
         }
         const model::Snapshot snapshot = reading.build();
         const std::vector<GilState> expected =

@@ -22,7 +22,10 @@ std::optional<std::int32_t> owner_of(const Words& words, std::uint64_t expected 
     FakeMemory memory;
     const RemoteAddr mutex = memory.allocate(sizeof words);
     memory.put(mutex, words);
-    return mutex_owner({SYS_futex, mutex.value, operation, expected}, memory);
+    const auto waited = waited_mutex({SYS_futex, mutex.value, operation, expected}, memory);
+    if (!waited) return std::nullopt;
+    CHECK(waited->address == mutex);
+    return waited->owner;
 }
 
 }  // namespace
@@ -47,8 +50,8 @@ TEST_CASE("words that are no contended mutex") {
     CHECK_FALSE(owner_of({2, 0, 4711, 1, 0}, 0));
     CHECK_FALSE(owner_of({2, 0, 4711, 1, 0}, 2, FUTEX_WAKE_PRIVATE));
     const FakeMemory memory;
-    CHECK_FALSE(mutex_owner({SYS_futex, 0x1000, FUTEX_WAIT_PRIVATE, 2}, memory));
-    CHECK_FALSE(mutex_owner({SYS_futex, 0x1004, FUTEX_WAIT_PRIVATE, 2}, memory));
+    CHECK_FALSE(waited_mutex({SYS_futex, 0x1000, FUTEX_WAIT_PRIVATE, 2}, memory));
+    CHECK_FALSE(waited_mutex({SYS_futex, 0x1004, FUTEX_WAIT_PRIVATE, 2}, memory));
 }
 
 namespace {
@@ -60,12 +63,12 @@ using Condition = std::array<std::uint32_t, 12>;
 constexpr Condition kOneWaiter{2, 0, 0, 0, 2, 0, 0, 0, 0, 8, 0, 0};
 
 bool is_condition(const Condition& words, std::size_t futex = 10,
-                  std::uint64_t operation = FUTEX_WAIT_BITSET_PRIVATE) {
+                  std::uint64_t operation = FUTEX_WAIT_BITSET_PRIVATE, std::uint64_t expected = 0) {
     FakeMemory memory;
     const RemoteAddr condition = memory.allocate(sizeof words);
     memory.put(condition, words);
     return waits_on_condition(
-        {SYS_futex, condition.value + futex * sizeof(std::uint32_t), operation, 0}, memory);
+        {SYS_futex, condition.value + futex * sizeof(std::uint32_t), operation, expected}, memory);
 }
 
 Condition with(std::size_t word, std::uint32_t value) {
@@ -87,6 +90,8 @@ TEST_CASE("words that are no condition with a waiter") {
     CHECK_FALSE(is_condition({}));
     CHECK_FALSE(is_condition(kOneWaiter, 9));
     CHECK_FALSE(is_condition(kOneWaiter, 11));
+    // That is how musl's mutexes are waited for, behind whatever words.
+    CHECK_FALSE(is_condition(kOneWaiter, 10, FUTEX_WAIT_PRIVATE, 0x80000010));
     CHECK_FALSE(is_condition(with(0, 0)));
     CHECK_FALSE(is_condition(with(2, 4)));
     CHECK_FALSE(is_condition(with(4, 0)));

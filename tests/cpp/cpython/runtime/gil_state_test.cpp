@@ -62,6 +62,55 @@ TEST_CASE("who holds the GIL, and who waits for it") {
     });
 }
 
+TEST_CASE("with musl, who waits for the GIL does so on its own stack") {
+    for_each_version<FakeRuntime>([](FakeRuntime& fake) {
+        const RemoteAddr interpreter = fake.add_interpreter(0);
+        const RemoteAddr address = fake.make_gil(interpreter);
+        if (!address || !fake.layout.gil.cond) return;
+        fake.put_gil(address, 1, kHolder);
+        // prev, next, state, barrier, notify
+        const RemoteAddr newer = fake.allocate(32);
+        const RemoteAddr older = fake.allocate(32);
+        const RemoteAddr dropper = fake.allocate(32);
+        constexpr std::uint64_t kBarrier = 20;
+        for (const RemoteAddr waiter : {newer, older, dropper})
+            fake.memory().put(waiter + kBarrier, std::int32_t{2});
+        fake.memory().put(newer + 8, older);
+        fake.memory().put(older, newer);
+        const auto put_ends = [&](RemoteAddr condition, RemoteAddr newest, RemoteAddr oldest) {
+            fake.memory().put(condition + 8, newest);
+            fake.memory().put(condition + 40, oldest);
+        };
+        put_ends(address + *fake.layout.gil.cond, newer, older);
+        put_ends(address + *fake.layout.gil.switch_cond, dropper, dropper);
+
+        auto gil = read_gil(fake.memory(), fake.runtime, interpreter);
+        REQUIRE(gil);
+        CHECK(gil->are_futexes_known);
+        CHECK(gil_state(*gil, kOther, futex(newer + kBarrier)) == GilState::kWaits);
+        CHECK(gil_state(*gil, kOther, futex(older + kBarrier)) == GilState::kWaits);
+        CHECK(gil_state(*gil, kOther, futex(dropper + kBarrier)) == GilState::kDropping);
+        CHECK(gil_state(*gil, kHolder, futex(newer + kBarrier)) == GilState::kHolds);
+        CHECK(gil_state(*gil, kOther, futex(newer)) == GilState::kNone);
+        CHECK(gil_state(*gil, kOther, futex(newer + kBarrier, FUTEX_WAKE_PRIVATE)) ==
+              GilState::kNone);
+        CHECK(gil_state(*gil, kOther,
+                        arch::Syscall{arch::kRestartSyscall, (older + kBarrier).value}) ==
+              GilState::kWaits);
+        CHECK(gil->is_at(older + kBarrier));
+        CHECK(gil->is_at(dropper + kBarrier));
+        CHECK_FALSE(gil->is_at(older));
+
+        // A list that is none is not believed, the other one is.
+        fake.memory().put(older + 8, newer);
+        gil = read_gil(fake.memory(), fake.runtime, interpreter);
+        REQUIRE(gil);
+        CHECK_FALSE(gil->are_futexes_known);
+        CHECK(gil_state(*gil, kOther, futex(newer + kBarrier)) == GilState::kNone);
+        CHECK(gil_state(*gil, kOther, futex(dropper + kBarrier)) == GilState::kDropping);
+    });
+}
+
 TEST_CASE("a GIL that nobody holds, or that is not made yet") {
     for_each_version<FakeRuntime>([](FakeRuntime& fake) {
         const RemoteAddr interpreter = fake.add_interpreter(0);
