@@ -189,12 +189,15 @@ def search_options(interpreter: Interpreter) -> list[str]:
     """What the tool needs to find the files of a process that had a root of its own.
 
     Also those of numpy: wheels move their build IDs to where no core has them, and without one a
-    file has to be named if not everyone may read it.
+    file has to be named if not everyone may read it. `musl-gcc` makes files without one.
     """
     if interpreter.root is not None:
         return ["--lib-search-root", str(interpreter.root)]
-    packages = interpreter.executable.parent.parent.glob("lib/python3*/site-packages")
-    files = (file for folder in packages for file in folder.glob("numpy*/**/*.so*"))
+    prefix = interpreter.executable.parent.parent
+    packages = prefix.glob("lib/python3*/site-packages")
+    files = [file for folder in packages for file in folder.glob("numpy*/**/*.so*")]
+    if interpreter.musl:
+        files += [interpreter.executable, *prefix.glob("lib/**/*.so*")]
     folders = sorted({str(file.parent) for file in files})
     return ["--lib-search-path", ":".join(folders)] if folders else []
 
