@@ -32,6 +32,7 @@ from random_recordings import large_recording
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+FRAMES = 30
 TIMEOUT_MS = 300_000  # The machine may be busy.
 
 # What a user does, as a function of the page.
@@ -208,7 +209,7 @@ def main() -> None:
         path = options.page
         if path is None:
             path = Path(folder) / "large.html"
-            recording = large_recording(options.stacks, samples=options.samples)
+            recording = large_recording(options.stacks, samples=options.samples, frames=FRAMES)
             print(f"{recording.sample_count:,} samples, {mean_depth(recording):.0f} frames deep")
             begin = time.perf_counter()
             with path.open("w", encoding="utf-8") as stream:

@@ -55,10 +55,10 @@ def _written(chance: random.Random, functions: list[Frame], start_ns: int) -> Ba
 
 
 def large_recording(
-    distinct_stacks: int, threads: int = 8, seed: int = 7, *, samples: int = 0
+    distinct_stacks: int, threads: int = 8, seed: int = 7, *, samples: int = 0, frames: int = 0
 ) -> Recording:
-    """Deep stacks of few hot and many cold functions. Each is sampled once; then, up to `samples`, stacks
-    come again, some of them often."""
+    """Stacks of few hot and many cold functions, of some 7 frames, or of about `frames`. Each is sampled once; then, up
+    to `samples`, stacks come again, some of them often."""
     chance = random.Random(seed)
     files = [f"/srv/app/module_{number}.py" for number in range(40)]
     files += [f"/usr/lib/python3.13/lib_{number}.py" for number in range(20)]
@@ -83,7 +83,8 @@ def large_recording(
     while len(seen) < distinct_stacks:
         cut = len(path) if chance.random() < 0.02 else chance.choice([1, 2, 2, 3, 3, 4, 6, 10])
         del path[max(1, len(path) - cut) :]
-        for _ in range(chance.randint(1, 6)):
+        calls = chance.randint(1, 6) + (chance.randint(1, 6) if len(path) < frames else 0)
+        for _ in range(calls):
             if len(path) < 60:
                 function = functions[int(chance.paretovariate(0.6)) % len(functions)]
                 path.append(function._replace(line=function.first_line + chance.randint(1, 5)))
