@@ -106,7 +106,7 @@ void RunningCapture::prove(RawThread& thread, Clock::time_point all_end) {
 
 /// The thread states of one OS thread were proved at instants of their own. While one runs, those
 /// that called it stand still: so the stacks belong together if the outer ones are the same after
-/// the innermost one was proved.
+/// the innermost one was proved, and the thread did not leave them and come back meanwhile.
 Result<void> RunningCapture::prove_nested(Clock::time_point all_end) {
     if (raw_.walked.interpreters.size() < 2) return {};
     raw_.match();
@@ -114,24 +114,39 @@ Result<void> RunningCapture::prove_nested(Clock::time_point all_end) {
         std::erase_if(states,
                       [&](std::size_t state) { return !raw_.threads[state].runs_python(); });
         if (states.size() < 2) continue;
-        bool is_same = false;
-        for (int round = 0; round < kNestedProofs && !is_same; ++round) {
+        bool is_one = false;
+        for (int round = 0; round < kNestedProofs && !is_one; ++round) {
             if (target_.limits().cancelled()) return fail(cancelled());
-            prove_again(raw_.threads[states.front()], all_end);
-            is_same = true;
-            for (const std::size_t outer : std::span(states).subspan(1)) {
-                const std::vector<RawFrame> before = raw_.threads[outer].frames;
-                prove_again(raw_.threads[outer], all_end);
-                is_same = is_same && raw_.threads[outer].frames == before;
-            }
+            is_one = prove_together(states, all_end);
         }
-        if (is_same) continue;
+        if (is_one) continue;
         for (const std::size_t state : states) {
             raw_.threads[state].outcome.end = model::StackEnd::kTorn;
             raw_.threads[state].frames = {};
         }
     }
     return {};
+}
+
+/// `states` of one OS thread, innermost first. Where its CPU is ours, it must not have run at all:
+/// the kernel counts what a thread has run when it leaves its CPU, and it is on none while we have
+/// the one it is on.
+bool RunningCapture::prove_together(std::span<const std::size_t> states,
+                                    Clock::time_point all_end) {
+    const auto& os_thread = raw_.threads[states.front()].info;
+    const std::int32_t tid = os_thread ? raw_.infos[*os_thread].tid : 0;
+    const bool is_beside = tid != 0 && affinity_.pin_to(target_.pid(), tid);
+    const auto run_before_ns = target_.run_time_ns(tid);
+    prove_again(raw_.threads[states.front()], all_end);
+    bool is_same = true;
+    for (const std::size_t outer : states.subspan(1)) {
+        const std::vector<RawFrame> before = raw_.threads[outer].frames;
+        prove_again(raw_.threads[outer], all_end);
+        is_same = is_same && raw_.threads[outer].frames == before;
+    }
+    if (!is_beside) return is_same;
+    return run_before_ns && affinity_.shares_cpu_with(target_.pid(), tid) &&
+           target_.run_time_ns(tid) == run_before_ns;
 }
 
 void RunningCapture::prove_again(RawThread& thread, Clock::time_point all_end) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <span>
 
 #include "base/result.h"
@@ -34,6 +35,7 @@ class RunningCapture {
     void prove(RawThread& thread, Clock::time_point all_end);
     void prove_until(RawThread& thread, Clock::time_point deadline);
     Result<void> prove_nested(Clock::time_point all_end);
+    bool prove_together(std::span<const std::size_t> states, Clock::time_point all_end);
     void prove_again(RawThread& thread, Clock::time_point all_end);
     void go_where_it_runs(const RawThread& thread);
     bool all_known(std::span<const cpython::RawFrame> frames) const;

@@ -56,6 +56,10 @@ def waits():
     time.sleep(1000)
 waits()
 '''
+# The second if something was not seen in the first.
+DUMPS, MOST_DUMPS = 100, 3000
+# Of dumps that cannot be proved on a busy machine.
+MAX_TORN_SHARE = 0.2
 NESTED = ["runner", "<module>", "call", "<module>", "burn"]
 
 with_interpreters = each_of(one for one in required() if one.version >= (3, 8))
@@ -119,16 +123,18 @@ while True:
 
 @with_interpreters
 def test_stacks_read_without_a_stop_belong_together(interpreter: Interpreter) -> None:
+    legal = {("outer_a", "inner_a"), ("outer_b", "inner_b")}
     seen: Counter[tuple[str, ...]] = Counter()
     with interpreter.spawn(["-c", ALTERNATING], stdout=subprocess.PIPE) as target:
         assert target.process.stdout is not None
         target.process.stdout.readline()
-        for _ in range(100):
+        # From 3.13, most of the time goes into entering the inner interpreter, and leaving it.
+        while seen.total() < MOST_DUMPS and (seen.total() < DUMPS or not legal <= seen.keys()):
             (thread,) = pystack.dump(target.pid, block=False).threads
             names = [frame.function for frame in thread.frames if isinstance(frame, pystack.Frame)]
             seen[tuple(name for name in names if name.startswith(("outer", "inner")))] += 1
-    nested = {names for names in seen if len(names) == 2}
-    assert nested == {("outer_a", "inner_a"), ("outer_b", "inner_b")}, seen
+    assert {names for names in seen if len(names) == 2} == legal, seen
+    assert seen[()] <= MAX_TORN_SHARE * seen.total(), seen
 
 
 RECORDINGS = [

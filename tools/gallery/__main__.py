@@ -10,13 +10,13 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-from interpreters import cache_dir
+from interpreters import by_name, cache_dir
 from tools.gallery.journeys import JOURNEYS, Journey
 from tools.gallery.pictures import Look, look_at, write_index
 
 ROOT = Path(__file__).resolve().parents[2]
-#: A version that all the packages have wheels for.
-_PYTHON = Path.home() / ".pyenv/versions/3.12.1/bin/python3.12"
+#: All the packages have wheels for it.
+_INTERPRETER = "3.12-pyenv"
 
 #: Until a program has ended what it had started.
 _END_S = 5
@@ -52,7 +52,8 @@ def environment(packages: list[str]) -> Path:
     folder = cache_dir() / "journeys"
     python = folder / "bin" / "python"
     if not python.exists():
-        subprocess.run([_PYTHON, "-m", "venv", folder], check=True)
+        base = by_name(_INTERPRETER).host_executable
+        subprocess.run([base, "-m", "venv", folder], check=True)
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     if packages:
         subprocess.run([*pip, *packages], check=True)
