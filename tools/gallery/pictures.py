@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ _IDLE = (
 )
 _FIRST_SEEN = f"""() => ({{
     base: document.getElementById('base').innerText,
-    idle: document.getElementById('idle-text').innerText,
+    idle: document.getElementById('idle-toggle').hidden ? 'no idle time' : document.getElementById('idle-text').innerText,
     rows: [...document.querySelectorAll('#functions tbody tr')].slice(0, {_ROWS}).map((row) => row.innerText),
 }})"""
 
@@ -63,7 +62,7 @@ def look_at(playwright: Playwright, journey: Journey, page_file: Path) -> Look:
             page.on("pageerror", lambda error: console.append(str(error)))
             page.goto(page_file.as_uri())
             page.evaluate(_IDLE)
-            seen = json.loads(json.dumps(page.evaluate(_FIRST_SEEN)))
+            seen = page.evaluate(_FIRST_SEEN)
             picture = page_file.with_name(f"{page_file.stem}-{width}-{scheme}.png")
             page.screenshot(path=picture)
             pictures.append(picture)
