@@ -124,6 +124,7 @@ TEST_CASE("native frames are read of a stopped process only, variables of one th
 
 TEST_CASE("native frames alone, of threads that Python does not know too") {
     const PythonChild child(kSleepers);
+    REQUIRE(child.falls_asleep());
     const model::Snapshot last =
         capture(child, {.native = merge::NativeOptions{.last_only = true}});
     for (const model::Thread& thread : last.threads) {
@@ -180,6 +181,7 @@ def recurse(n):
     recurse(n - 1)
 recurse(200)
 )");
+    REQUIRE(child.falls_asleep());
     for (const bool stop : {true, false}) {
         CAPTURE(stop);
         const model::Snapshot cut = capture(child, {.stop = stop, .max_depth = 50});
