@@ -184,7 +184,7 @@ class _Data:
         stream.write("{")
         for name, value in fields.items():
             stream.write(f"{_text(name)}:{_text(value)},\n")
-        functions, function_of = _functions(grouping)
+        functions, function_of = _functions(grouping, of_versions=bool(self._sides))
         _write_tables(grouping, functions, function_of, stream, self._chance())
         if not self._sides:  # They are of different versions of the program.
             stream.write(
@@ -255,13 +255,21 @@ def _waited_for_cpus(recording: Recording, view: View) -> bool:
     return view.mode == "runnable" or waited_ns > _NOTEWORTHY * recording.duration_ns
 
 
-def _functions(grouping: Grouping) -> tuple[list[FrameLabel], list[int]]:
-    """The functions of all frames, and the index of the function of each frame."""
-    functions: dict[FrameLabel, int] = {}
-    function_of = [
-        functions.setdefault(label._replace(at=None), len(functions)) for label in grouping.frames
-    ]
-    return list(functions), function_of
+def _functions(grouping: Grouping, *, of_versions: bool) -> tuple[list[FrameLabel], list[int]]:
+    """The functions of all frames, and the index of the function of each frame.
+
+    `of_versions`: of a program, in which a function may have moved. It has the line of the last one.
+    """
+    places: dict[FrameLabel, int] = {}
+    functions: list[FrameLabel] = []
+    function_of = []
+    for label in grouping.frames:
+        function = label._replace(at=None)
+        key = function._replace(first_line=None) if of_versions else function
+        place = places.setdefault(key, len(places))
+        functions[place : place + 1] = [function]
+        function_of.append(place)
+    return functions, function_of
 
 
 def _write_tables(

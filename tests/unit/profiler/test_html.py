@@ -11,6 +11,7 @@ import pytest
 from profiler_fakes import MS, BatchWriter, Frame, Wait, recording_of
 from pystack.sampling import SampleState
 from pystack_profiler import Recording, View, function_totals
+from pystack_profiler.comparison import compare
 from pystack_profiler.exporters import html
 from pystack_profiler.grouping import FrameLabel
 from pystack_profiler.view import DEFAULT_VIEW, MODES
@@ -189,3 +190,27 @@ def test_an_empty_recording_is_a_page() -> None:
     assert data["threads"] == []
     assert data["modes"] == ["wall"]
     assert data_of(Recording(pid=1))["processes"] == []
+
+
+def test_functions_of_two_versions_are_the_same_wherever_they_stand() -> None:
+    sides: list[html.Side] = []
+    for first_line in (1, 5):
+        writer = BatchWriter()
+        thread = writer.thread(1, "main")
+        for tick, name in enumerate(("parse", "parse", "render"), 1):
+            frames = [Frame("main", first_line=first_line), Frame(name, first_line=first_line + 9)]
+            writer.sample(thread, tick * MS, MS, frames)
+        sides.append(html.Side(f"at {first_line}", [recording_of(writer, start_ns=1)]))
+    comparison = compare(sides[0].recordings, sides[1].recordings, View())
+    stream = io.StringIO()
+    html.export_comparison(sides[0], sides[1], comparison, stream)
+    (text,) = _DATA.findall(stream.getvalue())
+    data = json.loads(text)
+    functions, strings = data["functions"], data["strings"]
+    names = [strings[name] for name in functions["name"]]
+    assert sorted(names) == ["main", "parse", "render"]
+    assert dict(zip(names, functions["line"], strict=True)) == {
+        "main": 5,
+        "parse": 14,
+        "render": 14,
+    }
