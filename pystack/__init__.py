@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pystack.waits import Holder as Holder
     from pystack.waits import Wait as Wait
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if not any(name.startswith("_core.") and name.endswith(".so") for name in os.listdir(__path__[0])):  # noqa: PTH208
     # A command that runs from the root of the source tree finds this folder first, but the extension
