@@ -97,6 +97,10 @@ class Output:
     def _is_cut(self) -> bool:
         return self._lacks_end and self._destination.format is exporters.PYSTACK
 
+    def heading(self, path: str) -> str:
+        """What precedes the counts of what was recorded for the file."""
+        return f"{_shown(path)}{' (lacks the last of these)' if self._is_cut else ''}:"
+
     @property
     def log(self) -> LiveFile | None:
         """The file that grows, once it was begun."""
@@ -137,7 +141,7 @@ class Output:
         """Completes the files and prints the summary. Returns the exit status."""
         status, path = self.complete(recording)
         if path is not None:
-            _print_summary(recording, self._destination, path, lacks_end=self._is_cut)
+            _print_summary(recording, self._destination, path, self.heading(path))
         return 1 if recording.end_reason == "failed" else status
 
     def complete(self, recording: Recording) -> tuple[int, str | None]:
@@ -237,9 +241,7 @@ def push(target: PushTarget, recording: Recording, view: View) -> int:
     return 0
 
 
-def _print_summary(
-    recording: Recording, destination: Destination, path: str, *, lacks_end: bool
-) -> None:
+def _print_summary(recording: Recording, destination: Destination, path: str, heading: str) -> None:
     if destination.verbosity:
         for line in details(recording):
             print_status(line)
@@ -255,7 +257,7 @@ def _print_summary(
             " chmod a+r shares it"
         )
     samples, *more = account(recording)
-    print_status(f"{_shown(path)}{' (lacks the last of these)' if lacks_end else ''}: {samples}")
+    print_status(f"{heading} {samples}")
     for line in more:
         print_status(f"  {line}")
 

@@ -114,8 +114,10 @@ class FileSeries:
         if path is None:
             self._say("Warning: this stretch is lost; recording goes on")
         else:
-            samples = plural(ended.sample_count, "sample")
-            self._say(f"{path}: {format_time(ended.duration_ns)}, {samples}, {losses(ended.stats)}")
+            heading, samples = self._output.heading(path), plural(ended.sample_count, "sample")
+            self._say(
+                f"{heading} {format_time(ended.duration_ns)}, {samples}, {losses(ended.stats)}"
+            )
         self._keep(self._output)
 
     def _keep(self, output: Output) -> None:

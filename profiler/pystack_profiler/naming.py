@@ -8,6 +8,7 @@ from pystack.render.escape import escape, quote_command
 from pystack.sampling import NO_INTERPRETER
 
 from .profile import Profile, Recording
+from .python_command import told
 from .track import ThreadIdentity
 
 _LONGEST_TITLE = 80
@@ -31,11 +32,14 @@ def recording_title(recording: Recording) -> str:
 
 
 def _brief(command: tuple[str, ...]) -> str:
-    """A command that is too long for a title goes without the folders of its paths first."""
+    """A command that is too long for a title goes without the folders of the program and of its script first."""
     whole = quote_command(command)
     if len(whole) <= _LONGEST_TITLE:
         return whole
-    names = [posixpath.basename(word) or word if word.startswith("/") else word for word in command]
+    names = list(command)
+    names[0] = posixpath.basename(names[0])
+    if _is_python(command) and (place := told(command).place):
+        names[place] = _script_name(names[place])
     return _shortened(quote_command(tuple(names)))
 
 
@@ -51,22 +55,25 @@ def process_name(command: tuple[str, ...]) -> str:
     if len(command) == 1 and " " in command[0]:
         return _shortened(escape(_title(command[0])))
     program = posixpath.basename(command[0])
-    if "--multiprocessing-fork" in command:
+    run = told(command) if _is_python(command) else None
+    # Also a program that is frozen into one file starts its workers so.
+    if (run is None or run.what == "code") and "--multiprocessing-fork" in command:
         return "multiprocessing worker"
-    if "python" in program:
-        arguments = iter(command[1:])
-        for argument in arguments:
-            if argument == "-m":
-                return escape(next(arguments, program))
-            if argument == "-c":
-                code = next(arguments, "")
-                known = [name for start, name in _HELPERS.items() if code.startswith(start)]
-                return known[0] if known else escape(f"{program} -c")
-            if argument in ("-W", "-X"):
-                next(arguments, None)
-            elif not argument.startswith("-"):
-                return escape(posixpath.basename(argument))
-    return escape(program)
+    if run is None or run.what == "input":
+        return escape(program)
+    if run.what == "code":
+        known = [name for start, name in _HELPERS.items() if run.text.startswith(start)]
+        return known[0] if known else escape(f"{program} -c")
+    return escape(run.text if run.what == "module" else _script_name(run.text))
+
+
+def _is_python(command: tuple[str, ...]) -> bool:
+    return "python" in posixpath.basename(command[0])
+
+
+def _script_name(path: str) -> str:
+    """Also of a folder: `app/`."""
+    return posixpath.basename(path.rstrip("/")) or path
 
 
 def _title(text: str) -> str:

@@ -767,3 +767,19 @@ def test_an_opened_function_shows_its_lines(flame_graph: Open) -> None:
     ]
     note = graph.page.locator("#functions .note")
     assert "has changed since" in note.inner_text()  # the fake recording began in 1970
+
+
+@pytest.mark.parametrize("width", [700, 1200])
+def test_the_threads_are_chosen_inside_of_the_window(flame_graph: Open, width: int) -> None:
+    graph = flame_graph(busy_then_idle())
+    graph.page.set_viewport_size({"width": width, "height": 700})
+    graph.press("f")
+    panel = graph.page.locator("#threads-panel")
+    panel.wait_for()
+    # It is moved after it was shown.
+    graph.page.wait_for_function(
+        "() => document.getElementById('threads-panel').getBoundingClientRect().right <= innerWidth"
+    )
+    box = panel.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0

@@ -19,6 +19,17 @@ from pystack_profiler.track import ThreadIdentity
         ("/usr/sbin/uwsgi --ini x.ini", "uwsgi"),
         ("", "process"),
         ("python -c from_x --multiprocessing-fork", "multiprocessing worker"),
+        ("python app.py --multiprocessing-fork", "app.py"),
+        ("python -mhttp.server 80", "http.server"),
+        ("python -uc a/b", "python -c"),
+        ("python -Im http.server 80", "http.server"),
+        ("python -uX dev app.py", "app.py"),
+        ("python -Xdev -Wignore app.py", "app.py"),
+        ("python --check-hash-based-pycs always app.py", "app.py"),
+        ("python -- -app.py", "-app.py"),
+        ("python - /etc/motd", "python"),
+        ("python /srv/app/", "app"),
+        ("python /", "/"),
         ("/srv/app --multiprocessing-fork tracker_fd=5", "multiprocessing worker"),
     ],
 )
@@ -75,12 +86,11 @@ def test_recordings() -> None:
     assert len(recording_title(Recording(pid=1, command=("x" * 500,)))) < 100
 
 
-def test_long_commands_keep_the_names_of_their_files() -> None:
-    command = ("/opt/" + "environments/" * 4 + "bin/python3", "/srv/app/main.py", "--verbose", "/")
-    assert (
-        recording_title(Recording(pid=1, command=command)) == "python3 main.py --verbose / (pid 1)"
-    )
-    short = ("/usr/bin/python3", "/srv/main.py")
-    assert (
-        recording_title(Recording(pid=1, command=short)) == "/usr/bin/python3 /srv/main.py (pid 1)"
-    )
+def test_long_commands_lose_the_folders_of_program_and_script() -> None:
+    program = "/opt/" + "environments/" * 6 + "bin/python3"
+    for command, title in (
+        ((program, "-u", "/srv/app/main.py", "/data/in"), "python3 -u main.py /data/in"),
+        ((program, "-m", "app", "/data/in/"), "python3 -m app /data/in/"),
+        (("/usr/bin/python3", "/srv/main.py"), "/usr/bin/python3 /srv/main.py"),
+    ):
+        assert recording_title(Recording(pid=1, command=command)) == f"{title} (pid 1)"

@@ -1,6 +1,7 @@
 // The panel for choosing threads.
 
 const MANY_THREADS = 12;
+const PANEL_MARGIN = 8;
 
 class ThreadPanel {
   /** `onChange` is called after a change of `chosen`, the set of thread indices. */
@@ -14,6 +15,7 @@ class ThreadPanel {
     byId("threads-none").addEventListener("click", () => this.#choose([]));
     byId("thread-query").addEventListener("input", () => this.#filter());
     byId("thread-query").hidden = recording.threads.length < MANY_THREADS;
+    byId("threads").addEventListener("toggle", () => this.#keepInside());
     document.addEventListener("click", (event) => {
       if (!byId("threads").contains(event.target)) byId("threads").open = false;
     });
@@ -72,6 +74,15 @@ class ThreadPanel {
 
   #listed() {
     return this.rows.filter(({ row }) => !row.hidden).map(({ thread }) => thread.index);
+  }
+
+  /** Moves the panel to the left, if it reaches out of the window. */
+  #keepInside() {
+    const panel = byId("threads-panel");
+    const { style } = panel;
+    style.translate = "";
+    const outside = panel.getBoundingClientRect().right + PANEL_MARGIN - document.documentElement.clientWidth;
+    if (outside > 0) style.translate = `${-outside}px`;
   }
 
   #toggle(index, isChosen) {
