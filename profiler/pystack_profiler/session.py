@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from pystack import process_facts
 from pystack.cli.hints import in_options
 from pystack.cli.screen import print_status
 from pystack.errors import Cancelled, PystackError
@@ -41,6 +42,11 @@ def record_process(
 
     try:
         targets = open_targets(pid, settings, stop_requested)
+        if process_facts.thread_state(pid, pid) == "T":
+            print_status(
+                f"Warning: process {pid} is stopped (for example by SIGSTOP): until it goes on, all of its threads wait,"
+                " also the one that holds the GIL"
+            )
         recording, output = _record(
             targets, pid, settings, requested, stop_requested, snapshots, show_progress=True
         )

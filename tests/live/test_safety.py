@@ -23,7 +23,7 @@ from interpreters import required
 from marks import each_of
 from process_state import run_state, thread_ids, wait_until
 from targets import PROGRAMS, Interpreter
-from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json
+from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json, run_tool
 from truth_compare import differences
 from truthful_target import truthful_target
 
@@ -209,6 +209,20 @@ def test_truth_of_a_stopped_target(options: list[str], tmp_path: Path) -> None:
             os.kill(target.pid, signal.SIGCONT)
         assert states == {"T"}
         assert differences(target.truth, dump) == []
+
+
+def test_a_recording_says_that_the_target_is_stopped(tmp_path: Path) -> None:
+    with counting_target(NEWEST, tmp_path) as target:
+        command = ("record", target.pid, "-d", "0.2", "-o", tmp_path / "out.html")
+        assert "is stopped" not in run_tool(*command).stderr
+        os.kill(target.pid, signal.SIGSTOP)
+        wait_until(lambda: set(target.states()) == {"T"}, "the target stopped")
+        done = run_tool(*command)
+        assert done.returncode == 0, done.stderr
+        assert f"Warning: process {target.pid} is stopped (for example by SIGSTOP)" in done.stderr
+        assert set(target.states()) == {"T"}
+        os.kill(target.pid, signal.SIGCONT)
+        target.assert_runs_on("continued")
 
 
 def test_stopped_target_stays_stopped_when_the_tool_is_killed(tmp_path: Path) -> None:
