@@ -146,6 +146,7 @@ PROFILER_LAYERS: tuple[tuple[str, ...], ...] = (
         "output",
         "process_tree",
         "quantities",
+        "python_command",
         "settings",
         "short_paths",
         "snapshot_signal",
