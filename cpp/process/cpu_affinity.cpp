@@ -41,6 +41,12 @@ bool CpuAffinity::shares_cpu_with(pid_t pid, pid_t tid) const {
     return stat && stat->cpu == cpu_;
 }
 
+bool CpuAffinity::stood_still(pid_t pid, pid_t tid,
+                              std::optional<std::uint64_t> run_before_ns) const {
+    return run_before_ns && shares_cpu_with(pid, tid) &&
+           read_run_time_ns(pid, tid) == run_before_ns;
+}
+
 void CpuAffinity::unpin() {
     if (pinned_) use_cpus(before_);
     pinned_ = false;

@@ -3,6 +3,9 @@
 #include <sched.h>
 #include <sys/types.h>
 
+#include <cstdint>
+#include <optional>
+
 namespace pystack::process {
 
 /// Takes the calling thread to the CPU that another thread runs on: while one of them runs there,
@@ -21,6 +24,10 @@ class CpuAffinity {
     bool pin_to(pid_t pid, pid_t tid);
     /// Whether the thread is on our CPU now, and so does not run.
     bool shares_cpu_with(pid_t pid, pid_t tid) const;
+    /// Whether the thread is on our CPU now, and did not run since its run time was this, when it
+    /// was there, too. The kernel counts what a thread has run when it leaves its CPU, and it is on
+    /// none while we have the one it is on.
+    bool stood_still(pid_t pid, pid_t tid, std::optional<std::uint64_t> run_before_ns) const;
     bool is_pinned() const { return pinned_; }
     void unpin();
 

@@ -181,13 +181,10 @@ bool ThreadProver::did_not_run(std::int32_t tid) const {
            std::chrono::steady_clock::now() - proof_begin_ < kUndisturbedFor;
 }
 
-/// The same, of a proof that takes longer: a deep stack is read for milliseconds. The kernel counts
-/// what a thread has run when it leaves its CPU, and it is on none while we have the one it is on.
+/// The same, of a proof that takes longer: a deep stack is read for milliseconds.
 bool ThreadProver::did_not_run_since(std::optional<std::uint64_t> run_before_ns,
                                      std::int32_t tid) const {
-    if (did_not_run(tid)) return true;
-    return run_before_ns && affinity_.shares_cpu_with(pid_, tid) &&
-           process::read_run_time_ns(pid_, tid) == run_before_ns;
+    return did_not_run(tid) || affinity_.stood_still(pid_, tid, run_before_ns);
 }
 
 /// Whether the call that was found for the first time is one that the program makes. A proof of a

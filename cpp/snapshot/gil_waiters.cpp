@@ -22,17 +22,13 @@ using model::GilState;
 
 }  // namespace
 
-GilWaiters::Moment GilWaiters::now(std::int32_t tid) const {
-    return {.call = target_.blocked_syscall(tid), .run_ns = target_.run_time_ns(tid)};
-}
-
 std::optional<cpython::Gil> GilWaiters::gil_of(std::size_t interpreter) const {
     return cpython::read_gil(target_.memory(), raw_.runtime,
                              raw_.walked.interpreters[interpreter].address);
 }
 
 void GilWaiters::read_futexes() {
-    std::vector<std::pair<RawThread*, Moment>> waiting;
+    std::vector<std::pair<RawThread*, ThreadMoment>> waiting;
     for (RawThread& thread : raw_.threads) {
         if (!thread.info || !thread.call || !raw_.gils[thread.state.interpreter]) continue;
         if (!waits::may_wait_on_stack(*thread.call)) continue;
@@ -57,7 +53,7 @@ void GilWaiters::read_futexes() {
 }
 
 /// Whether the futexes of the GIL, read after `before`, say what the thread waits for.
-bool GilWaiters::is_settled(std::int32_t tid, const Moment& before,
+bool GilWaiters::is_settled(std::int32_t tid, const ThreadMoment& before,
                             const std::optional<cpython::Gil>& gil) const {
     if (!before.call || !waits::may_wait_on_stack(*before.call)) return true;
     return (!gil || gil->are_futexes_known) && now(tid) == before;
@@ -83,7 +79,7 @@ void GilWaiters::look_at(RawThread& thread, Clock::time_point deadline) {
     const std::int32_t tid = raw_.infos[*thread.info].tid;
     const std::uint64_t ran_before = target_.run_time_ns(tid).value_or(0);
     for (;;) {
-        const Moment moment = now(tid);
+        const ThreadMoment moment = now(tid);
         const auto gil = gil_of(thread.state.interpreter);
         const bool holds = gil && gil->locked && gil->holder == thread.state.address;
         const bool waits =

@@ -8,6 +8,7 @@
 #include "arch/registers.h"
 #include "cpython/runtime/gil_state.h"
 #include "snapshot/raw_snapshot.h"
+#include "snapshot/thread_moment.h"
 #include "target/live_target.h"
 
 namespace pystack::snapshot {
@@ -32,17 +33,9 @@ class GilWaiters {
   private:
     using Clock = std::chrono::steady_clock;
 
-    /// What a thread does at a moment.
-    struct Moment {
-        std::optional<arch::Syscall> call;
-        std::optional<std::uint64_t> run_ns;
-
-        bool operator==(const Moment&) const = default;
-    };
-
-    Moment now(std::int32_t tid) const;
+    ThreadMoment now(std::int32_t tid) const { return ThreadMoment::now(target_, tid); }
     std::optional<cpython::Gil> gil_of(std::size_t interpreter) const;
-    bool is_settled(std::int32_t tid, const Moment& before,
+    bool is_settled(std::int32_t tid, const ThreadMoment& before,
                     const std::optional<cpython::Gil>& gil) const;
     void look_at(RawThread& thread, Clock::time_point deadline);
 

@@ -128,9 +128,8 @@ Result<void> RunningCapture::prove_nested(Clock::time_point all_end) {
     return {};
 }
 
-/// `states` of one OS thread, innermost first. Where its CPU is ours, it must not have run at all:
-/// the kernel counts what a thread has run when it leaves its CPU, and it is on none while we have
-/// the one it is on.
+/// `states` of one OS thread, innermost first. Where we can have its CPU, it must not have run at
+/// all.
 bool RunningCapture::prove_together(std::span<const std::size_t> states,
                                     Clock::time_point all_end) {
     const auto& os_thread = raw_.threads[states.front()].info;
@@ -144,9 +143,7 @@ bool RunningCapture::prove_together(std::span<const std::size_t> states,
         prove_again(raw_.threads[outer], all_end);
         is_same = is_same && raw_.threads[outer].frames == before;
     }
-    if (!is_beside) return is_same;
-    return run_before_ns && affinity_.shares_cpu_with(target_.pid(), tid) &&
-           target_.run_time_ns(tid) == run_before_ns;
+    return is_beside ? affinity_.stood_still(target_.pid(), tid, run_before_ns) : is_same;
 }
 
 void RunningCapture::prove_again(RawThread& thread, Clock::time_point all_end) {

@@ -9,7 +9,7 @@ namespace pystack::snapshot {
 StillThreads::StillThreads(const target::LiveTarget& target, RawSnapshot& raw) : target_(target) {
     std::vector<cpython::RawFrame> frames;
     for (RawThread& thread : raw.threads) {
-        Moment moment = now(raw, thread);
+        ThreadMoment moment = now(raw, thread);
         // Since its stack was proved, it may have gone on.
         raw.stacks.read_stopped(thread.state.address, frames, thread.frames.size() + 1);
         if (frames != thread.frames) moment.call.reset();
@@ -27,19 +27,16 @@ void StillThreads::find_restart(RawSnapshot& raw, std::int32_t tid) const {
     if (place) raw.restarts[tid] = place->pc;
 }
 
-StillThreads::Moment StillThreads::now(const RawSnapshot& raw, const RawThread& thread) const {
+ThreadMoment StillThreads::now(const RawSnapshot& raw, const RawThread& thread) const {
     if (!thread.info) return {};
-    const std::int32_t tid = raw.infos[*thread.info].tid;
-    return {.call = target_.blocked_syscall(tid), .run_ns = target_.run_time_ns(tid)};
+    return ThreadMoment::now(target_, raw.infos[*thread.info].tid);
 }
 
 void StillThreads::check(RawSnapshot& raw) {
     std::vector<bool> still;
     for (std::size_t i = 0; i < raw.threads.size(); ++i) {
-        const Moment& before = before_[i];
-        const Moment after = now(raw, raw.threads[i]);
-        still.push_back(before.call && before.run_ns && before.call == after.call &&
-                        before.run_ns == after.run_ns);
+        const ThreadMoment& before = before_[i];
+        still.push_back(before.call && before.run_ns && now(raw, raw.threads[i]) == before);
     }
     const auto has_moved = [&](std::uint64_t ident) {
         for (std::size_t i = 0; i < raw.threads.size(); ++i) {

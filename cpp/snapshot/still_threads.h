@@ -1,11 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
-#include "arch/registers.h"
 #include "snapshot/raw_snapshot.h"
+#include "snapshot/thread_moment.h"
 #include "target/live_target.h"
 
 namespace pystack::snapshot {
@@ -23,15 +22,11 @@ class StillThreads {
     void check(RawSnapshot& raw);
 
   private:
-    struct Moment {
-        std::optional<arch::Syscall> call;
-        std::optional<std::uint64_t> run_ns;
-    };
     void find_restart(RawSnapshot& raw, std::int32_t tid) const;
-    Moment now(const RawSnapshot& raw, const RawThread& thread) const;
+    ThreadMoment now(const RawSnapshot& raw, const RawThread& thread) const;
 
     const target::LiveTarget& target_;
-    std::vector<Moment> before_;  ///< As RawSnapshot::threads.
+    std::vector<ThreadMoment> before_;  ///< As RawSnapshot::threads.
 };
 
 }  // namespace pystack::snapshot
