@@ -260,16 +260,11 @@ def _functions(grouping: Grouping, *, of_versions: bool) -> tuple[list[FrameLabe
 
     `of_versions`: of a program, in which a function may have moved. It has the line of the last one.
     """
-    places: dict[FrameLabel, int] = {}
-    functions: list[FrameLabel] = []
-    function_of = []
-    for label in grouping.frames:
-        function = label._replace(at=None)
-        key = function._replace(first_line=None) if of_versions else function
-        place = places.setdefault(key, len(places))
-        functions[place : place + 1] = [function]
-        function_of.append(place)
-    return functions, function_of
+    own = [label._replace(at=None) for label in grouping.frames]
+    keys = [label._replace(first_line=None) for label in own] if of_versions else own
+    functions = dict(zip(keys, own, strict=True))
+    places = {key: place for place, key in enumerate(functions)}
+    return list(functions.values()), [places[key] for key in keys]
 
 
 def _write_tables(
