@@ -27,11 +27,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from peers import conditions
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
+import chromium
 from pystack_profiler import Recording, export_html
 from random_recordings import large_recording
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FRAMES = 30
 TIMEOUT_MS = 300_000  # The machine may be busy.
 
@@ -110,11 +109,7 @@ class Trace:
         config = {"includedCategories": categories, "recordMode": "recordUntilFull"}
         self._session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": config})
         use(page)
-        page.evaluate(
-            "new Promise((done) => {"
-            " const look = () => (flameGraph.page.work.isBusy ? setTimeout(look, 5) : requestAnimationFrame(() =>"
-            " requestAnimationFrame(done))); look(); })"
-        )
+        chromium.wait_until_drawn(page)
         self._session.send("Tracing.end")
         while not done:
             page.wait_for_timeout(20)
@@ -156,7 +151,7 @@ def opening_ms(browser: Browser, path: Path) -> tuple[float, float, float]:
 
 def measure(path: Path, count: int) -> dict[str, Any]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = chromium.launch(playwright)
         openings = [opening_ms(browser, path) for _ in range(count)]
         made, shown, cpu = (statistics.median(times) for times in zip(*openings, strict=True))
         print(

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import html
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from playwright.sync_api import Playwright
 
+import chromium
 from tools.gallery.journeys import Journey
 
 _WIDTHS = (1500, 700)
 _SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _HEIGHT = 900
 _ROWS = 4
-# The page works in slices; the picture is whole when none is left.
-_IDLE = (
-    "new Promise((done) => { const look = () => (flameGraph.page.work.isBusy ? setTimeout(look, 5) :"
-    " requestAnimationFrame(() => requestAnimationFrame(done))); look(); })"
-)
 _FIRST_SEEN = f"""() => ({{
     base: document.getElementById('base').innerText,
     idle: document.getElementById('idle-toggle').hidden ? 'no idle time' : document.getElementById('idle-text').innerText,
@@ -46,10 +41,7 @@ class Look:
 
 
 def look_at(playwright: Playwright, journey: Journey, page_file: Path) -> Look:
-    chromium = shutil.which("chromium")
-    browser = playwright.chromium.launch(
-        executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-    )
+    browser = chromium.launch(playwright)
     console: list[str] = []
     pictures = []
     seen = {}
@@ -61,7 +53,7 @@ def look_at(playwright: Playwright, journey: Journey, page_file: Path) -> Look:
             page.on("console", lambda message: console.append(message.text))
             page.on("pageerror", lambda error: console.append(str(error)))
             page.goto(page_file.as_uri())
-            page.evaluate(_IDLE)
+            chromium.wait_until_drawn(page)
             seen = page.evaluate(_FIRST_SEEN)
             picture = page_file.with_name(f"{page_file.stem}-{width}-{scheme}.png")
             page.screenshot(path=picture)
