@@ -8,6 +8,8 @@ import os
 import sys
 import threading
 
+from _libc import libc_version
+
 FACTS_FILE, KIND = sys.argv[1:]
 READY = threading.Barrier(3 if KIND == "three" else 2)
 
@@ -95,14 +97,12 @@ def held_after_an_exception():
 
 def mutexes():
     """Of native code: the circle has a pthread mutex and a lock of Python."""
-    if "CS_GNU_LIBC_VERSION" not in os.confstr_names:
+    if libc_version() is None:
         return plain()
     import ctypes  # noqa: PLC0415
 
     libc, mutex, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64), threading.Lock()
-    try:
-        os.confstr("CS_GNU_LIBC_VERSION")
-    except OSError:  # musl: only such a mutex has its owner.
+    if libc_version() == "musl":  # Only such a mutex has its owner there.
         attributes = ctypes.create_string_buffer(16)
         libc.pthread_mutexattr_init(attributes)
         libc.pthread_mutexattr_settype(attributes, 1)  # PTHREAD_MUTEX_RECURSIVE

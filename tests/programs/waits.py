@@ -22,6 +22,8 @@ import sys
 import threading
 import time
 
+import _libc
+
 FACTS = {}
 KEPT = []
 NEVER, NEVER_WRITTEN = os.pipe()
@@ -212,12 +214,7 @@ else:
         mine.acquire(True, 100000)
 
 
-try:
-    libc_version = os.confstr("CS_GNU_LIBC_VERSION")
-except OSError:
-    libc_version = "musl"
-except ValueError:  # Where the name is not known.
-    libc_version = None
+libc_version = _libc.libc_version()
 if libc_version and importlib.util.find_spec("_ctypes"):
     import ctypes
 
