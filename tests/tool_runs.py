@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 # No run of the tests takes a tenth of it; the machine may be busy with other things.
@@ -30,6 +33,17 @@ def run_tool(
         timeout=timeout_s,
         **options,
     )
+
+
+def takes_samples(recorder: int) -> bool:
+    """Whether a running `record` is past its first samples: its sampling thread has slept since."""
+    for task in Path(f"/proc/{recorder}/task").iterdir():
+        # Threads that read debug files come and go.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if (task / "comm").read_text() == "pystack-sampler\n":
+                status = (task / "status").read_text()
+                return int(re.findall(r"^voluntary_ctxt_switches:\t(\d+)", status, re.M)[0]) > 3
+    return False
 
 
 def account_of(stderr: str) -> str:

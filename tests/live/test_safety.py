@@ -23,7 +23,7 @@ from interpreters import required
 from marks import each_of
 from process_state import run_state, thread_ids, wait_until
 from targets import PROGRAMS, Interpreter
-from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json, run_tool
+from tool_runs import TOOL, TOOL_FOLDER, TOOL_TIMEOUT_S, dump_json, run_tool, takes_samples
 from truth_compare import differences
 from truthful_target import truthful_target
 
@@ -165,8 +165,7 @@ def test_interrupted_recording(number: signal.Signals, tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
         )
         try:
-            status = Path(f"/proc/{target.pid}/status")
-            wait_until(lambda: "TracerPid:\t0\n" not in status.read_text(), "it is stopped")
+            wait_until(lambda: takes_samples(tool.pid), "the first samples")
             tool.send_signal(number)
             _, errors = tool.communicate(timeout=TOOL_TIMEOUT_S)
         finally:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from process_state import wait_until
 from pystack_profiler.output import check_writable, replacing
 from security.attackers import ATTACKER_ID, needs_root
-from tool_runs import TOOL, TOOL_TIMEOUT_S, run_tool
+from tool_runs import TOOL, TOOL_TIMEOUT_S, run_tool, takes_samples
 
 pytestmark = needs_root
 
@@ -240,17 +241,20 @@ def test_recordings_with_command_lines_are_for_their_owner(target: int, tmp_path
         assert ("only its owner can read the file" in done.stderr) == (mode == 0o600)
 
 
-def start_recording(target: int, output: Path) -> subprocess.Popen[str]:
-    """A recording that has begun, and goes on until SIGINT."""
-    recorder = subprocess.Popen(
-        [*TOOL, "record", str(target), "--block", "-o", str(output)],
+@contextmanager
+def recording(target: int, output: Path) -> Iterator[subprocess.Popen[str]]:
+    """One that has begun, and goes on until SIGINT."""
+    with subprocess.Popen(
+        [*TOOL, "record", str(target), "-o", str(output)],
         cwd=output.parent.parent,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    status = Path(f"/proc/{target}/status")
-    wait_until(lambda: "TracerPid:\t0\n" not in status.read_text(), "the first sample")
-    return recorder
+    ) as recorder:
+        try:
+            wait_until(lambda: takes_samples(recorder.pid), "the first samples")
+            yield recorder
+        finally:
+            recorder.kill()
 
 
 @pytest.mark.parametrize("taken_by", ["file", "folder", "nobody"])
@@ -258,16 +262,16 @@ def test_a_name_that_is_taken_meanwhile_does_not_lose_the_recording(
     taken_by: str, target: int, sticky: Path, tmp_path: Path
 ) -> None:
     output = sticky / "out.html"
-    recorder = start_recording(target, output)
-    if taken_by == "file":
-        output.touch()
-        given_away(output)
-    elif taken_by == "folder":
-        output.mkdir()
-    else:
-        sticky.rmdir()
-    recorder.send_signal(signal.SIGINT)
-    _, text = recorder.communicate(timeout=TOOL_TIMEOUT_S)
+    with recording(target, output) as recorder:
+        if taken_by == "file":
+            output.touch()
+            given_away(output)
+        elif taken_by == "folder":
+            output.mkdir()
+        else:
+            sticky.rmdir()
+        recorder.send_signal(signal.SIGINT)
+        _, text = recorder.communicate(timeout=TOOL_TIMEOUT_S)
     assert recorder.returncode == 1
     assert f"cannot write {output}" in text
     found = re.search(r"to view the file: open (\S+) in a browser", text)
