@@ -89,6 +89,7 @@ class RawHolder(TypedDict):
     proof: HolderProof
     file: str | None
     line: int | None
+    task: int | None  # RawTask["id"]
 
 class RawProcessName(TypedDict):
     pid: int

@@ -27,14 +27,17 @@ class Holder(NamedTuple):
 
     tid: int | None
     python_thread_id: int | None
-    #: "owner": recorded in what is waited for. "with_block": the thread is inside of a with block of
-    #: the lock. "thread": it is the thread whose end is waited for. "worker": it computes the result
+    #: "owner": recorded in what is waited for. "with_block": the thread, or the task, is inside of a with block
+    #: of the lock. "thread": it is the thread whose end is waited for. "worker": it computes the result
     #: of the future. "pool": it is a worker of the thread pool in whose queue the future is; one of
     #: them will compute it. "event_loop": the event loop that runs in it completes the future.
     proof: HolderProof
     #: For "with_block": the line that the block executes.
     file: str | None
     line: int | None
+    #: `Task.id` of the suspended task that is inside of the with block, if it is not the thread itself: the
+    #: event loop of the task runs in the thread.
+    task: int | None = None
 
 
 class ProcessName(NamedTuple):

@@ -68,6 +68,7 @@ nb::dict to_dict(const model::Holder& holder) {
     item["proof"] = proof_word(holder.proof);
     item["file"] = holder.file.empty() ? nb::none() : to_str(holder.file);
     item["line"] = optional_number(holder.line);
+    item["task"] = optional_number(holder.task);
     return item;
 }
 

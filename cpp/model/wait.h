@@ -71,7 +71,7 @@ inline constexpr std::array kWaitWords{
 /// How it is known who can end a wait.
 enum class HolderProof : std::uint8_t {
     kOwner,      ///< Recorded in what is waited for.
-    kWithBlock,  ///< The thread is inside of a with block of the lock.
+    kWithBlock,  ///< The thread, or the task, is inside of a with block of the lock.
     kThread,     ///< It is the thread that is waited for.
     kWorker,     ///< It computes the value of the future.
     kPool,       ///< It is a worker of the pool that will compute it, and occupied.
@@ -85,6 +85,9 @@ struct Holder {
     HolderProof proof = HolderProof::kOwner;
     Text file;  ///< kWithBlock: where the with block is now.
     std::optional<std::int32_t> line;
+    /// kWithBlock: the model::Task that is inside, suspended, if it is not the thread itself: its
+    /// event loop runs in the thread.
+    std::optional<std::uint64_t> task{};
 };
 
 /// A process, for a human.

@@ -116,8 +116,9 @@ void LockWatch::read_blocks(std::size_t index) {
     program_.stacks().read_stopped(state, before_);
     readers_->pages.clear();
     readers_->load(readers_->pages, program_.codes(), before_);
-    const auto held = readers_->held.find(before_);
-    if (held.empty()) return;
+    const auto held = readers_->held.find(before_, cpython::NewCode::kRead);
+    const bool is_same_code = program_.codes().verify(readers_->held.take_generators());
+    if (held.empty() || !is_same_code) return;
     program_.stacks().read_stopped(state, after_);
     for (const cpython::HeldObject& one : held) {
         const std::size_t callers = before_.size() - one.frame;

@@ -204,8 +204,9 @@ class LiveCapture {
             thread.state = state;
             thread.frames = frames;
         }
-        rehearse_waits();
+        // Tasks can hold what threads wait for.
         if (tasks_) tasks_->rehearse(raw_);
+        rehearse_waits();
         if (locals_) locals_->rehearse_tasks(raw_);
         raw_.clear();
     }

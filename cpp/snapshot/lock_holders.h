@@ -1,24 +1,22 @@
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
-#include "cpython/sync/held_objects.h"
-#include "memory/memory_reader.h"
+#include "cpython/sync/sync_readers.h"
 #include "snapshot/raw_snapshot.h"
 
 namespace pystack::snapshot {
 
-/// Finds the threads that hold what others wait for: the owners that RLocks record, and the threads
-/// that are inside of with blocks of locks and semaphores.
+/// Finds who holds what threads wait for: the owners that RLocks record, and the threads and
+/// suspended tasks that are inside of with blocks of locks and semaphores.
 class LockHolders {
   public:
-    /// All must outlive this.
-    LockHolders(const memory::MemoryReader& memory, const cpython::Layout& layout,
-                cpython::HeldObjects& held)
-        : memory_(memory), layout_(layout), held_(held) {}
+    /// Must outlive this.
+    explicit LockHolders(cpython::SyncReaders& readers) : readers_(readers) {}
 
     /// Completes the waits of all threads.
-    void find(RawSnapshot& raw);
+    void find(RawSnapshot& raw, cpython::NewCode new_code);
 
   private:
     /// A with block of a lock or a semaphore.
@@ -27,12 +25,12 @@ class LockHolders {
         BlockPlace place;
     };
 
-    std::vector<Held> with_blocks(const RawSnapshot& raw);
+    std::vector<Held> with_blocks(const RawSnapshot& raw, cpython::NewCode new_code);
+    void add_task(const RawSnapshot& raw, std::size_t task, std::size_t thread,
+                  cpython::NewCode new_code, std::vector<Held>& held);
     void find_lock_holder(RawWait& wait, const std::vector<Held>& held);
 
-    const memory::MemoryReader& memory_;
-    const cpython::Layout& layout_;
-    cpython::HeldObjects& held_;
+    cpython::SyncReaders& readers_;
 };
 
 }  // namespace pystack::snapshot

@@ -26,17 +26,20 @@ namespace pystack::snapshot {
 
 using cpython::ThreadNames;
 
-/// Where a with block is: indexes into RawSnapshot::threads, and into the frames of that thread.
+/// Where a with block is.
 struct BlockPlace {
-    std::size_t thread = 0;
+    std::size_t thread = 0;  ///< Index into RawSnapshot::threads.
+    /// Index into the frames of the thread, or into the chain of awaits of the task.
     std::size_t frame = 0;
+    /// Of a suspended task of the thread's event loop: index into RawSnapshot::tasks.
+    std::optional<std::size_t> task{};
 };
 
 /// What a thread waits for, and who can end it.
 struct RawWait : cpython::FoundWait {
     std::optional<arch::Syscall> call{};    ///< That the thread is blocked in.
     bool ends_complete = false;             ///< Nobody else has the other end of its pipe.
-    std::vector<BlockPlace> with_blocks{};  ///< Those of threads that can end it.
+    std::vector<BlockPlace> with_blocks{};  ///< Whoever is inside can end it.
     std::vector<std::size_t> workers{};     ///< Of a future: indexes of threads.
     model::HolderProof worker_proof = model::HolderProof::kWorker;  ///< Of all of them.
     bool pool_is_full = false;                                      ///< It will have no others.

@@ -65,8 +65,11 @@ void add_owner_thread(const RawSnapshot& raw, const RawThread& read, model::Wait
 
 void add_with_block(RawSnapshot& raw, const BlockPlace& block, model::Wait& wait) {
     const RawThread& thread = raw.threads[block.thread];
-    const cpython::RawFrame& frame = thread.frames[block.frame];
     model::Holder holder = to_holder(raw, thread, HolderProof::kWithBlock);
+    const cpython::RawTask* task = block.task ? &raw.tasks->tasks[*block.task] : nullptr;
+    if (task != nullptr) holder.task = task->address.value;
+    const cpython::RawFrame& frame =
+        task != nullptr ? task->chain.frames[block.frame].frame : thread.frames[block.frame];
     const cpython::Code* code = raw.codes.find(frame.code);
     const auto place =
         code != nullptr ? raw.codes.place(*code, frame) : std::optional<std::int64_t>();

@@ -27,18 +27,20 @@ WaitsCapture::WaitsCapture(const memory::MemoryReader& memory, const cpython::La
                            cpython::CodeReader& codes)
     : memory_(memory),
       readers_(memory, layout, codes),
-      holders_(readers_.pages, readers_.layout, readers_.held),
+      holders_(readers_),
       workers_(readers_.pages, readers_.layout, readers_.types, readers_.objects) {}
 
 void WaitsCapture::rehearse(RawSnapshot& raw) {
     load_codes(raw);
-    find_all(raw);
+    find_all(raw, cpython::NewCode::kRead);
+    generators_ = readers_.held.take_generators();
 }
 
 void WaitsCapture::copy(RawSnapshot& raw) {
     readers_.types.clear();
     readers_.pages.copy_again();
     load_codes(raw);
+    raw.codes.verify(generators_);
     // Of threads that have moved since, the frames at least.
     std::vector<RemoteAddr> frames;
     for (const RawThread& thread : raw.threads) {
@@ -57,7 +59,7 @@ void WaitsCapture::copy(RawSnapshot& raw) {
 
 void WaitsCapture::find(RawSnapshot& raw) {
     readers_.pages.freeze(true);
-    find_all(raw);
+    find_all(raw, cpython::NewCode::kSkip);
     readers_.pages.freeze(false);
 }
 
@@ -65,7 +67,7 @@ void WaitsCapture::read(RawSnapshot& raw) {
     readers_.types.clear();
     readers_.pages.clear();
     load_codes(raw);
-    find_all(raw);
+    find_all(raw, cpython::NewCode::kRead);
 }
 
 /// Code objects do not change: what is known of them need not be copied again.
@@ -74,9 +76,9 @@ void WaitsCapture::load_codes(const RawSnapshot& raw) {
     for (const RawThread& thread : raw.threads) readers_.load(pages, raw.codes, thread.frames);
 }
 
-void WaitsCapture::find_all(RawSnapshot& raw) {
+void WaitsCapture::find_all(RawSnapshot& raw, cpython::NewCode new_code) {
     for (RawThread& thread : raw.threads) thread.wait = find_wait(raw, thread);
-    holders_.find(raw);
+    holders_.find(raw, new_code);
     workers_.find(raw);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "arch/registers.h"
 #include "cpython/sync/sync_readers.h"
@@ -32,7 +33,7 @@ class WaitsCapture {
 
   private:
     void load_codes(const RawSnapshot& raw);
-    void find_all(RawSnapshot& raw);
+    void find_all(RawSnapshot& raw, cpython::NewCode new_code);
     std::optional<RawWait> find_wait(const RawSnapshot& raw, const RawThread& thread);
     arch::Syscall original(const RawSnapshot& raw, const RawThread& thread) const;
 
@@ -40,6 +41,7 @@ class WaitsCapture {
     cpython::SyncReaders readers_;
     LockHolders holders_;
     FutureWorkers workers_;
+    std::vector<cpython::RawFrame> generators_;  ///< Of the rehearsal.
 };
 
 }  // namespace pystack::snapshot

@@ -15,7 +15,7 @@ def task_deadlocks(snapshot: Snapshot) -> Iterator[str]:
     by_id = {task.id: task for task in snapshot.tasks or ()}
     for circle in snapshot.task_deadlocks:
         tasks = [by_id[one] for one in circle if one in by_id]
-        text = _titled(tasks[0])
+        text = titled_task(tasks[0])
         for number, task in enumerate(tasks):
             following = tasks[(number + 1) % len(tasks)]
             text += f"{', which' if number else ''} {_edge(task, following)}"
@@ -26,15 +26,17 @@ def _edge(task: Task, following: Task) -> str:
     wait = task.waits_for
     if wait is not None and wait.kind == "lock":
         lock = escape((wait.type or "lock").rpartition(".")[2])
-        return f"waits for a {lock} held by {_titled(following)}"
-    return f"awaits {_titled(following)}{_AWAITS_ALL.get(wait.kind, '') if wait else ''}"
+        return f"waits for a {lock} held by {titled_task(following)}"
+    return f"awaits {titled_task(following)}{_AWAITS_ALL.get(wait.kind, '') if wait else ''}"
 
 
-def _titled(task: Task) -> str:
+def titled_task(task: Task) -> str:
+    """Its name, as a part of a sentence."""
     return task_name(task) if task.name is None else f"task {task_name(task)}"
 
 
 def task_name(task: Task) -> str:
+    """Its name, or what stands for it where tasks have none."""
     if task.name is None:
         return f"{'Greenlet' if task.library == 'greenlet' else 'Task'} at {task.id:#x}"
     return escape(task.name)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pystack.model import Snapshot, Thread
 from pystack.render.escape import escape
+from pystack.render.task_deadlocks import titled_task
 from pystack.render.words import base_name, count, duration, short_name
 from pystack.waits import Holder, Wait
 
@@ -42,6 +43,7 @@ class WaitText:
         self._pid = snapshot.pid
         self._threads = snapshot.threads
         self._deadlocks = snapshot.deadlocks
+        self._tasks = {task.id: task for task in snapshot.tasks or ()}
 
     def text(self, thread: Thread, others: Sequence[Thread] = ()) -> str | None:
         """Of one thread, or of several that are shown as one. None: nothing is known, or it is the
@@ -140,20 +142,22 @@ class WaitText:
             return None
         if _is_queued(wait):
             return f"in the queue of a pool of {count(len(wait.holders), 'thread')}"
-        texts = []
-        for holder in wait.holders:
-            itself = thread is not None and holder.tid is not None and holder.tid == thread.tid
-            if holder.proof == "event_loop":
-                loop = "its own event loop" if itself else f"the event loop of {self._name(holder)}"
-                texts.append(f"from {loop}")
-                continue
-            verb = "worked on" if holder.proof == "worker" else "held"
-            text = f"{verb} by {'itself' if itself else self._name(holder)}"
-            if holder.proof == "with_block" and holder.file is not None:
-                line = "" if holder.line is None else f":{holder.line}"
-                text += f" in a with block at {escape(base_name(holder.file))}{line}"
-            texts.append(text)
-        return " and ".join(texts)
+        return " and ".join(self._holder(holder, thread) for holder in wait.holders)
+
+    def _holder(self, holder: Holder, thread: Thread | None) -> str:
+        itself = thread is not None and holder.tid is not None and holder.tid == thread.tid
+        loop = "its own event loop" if itself else f"the event loop of {self._name(holder)}"
+        if holder.proof == "event_loop":
+            return f"from {loop}"
+        who = "itself" if itself else self._name(holder)
+        if holder.task is not None:
+            task = self._tasks.get(holder.task)
+            who = f"{'a task' if task is None else titled_task(task)} of {loop}"
+        text = f"{'worked on' if holder.proof == 'worker' else 'held'} by {who}"
+        if holder.proof == "with_block" and holder.file is not None:
+            line = "" if holder.line is None else f":{holder.line}"
+            text += f" in a with block at {escape(base_name(holder.file))}{line}"
+        return text
 
     def _other_end(self, wait: Wait) -> str:
         others = [_process(end.pid, end.command) for end in wait.other_ends if end.pid != self._pid]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ CIRCLES = [
     "three",
     "mixed",
     "itself",
+    "managed",
     "joined",
     "lock_and_join",
     "held_after_an_exception",
@@ -297,6 +299,45 @@ def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     first = text.splitlines()[1]
     assert first.startswith("Deadlock: ") == bool(facts["circle"])
     assert text.count("Threads ") == 0
+
+
+@pytest.mark.parametrize("kind", ["itself", "circle", "free", "manager", "released"])
+@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
+def test_locks_that_tasks_hold(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
+    with started(interpreter, tmp_path, "task_locks.py", kind) as target:
+        facts = arrive(target, tmp_path).facts
+        documents = [dump_json(target.pid)]
+        first, *lines = run_tool("dump", target.pid).stdout.splitlines()[1:]
+        core = kernel_core(target.pid, tmp_path, signal.SIGABRT)
+    documents.append(core_json(core, *search_options(interpreter)))
+    for document in documents:
+        threads = by_name(document)
+        holders = threads[facts["waiter"]]["waits_for"]["holders"]
+        expected = [(threads["loop"]["tid"], facts["task"], "with_block", "task_locks.py")]
+        told = [(one["tid"], one["task"], one["proof"], Path(one["file"]).name) for one in holders]
+        assert told == (expected if facts["task"] else [])
+        names = [thread["name"] for thread in document["threads"]]
+        circles = [[names[index] for index in circle] for circle in document["deadlocks"]]
+        assert circles == ([facts["circle"]] if facts["circle"] else [])
+    assert first.startswith("Deadlock: ") == bool(facts["circle"])
+    if facts["task"]:
+        loop = "its own event loop" if kind == "itself" else r'the event loop of \d+ "loop"'
+        head = rf'Thread \d+ "{facts["waiter"]}" \[waiting for a lock \(LOCK\), held by'
+        task = rf"(a )?[Tt]ask .* of {loop} in a with block at task_locks.py:\d+\]"
+        assert any(re.match(f"{head} {task}", line) for line in lines)
+
+
+@pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped", "not stopped"])
+@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
+def test_a_main_thread_that_has_ended(
+    interpreter: Interpreter, options: list[str], tmp_path: Path
+) -> None:
+    with started(interpreter, tmp_path, "ends.py") as target:
+        arrive(target, tmp_path)
+        (main,) = [one for one in dump_json(target.pid, *options)["threads"] if one["is_main"]]
+        text = run_tool("dump", target.pid, *options).stdout
+    assert main["waits_for"]["kind"] == "thread"
+    assert re.search(r'"MainThread" \[waiting for (a thread|thread \d+ "goes on") to end\]', text)
 
 
 POOLS = [

@@ -3,6 +3,7 @@
 The facts have the circle: the names of its threads, each of which waits for the next.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -52,6 +53,28 @@ def itself():
                 pass
 
     return [(twice, ())]
+
+
+def managed():
+    """By functions that have the with block, and are suspended in it."""
+
+    @contextlib.contextmanager
+    def section(lock):
+        with lock:
+            yield
+
+    @contextlib.contextmanager
+    def transaction(lock):
+        with section(lock):
+            yield
+
+    def crossed_sections(first, second):
+        with transaction(first):
+            READY.wait()
+            with section(second):
+                pass
+
+    return [(crossed_sections, arguments) for _, arguments in locks(threading.Lock, 2)]
 
 
 def joined():

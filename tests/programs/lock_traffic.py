@@ -7,6 +7,8 @@ it. So OWNERS[N] is never another thread's id than that of the one that has the 
 which locks are taken has no circle.
 """
 
+import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -83,7 +85,44 @@ def early_return(number, ident):
                 note(number, 0)
 
 
-WAYS = [plainly, with_exception, nested, by_hand, slowly, waiting, early_return]
+@contextlib.contextmanager
+def section(number, ident):
+    with LOCKS[number]:
+        note(number, ident)
+        yield
+        note(number, 0)
+
+
+@contextlib.contextmanager
+def after_section(number, ident):
+    """Others have the lock while it is suspended."""
+    with section(number, ident):
+        pass
+    yield
+
+
+def managed(number, ident):
+    with section(number, ident):
+        time.sleep(0)
+    with after_section(number, ident):
+        time.sleep(0)
+
+
+async def in_a_task(ident):
+    """The one task of its loop: another would keep it from going on, while it has a lock."""
+    while True:
+        for number in range(COUNT - 1):
+            with LOCKS[number]:
+                note(number, ident)
+                await asyncio.sleep(0)
+                note(number, 0)
+
+
+def run_loop():
+    asyncio.new_event_loop().run_until_complete(in_a_task(threading.get_ident()))
+
+
+WAYS = [plainly, with_exception, nested, by_hand, slowly, waiting, early_return, managed]
 
 
 def run(first):
@@ -97,6 +136,7 @@ def run(first):
 def main():
     for number in range(6):
         threading.Thread(target=run, args=(number,), daemon=True).start()
+    threading.Thread(target=run_loop, daemon=True).start()
     owners = OWNERS  # Read by the test, with the other variables of this frame.
     with open(sys.argv[1] + ".part", "w") as file:
         json.dump({"locks": [id(lock) for lock in LOCKS]}, file)

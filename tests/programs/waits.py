@@ -9,6 +9,7 @@ from a pipe that nobody writes to.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import fcntl
 import importlib.util
 import json
@@ -122,6 +123,63 @@ def lock_of_itself():
     with with_taken:
         with with_taken:
             pass
+
+
+@contextlib.contextmanager
+def section(lock):
+    with lock:
+        yield
+
+
+@contextlib.contextmanager
+def after_section(lock):
+    with lock:
+        pass
+    lock.acquire()
+    yield
+
+
+in_section, in_two_sections, behind_section = (threading.Lock() for _ in range(3))
+
+
+@contextlib.contextmanager
+def section_in_section(lock):
+    with section(lock):
+        yield
+
+
+@case("lock", type=LOCK, name="in_section", holder=(held_by(section(in_section)), "with_block"))
+def lock_of_a_section():
+    in_section.acquire()
+
+
+@case(
+    "lock",
+    type=LOCK,
+    name="in_two_sections",
+    holder=(held_by(section_in_section(in_two_sections)), "with_block"),
+)
+def lock_of_a_section_in_a_section():
+    in_two_sections.acquire()
+
+
+in_stack, exits = threading.Lock(), contextlib.ExitStack()
+exits.enter_context(section(threading.Lock()))
+exits.enter_context(in_stack)
+holder_by_stack = held_by(exits)
+if sys.version_info >= (3, 8):
+
+    @case("lock", type=LOCK, name="in_stack", holder=(holder_by_stack, "with_block"))
+    def lock_of_a_stack():
+        in_stack.acquire()
+
+
+held_by(after_section(behind_section))
+
+
+@case("lock", type=LOCK, name="behind_section", holder=None)
+def lock_behind_a_section():
+    behind_section.acquire()
 
 
 @case("condition", type="threading.Condition", name="condition", holder=None)

@@ -8,7 +8,7 @@ import pytest
 
 from pystack.model import Snapshot
 from pystack.render.text import render_text
-from raw_snapshots import raw_snapshot, raw_thread
+from raw_snapshots import raw_snapshot, raw_task, raw_thread
 
 WAIT: dict[str, Any] = {
     "kind": "futex",
@@ -42,6 +42,7 @@ def holder(tid: int | None, proof: str = "owner", **fields: Any) -> dict[str, An
         "proof": proof,
         "file": None,
         "line": None,
+        "task": None,
         **fields,
     }
 
@@ -229,6 +230,24 @@ def test_a_deadlock_is_the_first_thing_that_is_said() -> None:
         'Deadlock: 2 "thread-2" waits for a lock (Account.lock) held by 3 "thread-3" in a with'
         ' block at app.py:12, which waits for thread 2 "thread-2" to end.'
     )
+
+
+def test_a_task_that_holds_a_lock() -> None:
+    task = raw_task("fetch", id=7)
+    own = waiting(1, **LOCK, holders=[holder(1, **IN_BLOCK, task=7)])
+    other = waiting(2, **LOCK, holders=[holder(1, **IN_BLOCK, task=7)])
+    unlisted = waiting(3, **LOCK, holders=[holder(1, **IN_BLOCK, task=8)])
+    said = lines(own, other, unlisted, deadlocks=[[0]], tasks=[task])
+    held = "waiting for a lock (Account.lock), held by"
+    place = "in a with block at app.py:12"
+    assert said[1] == (
+        'Deadlock: 1 "thread-1" waits for a lock (Account.lock) held by task fetch of its own event'
+        f" loop {place}."
+    )
+    text = "\n".join(said)
+    assert f"{held} task fetch of its own event loop {place}]" in text
+    assert f'{held} task fetch of the event loop of 1 "thread-1" {place}]' in text
+    assert f'{held} a task of the event loop of 1 "thread-1" {place}]' in text
 
 
 def test_a_deadlock_of_two_processes() -> None:

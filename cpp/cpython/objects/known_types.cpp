@@ -99,6 +99,10 @@ constexpr KnownClass kClasses[] = {
     {"Future", "concurrent.futures._base", ValueKind::kFuture},
     {"_ModuleLock", "_frozen_importlib", ValueKind::kModuleLock},
     {"_ModuleLock", "importlib._bootstrap", ValueKind::kModuleLock},
+    {"_GeneratorContextManager", "contextlib", ValueKind::kGeneratorContext},
+    {"_AsyncGeneratorContextManager", "contextlib", ValueKind::kGeneratorContext},
+    {"ExitStack", "contextlib", ValueKind::kExitStack},
+    {"AsyncExitStack", "contextlib", ValueKind::kExitStack},
 };
 
 }  // namespace

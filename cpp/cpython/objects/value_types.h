@@ -71,10 +71,12 @@ enum class ValueKind : std::uint8_t {
     kQueue,
     kBarrier,
     kThread,
-    kFuture,         ///< Of concurrent.futures.
-    kModuleLock,     ///< importlib's: who imports a module.
-    kSimpleQueue,    ///< queue.SimpleQueue in C.
-    kPySimpleQueue,  ///< The same in Python, where there is no C.
+    kFuture,            ///< Of concurrent.futures.
+    kModuleLock,        ///< importlib's: who imports a module.
+    kSimpleQueue,       ///< queue.SimpleQueue in C.
+    kPySimpleQueue,     ///< The same in Python, where there is no C.
+    kGeneratorContext,  ///< What @contextmanager and @asynccontextmanager make.
+    kExitStack,         ///< Of contextlib, also the asynchronous one.
 };
 
 /// What is known of one type object. Names are escaped.

@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "cpython/frames/code_reader.h"
+#include "cpython/frames/coroutine_reader.h"
 #include "cpython/sync/frame_objects.h"
 #include "cpython/sync/lock_finder.h"
 #include "memory/memory_reader.h"
@@ -17,35 +21,58 @@ struct HeldObject {
     std::size_t frame = 0;  ///< Index of the frame.
 };
 
-/// Finds what a stack holds by its with blocks. Not thread-safe.
+/// Whether code objects that are not known yet are read. That takes a target that can be read.
+enum class NewCode : std::uint8_t { kRead, kSkip };
+
+/// Finds what a stack holds by its with blocks. A with block of what `@contextmanager` makes stands
+/// for those that its generator is inside of while it is suspended, and one of an ExitStack for all
+/// that this will exit. Not thread-safe.
 class HeldObjects {
   public:
     /// All must outlive this. `codes` has the code objects of the frames, and `objects` has loaded
     /// them.
-    HeldObjects(const memory::MemoryReader& memory, const Layout& layout, const CodeReader& codes,
+    HeldObjects(const memory::MemoryReader& memory, const Layout& layout, CodeReader& codes,
                 FrameObjects& objects, TypeCache& types, const LockFinder& locks)
         : memory_(memory),
           layout_(layout),
           codes_(codes),
           objects_(objects),
           types_(types),
-          locks_(locks) {}
+          locks_(locks),
+          generators_(memory, layout) {}
 
     /// Without locks that a call which the frame has made may have released. `frames`: innermost
     /// first.
-    std::vector<HeldObject> find(std::span<const RawFrame> frames);
+    std::vector<HeldObject> find(std::span<const RawFrame> frames, NewCode new_code);
+    /// The same of a frame of a suspended coroutine, which makes no calls.
+    std::vector<RemoteAddr> find_suspended(const RawFrame& frame, NewCode new_code);
+    /// The frames of generators that were looked at in between, since this was called last: their
+    /// code objects may have changed since they were read.
+    std::vector<RawFrame> take_generators() { return std::exchange(generator_frames_, {}); }
 
   private:
-    RemoteAddr held_object(std::span<const RawFrame> frames, std::size_t frame, RemoteAddr object);
+    /// What a frame is inside of a with block of.
+    struct Held {
+        RemoteAddr object;
+        std::optional<FoundLock> lock;  ///< nullopt: a semaphore.
+    };
+
+    void add_blocks(const RawFrame& frame, NewCode new_code, int depth, std::vector<Held>& held);
+    void add_object(RemoteAddr object, NewCode new_code, int depth, std::vector<Held>& held);
+    void add_generator(RemoteAddr manager, NewCode new_code, int depth, std::vector<Held>& held);
+    void add_exits(RemoteAddr stack, NewCode new_code, int depth, std::vector<Held>& held);
+    std::optional<RawFrame> suspended_frame(RemoteAddr manager);
     bool may_have_released(std::span<const RawFrame> frames, std::size_t frame,
                            const FoundLock& lock);
 
     const memory::MemoryReader& memory_;
     const Layout& layout_;
-    const CodeReader& codes_;
+    CodeReader& codes_;
     FrameObjects& objects_;
     TypeCache& types_;
     const LockFinder& locks_;
+    CoroutineReader generators_;
+    std::vector<RawFrame> generator_frames_;
 };
 
 }  // namespace pystack::cpython

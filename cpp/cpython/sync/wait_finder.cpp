@@ -82,6 +82,7 @@ std::optional<FoundWait> WaitFinder::find(std::span<const RawFrame> frames,
     find_site(frames, wait);
     find_name(frames, wait);
     find_pool(frames, wait);
+    find_exit(frames, wait);
     return wait;
 }
 
@@ -185,6 +186,24 @@ void WaitFinder::find_pool(std::span<const RawFrame> frames, FoundWait& wait) {
     if (code == nullptr || !ThreadPools::is_worker(*code)) return;
     wait.wait.kind = WaitKind::kWork;
     wait.wait.name.clear();
+}
+
+/// The main thread waits for the others at the end of the program, for one after another: up
+/// to 3.12 for its lock, then in C [Lib/threading.py, Modules/_threadmodule.c].
+void WaitFinder::find_exit(std::span<const RawFrame> frames, FoundWait& wait) const {
+    const bool is_in_c =
+        wait.wait.kind == WaitKind::kFutex || wait.wait.kind == WaitKind::kNativeCondition;
+    const bool may_be = wait.lock ? wait.wait.name == "lock" : is_in_c;
+    const auto first = python_frame(frames, 0);
+    const Code* code = may_be && first ? code_of(codes_, frames[*first]) : nullptr;
+    if (code == nullptr || code->function.view() != "_shutdown" ||
+        !code->file.view().ends_with("/threading.py")) {
+        return;
+    }
+    wait.wait.kind = WaitKind::kThread;
+    wait.wait.name.clear();
+    wait.wait.type.clear();
+    wait.lock.reset();
 }
 
 std::optional<std::uint64_t> WaitFinder::identifier(RemoteAddr object, std::string_view attribute) {

@@ -66,6 +66,7 @@ class WaitFinder {
     void find_site(std::span<const RawFrame> frames, FoundWait& wait);
     void find_target(RemoteAddr object, FoundWait& wait);
     void find_pool(std::span<const RawFrame> frames, FoundWait& wait);
+    void find_exit(std::span<const RawFrame> frames, FoundWait& wait) const;
     void find_name(std::span<const RawFrame> frames, FoundWait& wait);
     std::vector<RemoteAddr> innermost_objects(std::span<const RawFrame> frames) const;
     std::optional<std::uint64_t> identifier(RemoteAddr object, std::string_view attribute);

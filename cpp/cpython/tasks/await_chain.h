@@ -8,10 +8,10 @@
 
 #include "base/address.h"
 #include "base/work_limits.h"
+#include "cpython/frames/coroutine_reader.h"
 #include "cpython/frames/frame_format.h"
 #include "cpython/layout/layout.h"
 #include "cpython/objects/value_types.h"
-#include "cpython/tasks/coroutine_reader.h"
 #include "memory/memory_reader.h"
 
 namespace pystack::cpython {

@@ -7,10 +7,10 @@
 
 #include "base/address.h"
 #include "cpython/frames/code_reader.h"
+#include "cpython/frames/coroutine_reader.h"
 #include "cpython/layout/layout.h"
 #include "cpython/objects/attributes.h"
 #include "cpython/objects/value_types.h"
-#include "cpython/tasks/coroutine_reader.h"
 #include "cpython/tasks/raw_task.h"
 #include "memory/memory_reader.h"
 

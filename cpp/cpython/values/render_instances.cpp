@@ -95,6 +95,8 @@ bool is_plain_instance(const Value& value) {
         case ValueKind::kFuture:
         case ValueKind::kModuleLock:
         case ValueKind::kPySimpleQueue:
+        case ValueKind::kGeneratorContext:
+        case ValueKind::kExitStack:
             return true;
         default:
             return false;

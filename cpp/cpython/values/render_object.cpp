@@ -95,6 +95,8 @@ Result<void> render(Rendering& r, const Value& value) {
         case ValueKind::kModuleLock:
         case ValueKind::kSimpleQueue:
         case ValueKind::kPySimpleQueue:
+        case ValueKind::kGeneratorContext:
+        case ValueKind::kExitStack:
             break;
     }
     return render_instance(r, value);

@@ -1,4 +1,4 @@
-#include "cpython/tasks/coroutine_reader.h"
+#include "cpython/frames/coroutine_reader.h"
 
 #include <algorithm>
 #include <cstddef>
