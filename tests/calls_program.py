@@ -22,6 +22,7 @@ ROOTS = ("chains", "recursion", "generators", "coroutines")
 GRAPH = call_graph(PROGRAM)
 
 _FLAT_OUT_HZ = 1_000_000
+_FEW_MOVED = 100
 
 
 @contextlib.contextmanager
@@ -63,7 +64,9 @@ class Samples:
 
 
 def sample(pid: int, root: str, moved: int, most_s: float = float("inf")) -> Samples:
-    """Until so many samples were not as the one before: a program that has no CPU is easy to read."""
+    """Until so many samples were not as the one before: a program that has no CPU is easy to read. After
+    `most_s`, fewer will do.
+    """
     tables = SampledStacks()
     seen: Counter[int] = Counter()
     last: int | None = None
@@ -84,7 +87,7 @@ def sample(pid: int, root: str, moved: int, most_s: float = float("inf")) -> Sam
     sampler = pystack.open_sampler(pid, rate_hz=_FLAT_OUT_HZ)
     sampler.start()
     end_s = time.monotonic() + most_s
-    while has_moved < moved and time.monotonic() < end_s:
+    while has_moved < (moved if time.monotonic() < end_s else min(moved, _FEW_MOVED)):
         assert sampler.end_reason == "running"
         take(0.1)
     sampler.stop()

@@ -171,9 +171,9 @@ void describe_end(const RawThread& read, model::Thread& thread) {
                     "the stack could not be proved consistent before the time limit";
                 break;
             }
-            thread.stack_problem = "the stack changed during each of " +
-                                   std::to_string(read.outcome.attempts) +
-                                   " reads and could not be proved consistent";
+            thread.stack_problem =
+                "the stack could not be proved consistent: it changed during each of " +
+                std::to_string(read.outcome.attempts) + " reads, or they took too long";
             break;
         case model::StackEnd::kUnreadable:
             if (read.outcome.problem) thread.stack_problem = read.outcome.problem->message();

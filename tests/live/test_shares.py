@@ -128,11 +128,13 @@ def test_sleepers_are_seen_where_they_are(interpreter: Interpreter, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     truth = json.loads(times.read_text())
     seen_s = {name.split()[0]: found for name, found in seconds_by_function(path).items()}
+    threads = json.loads(path.read_text())["pystack"]["threads"]
+    gaps_s = {thread["name"]: thread["gap_ns"] / 1e9 for thread in threads}
     assert len(truth) == 20
     for name, lived in truth.items():
         got = {function: seen_s[name][function] for function in lived}
-        # Each was away for 0.2 s. A busy machine leaves the recorder without a CPU for 0.05 s.
-        assert got == pytest.approx(lived, abs=0.1), name
+        # Each was away for 0.2 s. What a busy machine keeps the recorder from seeing is said.
+        assert got == pytest.approx(lived, abs=0.1 + gaps_s[name]), name
 
 
 def seconds_by_function(path: Path) -> dict[str, dict[str, float]]:
