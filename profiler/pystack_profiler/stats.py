@@ -21,6 +21,13 @@ def coverage(stats: SamplerStats) -> float | None:
     return stats["taken"] / stats["attempted"] * stats["ticks"] / ticks
 
 
+def not_sampled_ns(stats: SamplerStats) -> int:
+    """How long no thread was sampled. The last look stands for an interval that the process need not have lived to the
+    end of.
+    """
+    return min(stats["not_sampled_ns"], stats["elapsed_ns"])
+
+
 def lost_samples(stats: SamplerStats) -> int:
     return stats["torn"] + stats["failed"] + stats["vanished"]
 

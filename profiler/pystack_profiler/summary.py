@@ -15,6 +15,7 @@ from .stats import (
     format_share,
     format_time,
     losses,
+    not_sampled_ns,
     pauses,
     plural,
 )
@@ -44,7 +45,7 @@ def account(recording: Recording) -> list[str]:
     parts = [f"{samples} over {format_time(recording.duration_ns)} at {rate}"]
     covered = coverage(stats)
     parts.append(losses(stats))
-    if stats["not_sampled_ns"] >= _WORTH_A_WORD * stats["elapsed_ns"] > 0:
+    if not_sampled_ns(stats) >= _WORTH_A_WORD * stats["elapsed_ns"] > 0:
         parts.append(f"not sampled {_not_sampled(recording)}")
     if covered is not None:
         parts.append(f"coverage {format_share(covered, 1)}")
@@ -108,7 +109,7 @@ def findings(
             "Warning: mapped files were left out because of the memory limit: the process has too many"
             " mappings, or too long names of mapped files"
         )
-    if recording.stats["not_sampled_ns"] > _NOTEWORTHY * recording.stats["elapsed_ns"]:
+    if not_sampled_ns(recording.stats) > _NOTEWORTHY * recording.stats["elapsed_ns"]:
         lines.append(
             f"Warning: not sampled: {_not_sampled(recording)}, because the recorder had no CPU, a sample took"
             " too long, or the process ran no Python"
@@ -210,9 +211,9 @@ def _tasks(recording: Recording) -> str:
 
 
 def _not_sampled(recording: Recording) -> str:
-    stats = recording.stats
-    share = format_share(stats["not_sampled_ns"], stats["elapsed_ns"])
-    return f"{format_time(stats['not_sampled_ns'])} ({share} {_base(recording)})"
+    time_ns = not_sampled_ns(recording.stats)
+    share = format_share(time_ns, recording.stats["elapsed_ns"])
+    return f"{format_time(time_ns)} ({share} {_base(recording)})"
 
 
 def _unseen_children(recording: Recording, totals: list[ThreadTotal]) -> str | None:

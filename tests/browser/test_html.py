@@ -547,7 +547,9 @@ def test_the_first_picture_is_the_answer(flame_graph: Open) -> None:
     assert graph.times()[2, "_find_and_load"] == 57
     graph.press("f")
     graph.page.locator(".thread").nth(1).get_by_text("only").click()
-    assert "idle all the time" in graph.page.locator("#nothing").inner_text()
+    said = graph.page.locator("#nothing").inner_text()
+    assert "idle all the time" in said
+    assert said.endswith("is recorded with --tasks.")
 
 
 def test_functions_are_in_a_table(flame_graph: Open) -> None:
@@ -697,7 +699,7 @@ def test_a_stretch_of_time(flame_graph: Open) -> None:
         found: list[int] = graph.page.evaluate(script, [x, area["y"] + 18 + 18 * row + 9])
         return found[:3]
 
-    running, gil, waiting = [0x3B, 0x8F, 0x66], [0xD2, 0x54, 0x3F], [0xC8, 0xD2, 0xDE]
+    running, gil, waiting = [0x3B, 0x8F, 0x66], [0xD2, 0x54, 0x3F], [0xA9, 0xBD, 0xD6]
     assert [pixel(middle - 50, 0), pixel(middle + 50, 0)] == [running, waiting]
     assert [pixel(middle - 50, 1), pixel(middle + 50, 1)] == [gil, running]
     graph.page.mouse.move(middle + 50, y)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 
 from interpreters import required
 from marks import each_of
-from process_state import thread_ids, wait_until
+from process_state import run_state, thread_ids, wait_until
 from targets import PROGRAMS, Interpreter, Target
 from tool_runs import TOOL, TOOL_FOLDER, run_tool
 
@@ -117,6 +119,17 @@ def test_threads_and_what_they_wait_for(tmp_path: Path, interpreter: Interpreter
     assert len(waits) == 3, done.stdout
     assert all("in take one_lock.py:" in place for place in waits)
     assert re.search(r"^ *(\d+\.\d) +\1  <waiting: lock LOCK", done.stdout, re.MULTILINE)
+
+
+def test_it_says_that_the_process_is_stopped(tmp_path: Path) -> None:
+    with lock_target(tmp_path) as target:
+        os.kill(target.pid, signal.SIGSTOP)
+        wait_until(lambda: run_state(target.pid) == "T", "the process is stopped")
+        done = run_tool("top", "--once", "--every", "300ms", target.pid)
+        os.kill(target.pid, signal.SIGCONT)
+        again = run_tool("top", "--once", "--every", "300ms", target.pid)
+    assert "\nthe process is stopped (for example by SIGSTOP)" in done.stdout
+    assert "is stopped" not in again.stdout
 
 
 def test_a_crash_leaves_the_terminal_as_it_was(tmp_path: Path, terminal: Terminal) -> None:

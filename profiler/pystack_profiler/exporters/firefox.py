@@ -18,7 +18,7 @@ from ..aggregate import busiest_track, display_order
 from ..grouping import FrameLabel, Grouping, LabelKind
 from ..naming import process_name, recording_title, thread_title
 from ..profile import Profile, Recording
-from ..stats import format_time, losses
+from ..stats import format_time, losses, not_sampled_ns
 from ..track import EMPTY_STACK, Run, Track
 from ..view import DEFAULT_VIEW, Mode, View, time_in_mode, was_measured
 from .firefox_markers import CATEGORIES, SCHEMA, MarkerTable
@@ -66,7 +66,7 @@ def export(recording: Recording, stream: TextIO, view: View = DEFAULT_VIEW) -> N
 def _meta(recording: Recording, view: View, selected: int | None) -> dict[str, Any]:
     facts = {
         "Samples": f"{recording.sample_count:,}, {losses(recording.stats)}",
-        "Not sampled": format_time(recording.stats["not_sampled_ns"]),
+        "Not sampled": format_time(not_sampled_ns(recording.stats)),
         "Weights": f"milliseconds, mode {view.mode}",
     }
     if recording.time_resolution_ns:

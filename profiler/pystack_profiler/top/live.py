@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from typing import Literal
 
+from pystack import process_facts
 from pystack.render.escape import escape
 
 from ..counts import add_stats, no_stats
 from ..naming import process_name
 from ..profile import Profile, Recording
-from ..stats import achieved_rate_hz, coverage, losses, plural
+from ..stats import achieved_rate_hz, coverage, losses, not_sampled_ns, plural
 from ..view import was_measured
 from .function_table import FunctionTable
 from .model import Frame, Quality
@@ -158,7 +159,7 @@ class LiveView:
             asked_hz=self._recording.rate_hz,
             coverage=coverage(stats),
             losses=losses(self._stats),
-            not_sampled=stats["not_sampled_ns"] / sampled_ns if sampled_ns else 0.0,
+            not_sampled=not_sampled_ns(stats) / sampled_ns if sampled_ns else 0.0,
             tool_cpu=tool_ns / elapsed_ns if elapsed_ns else None,
             sampling_cpu=stats["cpu_ns"] / elapsed_ns if elapsed_ns else 0.0,
         )
@@ -169,6 +170,8 @@ class LiveView:
             yield "no samples yet"
         if recording.end_reason == "target_exited":
             yield "the process has exited"
+        elif process_facts.thread_state(recording.pid, recording.pid) == "T":
+            yield "the process is stopped (for example by SIGSTOP): until it goes on, all of its threads wait"
         if recording.left_out_processes:
             left_out = plural(recording.left_out_processes, "process", "es")
             yield f"not recorded because of the limit (--max-processes): {left_out}"

@@ -89,6 +89,14 @@ def test_time_that_was_not_sampled_is_told() -> None:
     ]
 
 
+def test_no_more_time_was_not_sampled_than_there_was() -> None:
+    """A program without a single sample ended before the interval of the first look did."""
+    recording = recording_of(
+        a_second(), ticks=1, elapsed_ns=7 * MS, attempted=0, taken=0, not_sampled_ns=10 * MS
+    )
+    assert "; not sampled 7 ms (100 % of the time); " in account(recording)[0]
+
+
 def test_a_starved_target_is_a_finding() -> None:
     writer = BatchWriter()
     known = SampleState.CPU_KNOWN | SampleState.ON_CPU

@@ -127,8 +127,13 @@ class Page {
     byId("nothing").textContent = mode === "blame" && this.picture.shown !== this.recording
       ? "Who held what others waited for is known of the whole time only."
       : this.idleTime > 0
-        ? "The chosen threads were idle all the time: they waited for work in a pool or an event loop."
+        ? `The chosen threads were idle all the time: they waited for work in a pool or an event loop.${this.#hintAtTasks()}`
         : `No time in this view: the chosen threads have no ${MODE_TITLES[mode]} time.`;
+  }
+
+  #hintAtTasks() {
+    const { modes } = this.recording;
+    return modes.includes("tasks") ? "" : " What the tasks of asyncio and trio wait for is recorded with --tasks.";
   }
 
   /** Shows the callers and callees of a function in the table, or with null all functions. */

@@ -7,7 +7,7 @@ const KINDS = [
   { kind: "interpreter", title: "interpreter", hue: 250, hues: 20, light: [12, 80], dark: [9, 36] },
   { kind: "gc", title: "garbage collection", hue: 346, hues: 0, light: [78, 74], dark: [56, 44] },
   { kind: "wait", title: "waiting", hue: 220, hues: 0, light: [14, 86], dark: [12, 26] },
-  { kind: "idle", title: "idle", hue: 40, hues: 0, light: [4, 88], dark: [4, 22] },
+  { kind: "idle", title: "idle", hue: 40, hues: 0, light: [30, 89], dark: [12, 22] },
   { kind: "gap", title: "not sampled", hue: 40, hues: 0, light: [0, 94], dark: [0, 17] },
   { kind: "marker", title: "task or marker", hue: 268, hues: 12, light: [52, 82], dark: [34, 41] },
   { kind: "thread", title: "thread", hue: 40, hues: 0, light: [8, 80], dark: [6, 29] },
@@ -20,14 +20,14 @@ const THEMES = {
     text: "#1d1b18", faded: "#8d877f", background: "#ffffff", all: "#e6e3de", narrow: "#e9e2d6",
     found: "hsl(292 72% 78%)", outline: "#1d1b18", veil: "rgb(255 255 255 / 65%)",
     states: {
-      running: "#3b8f66", runnable: "#e8b93c", gil: "#d2543f", gc: "#b06bc4", waiting: "#c8d2de", idle: "#eceae6", unknown: "#b5aea4", gap: "#ffffff",
+      running: "#3b8f66", runnable: "#e8b93c", gil: "#d2543f", gc: "#b06bc4", waiting: "#a9bdd6", idle: "#ebe4d6", unknown: "#b5aea4", gap: "#ffffff",
     },
   },
   dark: {
     text: "#f3f0eb", faded: "#8b867f", background: "#1b1a19", all: "#33312f", narrow: "#322e29",
     found: "hsl(292 52% 44%)", outline: "#ffffff", veil: "rgb(27 26 25 / 65%)",
     states: {
-      running: "#3f9b70", runnable: "#c99a2b", gil: "#d2543f", gc: "#a05fb4", waiting: "#3d4754", idle: "#2a2826", unknown: "#6f6960", gap: "#1b1a19",
+      running: "#3f9b70", runnable: "#c99a2b", gil: "#d2543f", gc: "#a05fb4", waiting: "#4a6080", idle: "#35302a", unknown: "#6f6960", gap: "#1b1a19",
     },
   },
 };
