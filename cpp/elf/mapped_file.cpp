@@ -178,7 +178,10 @@ void MappedFile::release(std::span<const std::byte> part) {
     const auto address = reinterpret_cast<std::uintptr_t>(part.data());
     const std::uintptr_t begin = (address + page - 1) / page * page;
     const std::uintptr_t end = (address + part.size()) / page * page;
-    if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+    // Of other memory, this would be its end.
+    const Guard* const guard = begin < end ? find_guard(begin) : nullptr;
+    if (guard != nullptr && end <= guard->end.load())
+        ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 bool MappedFile::is_torn() const {

@@ -25,7 +25,7 @@ class MappedFile {
 
     std::span<const std::byte> bytes() const { return bytes_; }
     /// Gives back the memory of a part of bytes(): its pages are read from the file again when they
-    /// are needed.
+    /// are needed. Nothing happens to memory that is not of a mapped file.
     static void release(std::span<const std::byte> part);
     /// Whether somebody has read what the file no longer had, so that a part of what was read of it
     /// was zeros.

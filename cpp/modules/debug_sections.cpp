@@ -14,6 +14,7 @@
 #include <new>
 #include <utility>
 
+#include "elf/mapped_file.h"
 #include "modules/byte_cursor.h"
 
 namespace pystack::modules {
@@ -130,6 +131,8 @@ DebugSections::Unpacked DebugSections::unpack(std::string_view name, const Packe
         done = unpack_zlib(packed.bytes, destination);
     if (unpacked.bytes && packed.format == Packed::Format::kZstd && kHasZstd)
         done = unpack_zstd(packed.bytes, destination);
+    // Nobody reads the packed bytes again.
+    elf::MappedFile::release(packed.bytes);
     if (done) return unpacked;
     limits_->return_bytes(packed.size);
     if (packed.format == Packed::Format::kZstd && !kHasZstd)

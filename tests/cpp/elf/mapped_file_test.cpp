@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -50,6 +52,16 @@ TEST_CASE("a file that is cut short while it is mapped reads as zeros, and says 
     CHECK(sum(mapped) == 3);
     file.cut(0);
     CHECK(sum(mapped) == 0);
+}
+
+TEST_CASE("memory that is given back is that of mapped files alone") {
+    const File file;
+    const MappedFile mapped = file.map();
+    MappedFile::release(mapped.bytes());
+    CHECK(sum(mapped) == kPages * kPage - 100);
+    const std::vector<std::byte> own(kPages * kPage, std::byte{1});
+    MappedFile::release(own);
+    CHECK(std::ranges::count(own, std::byte{1}) == kPages * kPage);
 }
 
 TEST_CASE("each of many mappings is torn by itself") {
