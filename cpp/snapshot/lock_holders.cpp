@@ -1,6 +1,7 @@
 #include "snapshot/lock_holders.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <unordered_map>
 
@@ -15,6 +16,9 @@ using model::WaitKind;
 
 /// As many holders of a semaphore are named.
 constexpr std::size_t kMostHolders = 5;
+/// Pages that are copied when thousands of tasks are inside of with blocks, 6 MiB: there must be
+/// room for those of the threads.
+constexpr std::size_t kMostTaskPages = 1536;
 
 bool needs_with_blocks(const RawThread& thread) {
     if (!thread.wait) return false;
@@ -32,7 +36,7 @@ void LockHolders::find(RawSnapshot& raw, cpython::NewCode new_code) {
         if (!thread.wait) continue;
         RawWait& wait = *thread.wait;
         if (wait.lock) {
-            find_lock_holder(wait, held);
+            find_lock_holder(raw, wait, held);
         } else if (wait.wait.kind == WaitKind::kSemaphore) {
             for (const Held& one : held) {
                 if (one.object == wait.object && wait.with_blocks.size() < kMostHolders)
@@ -42,7 +46,8 @@ void LockHolders::find(RawSnapshot& raw, cpython::NewCode new_code) {
     }
 }
 
-void LockHolders::find_lock_holder(RawWait& wait, const std::vector<Held>& held) {
+void LockHolders::find_lock_holder(const RawSnapshot& raw, RawWait& wait,
+                                   const std::vector<Held>& held) {
     const auto state =
         cpython::read_lock(readers_.pages, readers_.layout, wait.lock->object, wait.lock->kind);
     if (!state || !state->locked) return;
@@ -54,6 +59,7 @@ void LockHolders::find_lock_holder(RawWait& wait, const std::vector<Held>& held)
     const auto is_it = [&](const Held& one) { return one.object == wait.lock->object; };
     const auto found = std::ranges::find_if(held, is_it);
     if (found == held.end() || std::ranges::count_if(held, is_it) != 1) return;
+    if (found->place.task && may_be_released(raw, *wait.lock)) return;
     wait.with_blocks = {found->place};
 }
 
@@ -64,20 +70,34 @@ std::vector<LockHolders::Held> LockHolders::with_blocks(const RawSnapshot& raw,
         for (const cpython::HeldObject& one : readers_.held.find(raw.threads[t].frames, new_code))
             held.push_back({one.object, {.thread = t, .frame = one.frame}});
     }
-    if (!raw.tasks) return held;
-    std::unordered_map<RemoteAddr, std::size_t> threads;  // By the loops that run in them.
+    if (raw.tasks) add_tasks(raw, new_code, held);
+    return held;
+}
+
+/// As long as not all tasks are known, another one may have the lock that one of them seems to
+/// have.
+void LockHolders::add_tasks(const RawSnapshot& raw, cpython::NewCode new_code,
+                            std::vector<Held>& held) {
+    const std::size_t of_threads = held.size();
+    if (new_code == cpython::NewCode::kRead) are_tasks_known_ = true;
+    std::unordered_map<RemoteAddr, std::optional<std::size_t>> threads;  // By loop.
     for (const cpython::RawEventLoop& loop : raw.tasks->loops) {
-        if (loop.thread) threads.emplace(loop.address, *loop.thread);
+        if (!loop.thread) continue;
+        const auto [place, is_new] = threads.try_emplace(loop.address, *loop.thread);
+        // Who of them will go on with a task is not known.
+        if (!is_new) place->second.reset();
     }
-    for (std::size_t i = 0; i < raw.tasks->tasks.size(); ++i) {
+    for (std::size_t i = 0; i < raw.tasks->tasks.size() && are_tasks_known_; ++i) {
         const cpython::RawTask& task = raw.tasks->tasks[i];
         // The frames of one that runs are those of its thread.
         const bool is_suspended = task.chain.state == cpython::CoroutineState::kSuspended;
         const auto thread = task.loop ? threads.find(task.loop) : threads.end();
-        if (is_suspended && thread != threads.end())
-            add_task(raw, i, thread->second, new_code, held);
+        if (is_suspended && thread != threads.end() && thread->second)
+            add_task(raw, i, *thread->second, new_code, held);
+        const bool is_full = readers_.pages.pages() > kMostTaskPages;
+        if (new_code == cpython::NewCode::kRead && is_full) are_tasks_known_ = false;
     }
-    return held;
+    if (!are_tasks_known_) held.resize(of_threads);
 }
 
 void LockHolders::add_task(const RawSnapshot& raw, std::size_t task, std::size_t thread,
@@ -90,6 +110,13 @@ void LockHolders::add_task(const RawSnapshot& raw, std::size_t task, std::size_t
         for (const RemoteAddr object : readers_.held.find_suspended(frame, new_code))
             held.push_back({object, {.thread = thread, .frame = i, .task = task}});
     }
+}
+
+/// A condition in another thread releases its lock, whoever has acquired it.
+bool LockHolders::may_be_released(const RawSnapshot& raw, const cpython::FoundLock& lock) {
+    return std::ranges::any_of(raw.threads, [&](const RawThread& thread) {
+        return readers_.held.may_have_released(thread.frames, lock);
+    });
 }
 
 }  // namespace pystack::snapshot

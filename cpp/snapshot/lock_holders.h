@@ -26,11 +26,14 @@ class LockHolders {
     };
 
     std::vector<Held> with_blocks(const RawSnapshot& raw, cpython::NewCode new_code);
+    void add_tasks(const RawSnapshot& raw, cpython::NewCode new_code, std::vector<Held>& held);
     void add_task(const RawSnapshot& raw, std::size_t task, std::size_t thread,
                   cpython::NewCode new_code, std::vector<Held>& held);
-    void find_lock_holder(RawWait& wait, const std::vector<Held>& held);
+    bool may_be_released(const RawSnapshot& raw, const cpython::FoundLock& lock);
+    void find_lock_holder(const RawSnapshot& raw, RawWait& wait, const std::vector<Held>& held);
 
     cpython::SyncReaders& readers_;
+    bool are_tasks_known_ = true;  ///< What they hold, since this was found with kRead.
 };
 
 }  // namespace pystack::snapshot

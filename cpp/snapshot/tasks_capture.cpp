@@ -130,6 +130,7 @@ void TasksCapture::rehearse(RawSnapshot& raw) {
         raw.target.memory(), raw.runtime, cpython::most_thread_states(raw.target.thread_count()));
     if (!find_libraries(raw, walked)) return;
     find_code(raw);
+    read_threads(raw);
     WorkLimits limits;  // What is read now is forgotten.
     read_pages(raw, walked, limits, true);
     raw.tasks->bytes = 0;

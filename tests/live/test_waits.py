@@ -19,7 +19,7 @@ import pytest
 
 import pystack_profiler
 from core_files import SMALL, core_json, kernel_core, limits, need_kernel_cores, search_options
-from interpreters import required
+from interpreters import TRIO_MINORS, required
 from lock_truth import LockTruth
 from process_state import run_and_wait_ns, system_call, thread_ids, wait_until
 from pystack_profiler import Progress
@@ -27,6 +27,7 @@ from pystack_profiler.idle import IdleStacks
 from recorded_waits import Reason, RecordedWaits, record_waits
 from targets import PROGRAMS, Interpreter, Target
 from tool_runs import dump_json, run_tool
+from wheels import package_for
 
 pytestmark = pytest.mark.live
 
@@ -301,10 +302,18 @@ def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     assert text.count("Threads ") == 0
 
 
-@pytest.mark.parametrize("kind", ["itself", "circle", "free", "manager", "released"])
-@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
+TASK_LOCKS = [
+    (one, kind)
+    for one in required(musl=True)
+    for kind in ("itself", "circle", "free", "manager", "released", "condition", "trio")
+    if kind != "trio" or (one.version[1] in TRIO_MINORS and not one.musl)
+]
+
+
+@pytest.mark.parametrize(("interpreter", "kind"), TASK_LOCKS, ids=str)
 def test_locks_that_tasks_hold(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
-    with started(interpreter, tmp_path, "task_locks.py", kind) as target:
+    packages = [str(package_for(interpreter, "trio", tmp_path))] if kind == "trio" else []
+    with started(interpreter, tmp_path, "task_locks.py", kind, *packages) as target:
         facts = arrive(target, tmp_path).facts
         documents = [dump_json(target.pid)]
         first, *lines = run_tool("dump", target.pid).stdout.splitlines()[1:]
@@ -321,10 +330,30 @@ def test_locks_that_tasks_hold(interpreter: Interpreter, tmp_path: Path, kind: s
         assert circles == ([facts["circle"]] if facts["circle"] else [])
     assert first.startswith("Deadlock: ") == bool(facts["circle"])
     if facts["task"]:
-        loop = "its own event loop" if kind == "itself" else r'the event loop of \d+ "loop"'
+        loop = (
+            "its own event loop" if kind in ("itself", "trio") else r'the event loop of \d+ "loop"'
+        )
         head = rf'Thread \d+ "{facts["waiter"]}" \[waiting for a lock \(LOCK\), held by'
         task = rf"(a )?[Tt]ask .* of {loop} in a with block at task_locks.py:\d+\]"
         assert any(re.match(f"{head} {task}", line) for line in lines)
+
+
+def test_thousands_of_tasks_do_not_hide_what_threads_wait_for(tmp_path: Path) -> None:
+    with started(required()[-1], tmp_path, "crowded_locks.py") as target:
+        arrive(target, tmp_path)
+        document = dump_json(target.pid)
+    assert len(document["tasks"]) > 10_000
+    assert len(document["deadlocks"]) == 1
+
+
+@pytest.mark.parametrize("interpreter", required(musl=True), ids=str)
+def test_a_main_thread_that_only_looks_as_if_it_had_ended(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    with started(interpreter, tmp_path, "ends.py", "own") as target:
+        arrive(target, tmp_path)
+        (main,) = [one for one in dump_json(target.pid)["threads"] if one["is_main"]]
+    assert main["waits_for"]["kind"] == "lock"
 
 
 @pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped", "not stopped"])

@@ -101,8 +101,6 @@ constexpr KnownClass kClasses[] = {
     {"_ModuleLock", "importlib._bootstrap", ValueKind::kModuleLock},
     {"_GeneratorContextManager", "contextlib", ValueKind::kGeneratorContext},
     {"_AsyncGeneratorContextManager", "contextlib", ValueKind::kGeneratorContext},
-    {"ExitStack", "contextlib", ValueKind::kExitStack},
-    {"AsyncExitStack", "contextlib", ValueKind::kExitStack},
 };
 
 }  // namespace

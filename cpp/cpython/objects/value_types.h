@@ -76,7 +76,6 @@ enum class ValueKind : std::uint8_t {
     kSimpleQueue,       ///< queue.SimpleQueue in C.
     kPySimpleQueue,     ///< The same in Python, where there is no C.
     kGeneratorContext,  ///< What @contextmanager and @asynccontextmanager make.
-    kExitStack,         ///< Of contextlib, also the asynchronous one.
 };
 
 /// What is known of one type object. Names are escaped.

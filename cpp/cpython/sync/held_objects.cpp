@@ -1,8 +1,8 @@
 #include "cpython/sync/held_objects.h"
 
+#include <algorithm>
+
 #include "cpython/objects/instance_attributes.h"
-#include "cpython/objects/objects.h"
-#include "cpython/objects/sequences.h"
 #include "cpython/sync/bound_methods.h"
 #include "cpython/sync/stack_ends.h"
 #include "cpython/sync/wait_sites.h"
@@ -11,21 +11,17 @@ namespace pystack::cpython {
 
 namespace {
 
-/// Managers inside of managers; real ones are a few.
-constexpr int kMostManagers = 8;
-/// What one ExitStack exits.
-constexpr std::size_t kMostExits = 64;
+/// Managers that one frame is inside of with blocks of, one inside of another; real ones are a few.
+constexpr std::size_t kMostManagers = 64;
 
 }  // namespace
 
 std::vector<HeldObject> HeldObjects::find(std::span<const RawFrame> frames, NewCode new_code) {
     std::vector<HeldObject> found;
-    std::vector<Held> held;
     for_each_end(frames, [&](std::size_t i) {
-        held.clear();
-        add_blocks(frames[i], new_code, 0, held);
+        const std::vector<Held> held = blocks_of(frames[i], new_code);
         for (const Held& one : held) {
-            if (!one.lock || !may_have_released(frames, i, *one.lock))
+            if (!one.lock || !may_have_released(frames.first(i + 1), *one.lock))
                 found.push_back({one.object, i});
         }
     });
@@ -33,58 +29,45 @@ std::vector<HeldObject> HeldObjects::find(std::span<const RawFrame> frames, NewC
 }
 
 std::vector<RemoteAddr> HeldObjects::find_suspended(const RawFrame& frame, NewCode new_code) {
-    std::vector<Held> held;
-    add_blocks(frame, new_code, 0, held);
     std::vector<RemoteAddr> found;
-    for (const Held& one : held) found.push_back(one.object);
+    for (const Held& one : blocks_of(frame, new_code)) found.push_back(one.object);
     return found;
 }
 
-void HeldObjects::add_blocks(const RawFrame& frame, NewCode new_code, int depth,
-                             std::vector<Held>& held) {
+/// Those of the frame itself, then those of generators that it is inside of, each once.
+std::vector<HeldObjects::Held> HeldObjects::blocks_of(const RawFrame& frame, NewCode new_code) {
+    std::vector<Held> held;
+    std::vector<RemoteAddr> managers;
+    add_blocks(frame, held, managers);
+    for (std::size_t i = 0; i < managers.size() && i < kMostManagers; ++i) {
+        const auto generator = suspended_frame(managers[i]);
+        if (!generator) continue;
+        generator_frames_.push_back(*generator);
+        if (new_code == NewCode::kRead) {
+            codes_.load(std::span(&*generator, 1));
+            if (const Code* code = codes_.find(generator->code)) objects_.load(memory_, *code);
+        }
+        add_blocks(*generator, held, managers);
+    }
+    return held;
+}
+
+void HeldObjects::add_blocks(const RawFrame& frame, std::vector<Held>& held,
+                             std::vector<RemoteAddr>& managers) {
     const Code* code = code_of(codes_, frame);
     if (code == nullptr || !objects_.has_with_blocks(*code)) return;
-    for (const RemoteAddr object : objects_.with_objects(memory_, *code, frame))
-        add_object(object, new_code, depth, held);
-}
-
-/// What the with block holds that exits the object.
-void HeldObjects::add_object(RemoteAddr object, NewCode new_code, int depth,
-                             std::vector<Held>& held) {
-    if (const auto lock = locks_.lock_of(object)) {
-        if (lock->kind == LockKind::kLock) held.push_back({lock->object, lock});
-        return;
-    }
-    const RemoteAddr self = self_or_object(memory_, layout_, types_, object);
-    const auto type = self ? types_.of(self) : fail(Error{});
-    if (!type) return;
-    if ((*type)->kind == ValueKind::kSemaphore) held.push_back({self, std::nullopt});
-    if (depth == kMostManagers) return;
-    if ((*type)->kind == ValueKind::kGeneratorContext)
-        add_generator(self, new_code, depth + 1, held);
-    if ((*type)->kind == ValueKind::kExitStack) add_exits(self, new_code, depth + 1, held);
-}
-
-void HeldObjects::add_generator(RemoteAddr manager, NewCode new_code, int depth,
-                                std::vector<Held>& held) {
-    const auto frame = suspended_frame(manager);
-    if (!frame) return;
-    generator_frames_.push_back(*frame);
-    if (new_code == NewCode::kRead) {
-        codes_.load(std::span(&*frame, 1));
-        if (const Code* code = codes_.find(frame->code)) objects_.load(memory_, *code);
-    }
-    add_blocks(*frame, new_code, depth, held);
-}
-
-/// Pairs of a bool and a bound method (3.8+) [_BaseExitStack of Lib/contextlib.py].
-void HeldObjects::add_exits(RemoteAddr stack, NewCode new_code, int depth,
-                            std::vector<Held>& held) {
-    const auto exits = instance_attribute(memory_, layout_, stack, "_exit_callbacks");
-    if (!exits || !*exits) return;
-    for (const RemoteAddr exit : deque_items(memory_, layout_, types_, **exits, kMostExits)) {
-        const auto parts = read_tuple_items(memory_, layout_, exit, 2);
-        if (parts && parts->size() == 2) add_object(parts->back(), new_code, depth, held);
+    for (const RemoteAddr object : objects_.with_objects(memory_, *code, frame)) {
+        if (const auto lock = locks_.lock_of(object)) {
+            if (lock->kind == LockKind::kLock) held.push_back({lock->object, lock});
+            continue;
+        }
+        const RemoteAddr self = self_or_object(memory_, layout_, types_, object);
+        const auto type = self ? types_.of(self) : fail(Error{});
+        if (!type) continue;
+        if ((*type)->kind == ValueKind::kSemaphore) held.push_back({self, std::nullopt});
+        const bool is_manager = (*type)->kind == ValueKind::kGeneratorContext;
+        if (is_manager && std::ranges::find(managers, self) == managers.end())
+            managers.push_back(self);
     }
 }
 
@@ -102,18 +85,14 @@ std::optional<RawFrame> HeldObjects::suspended_frame(RemoteAddr manager) {
     return read->frame;
 }
 
-/// Whether a call that the frame has made waits for a condition that uses the lock, so that it has
-/// released it; or may do so, as far as can be read.
-bool HeldObjects::may_have_released(std::span<const RawFrame> frames, std::size_t frame,
-                                    const FoundLock& lock) {
-    for (std::size_t i = 0; i <= frame; ++i) {
-        const auto condition = condition_of_wait(memory_, frames[i], codes_, objects_, types_);
+bool HeldObjects::may_have_released(std::span<const RawFrame> frames, const FoundLock& lock) {
+    return std::ranges::any_of(frames, [&](const RawFrame& frame) {
+        const auto condition = condition_of_wait(memory_, frame, codes_, objects_, types_);
         if (!condition) return true;
-        if (!*condition) continue;
+        if (!*condition) return false;
         const auto used = locks_.lock_of(*condition);
-        if (!used || *used == lock) return true;
-    }
-    return false;
+        return !used || *used == lock;
+    });
 }
 
 }  // namespace pystack::cpython

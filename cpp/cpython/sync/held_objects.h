@@ -25,8 +25,9 @@ struct HeldObject {
 enum class NewCode : std::uint8_t { kRead, kSkip };
 
 /// Finds what a stack holds by its with blocks. A with block of what `@contextmanager` makes stands
-/// for those that its generator is inside of while it is suspended, and one of an ExitStack for all
-/// that this will exit. Not thread-safe.
+/// for those that its generator is inside of while it is suspended. An ExitStack stands for
+/// nothing: what it will exit need not have been entered, and another thread may have done so. Not
+/// thread-safe.
 class HeldObjects {
   public:
     /// All must outlive this. `codes` has the code objects of the frames, and `objects` has loaded
@@ -46,6 +47,9 @@ class HeldObjects {
     std::vector<HeldObject> find(std::span<const RawFrame> frames, NewCode new_code);
     /// The same of a frame of a suspended coroutine, which makes no calls.
     std::vector<RemoteAddr> find_suspended(const RawFrame& frame, NewCode new_code);
+    /// Whether one of the frames, innermost first, waits for a condition that uses the lock, so
+    /// that it has released it; or may do so, as far as can be read.
+    bool may_have_released(std::span<const RawFrame> frames, const FoundLock& lock);
     /// The frames of generators that were looked at in between, since this was called last: their
     /// code objects may have changed since they were read.
     std::vector<RawFrame> take_generators() { return std::exchange(generator_frames_, {}); }
@@ -57,13 +61,10 @@ class HeldObjects {
         std::optional<FoundLock> lock;  ///< nullopt: a semaphore.
     };
 
-    void add_blocks(const RawFrame& frame, NewCode new_code, int depth, std::vector<Held>& held);
-    void add_object(RemoteAddr object, NewCode new_code, int depth, std::vector<Held>& held);
-    void add_generator(RemoteAddr manager, NewCode new_code, int depth, std::vector<Held>& held);
-    void add_exits(RemoteAddr stack, NewCode new_code, int depth, std::vector<Held>& held);
+    std::vector<Held> blocks_of(const RawFrame& frame, NewCode new_code);
+    void add_blocks(const RawFrame& frame, std::vector<Held>& held,
+                    std::vector<RemoteAddr>& managers);
     std::optional<RawFrame> suspended_frame(RemoteAddr manager);
-    bool may_have_released(std::span<const RawFrame> frames, std::size_t frame,
-                           const FoundLock& lock);
 
     const memory::MemoryReader& memory_;
     const Layout& layout_;

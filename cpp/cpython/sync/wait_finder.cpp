@@ -1,5 +1,7 @@
 #include "cpython/sync/wait_finder.h"
 
+#include <algorithm>
+
 #include "cpython/objects/instance_attributes.h"
 #include "cpython/objects/typed_values.h"
 #include "cpython/sync/object_names.h"
@@ -8,6 +10,7 @@
 #include "cpython/sync/stack_ends.h"
 #include "cpython/sync/thread_pools.h"
 #include "cpython/sync/wait_sites.h"
+#include "cpython/values/code_variables.h"
 #include "waits/blocked_call.h"
 #include "waits/pthreads.h"
 
@@ -189,17 +192,24 @@ void WaitFinder::find_pool(std::span<const RawFrame> frames, FoundWait& wait) {
 }
 
 /// The main thread waits for the others at the end of the program, for one after another: up
-/// to 3.12 for its lock, then in C [Lib/threading.py, Modules/_threadmodule.c].
+/// to 3.12 for its lock, which is in a variable, then in C [Lib/threading.py,
+/// Modules/_threadmodule.c].
 void WaitFinder::find_exit(std::span<const RawFrame> frames, FoundWait& wait) const {
-    const bool is_in_c =
-        wait.wait.kind == WaitKind::kFutex || wait.wait.kind == WaitKind::kNativeCondition;
-    const bool may_be = wait.lock ? wait.wait.name == "lock" : is_in_c;
     const auto first = python_frame(frames, 0);
-    const Code* code = may_be && first ? code_of(codes_, frames[*first]) : nullptr;
+    const Code* code = first ? code_of(codes_, frames[*first]) : nullptr;
     if (code == nullptr || code->function.view() != "_shutdown" ||
-        !code->file.view().ends_with("/threading.py")) {
+        !code->file.view().ends_with("/threading.py") || python_frame(frames, *first + 1)) {
         return;
     }
+    CodeVariables declared;
+    if (!read_code_variables(memory_, layout_, *code, declared) || declared.problem) return;
+    const auto variable = std::ranges::find(declared.slots, "lock", &CodeVariables::Slot::name);
+    const bool is_it =
+        variable == declared.slots.end()
+            ? wait.wait.kind == WaitKind::kFutex || wait.wait.kind == WaitKind::kNativeCondition
+            : wait.lock && objects_.variable(memory_, *code, frames[*first], variable->index,
+                                             types_) == wait.lock->object;
+    if (!is_it) return;
     wait.wait.kind = WaitKind::kThread;
     wait.wait.name.clear();
     wait.wait.type.clear();

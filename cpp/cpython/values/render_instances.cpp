@@ -96,7 +96,6 @@ bool is_plain_instance(const Value& value) {
         case ValueKind::kModuleLock:
         case ValueKind::kPySimpleQueue:
         case ValueKind::kGeneratorContext:
-        case ValueKind::kExitStack:
             return true;
         default:
             return false;

@@ -96,7 +96,6 @@ Result<void> render(Rendering& r, const Value& value) {
         case ValueKind::kSimpleQueue:
         case ValueKind::kPySimpleQueue:
         case ValueKind::kGeneratorContext:
-        case ValueKind::kExitStack:
             break;
     }
     return render_instance(r, value);
