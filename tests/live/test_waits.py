@@ -98,6 +98,18 @@ def arrive(target: Target, folder: Path) -> Waiting:
     return Waiting(target, facts)
 
 
+def rest(pid: int, threads: int) -> None:
+    """Threads that were stopped go back into their system calls when it is their turn."""
+    wait_until(lambda: at_rest(pid, threads), "threads at rest")
+
+
+def dump_both_ways(pid: int, threads: int) -> list[dict[str, Any]]:
+    """With a stop and without."""
+    stopped = dump_json(pid)
+    rest(pid, threads)
+    return [stopped, dump_json(pid, "--no-block")]
+
+
 @pytest.fixture(scope="module", params=required(musl=True), ids=str)
 def waiting(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -139,6 +151,7 @@ def differences(document: dict[str, Any], facts: dict[str, Any], leave_out: set[
 
 @pytest.mark.parametrize("options", [[], ["--no-block"]], ids=["stopped", "not stopped"])
 def test_what_threads_wait_for(waiting: Waiting, options: list[str]) -> None:
+    rest(waiting.pid, waiting.facts["threads"])
     document = dump_json(waiting.pid, *options)
     assert not differences(document, waiting.facts, set())
 
@@ -291,7 +304,7 @@ def test_in_a_core(interpreter: Interpreter, tmp_path: Path) -> None:
 def test_deadlocks(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     with started(interpreter, tmp_path, "deadlocks.py", kind) as target:
         facts = arrive(target, tmp_path).facts
-        documents = [dump_json(target.pid), dump_json(target.pid, "--no-block")]
+        documents = dump_both_ways(target.pid, facts["threads"])
         text = run_tool("dump", target.pid).stdout
     for document in documents:
         names = [thread["name"] for thread in document["threads"]]
@@ -388,7 +401,7 @@ POOLS = [
 def test_futures_of_pools(interpreter: Interpreter, tmp_path: Path, kind: str) -> None:
     with started(interpreter, tmp_path, "pools.py", kind) as target:
         facts = arrive(target, tmp_path).facts
-        documents = [dump_json(target.pid), dump_json(target.pid, "--no-block")]
+        documents = dump_both_ways(target.pid, facts["threads"])
         first = run_tool("dump", target.pid).stdout.splitlines()[1]
         core = kernel_core(target.pid, tmp_path, signal.SIGABRT)
     documents.append(core_json(core, *search_options(interpreter)))
