@@ -30,6 +30,7 @@ bool needs_with_blocks(const RawThread& thread) {
 }  // namespace
 
 void LockHolders::find(RawSnapshot& raw, cpython::NewCode new_code) {
+    released_.clear();
     std::vector<Held> held;
     if (std::ranges::any_of(raw.threads, needs_with_blocks)) held = with_blocks(raw, new_code);
     for (RawThread& thread : raw.threads) {
@@ -114,9 +115,13 @@ void LockHolders::add_task(const RawSnapshot& raw, std::size_t task, std::size_t
 
 /// A condition in another thread releases its lock, whoever has acquired it.
 bool LockHolders::may_be_released(const RawSnapshot& raw, const cpython::FoundLock& lock) {
-    return std::ranges::any_of(raw.threads, [&](const RawThread& thread) {
-        return readers_.held.may_have_released(thread.frames, lock);
-    });
+    const auto [known, is_new] = released_.try_emplace(lock.object, false);
+    if (is_new) {
+        known->second = std::ranges::any_of(raw.threads, [&](const RawThread& thread) {
+            return readers_.held.may_have_released(thread.frames, lock);
+        });
+    }
+    return known->second;
 }
 
 }  // namespace pystack::snapshot

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <unordered_map>
 #include <vector>
 
 #include "cpython/sync/sync_readers.h"
@@ -33,6 +34,7 @@ class LockHolders {
     void find_lock_holder(const RawSnapshot& raw, RawWait& wait, const std::vector<Held>& held);
 
     cpython::SyncReaders& readers_;
+    std::unordered_map<RemoteAddr, bool> released_;  ///< By lock: many threads wait for few.
     bool are_tasks_known_ = true;  ///< What they hold, since this was found with kRead.
 };
 
