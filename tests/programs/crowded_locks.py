@@ -4,21 +4,16 @@ crowded_locks.py FACTS_FILE
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
 import threading
 
+from _sections import section
+
 TASKS = 10000
 BOTH = threading.Barrier(2)
 LOCKS = threading.Lock(), threading.Lock()
-
-
-@contextlib.contextmanager
-def section(lock):
-    with lock:
-        yield
 
 
 def cross(first, second):

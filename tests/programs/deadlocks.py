@@ -3,13 +3,13 @@
 The facts have the circle: the names of its threads, each of which waits for the next.
 """
 
-import contextlib
 import json
 import os
 import sys
 import threading
 
 from _libc import libc_version
+from _sections import section, section_in_section
 
 FACTS_FILE, KIND = sys.argv[1:]
 READY = threading.Barrier(3 if KIND == "three" else 2)
@@ -58,18 +58,8 @@ def itself():
 def managed():
     """By functions that have the with block, and are suspended in it."""
 
-    @contextlib.contextmanager
-    def section(lock):
-        with lock:
-            yield
-
-    @contextlib.contextmanager
-    def transaction(lock):
-        with section(lock):
-            yield
-
     def crossed_sections(first, second):
-        with transaction(first):
+        with section_in_section(first):
             READY.wait()
             with section(second):
                 pass

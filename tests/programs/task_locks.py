@@ -6,11 +6,12 @@ The facts: which thread waits for the lock, the id of the task, and the circle o
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
 import threading
+
+from _sections import section
 
 FACTS_FILE, KIND = os.path.abspath(sys.argv[1]), sys.argv[2]
 sys.path += sys.argv[3:]
@@ -21,15 +22,9 @@ TASKS = []
 IS_HELD, IS_OTHER_HELD = threading.Event(), threading.Event()
 
 
-@contextlib.contextmanager
-def section():
-    with LOCK:
-        yield
-
-
 async def hold():
     if KIND == "manager":
-        with section():
+        with section(LOCK):
             IS_HELD.set()
             await asyncio.sleep(100000)
     elif KIND == "condition":

@@ -24,6 +24,7 @@ import threading
 import time
 
 import _libc
+from _sections import section, section_in_section
 
 FACTS = {}
 KEPT = []
@@ -126,12 +127,6 @@ def lock_of_itself():
 
 
 @contextlib.contextmanager
-def section(lock):
-    with lock:
-        yield
-
-
-@contextlib.contextmanager
 def after_section(lock):
     with lock:
         pass
@@ -140,12 +135,6 @@ def after_section(lock):
 
 
 in_section, in_two_sections, behind_section = (threading.Lock() for _ in range(3))
-
-
-@contextlib.contextmanager
-def section_in_section(lock):
-    with section(lock):
-        yield
 
 
 @case("lock", type=LOCK, name="in_section", holder=(held_by(section(in_section)), "with_block"))
